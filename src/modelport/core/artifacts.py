@@ -1,0 +1,130 @@
+"""Files with a pedigree: digests, writing aside, the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelport.core.errors import OutputError
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file, its sha256 and the digests of what it was made from: the chain is the proof.
+
+    ``parts`` are files that belong to this one (the weights beside a graph file).
+    """
+
+    path: Path
+    kind: str
+    sha256: str
+    made_from: tuple[str, ...] = ()
+    parts: tuple[Artifact, ...] = ()
+
+    @staticmethod
+    def of(path: Path, kind: str, made_from: tuple[str, ...] = (), parts: tuple[Artifact, ...] = ()) -> Artifact:
+        """Digest the file that lies at ``path``."""
+        return Artifact(path, kind, digest_file(path), made_from, parts)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return this artifact and its parts as the result file lists them."""
+        own = {"kind": self.kind, "path": str(self.path), "sha256": self.sha256, "made_from": list(self.made_from)}
+        return [own, *(row for part in self.parts for row in part.to_json())]
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_bytes(content: bytes) -> str:
+    """Return the sha256 of bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Return the sha256 of a JSON value in its canonical form (sorted keys, no spaces)."""
+    return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to, and move it into place once the block succeeded.
+
+    Whatever happens inside the block, ``path`` is either what it was or complete. The yielded path keeps
+    the suffix, since libraries choose a format by it. Raises OutputError where the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise cannot_write(path.parent, error) from error
+    try:
+        yield aside / path.name
+        with (aside / path.name).open("rb") as stream:
+            os.fsync(stream.fileno())
+        # A graph may come with a file of weights beside it; the main file moves last.
+        for companion in sorted(aside.iterdir(), key=lambda file: file.name == path.name):
+            companion.replace(path.parent / companion.name)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file aside and move it into place."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file aside and move it into place. NaN is refused: it is no JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def prepare_output_folder(folder: Path, holds: str, force: bool) -> None:
+    """Make ``folder`` and see that it can be written, and that it holds no file ``holds`` unless ``force``.
+
+    Raises OutputError; nothing is left behind where it does.
+    """
+    if (folder / holds).exists() and not force:
+        raise OutputError(
+            f"{folder} already holds a result ({holds})", "choose another --out, or replace it with --force"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder", "choose another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Return the error for a path that cannot be written."""
+    return OutputError(f"{path} cannot be written: {error.strerror or error}", "free space or choose another place")
+
+
+def cache_folder(*parts: str) -> Path:
+    """Return a folder of the cache: ``$MODELPORT_CACHE``, else ``modelport`` in the user's cache folder."""
+    own = os.environ.get("MODELPORT_CACHE")
+    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelport"
+    folder = base.joinpath(*parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the cache {folder} cannot be made: {error.strerror or error}", "set MODELPORT_CACHE"
+        ) from error
+    return folder

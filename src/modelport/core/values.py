@@ -1,0 +1,142 @@
+"""The values that pass between the floors: tensors, signatures, samples, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelport.core.errors import BadSampleError, SignatureError
+
+Array = NDArray[Any]
+Tensors = Mapping[str, Array]
+
+# A photograph is a few megabytes; a file beyond this is a mistake or an attack.
+MAX_SAMPLE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, dtype and shape of one input or output; a string is an axis that is free to vary."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} {_shape_text(self.shape)}"
+
+    def check(self, array: Array) -> None:
+        """Raise SignatureError unless the array has this dtype and shape. Nothing is cast."""
+        fits = len(array.shape) == len(self.shape) and all(
+            isinstance(want, str) or want == got for want, got in zip(self.shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype != np.dtype(self.dtype):
+            raise SignatureError(
+                f"tensor '{self.name}': got {array.dtype} {_shape_text(array.shape)}, "
+                f"want {self.dtype} {_shape_text(self.shape)}",
+                "give the array in that dtype and shape; modelport casts nothing",
+            )
+
+    def with_batch(self, batch: int) -> TensorSpec:
+        """Return the spec with its first axis fixed to ``batch`` where that axis is free."""
+        if not self.shape or not isinstance(self.shape[0], str):
+            return self
+        return TensorSpec(self.name, self.dtype, (batch, *self.shape[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Inputs and outputs of a model, in order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def check_inputs(self, tensors: Tensors) -> None:
+        """Raise SignatureError unless the names, dtypes and shapes are exactly the inputs'."""
+        _check_names("input", tensors, self.inputs)
+        for spec in self.inputs:
+            spec.check(tensors[spec.name])
+
+    def check_outputs(self, tensors: Tensors) -> None:
+        """Raise SignatureError unless the names, dtypes and shapes are exactly the outputs'."""
+        _check_names("output", tensors, self.outputs)
+        for spec in self.outputs:
+            spec.check(tensors[spec.name])
+
+    def with_batch(self, batch: int) -> Signature:
+        """Return the signature with every free first axis fixed to ``batch``."""
+        return Signature(
+            tuple(spec.with_batch(batch) for spec in self.inputs),
+            tuple(spec.with_batch(batch) for spec in self.outputs),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One item of a data set, not yet read.
+
+    ``target`` is what the metric wants (for classification the class index as the data set counts);
+    ``content`` holds the bytes of a sample that does not live in a file of its own.
+    """
+
+    id: str
+    target: Any
+    path: Path
+    content: bytes | None = None
+
+    def read(self) -> bytes:
+        """Return the sample's bytes; raises BadSampleError where the file cannot be read."""
+        if self.content is not None:
+            return self.content
+        try:
+            size = self.path.stat().st_size
+            if size > MAX_SAMPLE_BYTES:
+                raise BadSampleError(f"{self.path}: {size} bytes is no image", "remove the file from the data set")
+            return self.path.read_bytes()
+        except OSError as error:
+            raise BadSampleError(
+                f"{self.path}: {error.strerror or error}", "check the file and its permissions"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What an engine gets: ``inputs`` have the full batch size, rows past ``len(ids)`` are padding."""
+
+    ids: tuple[str, ...]
+    inputs: Tensors
+    targets: tuple[Any, ...]
+    digests: tuple[str, ...]  # sha256 of each sample's content
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was held against what it should be. ``verdict``: pass, fail, inconclusive or incomplete."""
+
+    name: str
+    verdict: str
+    got: Any
+    want: Any
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as the result file holds it."""
+        return asdict(self)
+
+
+def _check_names(kind: str, tensors: Tensors, specs: tuple[TensorSpec, ...]) -> None:
+    got, want = set(tensors), {spec.name for spec in specs}
+    if got != want:
+        raise SignatureError(
+            f"{kind} names: got {sorted(got)}, want {sorted(want)}",
+            f"name every {kind} as the model declares it; nothing is paired by position",
+        )
+
+
+def _shape_text(shape: tuple[int | str, ...]) -> str:
+    return "(" + ", ".join(str(axis) for axis in shape) + ")"

@@ -1,0 +1,1 @@
+"""The data's road: data sets, exact preprocessing, batches."""

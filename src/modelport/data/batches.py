@@ -1,0 +1,171 @@
+"""Samples → batches: read, digested and decoded ahead by threads, in order, in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelport.core.artifacts import digest_bytes
+from modelport.core.errors import BadSampleError, UsageError
+from modelport.core.values import Batch, Sample
+
+
+class Prepare(Protocol):
+    """What turns bytes into a row, such as ``Preprocess``; called by several threads at once."""
+
+    def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> None:
+        """Write the sample into ``out``, one row of a batch; raises BadSampleError naming ``name``."""
+
+
+class Fingerprint:
+    """sha256 of the lines ``ID SHA256``, sorted: which samples with which content, in whatever order they came."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def update(self, id: str, digest: str) -> None:
+        """Count one sample by its id and the sha256 of its content."""
+        self._lines.append(f"{id} {digest}\n")
+
+    def merge(self, other: Fingerprint) -> None:
+        """Count what another fingerprint has counted."""
+        self._lines += other._lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def hexdigest(self) -> str:
+        """Return the fingerprint as 64 hexadecimal digits."""
+        return hashlib.sha256("".join(sorted(self._lines)).encode()).hexdigest()
+
+
+def stream_batches(
+    samples: Iterable[Sample],
+    prepare: Prepare,
+    *,
+    input_name: str,
+    shape: tuple[int, int, int],
+    batch: int,
+    workers: int,
+    ahead: int = 2,
+    on_bad: Literal["fail", "skip"] = "fail",
+    bad: Callable[[Sample, BadSampleError], None] | None = None,
+) -> Generator[Batch, None, None]:
+    """Yield the samples in order as batches ``{input_name: float32 (batch, *shape)}``.
+
+    Every batch but the last is full, also where samples were skipped; the last repeats its first row up to the full
+    size. ``workers`` threads prepare at most ``ahead`` batches beyond the one that the caller has; the arrays are the
+    caller's to keep. The threads end with the generator: leave it early through ``contextlib.closing``.
+
+    Args:
+        on_bad: ``"fail"`` raises the first bad sample's BadSampleError, ``"skip"`` passes over it.
+        bad: called for each skipped sample with its error, in order, in the caller's thread.
+    """
+    for option, value in (("batch", batch), ("workers", workers), ("ahead", ahead)):
+        if value < 1:
+            raise UsageError(f"{option} of {value}", f"give a {option} of at least 1")
+    loader = _Loader(prepare, input_name, shape, batch)
+    return _stream(samples, loader, workers, ahead, None if on_bad == "fail" else bad or (lambda sample, error: None))
+
+
+def _stream(
+    samples: Iterable[Sample],
+    loader: _Loader,
+    workers: int,
+    ahead: int,
+    skip: Callable[[Sample, BadSampleError], None] | None,
+) -> Generator[Batch, None, None]:
+    source = iter(samples)
+    flights: deque[list[_Row]] = deque()
+    landed: list[_Row] = []
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="modelport-data")
+
+    def launch() -> None:
+        while len(flights) < ahead and (taken := list(islice(source, loader.batch))):
+            flights.append(loader.launch(pool, taken))
+
+    try:
+        launch()
+        while flights:
+            landed += _good(flights.popleft(), skip)
+            launch()
+            if len(landed) >= loader.batch:
+                yield loader.pack(landed)
+        if landed:
+            yield loader.pack(landed)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A sample on its way into row ``index`` of ``buffer``; ``digest`` is there once the row is written."""
+
+    sample: Sample
+    digest: Future[str]
+    buffer: NDArray[np.float32]
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    """Reads samples into buffers of one batch each, and makes batches of what arrived."""
+
+    prepare: Prepare
+    input_name: str
+    shape: tuple[int, int, int]
+    batch: int
+
+    def launch(self, pool: ThreadPoolExecutor, samples: list[Sample]) -> list[_Row]:
+        """Start to read at most ``batch`` samples into a new buffer."""
+        buffer = np.empty((self.batch, *self.shape), np.float32)
+        return [
+            _Row(sample, pool.submit(self._load, sample, buffer[index]), buffer, index)
+            for index, sample in enumerate(samples)
+        ]
+
+    def pack(self, landed: list[_Row]) -> Batch:
+        """Take up to ``batch`` rows off the front of ``landed`` and return them as a batch."""
+        rows = landed[: self.batch]
+        del landed[: self.batch]
+        inputs = rows[0].buffer
+        # Rows keep their order, so a full batch out of one buffer is that buffer: the way without any copy.
+        if len(rows) < self.batch or rows[-1].buffer is not inputs:
+            inputs = np.empty_like(inputs)
+            for slot, row in enumerate(rows):
+                inputs[slot] = row.buffer[row.index]
+            inputs[len(rows) :] = inputs[0]
+        return Batch(
+            ids=tuple(row.sample.id for row in rows),
+            inputs={self.input_name: inputs},
+            targets=tuple(row.sample.target for row in rows),
+            digests=tuple(row.digest.result() for row in rows),
+        )
+
+    def _load(self, sample: Sample, out: NDArray[np.float32]) -> str:
+        """Read, digest and decode one sample (in a worker thread); return the sha256 of its content."""
+        content = sample.read()
+        name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
+        self.prepare.into(content, name, out)
+        return digest_bytes(content)
+
+
+def _good(flight: list[_Row], skip: Callable[[Sample, BadSampleError], None] | None) -> Iterator[_Row]:
+    """Yield the rows of a flight as they land; a bad sample goes to ``skip``, or raises where that is None."""
+    for row in flight:
+        try:
+            row.digest.result()
+        except BadSampleError as error:
+            if skip is None:
+                raise
+            skip(row.sample, error)
+        else:
+            yield row

@@ -1,0 +1,189 @@
+"""Exact preprocessing: a recipe's steps, as the published scripts compute them, bit for bit."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    Image,
+    ImageFile,
+    ImageOps,
+    UnidentifiedImageError,
+    # Registers itself; left to the first sample that needs it, Pillow would load all its plugins in a worker thread.
+    WebPImagePlugin,  # noqa: F401
+)
+
+from modelport.core.errors import BadSampleError, ModelportError, RecipeError
+from modelport.recipes.schema import CenterCrop, Decode, Normalize, ResizeShorter, Step
+
+# Named one by one, so that no exotic decoder (EPS starts ghostscript) ever sees a sample's bytes.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+# Beyond this Pillow too suspects a decompression bomb; held here because its own limit is a global anyone may lift.
+MAX_PIXELS = 178_956_970
+
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_OR_SKIP = "replace the file, or pass --on-bad-image skip"
+# The form in which ``warnings`` holds a filter: everything that Pillow's own modules say.
+_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+class Preprocess:
+    """A recipe's ``preprocess`` steps, ready to run. Thread-safe; holds no state of a sample.
+
+    ``shape`` is (3, H, W), or None where the steps leave the size to the image.
+    Raises RecipeError where a crop is larger than the resize before it can give.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        decode, normalize = steps[0], steps[-1]
+        if not isinstance(decode, Decode) or not isinstance(normalize, Normalize):
+            raise RecipeError("preprocess must begin with decode and end with normalize", "mend the recipe")
+        self._decode = decode
+        self._geometry = tuple(steps[1:-1])
+        self.shape = _fixed_shape(self._geometry)
+        self._divide = np.float32(normalize.divide)
+        self._mean = np.array(normalize.mean, np.float32).reshape(3, 1, 1)
+        self._std = np.array(normalize.std, np.float32).reshape(3, 1, 1)
+
+    def pixels(self, content: bytes, name: str) -> NDArray[np.uint8]:
+        """Return uint8 (H, W, 3): decoded, resized and cropped, not yet normalised.
+
+        ``name`` tells the sample in errors. Raises BadSampleError where the bytes are no sound image.
+        """
+        try:
+            with _open(content, name) as opened:
+                image = ImageOps.exif_transpose(opened) if self._decode.exif_rotation == "apply" else opened
+                image = image.convert(self._decode.color)
+                for step in self._geometry:
+                    image = _apply(step, image, name)
+                return np.asarray(image)
+        except ModelportError:
+            raise
+        # Pillow meets damage with whatever its parser stumbled over: OSError, SyntaxError, struct.error, IndexError...
+        except Exception as error:
+            raise BadSampleError(f"{name}: cannot be decoded: {_reason(error)}", _OR_SKIP) from error
+
+    def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> None:
+        """Write the normalised image into ``out``, float32 (3, H, W), such as one row of a batch.
+
+        Raises BadSampleError where the bytes are no sound image, or one of another size than ``out``.
+        """
+        pixels = self.pixels(content, name).transpose(2, 0, 1)
+        if pixels.shape != out.shape:
+            raise BadSampleError(
+                f"{name}: is {_size_text(pixels.shape)} after preprocessing, the model wants {_size_text(out.shape)}",
+                "add resize_shorter and center_crop to the recipe, " + _OR_SKIP,
+            )
+        self._normalize(pixels, out)
+
+    def tensor(self, content: bytes, name: str) -> NDArray[np.float32]:
+        """Return the normalised image as a new float32 (3, H, W); raises what ``pixels`` raises."""
+        pixels = self.pixels(content, name).transpose(2, 0, 1)
+        out = np.empty(pixels.shape, np.float32)
+        self._normalize(pixels, out)
+        return out
+
+    def _normalize(self, pixels: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+        """Write (pixels / divide - mean) / std; both arrays are (3, H, W)."""
+        # One operation after the other in float32, as torchvision rounds; a folded scale would differ in the last bit.
+        np.divide(pixels, self._divide, out=out)
+        np.subtract(out, self._mean, out=out)
+        np.divide(out, self._std, out=out)
+
+
+def _fixed_shape(geometry: Sequence[Step]) -> tuple[int, int, int] | None:
+    """Return the shape that the steps force on every image; raises RecipeError where a crop cannot fit."""
+    shorter: int | None = None
+    square = False
+    for step in geometry:
+        if isinstance(step, CenterCrop) and shorter is not None and step.size > shorter:
+            raise RecipeError(
+                f"preprocess: center_crop of {step.size} after a shorter side of {shorter} leaves the image",
+                f"crop at most {shorter}, or resize to at least {step.size}",
+            )
+        if isinstance(step, CenterCrop | ResizeShorter):
+            shorter, square = step.size, square or isinstance(step, CenterCrop)
+    return (3, shorter, shorter) if square and shorter is not None else None
+
+
+def _open(content: bytes, name: str) -> Image.Image:
+    """Return the image, header read and size judged, pixels not decoded yet."""
+    _settle_pillow()
+    if not content:
+        raise BadSampleError(f"{name}: is empty (0 bytes)", _OR_SKIP)
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    _check_area(image.width, image.height, name)
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        raise BadSampleError(
+            f"{name}: has more than 8 bits per pixel (mode {image.mode}), which conversion to RGB would clip to white",
+            "save it with 8 bits, or pass --on-bad-image skip",
+        )
+    return image
+
+
+def _settle_pillow() -> None:
+    """Make Pillow's answer to a sample independent of what else runs in this process.
+
+    Looked at per image, because other code (and every test) may swap the filters; ``catch_warnings`` is no way out,
+    as it is not thread-safe.
+    """
+    # Warnings tell of things that change no pixel: odd EXIF, transparency of a palette. An "error" filter would make
+    # them fatal. Two threads may both add the filter; that does no harm.
+    if _QUIET not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
+    # Some libraries set this on import; a truncated file would then pass as a photograph with a grey foot.
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def _apply(step: Step, image: Image.Image, name: str) -> Image.Image:
+    match step:
+        case ResizeShorter():
+            return _resize_shorter(step, image, name)
+        case CenterCrop():
+            return _center_crop(step, image, name)
+        case _:
+            raise RecipeError(f"preprocess: step '{step.step}' in the middle", "mend the recipe")
+
+
+def _resize_shorter(step: ResizeShorter, image: Image.Image, name: str) -> Image.Image:
+    width, height = image.size
+    longer = int(step.size * max(width, height) / min(width, height))
+    size = (step.size, longer) if width <= height else (longer, step.size)
+    # A few thousand pixels in one line would otherwise become gigabytes.
+    _check_area(*size, name)
+    return image.resize(size, _RESAMPLING[step.interpolation])
+
+
+def _center_crop(step: CenterCrop, image: Image.Image, name: str) -> Image.Image:
+    margins = image.width - step.size, image.height - step.size
+    if min(margins) < 0:
+        raise BadSampleError(
+            f"{name}: {image.width} × {image.height} is smaller than the crop of {step.size}", _OR_SKIP
+        )
+    left, top = (margin // 2 if step.rounding == "floor" else round(margin / 2) for margin in margins)
+    return image.crop((left, top, left + step.size, top + step.size))
+
+
+def _check_area(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadSampleError(
+            f"{name}: {width} × {height} pixels is beyond the limit of {MAX_PIXELS} (a decompression bomb?)", _OR_SKIP
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return one line on an error of Pillow; its message for unknown bytes prints an object's address."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no " + ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]} image"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _size_text(shape: tuple[Any, ...]) -> str:
+    return f"{shape[-1]} × {shape[-2]}"

@@ -1,0 +1,110 @@
+"""The engines by name, and the border in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from itertools import zip_longest
+from pathlib import Path
+
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import EngineError, UsageError, unknown
+from modelport.core.values import TensorSpec
+from modelport.engines.base import Availability, Engine, Options, Runner
+
+# The fastest first: the default engine is the first usable one.
+ENGINES = {
+    "openvino": "modelport.engines.openvino:OpenVinoEngine",
+    "onnxruntime": "modelport.engines.onnxruntime:OnnxRuntimeEngine",
+    "torch": "modelport.engines.torch:TorchEngine",
+}
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+
+
+def get_engine(name: str) -> Engine:
+    """Return the engine of that name, usable or not. Raises UsageError for an unknown name."""
+    if name not in ENGINES:
+        raise UsageError(f"no engine named '{name}'", unknown("engines", name, ENGINES))
+    module, _, attribute = ENGINES[name].partition(":")
+    engine: Engine = getattr(import_module(module), attribute)()
+    return engine
+
+
+def availabilities() -> dict[str, Availability]:
+    """Return what every engine says of itself, the fastest first."""
+    return {name: get_engine(name).available() for name in ENGINES}
+
+
+def choose_engine(name: str | None, precision: str) -> Engine:
+    """Return the named engine, or the fastest usable one, once it is sure that it executes ``precision`` here.
+
+    Raises UsageError for unknown names, EngineError for what is not usable here, with what to install.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"no precision named '{precision}'", unknown("precisions", precision, PRECISIONS))
+    if name is None:
+        usable = [engine for engine, here in availabilities().items() if here.usable and precision in here.precisions]
+        if not usable:
+            raise EngineError(f"no engine here executes {precision}", "see `modelport doctor`")
+        return get_engine(usable[0])
+    engine = get_engine(name)
+    here = engine.available()
+    if not here.usable:
+        raise EngineError(f"the engine '{name}' is not usable here: {here.reason}", here.install)
+    if precision not in here.precisions:
+        why = dict(here.refused).get(precision, "it does not execute that precision on this machine")
+        raise EngineError(f"'{name}' refuses {precision}: {why}", f"choose one of: {', '.join(here.precisions)}")
+    return engine
+
+
+@contextmanager
+def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner]:
+    """Open a model and see that it has the recipe's signature and really runs in the precision asked for.
+
+    Raises EngineError otherwise: a precision never changes silently.
+    """
+    if model.kind not in engine.consumes:
+        takes = ", ".join(sorted(engine.consumes))
+        raise EngineError(f"{model.path}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine")
+    with engine.open(model, options) as runner:
+        wanted = options.signature
+        _check_tensors(model, (*runner.signature.inputs, *runner.signature.outputs), (*wanted.inputs, *wanted.outputs))
+        if runner.precision != options.precision:
+            raise EngineError(
+                f"'{engine.name}' runs {model.path} in {runner.precision}, {options.precision} was asked for",
+                f"ask for --precision {runner.precision}",
+            )
+        yield runner
+
+
+def _check_tensors(model: Artifact, have: tuple[TensorSpec, ...], need: tuple[TensorSpec, ...]) -> None:
+    """Raise EngineError unless every tensor serves the recipe's; an axis that is free on either side fits."""
+    for got, want in zip_longest(have, need):
+        if got is None or want is None or not _serves(got, want):
+            fix = "give the recipe of this model"
+            if got and want and got.name == want.name and isinstance(got.shape[0], int):
+                fix += f", and --batch {got.shape[0]}, for which it was made"
+            raise EngineError(f"{model.path}: has {got}, the recipe wants {want}", fix)
+
+
+def _serves(got: TensorSpec, want: TensorSpec) -> bool:
+    return (got.name, got.dtype, len(got.shape)) == (want.name, want.dtype, len(want.shape)) and all(
+        isinstance(have, str) or isinstance(need, str) or have == need
+        for have, need in zip(got.shape, want.shape, strict=True)
+    )
+
+
+# What a file is, by its suffix: what `compile` writes and `--model` takes.
+KINDS = {".onnx": "onnx", ".xml": "openvino"}
+
+
+def model_artifact(path: Path) -> Artifact:
+    """Return the artifact that lies at ``path``. Raises UsageError where its suffix is unknown or it is missing."""
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(f"{path}: not a model file that modelport knows", f"give one of: {', '.join(sorted(KINDS))}")
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file", "check the path")
+    parts = (Artifact.of(path.with_suffix(".bin"), "openvino-weights"),) if kind == "openvino" and path.with_suffix(".bin").is_file() else ()
+    return Artifact.of(path, kind, (), parts)

@@ -1,0 +1,97 @@
+"""PyTorch on the CPU: the reference. It runs the checkpoint itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import EngineError
+from modelport.core.values import Array, Signature, Tensors
+from modelport.engines import cpu
+from modelport.engines.base import Availability, Options, Runner
+from modelport.model.source import load_source
+
+
+class TorchEngine:
+    """Runs the source model. bf16 is PyTorch's autocast: convolutions and products in bfloat16, sums in float32."""
+
+    name = "torch"
+    consumes = frozenset({"checkpoint"})
+
+    def available(self) -> Availability:
+        """Say whether torch can be imported."""
+        install = "pip install 'modelport[torch]' (with the constraints file, which names the CPU build)"
+        try:
+            import torch
+        except ImportError as error:
+            return Availability(False, reason=str(error), install=install)
+        precisions = ("fp32", "bf16") if cpu.has_bf16() else ("fp32",)
+        refused: tuple[tuple[str, str], ...] = (("fp16", "PyTorch on the CPU has no fast float16 convolution"),)
+        if not cpu.has_bf16():
+            refused += (("bf16", cpu.NO_BF16),)
+        return Availability(True, torch.__version__, ("CPU",), precisions, refused)
+
+    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+        """Refuse: the reference runs the checkpoint as it is."""
+        raise EngineError("the engine 'torch' runs the checkpoint itself; there is nothing to compile", "choose openvino or onnxruntime")
+
+    @contextmanager
+    def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
+        """Load the checkpoint strictly. Raises CheckpointError where it does not fit the recipe."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(options.threads or cpu.cores())
+        try:
+            yield TorchRunner(load_source(options.recipe, model.path).module, options)
+        finally:
+            torch.set_num_threads(before)
+
+
+class TorchRunner:
+    """A module as a runner, for whoever has it in memory already."""
+
+    # One run uses every core by itself.
+    concurrency = 1
+
+    def __init__(self, module: Any, options: Options) -> None:
+        self._module = module
+        self._bf16 = options.precision == "bf16"
+        self.signature: Signature = options.signature
+        self.precision = self._executed_precision()
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """Run the module; outputs come back as float32 (or integers) in arrays of the caller's own."""
+        import torch
+
+        self.signature.check_inputs(inputs)
+        tensors = [torch.from_numpy(inputs[spec.name]) for spec in self.signature.inputs]
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+            outputs = self._module(*tensors)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        named = zip(self.signature.outputs, outputs, strict=True)
+        return {spec.name: (out.float() if out.is_floating_point() else out).numpy() for spec, out in named}
+
+    def _executed_precision(self) -> str:
+        """Run one row of zeros and see in which dtypes convolutions and linear layers answer."""
+        import numpy as np
+        import torch
+        from torch import nn
+
+        seen: set[torch.dtype] = set()
+        heavy = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+        handles = [
+            part.register_forward_hook(lambda _m, _i, output: seen.add(output.dtype))
+            for part in self._module.modules()
+            if isinstance(part, heavy)
+        ]
+        try:
+            self.run({spec.name: np.zeros([1 if isinstance(a, str) else a for a in spec.shape], spec.dtype) for spec in self.signature.inputs})
+        finally:
+            for handle in handles:
+                handle.remove()
+        names = {{torch.float32: "fp32", torch.bfloat16: "bf16"}.get(dtype, str(dtype)) for dtype in seen}
+        return names.pop() if len(names) == 1 else "mixed: " + ", ".join(sorted(names)) if names else "fp32"

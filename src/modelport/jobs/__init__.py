@@ -1,0 +1,1 @@
+"""Where the model's road and the data's road meet."""

@@ -1,0 +1,59 @@
+"""The networks, one file each, with the keys of the published checkpoints.
+
+To add one, write its file and its line in ``ARCHITECTURES``; a recipe then names it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from modelport.core.errors import RecipeError, unknown
+from modelport.recipes.schema import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ARCHITECTURES = {
+    "resnet18": "modelport.model.architectures.resnet:resnet18",
+    "resnet50": "modelport.model.architectures.resnet:resnet50",
+}
+
+
+def build_empty(model: Model) -> nn.Module:
+    """Return the network without any weights (on the meta device), in evaluation mode.
+
+    Nothing can run before every tensor has been loaded. Raises RecipeError for an unknown name or argument.
+    """
+    import torch
+
+    builder = _builder(model)
+    with torch.device("meta"):
+        return builder(**model.arguments).eval()
+
+
+def build_random(model: Model, seed: int) -> nn.Module:
+    """Return the network with PyTorch's own random initialisation, for making sample weights."""
+    import torch
+
+    builder = _builder(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return builder(**model.arguments).eval()
+
+
+def _builder(model: Model) -> Callable[..., nn.Module]:
+    if model.architecture not in ARCHITECTURES:
+        raise RecipeError(
+            f"no architecture named '{model.architecture}'", unknown("architectures", model.architecture, ARCHITECTURES)
+        )
+    module, _, name = ARCHITECTURES[model.architecture].partition(":")
+    builder: Callable[..., nn.Module] = getattr(import_module(module), name)
+    try:
+        inspect.signature(builder).bind(**model.arguments)
+    except TypeError as error:
+        takes = ", ".join(inspect.signature(builder).parameters)
+        raise RecipeError(f"model.arguments of '{model.architecture}': {error}", f"it takes: {takes}") from error
+    return builder

@@ -1,0 +1,144 @@
+"""ONNX files: read safely, describe, look into."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelport.core.errors import EngineError, GraphError
+from modelport.core.values import Array, Signature, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+BATCH_AXIS = "batch"
+# Names under which an exported file tells what it was made from.
+META_WEIGHTS, META_RECIPE, META_RECIPE_SHA, META_VERSION = (
+    "modelport.weights_sha256",
+    "modelport.recipe",
+    "modelport.recipe_sha256",
+    "modelport.version",
+)
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Return the model in an ONNX file. Raises GraphError where it is missing, damaged or no ONNX file."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise EngineError("the package onnx is not installed", "pip install 'modelport[torch]'") from error
+    try:
+        if path.stat().st_size == 0:
+            raise GraphError(f"{path}: the file is empty", "export it again")
+        model = onnx.load(str(path))
+    except OSError as error:
+        raise GraphError(f"{path}: {error.strerror or error}", "check the path") from error
+    # Weights kept in further files are checked by onnx itself, which raises its own errors and ValueError.
+    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
+        raise GraphError(f"{path}: not a readable ONNX file: {error}", "export it again, or copy it again whole") from error
+    if not model.graph.node or not model.opset_import:
+        raise GraphError(f"{path}: holds no ONNX graph", "give a file that `modelport export` or another exporter wrote")
+    return model
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the standard operator set that the file declares."""
+    versions: list[int] = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions:
+        raise GraphError("the graph declares no standard operator set", "export it again")
+    return versions[0]
+
+
+def signature_of(model: onnx.ModelProto) -> Signature:
+    """Return the graph's inputs and outputs; an axis without a size keeps its name, or ``"?"``."""
+    initialisers = {tensor.name for tensor in model.graph.initializer}
+    return Signature(
+        tuple(_spec(value) for value in model.graph.input if value.name not in initialisers),
+        tuple(_spec(value) for value in model.graph.output),
+    )
+
+
+def check_signature(model: onnx.ModelProto, want: Signature, path: Path) -> None:
+    """Raise GraphError unless names, dtypes and shapes are the recipe's; the batch may be fixed or free."""
+    got = signature_of(model)
+    for kind, have, need in (("input", got.inputs, want.inputs), ("output", got.outputs, want.outputs)):
+        if len(have) != len(need) or not all(_fits(a, b) for a, b in zip(have, need, strict=True)):
+            raise GraphError(
+                f"{path}: {kind}s are {'; '.join(map(str, have))}, the recipe wants {'; '.join(map(str, need))}",
+                "give the recipe that this file was exported with, or export it again",
+            )
+
+
+def constants(model: onnx.ModelProto) -> Iterator[tuple[str, Array]]:
+    """Yield name and value of every constant that a node of the graph really uses."""
+    from onnx import numpy_helper
+
+    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    for tensor in model.graph.initializer:
+        if tensor.name in used:
+            yield tensor.name, numpy_helper.to_array(tensor)
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.output[0] in used:
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    yield node.output[0], numpy_helper.to_array(attribute.t)
+
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Return what the file says of itself."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def precision_of(model: onnx.ModelProto) -> str:
+    """Return the precision in which the graph's weights are kept: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``mixed``."""
+    from onnx import TensorProto
+
+    if any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv") for node in model.graph.node):
+        return "int8"
+    names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    found = {names[tensor.data_type] for tensor in model.graph.initializer if tensor.data_type in names}
+    return found.pop() if len(found) == 1 else "mixed" if found else "fp32"
+
+
+def describe(model: onnx.ModelProto) -> dict[str, Any]:
+    """Return the structure of a graph as JSON values, for ``modelport show``."""
+    signature = signature_of(model)
+    sizes = [(tensor.name, int(np.prod(tensor.dims))) for tensor in model.graph.initializer]
+    return {
+        "opset": opset_of(model),
+        "ir_version": model.ir_version,
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "inputs": [str(spec) for spec in signature.inputs],
+        "outputs": [str(spec) for spec in signature.outputs],
+        "precision": precision_of(model),
+        "nodes": len(model.graph.node),
+        "operators": dict(Counter(node.op_type for node in model.graph.node).most_common()),
+        "initialisers": len(sizes),
+        "parameters": sum(size for _, size in sizes),
+        "metadata": metadata_of(model),
+    }
+
+
+def _spec(value: Any) -> TensorSpec:
+    import onnx
+
+    tensor = value.type.tensor_type
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    except KeyError:
+        dtype = f"onnx type {tensor.elem_type}"
+    shape = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim)
+    return TensorSpec(value.name, dtype, shape)
+
+
+def _fits(have: TensorSpec, need: TensorSpec) -> bool:
+    """Whether a graph's tensor serves where the recipe's is wanted: only a free axis of the recipe may be anything."""
+    return (
+        (have.name, have.dtype, len(have.shape)) == (need.name, need.dtype, len(need.shape))
+        and all(isinstance(want, str) or got == want for got, want in zip(have.shape, need.shape, strict=True))
+    )

@@ -1,0 +1,1 @@
+"""Recipes: everything modelport knows of a model, as data."""

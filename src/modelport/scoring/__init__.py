@@ -1,0 +1,1 @@
+"""From outputs to figures, and from figures to a verdict."""

@@ -1,0 +1,95 @@
+"""From figures to a verdict, by the rules of the result file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from modelport.core.values import Check
+from modelport.recipes.schema import Published, Recipe, Tolerance
+from modelport.scoring.base import Score
+
+PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a verdict rests on."""
+
+    metrics: Mapping[str, Score]
+    source: Mapping[str, Score] | None  # the source model's figures on the same samples; None: there is no source
+    full_set: bool
+    skipped: Sequence[str]  # ids that could not be decoded
+    smallest_set: int
+
+
+def is_full_set(recipe: Recipe, ids: Iterable[str], skipped: int) -> bool:
+    """Whether these are the samples that the published figures were measured on, by number and by name."""
+    pattern = re.compile(recipe.dataset.published_ids)
+    n, fitting = 0, True
+    for name in ids:
+        n += 1
+        fitting = fitting and pattern.fullmatch(name) is not None
+    return fitting and n == recipe.dataset.published_n and skipped == 0
+
+
+def judge(recipe: Recipe, evidence: Evidence) -> list[Check]:
+    """Return the checks of the accuracy. Only metrics with a published figure are judged; the others are told."""
+    judged = list(dict.fromkeys(figure.metric for figure in recipe.published)) or list(recipe.metrics[:1])
+    checks = [_against_source(name, evidence, recipe.tolerance) for name in judged]
+    checks += [_against_published(figure, evidence, recipe) for figure in recipe.published]
+    n = max((score.n for score in evidence.metrics.values()), default=0)
+    enough = n >= evidence.smallest_set
+    why = "enough samples for a verdict" if enough else f"below {evidence.smallest_set} samples no verdict is given"
+    checks.append(Check("samples", PASS if enough else INCONCLUSIVE, n, evidence.smallest_set, why))
+    if evidence.skipped:
+        named = ", ".join(evidence.skipped[:5]) + (" …" if len(evidence.skipped) > 5 else "")
+        why = f"{len(evidence.skipped)} samples could not be decoded and are not scored: {named}"
+        checks.append(Check("skipped", PASS, len(evidence.skipped), 0, why))
+    return checks
+
+
+def overall(checks: Iterable[Check]) -> str:
+    """Return the one word: a failure decides, then too few samples, then a missing number, else pass."""
+    verdicts = {check.verdict for check in checks}
+    return next((word for word in (FAIL, INCONCLUSIVE, INCOMPLETE) if word in verdicts), PASS)
+
+
+def floor_of(reference: float, tolerance: Tolerance) -> float:
+    """Return the lowest figure that still passes, in the reference's unit."""
+    drop = reference * tolerance.value / 100.0 if tolerance.unit == "percent_of_reference" else tolerance.value
+    return reference - drop
+
+
+def tolerance_text(tolerance: Tolerance) -> str:
+    """Return the tolerance in words."""
+    unit = "percent of the reference" if tolerance.unit == "percent_of_reference" else "points"
+    return f"{tolerance.value:g} {unit}, one-sided"
+
+
+def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Check:
+    got = evidence.metrics.get(name)
+    if evidence.source is None:
+        why = "there is no source model to hold it against: give --weights"
+        return Check(f"{name}_vs_source", INCOMPLETE, got.value if got else None, None, why)
+    want = evidence.source.get(name)
+    if got is None or want is None or got.n != want.n:
+        missing = "the figure" if got is None else "the source model's figure on the same samples"
+        return Check(f"{name}_vs_source", INCOMPLETE, got and got.value, want and want.value, f"{missing} is missing")
+    floor = floor_of(want.value, tolerance)
+    why = f"source model {want.value:.2f}, lowest that passes {floor:.2f} ({tolerance_text(tolerance)})"
+    return Check(f"{name}_vs_source", PASS if got.value >= floor else FAIL, got.value, floor, why)
+
+
+def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) -> Check:
+    name = f"{figure.metric}_vs_published"
+    got = evidence.metrics.get(figure.metric)
+    if not evidence.full_set:
+        why = f"does not apply: not the {recipe.dataset.published_n} samples of the published figure; "
+        return Check(name, PASS, got and got.value, None, why + "the verdict rests on the source model")
+    if got is None:
+        return Check(name, INCOMPLETE, None, figure.value, "the figure is missing")
+    floor = floor_of(figure.value, recipe.tolerance)
+    why = f"published {figure.value} on {figure.device}, lowest that passes {floor:.2f} ({tolerance_text(recipe.tolerance)})"
+    return Check(name, PASS if got.value >= floor else FAIL, got.value, floor, why)
