@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,15 +94,15 @@ class Sample:
         """Return the sample's bytes; raises BadSampleError where the file cannot be read."""
         if self.content is not None:
             return self.content
+        fix = "mend or remove the file, or pass --on-bad-image skip"
         try:
-            size = self.path.stat().st_size
-            if size > MAX_SAMPLE_BYTES:
-                raise BadSampleError(f"{self.path}: {size} bytes is no image", "remove the file from the data set")
+            found = self.path.stat()
+            # A pipe or a device would be read without end.
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_SAMPLE_BYTES:
+                raise BadSampleError(f"{self.path}: {found.st_size} bytes that are no image file", fix)
             return self.path.read_bytes()
         except OSError as error:
-            raise BadSampleError(
-                f"{self.path}: {error.strerror or error}", "check the file and its permissions"
-            ) from error
+            raise BadSampleError(f"{self.path}: {error.strerror or error}", fix) from error
 
 
 @dataclass(frozen=True, slots=True)

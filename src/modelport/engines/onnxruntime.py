@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from modelport.core import machine
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines import cpu
 from modelport.engines.base import Availability, Options, Runner
 from modelport.model.graph import precision_of, read_graph
 
@@ -55,7 +55,7 @@ class OnnxRuntimeEngine:
         import onnxruntime
 
         settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = options.threads or cpu.cores()
+        settings.intra_op_num_threads = options.threads or machine.cores()
         settings.log_severity_level = 3  # errors; they are raised as well
         if write is not None:
             settings.optimized_model_filepath = str(write)
@@ -65,7 +65,9 @@ class OnnxRuntimeEngine:
             return onnxruntime.InferenceSession(str(model.path), settings, providers=PROVIDERS)
         # onnxruntime's errors share no base below Exception.
         except Exception as error:
-            raise EngineError(f"{model.path}: ONNX Runtime refuses it: {error}", "export it again, or choose another engine") from error
+            raise EngineError(
+                f"{model.path}: ONNX Runtime refuses it: {error}", "export it again, or choose another engine"
+            ) from error
 
 
 class _Runner:
@@ -83,7 +85,9 @@ class _Runner:
         try:
             arrays = self._session.run(self._outputs, dict(inputs))
         except Exception as error:
-            raise EngineError(f"ONNX Runtime failed: {error}", "choose another engine, or export at another opset") from error
+            raise EngineError(
+                f"ONNX Runtime failed: {error}", "choose another engine, or export at another opset"
+            ) from error
         return dict(zip(self._outputs, arrays, strict=True))
 
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from modelport.core import machine
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines import cpu
 from modelport.engines.base import Availability, Options, Runner
 
 DEVICE = "CPU"
@@ -36,16 +36,18 @@ class OpenVinoEngine:
         core = openvino.Core()
         if DEVICE not in core.available_devices:
             return Availability(False, reason="OpenVINO finds no CPU device", install=install)
-        capable = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") and cpu.has_bf16()
+        capable = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") and machine.has_bf16()
         precisions = ("fp32", "bf16") if capable else ("fp32",)
-        refused = (("fp16", "asked for f16, OpenVINO's CPU plugin runs another precision on this processor"),)
+        refused: tuple[tuple[str, str], ...] = (
+            ("fp16", "asked for f16, OpenVINO's CPU plugin runs another precision on this processor"),
+        )
         if not capable:
-            refused += (("bf16", cpu.NO_BF16),)
+            refused += (("bf16", machine.NO_BF16),)
         version = openvino.get_version().partition("-")[0]
         return Availability(True, version, tuple(core.available_devices), precisions, refused)
 
     def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
-        """Write OpenVINO's files (.xml, .bin beside it). The weights stay float32; the precision is chosen on opening."""
+        """Write OpenVINO's files (.xml, .bin beside it). Weights stay float32: the precision is chosen on opening."""
         import openvino
 
         if out.suffix != ".xml":
@@ -66,13 +68,15 @@ class OpenVinoEngine:
         config = {
             "INFERENCE_PRECISION_HINT": "bf16" if options.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_NUM_THREADS": options.threads or cpu.cores(),
+            "INFERENCE_NUM_THREADS": options.threads or machine.cores(),
         }
         network = _read(model, options.batch)
         try:
             compiled = openvino.Core().compile_model(network, DEVICE, config)
         except RuntimeError as error:
-            raise EngineError(f"{model.path}: OpenVINO refuses it: {error}", "export it again, or choose another engine") from error
+            raise EngineError(
+                f"{model.path}: OpenVINO refuses it: {error}", "export it again, or choose another engine"
+            ) from error
         yield _Runner(compiled)
 
 
@@ -93,7 +97,9 @@ class _Runner:
             # The request's memory is used again by the next run: the caller gets a copy.
             return {spec.name: request.get_tensor(spec.name).data.copy() for spec in self.signature.outputs}
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed: {error}", "choose another engine, or export at another opset") from error
+            raise EngineError(
+                f"OpenVINO failed: {error}", "choose another engine, or export at another opset"
+            ) from error
         finally:
             self._requests.put(request)
 
@@ -107,7 +113,9 @@ def _read(model: Artifact, batch: int | None) -> Any:
         if batch is not None and free:
             network.reshape({port.get_any_name(): [batch, *list(port.partial_shape)[1:]] for port in free})
     except RuntimeError as error:
-        raise EngineError(f"{model.path}: OpenVINO cannot read it: {error}", "export it again, or copy it again whole") from error
+        raise EngineError(
+            f"{model.path}: OpenVINO cannot read it: {error}", "export it again, or copy it again whole"
+        ) from error
     return network
 
 

@@ -66,7 +66,9 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
     """
     if model.kind not in engine.consumes:
         takes = ", ".join(sorted(engine.consumes))
-        raise EngineError(f"{model.path}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine")
+        raise EngineError(
+            f"{model.path}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine"
+        )
     with engine.open(model, options) as runner:
         wanted = options.signature
         _check_tensors(model, (*runner.signature.inputs, *runner.signature.outputs), (*wanted.inputs, *wanted.outputs))
@@ -106,5 +108,9 @@ def model_artifact(path: Path) -> Artifact:
         raise UsageError(f"{path}: not a model file that modelport knows", f"give one of: {', '.join(sorted(KINDS))}")
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "check the path")
-    parts = (Artifact.of(path.with_suffix(".bin"), "openvino-weights"),) if kind == "openvino" and path.with_suffix(".bin").is_file() else ()
+    parts = (
+        (Artifact.of(path.with_suffix(".bin"), "openvino-weights"),)
+        if kind == "openvino" and path.with_suffix(".bin").is_file()
+        else ()
+    )
     return Artifact.of(path, kind, (), parts)

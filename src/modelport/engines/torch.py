@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors
-from modelport.engines import cpu
 from modelport.engines.base import Availability, Options, Runner
 from modelport.model.source import load_source
 
@@ -28,15 +28,18 @@ class TorchEngine:
             import torch
         except ImportError as error:
             return Availability(False, reason=str(error), install=install)
-        precisions = ("fp32", "bf16") if cpu.has_bf16() else ("fp32",)
+        precisions = ("fp32", "bf16") if machine.has_bf16() else ("fp32",)
         refused: tuple[tuple[str, str], ...] = (("fp16", "PyTorch on the CPU has no fast float16 convolution"),)
-        if not cpu.has_bf16():
-            refused += (("bf16", cpu.NO_BF16),)
+        if not machine.has_bf16():
+            refused += (("bf16", machine.NO_BF16),)
         return Availability(True, torch.__version__, ("CPU",), precisions, refused)
 
     def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
         """Refuse: the reference runs the checkpoint as it is."""
-        raise EngineError("the engine 'torch' runs the checkpoint itself; there is nothing to compile", "choose openvino or onnxruntime")
+        raise EngineError(
+            "the engine 'torch' runs the checkpoint itself; there is nothing to compile",
+            "choose openvino or onnxruntime",
+        )
 
     @contextmanager
     def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
@@ -44,7 +47,7 @@ class TorchEngine:
         import torch
 
         before = torch.get_num_threads()
-        torch.set_num_threads(options.threads or cpu.cores())
+        torch.set_num_threads(options.threads or machine.cores())
         try:
             yield TorchRunner(load_source(options.recipe, model.path).module, options)
         finally:
@@ -89,7 +92,12 @@ class TorchRunner:
             if isinstance(part, heavy)
         ]
         try:
-            self.run({spec.name: np.zeros([1 if isinstance(a, str) else a for a in spec.shape], spec.dtype) for spec in self.signature.inputs})
+            self.run(
+                {
+                    spec.name: np.zeros([1 if isinstance(a, str) else a for a in spec.shape], spec.dtype)
+                    for spec in self.signature.inputs
+                }
+            )
         finally:
             for handle in handles:
                 handle.remove()

@@ -31,7 +31,9 @@ class SourceAnswers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._connection.close()
 
     def holds(self, digest: str) -> bool:
@@ -56,7 +58,9 @@ class SourceAnswers:
         try:
             connection = sqlite3.connect(self._path, timeout=60.0)
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("CREATE TABLE IF NOT EXISTS answers (sample TEXT PRIMARY KEY, outputs BLOB) WITHOUT ROWID")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers (sample TEXT PRIMARY KEY, outputs BLOB) WITHOUT ROWID"
+            )
         except sqlite3.Error as error:
             raise self._broken(error) from error
         return connection
@@ -69,7 +73,9 @@ class SourceAnswers:
         return row
 
     def _broken(self, error: sqlite3.Error) -> OutputError:
-        return OutputError(f"the cache of source answers {self._path} fails: {error}", "delete that file, or free disk space")
+        return OutputError(
+            f"the cache of source answers {self._path} fails: {error}", "delete that file, or free disk space"
+        )
 
 
 def split_rows(outputs: Tensors, count: int) -> list[dict[str, Array]]:
@@ -89,7 +95,7 @@ def answers_folder() -> Path:
 
 def _pack(outputs: Tensors) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **dict(outputs))
+    np.savez(buffer, allow_pickle=False, **dict(outputs))
     return buffer.getvalue()
 
 

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT_OPSET = 20
-OLDEST_OPSET = 9
-NEWEST_OPSET = 23
+OLDEST_OPSET = 11
+NEWEST_OPSET = 21
 # The current exporter writes nothing below this, whatever it is asked for.
 FIRST_CURRENT_OPSET = 18
 
 
-def export_onnx(source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None) -> tuple[Artifact, list[Check]]:
+def export_onnx(
+    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None
+) -> tuple[Artifact, list[Check]]:
     """Write ``out`` and return it with the checks that it passed: structure, opset, signature, weights.
 
     ``batch`` None leaves the first axis free. Below opset 18 the TorchScript exporter writes, else the current one.

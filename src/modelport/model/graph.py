@@ -40,9 +40,13 @@ def read_graph(path: Path) -> onnx.ModelProto:
         raise GraphError(f"{path}: {error.strerror or error}", "check the path") from error
     # Weights kept in further files are checked by onnx itself, which raises its own errors and ValueError.
     except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
-        raise GraphError(f"{path}: not a readable ONNX file: {error}", "export it again, or copy it again whole") from error
+        raise GraphError(
+            f"{path}: not a readable ONNX file: {error}", "export it again, or copy it again whole"
+        ) from error
     if not model.graph.node or not model.opset_import:
-        raise GraphError(f"{path}: holds no ONNX graph", "give a file that `modelport export` or another exporter wrote")
+        raise GraphError(
+            f"{path}: holds no ONNX graph", "give a file that `modelport export` or another exporter wrote"
+        )
     return model
 
 
@@ -95,7 +99,7 @@ def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def precision_of(model: onnx.ModelProto) -> str:
-    """Return the precision in which the graph's weights are kept: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``mixed``."""
+    """Return how the graph keeps its weights: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``mixed``."""
     from onnx import TensorProto
 
     if any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv") for node in model.graph.node):
@@ -138,7 +142,6 @@ def _spec(value: Any) -> TensorSpec:
 
 def _fits(have: TensorSpec, need: TensorSpec) -> bool:
     """Whether a graph's tensor serves where the recipe's is wanted: only a free axis of the recipe may be anything."""
-    return (
-        (have.name, have.dtype, len(have.shape)) == (need.name, need.dtype, len(need.shape))
-        and all(isinstance(want, str) or got == want for got, want in zip(have.shape, need.shape, strict=True))
+    return (have.name, have.dtype, len(have.shape)) == (need.name, need.dtype, len(need.shape)) and all(
+        isinstance(want, str) or got == want for got, want in zip(have.shape, need.shape, strict=True)
     )

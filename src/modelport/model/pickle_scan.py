@@ -7,7 +7,7 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-# A checkpoint with its optimizer state takes some ten thousand opcodes; beyond this the file plays for time.
+# A checkpoint with its optimizer state takes some ten thousand; beyond this torch's loader decides alone.
 MAX_OPCODES = 2_000_000
 
 _PUT: Final = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})

@@ -32,7 +32,9 @@ class WeightsProof:
     def check(self) -> Check:
         """Return the proof as one check of the result."""
         counted = len(self.identical) + len(self.folded)
-        why = f"{len(self.identical)} tensors are in the graph as they are, {len(self.folded)} folded into a convolution "
+        why = (
+            f"{len(self.identical)} tensors are in the graph as they are, {len(self.folded)} folded into a convolution "
+        )
         why += f"whose values were recomputed; {len(self.unused)} step counters take no part in inference"
         if self.lost:
             names = ", ".join(self.lost[:5]) + (f" and {len(self.lost) - 5} more" if len(self.lost) > 5 else "")

@@ -22,7 +22,8 @@ def target_ranks(logits: Array, targets: Array) -> Array:
     own = np.take_along_axis(logits, targets[:, None], axis=1)
     # The target itself is always >= its own logit: one less. NaN compares false, hence the separate rule.
     ranks = (logits >= own).sum(axis=1) - 1
-    return np.where(np.isnan(logits).any(axis=1), logits.shape[1], ranks)
+    wrong: Array = np.where(np.isnan(logits).any(axis=1), logits.shape[1], ranks)
+    return wrong
 
 
 def best(logits: Array, count: int = 5) -> list[tuple[int, float | None]]:
@@ -53,7 +54,7 @@ class TopK:
         """Count one batch. Raises DataError for a target that is no class of the output."""
         logits = outputs[self._output]
         labels = np.asarray(targets, dtype=np.int64)
-        if labels.size and not (0 <= labels.min() and labels.max() < logits.shape[1]):
+        if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
             raise DataError(
                 f"a label asks for class {labels.max()}, the model has {logits.shape[1]}",
                 "check dataset.label_offset of the recipe and the label file",

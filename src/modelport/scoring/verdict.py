@@ -91,5 +91,6 @@ def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) ->
     if got is None:
         return Check(name, INCOMPLETE, None, figure.value, "the figure is missing")
     floor = floor_of(figure.value, recipe.tolerance)
-    why = f"published {figure.value} on {figure.device}, lowest that passes {floor:.2f} ({tolerance_text(recipe.tolerance)})"
+    limit = f"lowest that passes {floor:.2f} ({tolerance_text(recipe.tolerance)})"
+    why = f"published {figure.value} on {figure.device}, {limit}"
     return Check(name, PASS if got.value >= floor else FAIL, got.value, floor, why)

@@ -1,4 +1,4 @@
-"""What the processor can do, for the engines that run on it."""
+"""What this machine is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def model_name() -> str:
+def processor() -> str:
     """Return the processor's name, or ``unknown``."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()

@@ -1,0 +1,88 @@
+"""What the user sees: results on stdout, talk and bars on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelport.core.artifacts import write_json
+from modelport.core.progress import Bar
+
+
+class Bars:
+    """Progress drawn by rich on stderr; silent where that is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+
+    def bar(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Bar]:
+        """Open a bar with count, rate and time left."""
+        return _drawn(self._console, title, total, unit)
+
+    def note(self, text: str) -> None:
+        """Say one line, where somebody is watching."""
+        if self._console.is_terminal:
+            self._console.print(text, style="dim", highlight=False, markup=False)
+
+
+@contextmanager
+def _drawn(console: Any, title: str, total: int | None, unit: str) -> Iterator[Bar]:
+    from rich import progress as rich_progress
+    from rich.text import Text
+
+    class Rate(rich_progress.ProgressColumn):
+        def render(self, task: rich_progress.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.1f} {unit}/s" if speed else f"– {unit}/s")
+
+    bytes_wanted = unit == "bytes"
+    columns: list[Any] = [rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn()]
+    if bytes_wanted:
+        columns += [rich_progress.DownloadColumn(), rich_progress.TransferSpeedColumn()]
+    else:
+        columns += [rich_progress.MofNCompleteColumn(), Rate()]
+    columns += [rich_progress.TimeRemainingColumn()]
+    with rich_progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as drawing:
+        task = drawing.add_task(title, total=total)
+
+        class Advance:
+            def advance(self, count: int = 1) -> None:
+                drawing.advance(task, count)
+
+        yield Advance()
+
+
+@dataclass(slots=True)
+class Talk:
+    """How this call answers: ``--json`` and ``--json-out``."""
+
+    json: bool = False
+    json_out: Path | None = None
+    _bars: Bars | None = field(default=None)
+
+    @property
+    def progress(self) -> Bars:
+        """The bars of this call."""
+        self._bars = self._bars or Bars()
+        return self._bars
+
+    def give(self, value: Any, draw: Callable[[Any], None]) -> None:
+        """Print a result: as JSON, or as ``draw`` shows it on a rich console."""
+        if self.json_out is not None:
+            write_json(self.json_out, value)
+        if self.json:
+            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        else:
+            from rich.console import Console
+
+            draw(Console(highlight=False, soft_wrap=False))
+
+
+TALK = Talk()

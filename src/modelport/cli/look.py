@@ -1,0 +1,97 @@
+"""``doctor``, ``list``, ``show``: look, change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from modelport.cli.console import TALK
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(doctor)
+    app.command("list")(list_recipes)
+    app.command()(show)
+
+
+def doctor() -> None:
+    """Say which engines are usable here, or why not; their precisions, devices and versions; the machine's cores."""
+    from dataclasses import asdict
+
+    from modelport.engines.registry import availabilities
+    from modelport.report.result import environment
+
+    here = availabilities()
+    value = {
+        "schema": "modelport.doctor/1",
+        "engines": {name: asdict(entry) | {"refused": dict(entry.refused)} for name, entry in here.items()},
+        "environment": environment(),
+    }
+
+    def draw(console: Any) -> None:
+        from rich.table import Table
+
+        table = Table("engine", "usable", "version", "devices", "precisions", "notes")
+        for name, entry in here.items():
+            notes = (
+                "; ".join(f"{precision}: {why}" for precision, why in entry.refused) if entry.usable else entry.reason
+            )
+            notes += f"\ninstall: {entry.install}" if not entry.usable else ""
+            usable = "[green]yes[/]" if entry.usable else "[red]no[/]"
+            table.add_row(name, usable, entry.version, ", ".join(entry.devices), ", ".join(entry.precisions), notes)
+        console.print(table)
+        machine: Any = value["environment"]
+        console.print(f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}")
+
+    TALK.give(value, draw)
+
+
+def list_recipes() -> None:
+    """List the recipes, a line each."""
+    from modelport.recipes.load import load_recipe, recipe_names
+
+    recipes = [load_recipe(name) for name in recipe_names()]
+    rows = [{"name": recipe.name, "task": recipe.task, "title": recipe.title} for recipe in recipes]
+
+    def draw(console: Any) -> None:
+        for row in rows:
+            console.print(f"{row['name']:<14} {row['title']}", markup=False)
+
+    TALK.give({"schema": "modelport.recipes/1", "recipes": rows}, draw)
+
+
+def show(
+    what: str = typer.Argument(help="A recipe, by name or path, or an .onnx file.", metavar="RECIPE|FILE.onnx"),
+) -> None:
+    """Show a recipe whole, or the structure of a graph."""
+    if what.lower().endswith(".onnx"):
+        from modelport.model.graph import describe, read_graph
+
+        value = describe(read_graph(Path(what)))
+    else:
+        from modelport.recipes.load import load_recipe
+
+        value = load_recipe(what).to_json()
+    TALK.give(value, lambda console: _draw_tree(console, what, value))
+
+
+def _draw_tree(console: Any, title: str, value: Any) -> None:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    def grow(tree: Any, node: Any) -> None:
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            if isinstance(child, dict) or (
+                isinstance(child, list) and any(isinstance(item, dict | list) for item in child)
+            ):
+                grow(tree.add(Text(str(key), style="bold")), child)
+            else:
+                shown = ", ".join(map(str, child)) if isinstance(child, list) else str(child)
+                tree.add(Text.assemble((f"{key}: ", "bold"), shown))
+
+    root = Tree(Text(title, style="bold"))
+    grow(root, value)
+    console.print(root)

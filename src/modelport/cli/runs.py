@@ -1,0 +1,132 @@
+"""``run`` and ``demo``: the whole road."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from modelport.cli.console import TALK
+from modelport.cli.models import RECIPE, WEIGHTS
+from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError, unknown
+
+EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "incomplete": EXIT_INCONCLUSIVE}
+COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "incomplete": "yellow"}
+# The line that was typed, for the result file; main() sets it.
+COMMAND = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(run)
+    app.command()(demo)
+
+
+def run(
+    recipe: str = RECIPE,
+    weights: Path | None = WEIGHTS,
+    model: Path | None = typer.Option(None, "--model", help="A model file in place of weights.", metavar="FILE.onnx"),
+    data: Path = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR"),
+    out: Path = typer.Option(
+        ..., "--out", help="Where result.json, report.md and predictions.jsonl go.", metavar="DIR"
+    ),
+    engine: str | None = typer.Option(None, "--engine", help="Default: the fastest usable one.", metavar="E"),
+    precision: str = typer.Option("fp32", "--precision", help="See `modelport doctor`.", metavar="P"),
+    batch: int | None = typer.Option(None, "--batch", help="Default: the recipe's.", metavar="N"),
+    limit: int | None = typer.Option(None, "--limit", help="Score the first N samples only.", metavar="N"),
+    seed: int = typer.Option(0, "--seed", metavar="S"),
+    on_bad_image: str = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip"),
+    force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
+) -> None:
+    """Everything in one command: weights to engine, data to verdict, nothing in between on disk.
+
+    Exit code: 0 pass, 1 fail, 2 wrong usage or bad input, 3 inconclusive or incomplete.
+    """
+    from modelport.jobs.port import PortRequest, port
+
+    if on_bad_image not in ("fail", "skip"):
+        raise UsageError(f"--on-bad-image {on_bad_image}", unknown("choices", on_bad_image, ("fail", "skip")))
+    request = PortRequest(
+        recipe=recipe,
+        data=data,
+        out=out,
+        weights=weights,
+        model=model,
+        engine=engine,
+        precision=precision,
+        batch=batch,
+        limit=limit,
+        seed=seed,
+        on_bad_image="skip" if on_bad_image == "skip" else "fail",
+        force=force,
+        command=COMMAND,
+    )
+    result = port(request, TALK.progress)
+    TALK.give(result, lambda console: _draw_run(console, result, out))
+    raise typer.Exit(EXIT_CODES[result["verdict"]])
+
+
+def demo(out: Path = typer.Option(Path("demo"), "--out", help="Where samples and results go.", metavar="DIR")) -> None:
+    """Make sample data and weights, then do the main job on every usable engine and compare.
+
+    Exit code: 0 unless a verdict is fail.
+    """
+    from modelport.jobs.demo import demo as run_demo
+
+    value = run_demo(out, COMMAND, TALK.progress)
+
+    def draw(console: Any) -> None:
+        console.print(_table(value["runs"]))
+        for engine, why in value["skipped_engines"].items():
+            console.print(f"not run: {engine}: {why}", markup=False)
+        console.print("sample data and sample weights: the figures say nothing of the published model")
+        for report in value["reports"]:
+            console.print(f"report: {report}", markup=False, soft_wrap=True)
+        console.print(f"verdict: [{COLOURS[value['verdict']]}]{value['verdict']}[/]")
+
+    TALK.give(value, draw)
+    raise typer.Exit(EXIT_FAIL if value["verdict"] == "fail" else EXIT_PASS)
+
+
+def _draw_run(console: Any, result: dict[str, Any], out: Path) -> None:
+    from modelport.report.markdown import number
+
+    console.print(_table([result]))
+    for check in result["checks"]:
+        if check["verdict"] != "pass":
+            console.print(f"[{COLOURS[check['verdict']]}]{check['verdict']}[/] {check['name']}: {check['why']}")
+    for note in (*result["notes"], *result["speed_warnings"]):
+        console.print(f"note: {note}", markup=False)
+    rate = number(result["throughput"]["end_to_end"]["value"], 1)
+    console.print(f"{result['n']} samples, {result['skipped']} skipped, {rate} samples/s end to end")
+    console.print(result["rests_on"], markup=False)
+    console.print(
+        f"verdict: [{COLOURS[result['verdict']]}]{result['verdict']}[/]   report: {out / 'report.md'}", soft_wrap=True
+    )
+
+
+def _table(results: list[dict[str, Any]]) -> Any:
+    """Return one row per result, narrow enough for 80 columns."""
+    from rich import box
+    from rich.table import Table
+
+    from modelport.report.markdown import number
+
+    table = Table("model", "engine", "prec.", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("n", "top1 %", "source", "top5 %", "agree %", "img/s"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for result in results:
+        metrics, source = result["metrics"], result["source"]["metrics"]
+        figures = [metrics.get("top1"), source.get("top1"), metrics.get("top5"), metrics.get("source_agreement")]
+        table.add_row(
+            result["recipe"],
+            result["engine"],
+            result["precision"],
+            str(result["n"]),
+            *(number(figure["value"]) if figure else "–" for figure in figures),
+            number(result["throughput"]["end_to_end"]["value"], 1),
+            f"[{COLOURS[result['verdict']]}]{result['verdict']}[/]",
+        )
+    return table

@@ -1,0 +1,77 @@
+"""The streaming loop: batches in, outputs out in order, several runs in flight, the clocks apart."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from modelport.core.values import Array, Batch, Tensors
+from modelport.engines.base import Runner
+
+
+@dataclass(slots=True)
+class Clocks:
+    """Times of one evaluation, in nanoseconds of ``perf_counter_ns``."""
+
+    runs: list[tuple[int, int]] = field(default_factory=list)  # (start, end) of each run, in order
+    started: int = 0
+    ended: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """From the first batch being asked for to the last output being consumed."""
+        return (self.ended - self.started) / 1e9
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time in which at least one run was under way."""
+        total, reached = 0, 0
+        for start, end in sorted(self.runs):
+            total += max(0, end - max(start, reached))
+            reached = max(reached, end)
+        return total / 1e9
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Milliseconds of each run of one batch."""
+        return [(end - start) / 1e6 for start, end in self.runs]
+
+
+def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Iterator[tuple[Batch, dict[str, Array]]]:
+    """Yield each batch with its outputs, padding rows cut off, in the order of ``batches``.
+
+    At most ``runner.concurrency`` runs are in flight and as many batches wait for them. The clock stands still
+    outside: it starts with the first batch and ends when the caller has taken the last.
+    """
+    waiting: deque[tuple[Batch, Future[tuple[dict[str, Array], tuple[int, int]]]]] = deque()
+    clocks.started = time.perf_counter_ns()
+    with ThreadPoolExecutor(max_workers=runner.concurrency, thread_name_prefix="engine") as pool:
+        try:
+            for batch in batches:
+                waiting.append((batch, pool.submit(_timed_run, runner, batch.inputs)))
+                if len(waiting) > 2 * runner.concurrency:
+                    yield _take(waiting, clocks)
+            while waiting:
+                yield _take(waiting, clocks)
+        finally:
+            for _, future in waiting:
+                future.cancel()
+    clocks.ended = time.perf_counter_ns()
+
+
+def _timed_run(runner: Runner, inputs: Tensors) -> tuple[dict[str, Array], tuple[int, int]]:
+    start = time.perf_counter_ns()
+    outputs = runner.run(inputs)
+    return outputs, (start, time.perf_counter_ns())
+
+
+def _take(
+    waiting: deque[tuple[Batch, Future[tuple[dict[str, Array], tuple[int, int]]]]], clocks: Clocks
+) -> tuple[Batch, dict[str, Array]]:
+    batch, future = waiting.popleft()
+    outputs, times = future.result()
+    clocks.runs.append(times)
+    return batch, {name: array[: len(batch.ids)] for name, array in outputs.items()}

@@ -1,0 +1,126 @@
+"""report.md, drawn from the result file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the report of one run."""
+    parts = [
+        _head(result),
+        _metrics(result),
+        _checks(result),
+        _speed(result),
+        _flips(result),
+        _notes(result),
+        _origin(result),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table; pipes inside cells are escaped."""
+    lines = [_row(header), _row(["---"] * len(header))]
+    return "\n".join(lines + [_row(row) for row in rows])
+
+
+def number(value: Any, digits: int = 2) -> str:
+    """Return a figure for a human: a dash for what is missing."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.{digits}f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+    return str(value)
+
+
+def _head(result: dict[str, Any]) -> str:
+    counted = f"{result['n']} samples scored, {result['skipped']} skipped"
+    facts = f"engine **{result['engine']}**, precision **{result['precision']}**, batch {result['batch']}"
+    title = f"# {result['recipe']}: {result['verdict']}"
+    said = f"{counted} of {result['dataset']['name']}; {facts}, seed {result['seed']}."
+    return f"{title}\n\n{said}\n\n{result['rests_on']}"
+
+
+def _metrics(result: dict[str, Any]) -> str:
+    rows = []
+    for name, score in result["metrics"].items():
+        source = (result["source"]["metrics"].get(name) or {}).get("value")
+        published = next((figure for figure in result["published"] if figure["metric"] == name), None)
+        said = f"{published['value']} ({published['device']})" if published else "–"
+        stderr = f"± {number(score['stderr'])}" if score["stderr"] is not None else ""
+        rows.append(
+            [name, f"{number(score['value'])} {stderr}".strip(), number(source), said, score["unit"], score["n"]]
+        )
+    return "## Accuracy\n\n" + table(["metric", "this run", "source model", "published", "unit", "n"], rows)
+
+
+def _checks(result: dict[str, Any]) -> str:
+    rows = [
+        [row["name"], row["verdict"], number(row["got"]), number(row["want"]), row["why"]] for row in result["checks"]
+    ]
+    return "## Checks\n\n" + table(["check", "verdict", "got", "want", "why"], rows)
+
+
+def _speed(result: dict[str, Any]) -> str:
+    meanings = {
+        "end_to_end": "files on disk to scored answers",
+        "host": "tensors in memory to outputs in memory",
+        "device": "on the device alone",
+    }
+    rows = [
+        [name, number(figure["value"], 1) if figure else "–", figure["count"] if figure else "–", meanings[name]]
+        for name, figure in result["throughput"].items()
+    ]
+    text = "## Speed\n\n" + table(["throughput", "samples/s", "runs", "what it covers"], rows)
+    columns = ["min", "mean", "median", "p90", "p95", "p99", "max", "count"]
+    rows = [
+        [f"{clock} (batch {result['batch']})", *(number(value[column]) for column in columns)]
+        for clock, value in result["latency_ms"].items()
+    ]
+    text += "\n\n" + table(["latency in ms per run", *columns], rows)
+    return text + "".join(f"\n\n> {warning}" for warning in result["speed_warnings"])
+
+
+def _flips(result: dict[str, Any]) -> str:
+    flips, total = result["source"]["flips"], result["source"]["flip_count"]
+    if not flips:
+        return ""
+    rows = [[row["id"], row["target"], row["source"], row["engine"]] for row in flips]
+    text = "## Flips\n\nSamples whose answer is not the source model's.\n\n"
+    text += table(["sample", "target", "source", "engine"], rows)
+    return text + (
+        f"\n\nThe first {len(flips)} of {total}; all are in predictions.jsonl." if total > len(flips) else ""
+    )
+
+
+def _notes(result: dict[str, Any]) -> str:
+    return "## Said on the way\n\n" + "\n".join(f"- {note}" for note in result["notes"]) if result["notes"] else ""
+
+
+def _origin(result: dict[str, Any]) -> str:
+    rows = [
+        [row["kind"], f"`{row['path']}`", _short(row["sha256"]), ", ".join(map(_short, row["made_from"])) or "–"]
+        for row in result["artifacts"]
+    ]
+    where = result["environment"]
+    packages = ", ".join(f"{name} {value}" for name, value in where["packages"].items() if value)
+    machine = f"{where['processor']}, {where['cores']} cores, {where['platform']}, Python {where['python']}"
+    parts = [
+        "## Where it comes from",
+        table(["artifact", "path", "sha256", "made from"], rows),
+        f"Data: {result['dataset']['n']} samples, fingerprint {_short(result['dataset']['fingerprint'])}.",
+        f"{machine}; {packages}.",
+        f"`{result['command']}`",
+        f"Started {result['started']}, took {result['seconds']:.1f} s.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _short(digest: str) -> str:
+    return f"`{digest[:16]}…`"
+
+
+def _row(cells: Iterable[Any]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -1,0 +1,91 @@
+"""What many tests share: a cache of their own, a tiny recipe with weights, and a small data set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelport.core.progress import Silent
+from modelport.data.drawn import draw_imagenet
+from modelport.recipes.load import load_recipe
+from modelport.recipes.schema import Recipe
+
+GOLDEN = Path(__file__).parent / "golden"
+sys.path.insert(0, str(GOLDEN))  # seeded_weights.py lies beside the numbers that it made
+
+TINY = {
+    'name = "moco-v2"': 'name = "tiny"',
+    'architecture = "resnet50"': 'architecture = "resnet18"',
+    "classes = 1000": "classes = 10",
+    '"batch", 1000]': '"batch", 10]',
+    "3, 224, 224]": "3, 32, 32]",
+    "size = 256": "size = 40",
+    "size = 224": "size = 32",
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep every test out of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELPORT_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's recipe file: moco-v2 on a ResNet-18 with ten classes and 32 × 32 pixels."""
+    from importlib.resources import files
+
+    text = files("modelport.recipes").joinpath("moco-v2.toml").read_text(encoding="utf-8")
+    for old, new in TINY.items():
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_path: Path) -> Recipe:
+    return load_recipe(str(tiny_path))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """310 validation images of ten classes, and a training split."""
+    folder = tmp_path_factory.mktemp("set") / "data"
+    draw_imagenet(folder, count=310, train_per_class=10, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tiny_path: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sample weights of the tiny recipe, in the published wrapping."""
+    from modelport.jobs.samples import make_weights
+
+    out = tmp_path_factory.mktemp("weights") / "tiny.pth.tar"
+    make_weights(str(tiny_path), tiny_data, out, 0, Silent())
+    return out
+
+
+@pytest.fixture(scope="session")
+def seeded_moco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden weights of moco-v2 as a checkpoint in the published wrapping."""
+    import torch
+    from seeded_weights import seeded_array
+
+    golden = json.loads((GOLDEN / "moco_v2.json").read_text())
+    state = {
+        f"module.{name}": torch.from_numpy(np.asarray(seeded_array(name, tuple(shape), gain=golden["gain"])))
+        for name, shape in golden["state_dict"].items()
+    }
+    path = tmp_path_factory.mktemp("golden") / "model_lincls_best.pth.tar"
+    torch.save({"epoch": 100, "arch": "resnet50", "state_dict": state}, path)
+    return path

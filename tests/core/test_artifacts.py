@@ -1,0 +1,83 @@
+"""A file is what it was or complete, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modelport.core.artifacts import (
+    Artifact,
+    digest_json,
+    prepare_output_folder,
+    write_json,
+    written_aside,
+)
+from modelport.core.errors import OutputError
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_failure_while_writing_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "model.onnx"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), written_aside(target) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert _names(tmp_path) == ["model.onnx"]
+
+
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    target.write_text("old")
+    program = (
+        "import os, sys; from pathlib import Path; from modelport.core.artifacts import written_aside\n"
+        "with written_aside(Path(sys.argv[1])) as aside:\n"
+        "    aside.write_text('half'); os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(target)], check=False).returncode == -9
+    assert target.read_text() == "old"
+
+
+def test_companion_files_arrive_with_the_main_one(tmp_path: Path) -> None:
+    with written_aside(tmp_path / "model.xml") as aside:
+        aside.write_text("graph")
+        aside.with_suffix(".bin").write_text("weights")
+    assert _names(tmp_path) == ["model.bin", "model.xml"]
+
+
+def test_artifact_digest_is_the_files_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    assert Artifact.of(tmp_path / "a", "onnx").sha256 == hashlib.sha256(b"content").hexdigest()
+
+
+def test_json_digest_ignores_order_and_sees_values() -> None:
+    assert digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1})
+    assert digest_json({"a": 1}) != digest_json({"a": 2})
+
+
+def test_nan_is_refused_as_json_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"value": float("nan")})
+    assert _names(tmp_path) == []
+
+
+def test_a_folder_with_a_result_is_refused_unless_forced(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(OutputError, match="--force"):
+        prepare_output_folder(tmp_path, "result.json", force=False)
+    prepare_output_folder(tmp_path, "result.json", force=True)
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        prepare_output_folder(tmp_path / "out", "result.json", force=False)
+    with pytest.raises(OutputError, match="cannot be written"), written_aside(tmp_path / "out" / "x"):
+        pass

@@ -1,0 +1,74 @@
+"""The rules of the verdict, one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelport.recipes.load import load_recipe
+from modelport.recipes.schema import Tolerance
+from modelport.scoring.base import Score
+from modelport.scoring.verdict import Evidence, floor_of, is_full_set, judge, overall
+
+RECIPE = load_recipe("moco-v2")
+
+
+def _scores(top1: float, top5: float, n: int) -> dict[str, Score]:
+    return {"top1": Score(top1, "percent", n, 0.1), "top5": Score(top5, "percent", n, 0.1)}
+
+
+def _verdict(
+    got: dict[str, Score], source: dict[str, Score] | None, full: bool = False, skipped: tuple[str, ...] = ()
+) -> str:
+    return overall(judge(RECIPE, Evidence(got, source, full, skipped, 300)))
+
+
+@pytest.mark.parametrize(
+    ("got", "word"),
+    [(70.0, "pass"), (69.3, "pass"), (69.29, "fail"), (80.0, "pass")],
+    ids=["same", "edge", "below", "better"],
+)
+def test_one_percent_of_the_source_one_sided(got: float, word: str) -> None:
+    assert _verdict(_scores(got, 90.0, 1000), _scores(70.0, 90.0, 1000)) == word
+
+
+def test_every_published_metric_is_judged() -> None:
+    assert _verdict(_scores(70.0, 80.0, 1000), _scores(70.0, 90.0, 1000)) == "fail"
+
+
+def test_below_300_samples_nothing_is_concluded_but_a_failure() -> None:
+    assert _verdict(_scores(70.0, 90.0, 299), _scores(70.0, 90.0, 299)) == "inconclusive"
+    assert _verdict(_scores(50.0, 90.0, 299), _scores(70.0, 90.0, 299)) == "fail"
+
+
+@pytest.mark.parametrize(
+    "source", [None, {}, _scores(70.0, 90.0, 999)], ids=["no source", "no figures", "other samples"]
+)
+def test_a_missing_number_is_incomplete_not_passed(source: dict[str, Score] | None) -> None:
+    assert _verdict(_scores(70.0, 90.0, 1000), source) == "incomplete"
+
+
+def test_the_published_figure_applies_to_the_full_set_only() -> None:
+    low = _scores(60.0, 85.0, 50_000)
+    assert _verdict(low, low, full=False) == "pass"
+    assert _verdict(low, low, full=True) == "fail"
+    edge = _scores(67.41 * 0.99, 88.02 * 0.99, 50_000)
+    assert _verdict(edge, edge, full=True) == "pass"
+
+
+def test_skipped_samples_are_among_the_reasons() -> None:
+    scores = _scores(70.0, 90.0, 1000)
+    checks = judge(RECIPE, Evidence(scores, scores, False, ["bad_1", "bad_2"], 300))
+    assert any(check.name == "skipped" and check.got == 2 and "bad_1" in check.why for check in checks)
+
+
+def test_the_full_set_is_known_by_number_and_names() -> None:
+    ids = [f"ILSVRC2012_val_{index:08d}" for index in range(1, 50_001)]
+    assert is_full_set(RECIPE, ids, skipped=0)
+    assert not is_full_set(RECIPE, ids[1:], skipped=0)
+    assert not is_full_set(RECIPE, ids[1:], skipped=1)
+    assert not is_full_set(RECIPE, [*ids[1:], "other"], skipped=0)
+
+
+def test_both_units_of_tolerance() -> None:
+    assert floor_of(81.9, Tolerance(value=1.0, unit="percent_of_reference")) == pytest.approx(81.081)
+    assert floor_of(81.9, Tolerance(value=1.0, unit="points")) == pytest.approx(80.9)

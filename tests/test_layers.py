@@ -1,0 +1,75 @@
+"""Imports point down the floors, vendor packages stay in their rooms, and nothing heavy is imported at the door."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "modelport"
+FLOORS = [{"core"}, {"recipes"}, {"model", "data", "scoring"}, {"engines", "report"}, {"jobs"}, {"cli", "ais_bench"}]
+ROOMS = {
+    "torch": ("model/", "engines/torch.py"),
+    "onnx": ("model/",),
+    "onnxscript": ("model/",),
+    "safetensors": ("model/",),
+    "onnxruntime": ("engines/onnxruntime.py", "engines/quantize.py"),
+    "openvino": ("engines/openvino.py", "engines/quantize.py"),
+    "nncf": ("engines/quantize.py",),
+    "PIL": ("data/",),
+    "typer": ("cli/",),
+    "rich": ("cli/",),
+}
+
+
+def _imports(file: Path, everywhere: bool) -> set[str]:
+    tree = ast.parse(file.read_text())
+    hidden = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if not everywhere and node in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_imports_point_down(file: Path) -> None:
+    own = file.relative_to(SOURCE).parts[0]
+    level = next((index for index, floor in enumerate(FLOORS) if own in floor), len(FLOORS))
+    for name in _imports(file, everywhere=True):
+        parts = name.split(".")
+        if parts[0] != "modelport" or len(parts) < 2 or parts[1] == "__version__" or parts[1] == own:
+            continue
+        there = next(index for index, floor in enumerate(FLOORS) if parts[1] in floor)
+        assert there < level, f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_vendor_packages_stay_in_their_rooms(file: Path) -> None:
+    place = file.relative_to(SOURCE).as_posix()
+    for name in _imports(file, everywhere=True):
+        rooms = ROOMS.get(name.partition(".")[0])
+        assert rooms is None or place.startswith(rooms), f"{place} imports {name}"
+
+
+def test_the_door_opens_without_anything_heavy() -> None:
+    probe = "import sys, modelport.cli.main; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout
+    for package in ("numpy", "torch", "onnx", "onnxruntime", "openvino", "pydantic", "PIL", "rich.table"):
+        assert f"'{package}'" not in loaded
