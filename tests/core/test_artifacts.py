@@ -81,3 +81,18 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         prepare_output_folder(tmp_path / "out", "result.json", force=False)
     with pytest.raises(OutputError, match="cannot be written"), written_aside(tmp_path / "out" / "x"):
         pass
+
+
+def test_a_full_disk_is_told_apart_from_a_library_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="opaque"), written_aside(tmp_path / "x"):
+        raise RuntimeError("opaque")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
+    with pytest.raises(OutputError, match="No space left"), written_aside(tmp_path / "x"):
+        raise RuntimeError("opaque")
+    assert _names(tmp_path) == []
+
+
+def test_a_file_written_aside_inside_another_is_named_by_where_it_was_to_go(tmp_path: Path) -> None:
+    with pytest.raises(OutputError) as caught, written_aside(tmp_path / "x") as outer, written_aside(outer):
+        raise OSError(28, "No space left on device")
+    assert str(caught.value).startswith(f"{tmp_path / 'x'} cannot be written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.errors import OutputError
+
+
+# A disk with less than this is full: whatever could not be written failed for that.
+FULL_DISK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,14 @@ def written_aside(path: Path) -> Iterator[Path]:
             companion.replace(path.parent / companion.name)
     except OSError as error:
         raise cannot_write(path, error) from error
+    except OutputError as error:
+        # What was written aside inside this block is named by where it was to go.
+        raise OutputError(error.found.replace(str(aside / path.name), str(path)), error.fix) from error
+    except RuntimeError as error:
+        # Libraries that write by themselves (torch, OpenVINO, ONNX Runtime) do not say why they could not.
+        if shutil.disk_usage(aside).free < FULL_DISK:
+            raise cannot_write(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

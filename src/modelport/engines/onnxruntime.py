@@ -40,8 +40,12 @@ class OnnxRuntimeEngine:
         """Write the optimised graph. It is made for this processor; carry the ONNX file to another one."""
         if out.suffix != ".onnx":
             raise EngineError(f"{out}: ONNX Runtime writes .onnx files", "give --out a name that ends in .onnx")
+        self._session(model, options, None)  # a graph that is refused is told apart from a disk that is full
         with written_aside(out) as aside:
-            self._session(model, options, aside)
+            try:
+                self._session(model, options, aside)
+            except EngineError as error:
+                raise RuntimeError(str(error)) from error
             artifact = Artifact.of(aside, "onnx", (model.sha256,))
         return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
 
