@@ -113,10 +113,12 @@ def _table(results: list[dict[str, Any]]) -> Any:
 
     from modelport.report.markdown import number
 
-    table = Table("model", "engine", "prec.", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("model", "engine", "prec."):
+        table.add_column(column, no_wrap=True)
     for column in ("n", "top1 %", "source", "top5 %", "agree %", "img/s"):
         table.add_column(column, justify="right")
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     for result in results:
         metrics, source = result["metrics"], result["source"]["metrics"]
         figures = [metrics.get("top1"), source.get("top1"), metrics.get("top5"), metrics.get("source_agreement")]

@@ -16,7 +16,6 @@ from typing import Any
 
 from modelport.core.errors import OutputError
 
-
 # A disk with less than this is full: whatever could not be written failed for that.
 FULL_DISK = 1024 * 1024
 
