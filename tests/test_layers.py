@@ -20,6 +20,8 @@ ROOMS = {
     "openvino": ("engines/openvino.py", "engines/quantize.py"),
     "nncf": ("engines/quantize.py",),
     "PIL": ("data/",),
+    "cv2": ("data/",),
+    "faster_coco_eval": ("scoring/",),
     "typer": ("cli/",),
     "rich": ("cli/",),
 }

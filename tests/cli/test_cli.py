@@ -333,7 +333,7 @@ def test_weights_are_fetched_where_none_are_given(
 def test_the_demo_passes_and_a_second_one_uses_what_lies_there(
     call: Call, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelport.jobs.demo.RECIPE", str(tiny_path))
+    monkeypatch.setattr("modelport.jobs.demo.RECIPES", (str(tiny_path),))
     first = call("demo", "--out", tmp_path / "demo", "--json")
     assert first.code == 0 and first.json["verdict"] == "pass"
     assert [run["engine"] for run in first.json["runs"]] == ["openvino", "onnxruntime", "torch"]
@@ -341,6 +341,6 @@ def test_the_demo_passes_and_a_second_one_uses_what_lies_there(
         run["n"] >= 300 and Path(report).is_file()
         for run, report in zip(first.json["runs"], first.json["reports"], strict=True)
     )
-    stamp = (tmp_path / "demo" / "data" / "val_label.txt").stat().st_mtime_ns
+    stamp = (tmp_path / "demo" / "data" / "imagenet" / "val_label.txt").stat().st_mtime_ns
     assert call("demo", "--out", tmp_path / "demo").code == 0
-    assert (tmp_path / "demo" / "data" / "val_label.txt").stat().st_mtime_ns == stamp
+    assert (tmp_path / "demo" / "data" / "imagenet" / "val_label.txt").stat().st_mtime_ns == stamp

@@ -102,7 +102,7 @@ def test_a_failed_check_leaves_the_old_file(
     source: SourceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x.onnx").write_text("old")
-    monkeypatch.setattr("modelport.jobs.exporting.PARITY", -1.0)
+    monkeypatch.setattr("modelport.scoring.classification.Classification.tolerated", -1.0)
     with pytest.raises(GraphError):
         export_checked(source, tmp_path / "x.onnx", 20, None, Silent())
     assert (tmp_path / "x.onnx").read_text() == "old"

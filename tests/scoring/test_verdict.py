@@ -19,7 +19,7 @@ def _scores(top1: float, top5: float, n: int) -> dict[str, Score]:
 def _verdict(
     got: dict[str, Score], source: dict[str, Score] | None, full: bool = False, skipped: tuple[str, ...] = ()
 ) -> str:
-    return overall(judge(RECIPE, Evidence(got, source, full, skipped, 300)))
+    return overall(judge(RECIPE, Evidence(got, source, full, got["top1"].n, skipped, 300)))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_published_figure_applies_to_the_full_set_only() -> None:
 
 def test_skipped_samples_are_among_the_reasons() -> None:
     scores = _scores(70.0, 90.0, 1000)
-    checks = judge(RECIPE, Evidence(scores, scores, False, ["bad_1", "bad_2"], 300))
+    checks = judge(RECIPE, Evidence(scores, scores, False, 1000, ["bad_1", "bad_2"], 300))
     assert any(check.name == "skipped" and check.got == 2 and "bad_1" in check.why for check in checks)
 
 

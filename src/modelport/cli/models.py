@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
 from modelport.cli.console import TALK
-from modelport.core.errors import UsageError
+from modelport.core.errors import UsageError, unknown
 
 RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE")
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
+
+
+VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")
 
 
 def register(app: typer.Typer) -> None:
@@ -73,21 +76,26 @@ def export(
         None, "--opset", help="Operator set; ATC takes 11. Default: a current one.", metavar="N"
     ),
     batch: str = typer.Option("dynamic", "--batch", help="A number, or dynamic.", metavar="N|dynamic"),
+    nms: str = typer.Option(
+        "graph", "--nms", help="Where a detector's doubles are suppressed.", metavar="graph|host|ascend"
+    ),
+    variant: str | None = VARIANT,
 ) -> None:
     """Write ONNX with the recipe's tensor names, checked against the source model."""
     from modelport.jobs.exporting import export_checked
     from modelport.jobs.port import weights_file
-    from modelport.model.export import DEFAULT_OPSET
+    from modelport.model.export import DEFAULT_OPSET, Nms
     from modelport.model.source import load_source
     from modelport.recipes.load import load_recipe
 
     if out.suffix != ".onnx":
         raise UsageError(f"--out {out}: an ONNX file ends in .onnx", "rename it")
     size = _batch(batch)
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe).with_variant(variant)
+    form = _one_of("--nms", nms, get_args(Nms))
     path, notes = weights_file(loaded, weights, TALK.progress)
     source = load_source(loaded, path)
-    artifact, checks = export_checked(source, out, DEFAULT_OPSET if opset is None else opset, size, TALK.progress)
+    artifact, checks = export_checked(source, out, DEFAULT_OPSET if opset is None else opset, size, TALK.progress, form)
     value = {
         "schema": "modelport.export/1",
         "artifacts": [*source.checkpoint.to_json(), *artifact.to_json()],
@@ -127,6 +135,12 @@ def compile_model(
             console.print(f"{row['kind']}: {row['path']}  sha256 {row['sha256']}", markup=False)
 
     TALK.give(value, draw)
+
+
+def _one_of(option: str, word: str, choices: tuple[str, ...]) -> Any:
+    if word not in choices:
+        raise UsageError(f"{option} {word}", unknown("choices", word, choices))
+    return word
 
 
 def _batch(text: str) -> int | None:

@@ -8,11 +8,13 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.models import RECIPE, WEIGHTS
+from modelport.cli.models import RECIPE, VARIANT, WEIGHTS
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError, unknown
 
 EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "incomplete": EXIT_INCONCLUSIVE}
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "incomplete": "yellow"}
+# What fits into a column.
+SHORT = {"contrastive_top1": "pairs"}
 # The line that was typed, for the result file; main() sets it.
 COMMAND = ""
 
@@ -36,13 +38,20 @@ def run(
     batch: int | None = typer.Option(None, "--batch", help="Default: the recipe's.", metavar="N"),
     limit: int | None = typer.Option(None, "--limit", help="Score the first N samples only.", metavar="N"),
     seed: int = typer.Option(0, "--seed", metavar="S"),
+    variant: str | None = VARIANT,
     on_bad_image: str = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip"),
     force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
+    draw: Path | None = typer.Option(None, "--draw", help="Detectors: pictures with boxes go here.", metavar="DIR"),
+    detections: Path | None = typer.Option(
+        None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
+    ),
+    coco_json: Path | None = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE"),
 ) -> None:
     """Everything in one command: weights to engine, data to verdict, nothing in between on disk.
 
     Exit code: 0 pass, 1 fail, 2 wrong usage or bad input, 3 inconclusive or incomplete.
     """
+    from modelport.jobs.detection_files import DetectionFiles
     from modelport.jobs.port import PortRequest, port
 
     if on_bad_image not in ("fail", "skip"):
@@ -58,8 +67,10 @@ def run(
         batch=batch,
         limit=limit,
         seed=seed,
+        variant=variant,
         on_bad_image="skip" if on_bad_image == "skip" else "fail",
         force=force,
+        files=DetectionFiles(draw, detections, coco_json),
         command=COMMAND,
     )
     result = port(request, TALK.progress)
@@ -67,19 +78,23 @@ def run(
     raise typer.Exit(EXIT_CODES[result["verdict"]])
 
 
-def demo(out: Path = typer.Option(Path("demo"), "--out", help="Where samples and results go.", metavar="DIR")) -> None:
+def demo(
+    everything: bool = typer.Option(False, "--all", help="All five models; takes up to ten minutes on two cores."),
+    out: Path = typer.Option(Path("demo"), "--out", help="Where samples and results go.", metavar="DIR"),
+) -> None:
     """Make sample data and weights, then do the main job on every usable engine and compare.
 
     Exit code: 0 unless a verdict is fail.
     """
     from modelport.jobs.demo import demo as run_demo
 
-    value = run_demo(out, COMMAND, TALK.progress)
+    value = run_demo(out, everything, COMMAND, TALK.progress)
 
     def draw(console: Any) -> None:
         console.print(_table(value["runs"]))
         for engine, why in value["skipped_engines"].items():
             console.print(f"not run: {engine}: {why}", markup=False)
+        console.print("accuracy and agreement in percent, mAP 0 to 1; pairs: contrastive_top1; img/s end to end")
         console.print("sample data and sample weights: the figures say nothing of the published model")
         for report in value["reports"]:
             console.print(f"report: {report}", markup=False, soft_wrap=True)
@@ -116,18 +131,23 @@ def _table(results: list[dict[str, Any]]) -> Any:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("model", "engine", "prec."):
         table.add_column(column, no_wrap=True)
-    for column in ("n", "top1 %", "source", "top5 %", "agree %", "img/s"):
-        table.add_column(column, justify="right")
+    for column in ("n", "accuracy", "source", "agree", "img/s"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for result in results:
         metrics, source = result["metrics"], result["source"]["metrics"]
-        figures = [metrics.get("top1"), source.get("top1"), metrics.get("top5"), metrics.get("source_agreement")]
+        # The recipe's first metric is the one that it is known by.
+        name, score = next(iter(metrics.items()))
+        digits = 2 if score["unit"] == "percent" else 3
+        agreement = metrics.get("source_agreement")
         table.add_row(
             result["recipe"],
             result["engine"],
             result["precision"],
             str(result["n"]),
-            *(number(figure["value"]) if figure else "–" for figure in figures),
+            f"{SHORT.get(name, name)} {number(score['value'], digits)}",
+            number(source[name]["value"], digits) if name in source else "–",
+            number(agreement["value"]) if agreement else "–",
             number(result["throughput"]["end_to_end"]["value"], 1),
             f"[{COLOURS[result['verdict']]}]{result['verdict']}[/]",
         )

@@ -14,9 +14,9 @@ app = typer.Typer(help="Make small data sets and weights on the spot.", no_args_
 
 @app.command()
 def data(
-    kind: str = typer.Argument(help="imagenet", metavar="KIND"),
+    kind: str = typer.Argument(help="imagenet, cifar10 or coco.", metavar="KIND"),
     out: Path = typer.Option(..., "--out", help="A folder that does not exist yet, or is empty.", metavar="DIR"),
-    count: int = typer.Option(300, "--count", help="Validation images.", metavar="N"),
+    count: int | None = typer.Option(None, "--count", help="Validation images.", metavar="N"),
     seed: int = typer.Option(0, "--seed", metavar="S"),
 ) -> None:
     """Draw a small data set in the published layout, with a training and a validation split."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,29 @@ class Sample:
             raise BadSampleError(f"{self.path}: {error.strerror or error}", fix) from error
 
 
+class DataSet(Protocol):
+    """The samples of one split, in an order of their own that never changes."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a result must know of the labels."""
+
+    @property
+    def categories(self) -> tuple[tuple[int, str], ...]:
+        """(category id, name) by class index, where the data set tells; else empty."""
+
+    def __len__(self) -> int:
+        """Samples in the split."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All of them, in order."""
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What an engine gets: ``inputs`` have the full batch size, rows past ``len(ids)`` are padding."""
@@ -113,6 +136,7 @@ class Batch:
     inputs: Tensors
     targets: tuple[Any, ...]
     digests: tuple[str, ...]  # sha256 of each sample's content
+    placements: tuple[Any, ...] = ()  # where each image lies in the input, where the preprocessing says so
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,11 @@ from modelport.core.values import Batch, Sample
 class Prepare(Protocol):
     """What turns bytes into a row, such as ``Preprocess``; called by several threads at once."""
 
-    def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> None:
-        """Write the sample into ``out``, one row of a batch; raises BadSampleError naming ``name``."""
+    def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> Any:
+        """Write the sample into ``out``, one row of a batch, and return where the image lies in it, or None.
+
+        Raises BadSampleError naming ``name``.
+        """
 
 
 class Fingerprint:
@@ -107,10 +110,10 @@ def _stream(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A sample on its way into row ``index`` of ``buffer``; ``digest`` is there once the row is written."""
+    """A sample on its way into row ``index`` of ``buffer``; ``landed`` is there once the row is written."""
 
     sample: Sample
-    digest: Future[str]
+    landed: Future[tuple[str, Any]]  # sha256 of the content, placement
     buffer: NDArray[np.float32]
     index: int
 
@@ -147,22 +150,23 @@ class _Loader:
             ids=tuple(row.sample.id for row in rows),
             inputs={self.input_name: inputs},
             targets=tuple(row.sample.target for row in rows),
-            digests=tuple(row.digest.result() for row in rows),
+            digests=tuple(row.landed.result()[0] for row in rows),
+            placements=tuple(row.landed.result()[1] for row in rows),
         )
 
-    def _load(self, sample: Sample, out: NDArray[np.float32]) -> str:
-        """Read, digest and decode one sample (in a worker thread); return the sha256 of its content."""
+    def _load(self, sample: Sample, out: NDArray[np.float32]) -> tuple[str, Any]:
+        """Read, digest and decode one sample (in a worker thread); return the sha256 of its content and its place."""
         content = sample.read()
         name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
-        self.prepare.into(content, name, out)
-        return digest_bytes(content)
+        placement = self.prepare.into(content, name, out)
+        return digest_bytes(content), placement
 
 
 def _good(flight: list[_Row], skip: Callable[[Sample, BadSampleError], None] | None) -> Iterator[_Row]:
     """Yield the rows of a flight as they land; a bad sample goes to ``skip``, or raises where that is None."""
     for row in flight:
         try:
-            row.digest.result()
+            row.landed.result()
         except BadSampleError as error:
             if skip is None:
                 raise

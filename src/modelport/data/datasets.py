@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-from modelport.data.imagenet import ImageNet, open_imagenet
+from modelport.core.values import DataSet
+from modelport.data.cifar10 import open_cifar10
+from modelport.data.coco import open_coco
+from modelport.data.imagenet import open_imagenet
 from modelport.recipes.schema import Dataset
 
-DATASETS = {"imagenet": open_imagenet}
+DATASETS: dict[str, Callable[..., DataSet]] = {"imagenet": open_imagenet, "cifar10": open_cifar10, "coco": open_coco}
 
 
-def open_dataset(dataset: Dataset, folder: Path) -> ImageNet:
-    """Return the validation samples in ``folder``. Raises DataError where it is not laid out as the kind says."""
-    return DATASETS[dataset.kind](folder, classes=dataset.classes - dataset.label_offset)
+def open_dataset(dataset: Dataset, folder: Path, split: Literal["val", "train"] = "val") -> DataSet:
+    """Return the samples of a split in ``folder``. Raises DataError where it is not laid out as the kind says."""
+    opener = DATASETS[dataset.kind]
+    return opener(folder, classes=dataset.classes - dataset.label_offset, split=split)

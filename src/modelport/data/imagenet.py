@@ -35,6 +35,7 @@ class ImageNet(Sequence[Sample]):
     notes: tuple[str, ...] = ()
     """What a reader of a result must know about the labels."""
     name: str = "imagenet"
+    categories: tuple[tuple[int, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -20,7 +20,9 @@ from PIL import (
 )
 
 from modelport.core.errors import BadSampleError, ModelportError, RecipeError
-from modelport.recipes.schema import CenterCrop, Decode, Normalize, ResizeShorter, Step
+from modelport.core.placement import Placement
+from modelport.data.letterbox import Letterbox
+from modelport.recipes.schema import CenterCrop, Decode, Normalize, PadCenter, ResizeShorter, Step
 
 # Named one by one, so that no exotic decoder (EPS starts ghostscript) ever sees a sample's bytes.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -37,57 +39,81 @@ class Preprocess:
     """A recipe's ``preprocess`` steps, ready to run. Thread-safe; holds no state of a sample.
 
     ``shape`` is (3, H, W), or None where the steps leave the size to the image.
-    Raises RecipeError where a crop is larger than the resize before it can give.
+    Raises RecipeError where a crop is larger than the resize before it can give, or for half a letterbox;
+    ModelportError where the steps need OpenCV and it is missing.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        decode, normalize = steps[0], steps[-1]
+        after = [steps[-1]] if isinstance(steps[-1], PadCenter) else []
+        chain = steps[: len(steps) - len(after)]
+        decode, geometry, normalize = chain[0], chain[1:-1], chain[-1]
         if not isinstance(decode, Decode) or not isinstance(normalize, Normalize):
             raise RecipeError("preprocess must begin with decode and end with normalize", "mend the recipe")
         self._decode = decode
-        self._geometry = tuple(steps[1:-1])
-        self.shape = _fixed_shape(self._geometry)
+        self._geometry = tuple(geometry)
+        self._letterbox = Letterbox.of(geometry, after)
+        self.shape = _fixed_shape(self._geometry) if self._letterbox is None else self._letterbox.shape
         self._divide = np.float32(normalize.divide)
         self._mean = np.array(normalize.mean, np.float32).reshape(3, 1, 1)
         self._std = np.array(normalize.std, np.float32).reshape(3, 1, 1)
 
     def pixels(self, content: bytes, name: str) -> NDArray[np.uint8]:
-        """Return uint8 (H, W, 3): decoded, resized and cropped, not yet normalised.
+        """Return uint8 (H, W, 3): decoded, resized and cropped, neither normalised nor padded yet.
 
         ``name`` tells the sample in errors. Raises BadSampleError where the bytes are no sound image.
         """
+        return self._decoded(content, name)[0]
+
+    def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> Placement | None:
+        """Write the normalised image into ``out``, float32 (3, H, W), such as one row of a batch.
+
+        Returns where the image lies in ``out`` if it is padded there, else None. Raises BadSampleError where the
+        bytes are no sound image, or one of another size than ``out``.
+        """
+        pixels, placement = self._decoded(content, name)
+        planes = pixels.transpose(2, 0, 1)
+        wanted = planes.shape if self._letterbox is None else self._letterbox.shape
+        if wanted != out.shape:
+            raise BadSampleError(
+                f"{name}: is {_size_text(wanted)} after preprocessing, the model wants {_size_text(out.shape)}",
+                "add resize_shorter and center_crop to the recipe, " + _OR_SKIP,
+            )
+        self._fill(planes, placement, out)
+        return placement
+
+    def tensor(self, content: bytes, name: str) -> NDArray[np.float32]:
+        """Return the normalised image as a new float32 (3, H, W); raises what ``pixels`` raises."""
+        pixels, placement = self._decoded(content, name)
+        planes = pixels.transpose(2, 0, 1)
+        out = np.empty(planes.shape if self._letterbox is None else self._letterbox.shape, np.float32)
+        self._fill(planes, placement, out)
+        return out
+
+    def _decoded(self, content: bytes, name: str) -> tuple[NDArray[np.uint8], Placement | None]:
+        """Return what ``pixels`` returns, and where a letterbox puts it."""
         try:
             with _open(content, name) as opened:
                 image = ImageOps.exif_transpose(opened) if self._decode.exif_rotation == "apply" else opened
+                if self._letterbox is not None:
+                    return self._letterbox.resized(image, name)
                 image = image.convert(self._decode.color)
                 for step in self._geometry:
                     image = _apply(step, image, name)
-                return np.asarray(image)
+                return np.asarray(image), None
         except ModelportError:
             raise
         # Pillow meets damage with whatever its parser stumbled over: OSError, SyntaxError, struct.error, IndexError...
         except Exception as error:
             raise BadSampleError(f"{name}: cannot be decoded: {_reason(error)}", _OR_SKIP) from error
 
-    def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> None:
-        """Write the normalised image into ``out``, float32 (3, H, W), such as one row of a batch.
-
-        Raises BadSampleError where the bytes are no sound image, or one of another size than ``out``.
-        """
-        pixels = self.pixels(content, name).transpose(2, 0, 1)
-        if pixels.shape != out.shape:
-            raise BadSampleError(
-                f"{name}: is {_size_text(pixels.shape)} after preprocessing, the model wants {_size_text(out.shape)}",
-                "add resize_shorter and center_crop to the recipe, " + _OR_SKIP,
-            )
-        self._normalize(pixels, out)
-
-    def tensor(self, content: bytes, name: str) -> NDArray[np.float32]:
-        """Return the normalised image as a new float32 (3, H, W); raises what ``pixels`` raises."""
-        pixels = self.pixels(content, name).transpose(2, 0, 1)
-        out = np.empty(pixels.shape, np.float32)
-        self._normalize(pixels, out)
-        return out
+    def _fill(self, planes: NDArray[np.uint8], placement: Placement | None, out: NDArray[np.float32]) -> None:
+        """Write the normalised planes (3, h, w) to their place in ``out``, zeros around them."""
+        if placement is not None:
+            out.fill(0)
+            _, height, width = planes.shape
+            top, left = placement.pad_top, placement.pad_left
+            out = out[:, top : top + height, left : left + width]
+        self._normalize(planes, out)
 
     def _normalize(self, pixels: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
         """Write (pixels / divide - mean) / std; both arrays are (3, H, W)."""

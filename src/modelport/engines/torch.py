@@ -13,6 +13,7 @@ from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors
 from modelport.engines.base import Availability, Options, Runner
 from modelport.model.source import load_source
+from modelport.scoring.tasks import task_of
 
 
 class TorchEngine:
@@ -62,6 +63,7 @@ class TorchRunner:
 
     def __init__(self, module: Any, options: Options) -> None:
         self._module = module
+        self._task = task_of(options.recipe)
         self._bf16 = options.precision == "bf16"
         self.signature: Signature = options.signature
         self.precision = self._executed_precision()
@@ -75,8 +77,7 @@ class TorchRunner:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             outputs = self._module(*tensors)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        named = zip(self.signature.outputs, outputs, strict=True)
-        return {spec.name: (out.float() if out.is_floating_point() else out).numpy() for spec, out in named}
+        return self._task.outputs_of([(out.float() if out.is_floating_point() else out).numpy() for out in outputs])
 
     def _executed_precision(self) -> str:
         """Run one row of zeros and see in which dtypes convolutions and linear layers answer."""

@@ -8,7 +8,8 @@ from typing import Any
 from modelport.core.progress import Progress
 from modelport.jobs.port import weights_file
 from modelport.model.architectures import build_empty
-from modelport.model.checkpoint import compare, read_checkpoint
+from modelport.model.checkpoint import compare
+from modelport.model.source import read_for
 from modelport.recipes.load import load_recipe
 
 
@@ -16,7 +17,7 @@ def check_weights(recipe_name: str, weights: Path | None, progress: Progress) ->
     """Return what of a checkpoint fits. Raises CheckpointError where it cannot be read safely at all."""
     recipe = load_recipe(recipe_name)
     path, notes = weights_file(recipe, weights, progress)
-    state = read_checkpoint(path, recipe.checkpoint)
+    state = read_for(recipe, path)
     report = compare(build_empty(recipe.model), state)
     return {
         "schema": "modelport.check/1",

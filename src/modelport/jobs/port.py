@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from modelport.core.artifacts import Artifact, prepare_output_folder, write_json, write_text
-from modelport.core.errors import UsageError
+from modelport.core.errors import DataError, UsageError
 from modelport.core.progress import Progress
-from modelport.core.values import Check, Sample
+from modelport.core.values import Check, DataSet, Sample
 from modelport.data.datasets import open_dataset
-from modelport.engines.base import Engine, Options
+from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import choose_engine, get_engine, model_artifact, opened
 from modelport.jobs.answers import SourceAnswers
+from modelport.jobs.detection_files import DetectionFiles, write_detection_files
 from modelport.jobs.exporting import export_cached, outputs_match
+from modelport.jobs.features import neighbour_accuracy
 from modelport.jobs.scoring_pass import Outcome, Pass, answer_with_source, score_with_engine
 from modelport.model import graph
 from modelport.model.export import check_graph
@@ -31,6 +33,9 @@ from modelport.recipes.schema import Recipe
 from modelport.report import markdown
 from modelport.report.result import SCHEMA, environment, latency_summary, steadiness_warnings
 from modelport.scoring import verdict
+from modelport.scoring.base import Figures, Task
+from modelport.scoring.tasks import task_of
+from modelport.scoring.topk import percent
 
 RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
 
@@ -49,8 +54,10 @@ class PortRequest:
     batch: int | None = None
     limit: int | None = None
     seed: int = 0
+    variant: str | None = None
     on_bad_image: Literal["fail", "skip"] = "fail"
     force: bool = False
+    files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
 
 
@@ -71,31 +78,50 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
     Returns the result. Raises ModelportError for whatever the user can mend; then ``out`` holds no new result.
     """
     clock, started = time.perf_counter(), datetime.now(UTC)
-    recipe = load_recipe(request.recipe)
+    recipe = load_recipe(request.recipe).with_variant(request.variant)
     engine = choose_engine(request.engine, request.precision)
     options = Options(recipe, request.precision, _positive("--batch", request.batch) or recipe.run.batch)
+    if request.files.wanted and recipe.task != "detection":
+        raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
     samples = _limited(dataset, request.limit)
     prepare_output_folder(request.out, RESULT, request.force)
     road = _model_road(request, recipe, engine, progress)
     assert road.model is not None
     road.notes += dataset.notes
-    task = Pass(recipe, samples, options, request.on_bad_image, progress)
+    task = task_of(recipe, dataset.categories, request.seed)
+    job = Pass(recipe, samples, options, task, request.seed, request.on_bad_image, progress)
 
     if road.source is None:
         with opened(engine, road.model, options) as runner:
-            outcome = score_with_engine(task, runner, None, request.out / PREDICTIONS)
+            outcome = score_with_engine(job, runner, None, request.out / PREDICTIONS)
     else:
         with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
-            answer_with_source(task, road.source, answers)
+            answer_with_source(job, road.source, answers)
             with opened(engine, road.model, options) as runner:
-                outcome = score_with_engine(task, runner, answers, request.out / PREDICTIONS)
+                outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
+                _further_figures(request, job, runner, outcome)
 
-    result = _result(request, recipe, engine, road, outcome)
+    road.notes += outcome.figures.notes
+    result = _result(request, recipe, engine, road, outcome, task)
     result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
+    if request.files.wanted:
+        write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
     write_text(request.out / REPORT, markdown.render(result))
     write_json(request.out / RESULT, result)
     return result
+
+
+def _further_figures(request: PortRequest, job: Pass, runner: Runner, outcome: Outcome) -> None:
+    """Add the figures that need a run of their own, outside every clock."""
+    if "knn_top1" not in job.recipe.metrics:
+        return
+    try:
+        bank = open_dataset(job.recipe.dataset, request.data, split="train")
+    except DataError as error:
+        outcome.figures.notes.append(f"knn_top1 was not measured, it needs the training split: {error.found}")
+        return
+    outcome.figures.metrics |= neighbour_accuracy(runner, job.options, bank, job.samples, job.progress)
 
 
 def fetched_weights(recipe: Recipe, progress: Progress) -> FetchedWeights:
@@ -165,20 +191,26 @@ def _take_given_model(road: _Road, path: Path, recipe: Recipe, engine: Engine) -
         road.notes.append("a model file was given in place of weights: there is no source model to hold it against")
 
 
-def _result(request: PortRequest, recipe: Recipe, engine: Engine, road: _Road, outcome: Outcome) -> dict[str, Any]:
-    n = outcome.n
+def _result(
+    request: PortRequest, recipe: Recipe, engine: Engine, road: _Road, outcome: Outcome, task: Task
+) -> dict[str, Any]:
+    n, figures = outcome.n, outcome.figures
     full = verdict.is_full_set(recipe, outcome.ids, len(outcome.skipped))
-    task = outcome.task
-    evidence = verdict.Evidence(outcome.metrics, outcome.source_metrics, full, outcome.skipped, task.smallest_set)
+    evidence = verdict.Evidence(figures.metrics, figures.source, full, n, outcome.skipped, task.smallest_set)
     checks = [*road.checks, *verdict.judge(recipe, evidence)]
     latency = latency_summary(outcome.clocks.latencies_ms)
     runs = len(outcome.clocks.runs)
-    published = [figure.model_dump(mode="json") | {"applies": full} for figure in recipe.published]
-    metrics = outcome.metrics | outcome.agreement
+    published = [
+        figure.model_dump(mode="json") | {"applies": full and figure.variant == recipe.variant}
+        for figure in recipe.published
+    ]
+    metrics = dict(figures.metrics)
+    if figures.of:
+        metrics["source_agreement"] = percent(figures.met, figures.of)
     return {
         "schema": SCHEMA,
         "recipe": recipe.name,
-        "variant": None,
+        "variant": recipe.variant,
         "engine": engine.name,
         "precision": outcome.precision,
         "batch": outcome.batch,
@@ -187,17 +219,17 @@ def _result(request: PortRequest, recipe: Recipe, engine: Engine, road: _Road, o
         "n": n,
         "skipped": len(outcome.skipped),
         "metrics": {name: score.to_json() for name, score in metrics.items()},
-        "reference": _reference(recipe, full, outcome),
+        "reference": _reference(recipe, full, figures),
         "published": published,
         "source": {
-            "metrics": {name: score.to_json() for name, score in (outcome.source_metrics or {}).items()},
-            "flip_count": outcome.flip_count,
-            "flips": outcome.flips,
+            "metrics": {name: score.to_json() for name, score in (figures.source or {}).items()},
+            "flip_count": figures.flip_count,
+            "flips": figures.flips,
         },
         "checks": [check.to_json() for check in checks],
         "throughput": {
-            "end_to_end": {"value": n / outcome.clocks.seconds, "unit": "samples/s", "count": runs},
-            "host": {"value": n / outcome.clocks.busy_seconds, "unit": "samples/s", "count": runs},
+            "end_to_end": {"value": outcome.rows / outcome.clocks.seconds, "unit": "samples/s", "count": runs},
+            "host": {"value": outcome.rows / outcome.clocks.busy_seconds, "unit": "samples/s", "count": runs},
             "device": None,
         },
         "latency_ms": {"host": latency},
@@ -212,17 +244,18 @@ def _result(request: PortRequest, recipe: Recipe, engine: Engine, road: _Road, o
     }
 
 
-def _reference(recipe: Recipe, full: bool, outcome: Outcome) -> dict[str, Any]:
+def _reference(recipe: Recipe, full: bool, figures: Figures) -> dict[str, Any]:
     """Return what each metric is held against: the published figure on its own data, else the source model."""
     source = "source model, PyTorch fp32, same samples"
     found = {
         name: {"value": score.value, "unit": score.unit, "source": source}
-        for name, score in (outcome.source_metrics or {}).items()
+        for name, score in (figures.source or {}).items()
     }
     if full:
         found |= {
             figure.metric: {"value": figure.value, "unit": figure.unit, "source": figure.source}
             for figure in recipe.published
+            if figure.variant == recipe.variant
         }
     return found
 
@@ -238,8 +271,8 @@ def _rests_on(recipe: Recipe, full: bool, has_source: bool) -> str:
     return f"There is no source model to rest a verdict on, and {scale}."
 
 
-def _limited(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:
-    return samples if _positive("--limit", limit) is None else samples[:limit]
+def _limited(samples: DataSet, limit: int | None) -> Sequence[Sample]:
+    return samples[: _positive("--limit", limit)]
 
 
 def _positive(option: str, value: int | None) -> int | None:

@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import UsageError, unknown
 from modelport.core.progress import Progress
-from modelport.core.values import Array
-from modelport.data.batches import stream_batches
+from modelport.core.values import Array, DataSet, Sample
+from modelport.data.cifar10 import Cifar10
+from modelport.data.datasets import open_dataset
 from modelport.data.drawn import draw_imagenet
-from modelport.data.imagenet import open_imagenet
-from modelport.data.transforms import Preprocess
+from modelport.data.drawn_cifar import draw_cifar10
+from modelport.data.drawn_coco import draw_coco
+from modelport.data.feeding import feed
+from modelport.data.view_batches import training_views
+from modelport.data.views import Views
 from modelport.model.architectures import build_random
 from modelport.model.fit import calibrate_batch_norms, fit_head, save_as_published
+from modelport.model.fit_contrastive import PAIRS, STEPS, train_simclr
+from modelport.model.fit_detector import fit_detector, soften
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
-KINDS = ("imagenet",)
-BATCH = 25
+# A kind of data set → the function that draws it.
+DRAWERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "imagenet": draw_imagenet,
+    "cifar10": draw_cifar10,
+    "coco": draw_coco,
+}
+COUNTS = {"imagenet": 300, "cifar10": 1000, "coco": 24}
+# Images that go through the network at once.
+BATCHES = {"classification": 25, "detection": 2}
 # Statistics of a batch norm settle with far fewer images than a fit needs.
-CALIBRATION_BATCHES = 3
+CALIBRATION_IMAGES = {"classification": 75, "detection": 4}
 
 
-def make_data(kind: str, out: Path, count: int, seed: int, progress: Progress) -> dict[str, Any]:
+class Training(NamedTuple):
+    """A batch without padding."""
+
+    inputs: Array
+    targets: Sequence[Any]
+    placements: Sequence[Any]
+
+
+def make_data(kind: str, out: Path, count: int | None, seed: int, progress: Progress) -> dict[str, Any]:
     """Draw a data set of ``count`` validation images into ``out``. Raises UsageError for an unknown kind."""
-    if kind not in KINDS:
-        raise UsageError(f"no sample data of kind '{kind}'", unknown("kinds", kind, KINDS))
+    if kind not in DRAWERS:
+        raise UsageError(f"no sample data of kind '{kind}'", unknown("kinds", kind, DRAWERS))
     with progress.bar("drawing", None, "images") as bar:
         done = 0
 
@@ -41,14 +61,16 @@ def make_data(kind: str, out: Path, count: int, seed: int, progress: Progress) -
             bar.advance(now - done)
             done = now
 
-        return draw_imagenet(out, count=count, seed=seed, progress=advanced)
+        number = COUNTS[kind] if count is None else count
+        return DRAWERS[kind](out, count=number, seed=seed, progress=advanced)
 
 
 def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: Progress) -> Artifact:
-    """Fit sample weights on the training split of ``data`` and write them in the published wrapping.
+    """Make sample weights on the training split of ``data`` and write them in the published wrapping.
 
-    The network is random but for its batch norms, calibrated on training images, and its last linear layer, fitted
-    in closed form. Raises DataError where there is no training split.
+    A classifier or detector is a random network whose batch norms are calibrated on training images and whose last
+    layer or layers are fitted in closed form; a contrastive network is trained, shortly. Raises DataError where there
+    is no training split.
     """
     recipe = load_recipe(recipe_name)
     if not out.suffix:
@@ -56,34 +78,54 @@ def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: P
     if out.suffix == ".safetensors":
         raise UsageError(f"{out}: sample weights are written as torch files", f"name it like {recipe.weights.file}")
     module = build_random(recipe.model, seed)
-    offset = recipe.dataset.label_offset
-    total = len(open_imagenet(data, classes=recipe.dataset.classes, split="train"))
-    with progress.bar("calibrating and fitting", total, "images") as bar:
-        calibration = (images for images, _ in _first(CALIBRATION_BATCHES, _training_batches(recipe, data)))
-        calibrate_batch_norms(module, calibration)
-        fit_head(module, ((x, y + offset) for x, y in _training_batches(recipe, data)), bar.advance)
+    dataset = open_dataset(recipe.dataset, data, split="train")
+    MAKERS[recipe.task](recipe, module, dataset, seed, progress)
     return save_as_published(module, recipe.checkpoint, out)
 
 
-def _training_batches(recipe: Recipe, data: Path) -> Iterator[tuple[Array, Array]]:
-    """Yield (images, labels) of the training split, classes mixed, padding cut off."""
-    samples = open_imagenet(data, classes=recipe.dataset.classes, split="train")
-    order = np.random.default_rng(0).permutation(len(samples))
-    spec = recipe.signature.inputs[0]
-    _, *shape = (axis if isinstance(axis, int) else 0 for axis in spec.shape)
-    batches = stream_batches(
-        (samples[int(index)] for index in order),
-        Preprocess(recipe.preprocess),
-        input_name=spec.name,
-        shape=(shape[0], shape[1], shape[2]),
-        batch=min(BATCH, len(samples)),
-        workers=machine.cores(),
-    )
-    with closing(batches):
+def _classifier(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+    offset = recipe.dataset.label_offset
+    mixed = [dataset[int(index)] for index in np.random.default_rng(seed).permutation(len(dataset))]
+    with progress.bar("calibrating and fitting", len(mixed), "images") as bar:
+        first = _training_batches(recipe, mixed[: CALIBRATION_IMAGES[recipe.task]], seed)
+        calibrate_batch_norms(module, (batch.inputs for batch in first))
+        batches = _training_batches(recipe, mixed, seed)
+        fit_head(module, ((batch.inputs, np.asarray(batch.targets) + offset) for batch in batches), bar.advance)
+
+
+def _contrastive(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+    assert isinstance(dataset, Cifar10)
+    views = training_views(dataset, Views(recipe.preprocess), pairs=PAIRS, steps=STEPS, seed=seed)
+    with progress.bar("training", STEPS, "steps") as bar:
+        train_simclr(module, views, after_step=lambda _: bar.advance())
+
+
+def _detector(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+    index_of = {number: index for index, (number, _) in enumerate(dataset.categories)}
+    first = dataset[: CALIBRATION_IMAGES[recipe.task]]
+    soften(module)
+    with progress.bar("calibrating and fitting", len(first) + len(dataset), "images") as bar:
+        calibrate_batch_norms(module, (batch.inputs for batch in _training_batches(recipe, first, seed)))
+        bar.advance(len(first))
+
+        def known() -> Iterator[tuple[Array, list[Array], list[Array]]]:
+            for batch in _training_batches(recipe, dataset, seed):
+                boxes, labels = [], []
+                for truth, placement in zip(batch.targets, batch.placements, strict=True):
+                    corners = np.concatenate([truth.boxes[:, :2], truth.boxes[:, :2] + truth.boxes[:, 2:]], axis=1)
+                    boxes.append(placement.to_network(corners))
+                    labels.append(np.array([index_of[int(number)] for number in truth.category_ids], np.int64))
+                yield batch.inputs, boxes, labels
+
+        fit_detector(module, known(), bar.advance)
+
+
+def _training_batches(recipe: Recipe, samples: DataSet | Sequence[Sample], seed: int) -> Iterator[Training]:
+    """Yield the samples in batches, padding cut off."""
+    name = recipe.signature.inputs[0].name
+    with closing(feed(recipe, samples, min(BATCHES[recipe.task], len(samples)), seed=seed)) as batches:
         for batch in batches:
-            yield batch.inputs[spec.name][: len(batch.ids)], np.asarray(batch.targets)
+            yield Training(batch.inputs[name][: len(batch.ids)], batch.targets, batch.placements)
 
 
-def _first(count: int, batches: Iterator[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
-    for _, batch in zip(range(count), batches, strict=False):
-        yield batch
+MAKERS = {"classification": _classifier, "contrastive": _contrastive, "detection": _detector}

@@ -8,20 +8,24 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.values import Check
 from modelport.model import graph as graphs
+from modelport.model import tail
 from modelport.model.proof import prove_weights
 from modelport.model.source import SourceModel
+from modelport.recipes.schema import Recipe, Tensor
 
 if TYPE_CHECKING:
     import onnx
-    from torch import Tensor
+    import torch
 
+# Where a detector's doubles are suppressed.
+Nms = Literal["graph", "host", "ascend"]
 DEFAULT_OPSET = 20
 OLDEST_OPSET = 11
 NEWEST_OPSET = 21
@@ -30,11 +34,13 @@ FIRST_CURRENT_OPSET = 18
 
 
 def export_onnx(
-    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None
+    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None, nms: Nms = "graph"
 ) -> tuple[Artifact, list[Check]]:
     """Write ``out`` and return it with the checks that it passed: structure, opset, signature, weights.
 
-    ``batch`` None leaves the first axis free. Below opset 18 the TorchScript exporter writes, else the current one.
+    ``batch`` None leaves the first axis free. ``nms`` says where a detector's doubles are suppressed: in the graph, on
+    the host (outputs are the candidates), or by the Ascend device's own node. Below opset 18 the TorchScript exporter
+    writes, else the current one.
     Raises UsageError for an opset that neither writes, GraphError where a check fails; then ``out`` is untouched.
     """
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
@@ -46,25 +52,46 @@ def export_onnx(
                 _write_torchscript(source, example, aside, opset, dynamic=batch is None)
             else:
                 _write_current(source, example, aside, opset, dynamic=batch is None)
-        _finish(source, aside)
-        checks = check_graph(source, aside, opset, batch)
+        _finish(source, aside, nms)
+        checks = check_graph(source, aside, opset, batch, nms)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
     return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from), checks
 
 
-def check_graph(source: SourceModel, path: Path, opset: int | None, batch: int | None) -> list[Check]:
+def recipe_of_form(recipe: Recipe, nms: Nms) -> Recipe:
+    """Return the recipe with the outputs that the exported form has: a detector's candidates where the host decides.
+
+    Raises UsageError where the recipe's model suppresses nothing.
+    """
+    if nms == "graph" or recipe.task != "detection":
+        if nms != "graph":
+            raise UsageError(f"--nms {nms}: {recipe.name} is no detector", "leave --nms out")
+        return recipe
+    if nms == "ascend":
+        return recipe
+    candidates = [
+        Tensor(name=tail.BOXES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", 4]),
+        Tensor(name=tail.SCORES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", recipe.dataset.classes]),
+    ]
+    return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"outputs": candidates})})
+
+
+def check_graph(
+    source: SourceModel, path: Path, opset: int | None, batch: int | None, nms: Nms = "graph"
+) -> list[Check]:
     """Hold a file against the source model: ONNX checker, opset, signature, weights. Raises GraphError."""
     import onnx
 
     graph = graphs.read_graph(path)
     try:
-        onnx.checker.check_model(graph, full_check=True)
+        onnx.checker.check_model(tail.standard_twin(graph) if nms == "ascend" else graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise GraphError(f"{path}: the ONNX checker refuses it: {error}", "choose another --opset") from error
     written = graphs.opset_of(graph)
     if opset is not None and written != opset:
         raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")
-    wanted = source.recipe.signature if batch is None else source.recipe.signature.with_batch(batch)
+    form = recipe_of_form(source.recipe, nms).signature
+    wanted = form if batch is None else form.with_batch(batch)
     graphs.check_signature(graph, wanted, path)
     proof = prove_weights(source.module, graph, example_input(source, 1)).check()
     if proof.verdict != "pass":
@@ -79,7 +106,7 @@ def check_graph(source: SourceModel, path: Path, opset: int | None, batch: int |
     ]
 
 
-def example_input(source: SourceModel, batch: int) -> Tensor:
+def example_input(source: SourceModel, batch: int) -> torch.Tensor:
     """Return a float32 input of the recipe's shape, standard normal and always the same."""
     import torch
 
@@ -89,11 +116,13 @@ def example_input(source: SourceModel, batch: int) -> Tensor:
 
 
 def _names(source: SourceModel) -> tuple[list[str], list[str]]:
-    signature = source.recipe.signature
+    """Return the names of the module's own inputs and outputs: a detector's are its candidates."""
+    detects = source.recipe.task == "detection"
+    signature = (recipe_of_form(source.recipe, "host") if detects else source.recipe).signature
     return [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
 
 
-def _write_torchscript(source: SourceModel, example: Tensor, path: Path, opset: int, dynamic: bool) -> None:
+def _write_torchscript(source: SourceModel, example: torch.Tensor, path: Path, opset: int, dynamic: bool) -> None:
     import torch
 
     inputs, outputs = _names(source)
@@ -110,7 +139,7 @@ def _write_torchscript(source: SourceModel, example: Tensor, path: Path, opset: 
     )
 
 
-def _write_current(source: SourceModel, example: Tensor, path: Path, opset: int, dynamic: bool) -> None:
+def _write_current(source: SourceModel, example: torch.Tensor, path: Path, opset: int, dynamic: bool) -> None:
     import torch
 
     inputs, outputs = _names(source)
@@ -129,12 +158,16 @@ def _write_current(source: SourceModel, example: Tensor, path: Path, opset: int,
     )
 
 
-def _finish(source: SourceModel, path: Path) -> None:
-    """Name the batch axis, drop what tells of this machine only, and write down what the file was made from."""
+def _finish(source: SourceModel, path: Path, nms: Nms) -> None:
+    """Append a detector's tail, name the batch axis, drop what tells of this machine, write down the origin."""
     import onnx
 
     model = graphs.read_graph(path)
     _name_batch_axis(model)
+    if source.recipe.task == "detection":
+        tail.settle_outputs(model)
+        if nms != "host":
+            (tail.append_nms if nms == "graph" else tail.append_ascend_nms)(model)
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]

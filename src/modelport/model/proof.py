@@ -52,10 +52,11 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
     state = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
     pool = _Pool(constants(graph))
     folded: set[str] = set()
+    first = _first_names(module)
     for convolution, norm in _conv_norm_pairs(module, example):
         weight, bias = _fold(module, convolution, norm)
         if pool.holds_near(*weight) and pool.holds_near(*bias):
-            folded |= {name for name in state if name.rpartition(".")[0] in (convolution, norm)}
+            folded |= {name for name in state if first[name.rpartition(".")[0]] in (convolution, norm)}
     unused = {name for name in state if name.endswith("num_batches_tracked")}
     folded -= unused
     rest = [name for name in state if name not in unused | folded]
@@ -120,6 +121,12 @@ def _conv_norm_pairs(module: nn.Module, example: Tensor) -> set[tuple[str, str]]
         for handle in handles:
             handle.remove()
     return pairs
+
+
+def _first_names(module: nn.Module) -> dict[str, str]:
+    """Map each name of a part to its first: a shared convolution stands in the state dict under several."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(part), name) for name, part in module.named_modules(remove_duplicate=False)}
 
 
 def _fold(module: nn.Module, convolution: str, norm: str) -> tuple[tuple[Array, Array], tuple[Array, Array]]:

@@ -58,6 +58,8 @@ def parse_recipe(text: str, place: str) -> Recipe:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{place}: no valid TOML: {error}", "mend the file") from error
+    if "variant" in content:
+        raise RecipeError(f"{place}: variant: unknown key", "the table is called variants; --variant names one")
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:

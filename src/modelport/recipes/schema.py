@@ -4,21 +4,49 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from modelport.core.artifacts import digest_json
+from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import Signature, TensorSpec
+from modelport.recipes.steps import (
+    CenterCrop,
+    ColorJitter,
+    Decode,
+    DecodeRaw,
+    GaussianBlur,
+    Normalize,
+    PadCenter,
+    RandomFlip,
+    RandomGrayscale,
+    RandomResizedCrop,
+    ResizeShorter,
+    ResizeToFit,
+    Step,
+    Strict,
+    TruncateToInteger,
+)
+
+# Other floors take the steps from here.
+__all__ = [
+    "CenterCrop",
+    "ColorJitter",
+    "Decode",
+    "DecodeRaw",
+    "GaussianBlur",
+    "Normalize",
+    "PadCenter",
+    "RandomFlip",
+    "RandomGrayscale",
+    "RandomResizedCrop",
+    "Recipe",
+    "ResizeShorter",
+    "ResizeToFit",
+    "Step",
+    "TruncateToInteger",
+]
 
 SCHEMA = "modelport.recipe/1"
-
-# A channel triple (R, G, B).
-Triple = tuple[float, float, float]
-
-
-class Strict(BaseModel):
-    """Base of every part: frozen, no unknown keys, no silent conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Links(Strict):
@@ -51,7 +79,9 @@ class Checkpoint(Strict):
     """Keys to descend, outermost first; a file that is already bare is taken as it is, and that is said."""
     strip_prefix: str
     """Taken off every key where all keys have it; empty for none."""
-    known_mistakes: list[KnownMistake] = []
+    known_mistakes: list[KnownMistake] = Field(default_factory=list)
+    drop_first_output: list[str] = Field(default_factory=list)
+    """Tensors whose first row (a background class) is cut off after loading; said in the result."""
 
 
 class Weights(Strict):
@@ -65,12 +95,21 @@ class Weights(Strict):
     """What a person needs to know to fetch it (an extraction code, a login)."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     max_bytes: PositiveInt
+    ready_models: list[ReadyModel] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _somewhere(self) -> Weights:
         if not self.url and not self.page:
             raise ValueError("give url (a program can fetch it) or page (a person can)")
         return self
+
+
+class ReadyModel(Strict):
+    """A model file that the publisher offers beside the weights; ``run --model`` takes an .onnx one."""
+
+    kind: Literal["onnx", "om"]
+    url: str
+    about: str
 
 
 class Tensor(Strict):
@@ -92,50 +131,16 @@ class Tensors(Strict):
     outputs: Annotated[list[Tensor], Field(min_length=1)]
 
 
-class Decode(Strict):
-    """Bytes → uint8 (H, W, 3), by Pillow. Grey, CMYK and palette images become RGB as Pillow converts them."""
-
-    step: Literal["decode"]
-    color: Literal["RGB"]
-    exif_rotation: Literal["ignore", "apply"]
-
-
-class ResizeShorter(Strict):
-    """Resize so that the shorter side is ``size``; the longer is ``int(size * longer / shorter)``. Antialiased."""
-
-    step: Literal["resize_shorter"]
-    size: PositiveInt
-    interpolation: Literal["bilinear", "bicubic"]
-
-
-class CenterCrop(Strict):
-    """Cut ``size`` × ``size`` from the middle; ``rounding`` says where an odd margin goes."""
-
-    step: Literal["center_crop"]
-    size: PositiveInt
-    rounding: Literal["half_even", "floor"]
-
-
-class Normalize(Strict):
-    """``(pixel / divide - mean) / std`` per channel in float32, then HWC → CHW."""
-
-    step: Literal["normalize"]
-    divide: float
-    mean: Annotated[Triple, Field(strict=False)]
-    std: Annotated[Triple, Field(strict=False)]
-
-
-Step = Annotated[Decode | ResizeShorter | CenterCrop | Normalize, Field(discriminator="step")]
-
-
 class Dataset(Strict):
     """The data set the published figures were measured on."""
 
-    kind: Literal["imagenet"]
+    kind: Literal["imagenet", "cifar10", "coco"]
     classes: PositiveInt
     """Width of the output."""
     label_offset: Annotated[int, Field(ge=0)]
     """Added to a label to get its output index (1 where index 0 is background)."""
+    views: PositiveInt = 1
+    """Rows that the model gets per sample: 2 for contrastive pairs."""
     published_n: PositiveInt
     """Samples in the full set."""
     published_ids: str
@@ -150,6 +155,8 @@ class Published(Strict):
     unit: Literal["percent", "fraction"]
     device: str
     source: str
+    variant: str | None = None
+    """The variant that it was measured with; it says nothing of the others."""
 
 
 class Tolerance(Strict):
@@ -159,11 +166,26 @@ class Tolerance(Strict):
     unit: Literal["percent_of_reference", "points"]
 
 
+class Contrastive(Strict):
+    """How pairs of views are judged."""
+
+    pairs_per_batch: PositiveInt
+    pairs: Literal["in_order", "with_replacement"]
+    """``with_replacement`` draws the published script's batches at random, seeded."""
+
+
 class Run(Strict):
     """Defaults of ``run`` and ``bench``."""
 
     batch: PositiveInt
     bench_batches: Annotated[list[PositiveInt], Field(min_length=1)]
+
+
+class Variant(Strict):
+    """A named departure from the recipe: tables that replace the recipe's keys, by the same names."""
+
+    about: str
+    changes: dict[str, Any]
 
 
 class Recipe(Strict):
@@ -172,7 +194,7 @@ class Recipe(Strict):
     schema_: Annotated[Literal["modelport.recipe/1"], Field(alias="schema")]
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
     title: str
-    task: Literal["classification"]
+    task: Literal["classification", "contrastive", "detection"]
     links: Links = Links()
     model: Model
     checkpoint: Checkpoint
@@ -183,13 +205,17 @@ class Recipe(Strict):
     metrics: Annotated[list[str], Field(min_length=1)]
     published: list[Published]
     tolerance: Tolerance
+    contrastive: Contrastive | None = None
     run: Run
+    variants: dict[str, Variant] = Field(default_factory=dict)
+    variant: str | None = None
+    """Set by ``with_variant`` alone."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:
-        steps = [step.step for step in self.preprocess]
-        if steps[0] != "decode" or steps[-1] != "normalize" or {"decode", "normalize"} & set(steps[1:-1]):
-            raise ValueError(f"preprocess must begin with decode and end with normalize, once each, not {steps}")
+        _check_steps([step.step for step in self.preprocess])
+        if (self.task == "contrastive") != (self.contrastive is not None):
+            raise ValueError("the table contrastive belongs to the task contrastive, and to it alone")
         for figure in self.published:
             if figure.metric not in self.metrics:
                 raise ValueError(f"published figure of '{figure.metric}', which is not among metrics {self.metrics}")
@@ -208,6 +234,36 @@ class Recipe(Strict):
         """sha256 of the recipe's content; comments and layout of the file do not count."""
         return digest_json(self.to_json())
 
+    def with_variant(self, name: str | None) -> Recipe:
+        """Return the recipe with a variant's changes in place, None for the recipe itself.
+
+        Raises RecipeError for an unknown name.
+        """
+        if name is None:
+            return self
+        if name not in self.variants:
+            known = unknown("variants", name, self.variants) if self.variants else "this recipe has none"
+            raise RecipeError(f"{self.name} has no variant '{name}'", known)
+        content = _merged(self.to_json(), self.variants[name].changes)
+        return Recipe.model_validate(content | {"variant": name, "variants": {}})
+
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, absent keys left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _check_steps(steps: list[str]) -> None:
+    """Raise ValueError unless the steps begin with decoding, and only padding or a cast follows the normalisation."""
+    decoders = [step for step in steps if step.startswith("decode")]
+    after = steps[steps.index("normalize") + 1 :] if "normalize" in steps else ["?"]
+    if steps[0] not in decoders or len(decoders) != 1 or not set(after) <= {"pad_center", "truncate_to_integer"}:
+        raise ValueError(f"preprocess must begin with decode and end with normalize, once each, not {steps}")
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``changes`` over it, table by table; lists are replaced whole."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

@@ -47,12 +47,12 @@ def _metrics(result: dict[str, Any]) -> str:
     rows = []
     for name, score in result["metrics"].items():
         source = (result["source"]["metrics"].get(name) or {}).get("value")
-        published = next((figure for figure in result["published"] if figure["metric"] == name), None)
-        said = f"{published['value']} ({published['device']})" if published else "–"
+        published = [figure for figure in result["published"] if figure["metric"] == name]
+        said = ", ".join(f"{figure['value']} ({figure['device']})" for figure in published) or "–"
         stderr = f"± {number(score['stderr'])}" if score["stderr"] is not None else ""
-        rows.append(
-            [name, f"{number(score['value'])} {stderr}".strip(), number(source), said, score["unit"], score["n"]]
-        )
+        digits = 2 if score["unit"] == "percent" else 4
+        own = f"{number(score['value'], digits)} {stderr}".strip()
+        rows.append([name, own, number(source, digits), said, score["unit"], score["n"]])
     return "## Accuracy\n\n" + table(["metric", "this run", "source model", "published", "unit", "n"], rows)
 
 

@@ -20,6 +20,7 @@ class Evidence:
     metrics: Mapping[str, Score]
     source: Mapping[str, Score] | None  # the source model's figures on the same samples; None: there is no source
     full_set: bool
+    n: int  # samples scored
     skipped: Sequence[str]  # ids that could not be decoded
     smallest_set: int
 
@@ -39,10 +40,9 @@ def judge(recipe: Recipe, evidence: Evidence) -> list[Check]:
     judged = list(dict.fromkeys(figure.metric for figure in recipe.published)) or list(recipe.metrics[:1])
     checks = [_against_source(name, evidence, recipe.tolerance) for name in judged]
     checks += [_against_published(figure, evidence, recipe) for figure in recipe.published]
-    n = max((score.n for score in evidence.metrics.values()), default=0)
-    enough = n >= evidence.smallest_set
+    enough = evidence.n >= evidence.smallest_set
     why = "enough samples for a verdict" if enough else f"below {evidence.smallest_set} samples no verdict is given"
-    checks.append(Check("samples", PASS if enough else INCONCLUSIVE, n, evidence.smallest_set, why))
+    checks.append(Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why))
     if evidence.skipped:
         named = ", ".join(evidence.skipped[:5]) + (" …" if len(evidence.skipped) > 5 else "")
         why = f"{len(evidence.skipped)} samples could not be decoded and are not scored: {named}"
@@ -78,19 +78,23 @@ def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Chec
         missing = "the figure" if got is None else "the source model's figure on the same samples"
         return Check(f"{name}_vs_source", INCOMPLETE, got and got.value, want and want.value, f"{missing} is missing")
     floor = floor_of(want.value, tolerance)
-    why = f"source model {want.value:.2f}, lowest that passes {floor:.2f} ({tolerance_text(tolerance)})"
+    why = f"source model {want.value:.4g}, lowest that passes {floor:.4g} ({tolerance_text(tolerance)})"
     return Check(f"{name}_vs_source", PASS if got.value >= floor else FAIL, got.value, floor, why)
 
 
 def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) -> Check:
     name = f"{figure.metric}_vs_published"
     got = evidence.metrics.get(figure.metric)
+    if figure.variant != recipe.variant:
+        measured = f"--variant {figure.variant}" if figure.variant else "no --variant"
+        why = f"does not apply: {figure.value} was measured with {measured}; "
+        return Check(name, PASS, got and got.value, None, why + "the verdict rests on the source model")
     if not evidence.full_set:
         why = f"does not apply: not the {recipe.dataset.published_n} samples of the published figure; "
         return Check(name, PASS, got and got.value, None, why + "the verdict rests on the source model")
     if got is None:
         return Check(name, INCOMPLETE, None, figure.value, "the figure is missing")
     floor = floor_of(figure.value, recipe.tolerance)
-    limit = f"lowest that passes {floor:.2f} ({tolerance_text(recipe.tolerance)})"
+    limit = f"lowest that passes {floor:.4g} ({tolerance_text(recipe.tolerance)})"
     why = f"published {figure.value} on {figure.device}, {limit}"
     return Check(name, PASS if got.value >= floor else FAIL, got.value, floor, why)

@@ -1,0 +1,67 @@
+"""What a detection guide leaves beside its figures: pictures with boxes, text files, and COCO's result list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelport.core.artifacts import write_json, write_text
+from modelport.core.errors import UsageError
+from modelport.core.progress import Progress
+from modelport.core.values import DataSet
+from modelport.data.pictures import draw_boxes, write_picture
+from modelport.scoring.coco_map import detection_text, to_results
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionFiles:
+    """Where they go; None for what nobody wants."""
+
+    draw: Path | None = None
+    detections: Path | None = None
+    coco_json: Path | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any is wanted."""
+        return any(place is not None for place in (self.draw, self.detections, self.coco_json))
+
+
+def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: Path, progress: Progress) -> None:
+    """Write what is wanted from the lines of predictions.jsonl, every box in it.
+
+    Raises UsageError where the predictions hold no boxes, OutputError where a place cannot be written.
+    """
+    samples = {sample.id: sample for sample in dataset} if files.draw else {}
+    results: list[dict[str, Any]] = []
+    with progress.bar("writing detections", len(dataset), "images") as bar:
+        for line in _lines(predictions):
+            rows = np.array(line["boxes"], np.float64).reshape(-1, 6)
+            classes, scores, boxes = rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2:]
+            if files.detections:
+                text = detection_text(boxes, scores, classes, dataset.categories)
+                write_text(files.detections / f"{line['id']}.txt", text)
+            if files.coco_json:
+                results += to_results(line["target"], boxes, scores, classes, dataset.categories)
+            if files.draw:
+                names = [name for _, name in dataset.categories]
+                sample = samples[line["id"]]
+                picture = draw_boxes(sample.read(), boxes, classes, names, scores, name=str(sample.path))
+                write_picture(files.draw / f"{line['id']}.jpg", picture)
+            bar.advance()
+    if files.coco_json:
+        write_json(files.coco_json, results)
+
+
+def _lines(predictions: Path) -> Iterator[dict[str, Any]]:
+    with predictions.open(encoding="utf-8") as lines:
+        for text in lines:
+            line: dict[str, Any] = json.loads(text)
+            if "boxes" not in line:
+                raise UsageError(f"{predictions} holds no boxes", "give the predictions of a detector")
+            yield line
