@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from modelport.cli.main import main
 from modelport.core.progress import Silent
 from modelport.data.drawn import draw_imagenet
 from modelport.recipes.load import load_recipe
@@ -89,3 +92,41 @@ def seeded_moco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("golden") / "model_lincls_best.pth.tar"
     torch.save({"epoch": 100, "arch": "resnet50", "state_dict": state}, path)
     return path
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def refused(self, *words: str) -> None:
+        """Assert that it was one clear message with exit code 2, holding these words."""
+        assert self.code == 2, self
+        assert "Traceback" not in self.err
+        for word in words:
+            assert word in self.err
+
+
+Call = Callable[..., Answer]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run ``modelport`` with these words."""
+
+    def run(*words: object) -> Answer:
+        capsys.readouterr()
+        try:
+            main([str(word) for word in words])
+            code = 0
+        except SystemExit as leave:
+            code = leave.code if isinstance(leave.code, int) else 0
+        printed = capsys.readouterr()
+        return Answer(code, printed.out, printed.err)
+
+    return run

@@ -64,7 +64,8 @@ def ids(count: int) -> list[str]:
 
 
 def grey(image: Image) -> Image:
-    return 0.2989 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+    mixed: Image = 0.2989 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+    return mixed
 
 
 def changed(image: Image, kind: int, factor: float) -> Image:
@@ -226,7 +227,8 @@ def test_the_plain_image_is_exact_in_float32() -> None:
     assert steps == [RAW, scaled]
     rows = pictures(70)
     want = rows.reshape(-1, 3, 32, 32).astype(np.float32) / np.float32(255)
-    want = (want - np.float32([0.1, 0.2, 0.3]).reshape(3, 1, 1)) / np.float32([0.5, 0.25, 0.3]).reshape(3, 1, 1)
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (scaled.mean, scaled.std))
+    want = (want - mean) / std
     views = Views(steps)
     assert not views.random
     np.testing.assert_array_equal(views.make(rows, ids(70), 0, 0), want)
@@ -362,5 +364,8 @@ def test_training_goes_through_all_images_with_new_views() -> None:
     assert seen[0] + seen[1] != seen[2] + seen[3]
     again = training_views(data, Views([RAW, FLIP, UNIT]), pairs=4, steps=5, seed=1)
     assert all((one == two).all() for one, two in zip(got, again, strict=True))
+    few = Cifar10(rows[:4], np.zeros(4, np.int64), (), "")
+    one, two = training_views(few, Views(STEPS), pairs=4, steps=2, seed=1)
+    assert len({view.tobytes() for view in (*one, *two)}) == 16
     with pytest.raises(UsageError, match="10 training images"):
         next(training_views(data, Views(STEPS), pairs=11, steps=1, seed=0))

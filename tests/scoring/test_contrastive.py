@@ -97,7 +97,7 @@ def test_what_is_left_over_is_not_scored(images: int, unscored: int) -> None:
 def test_fewer_images_than_a_batch_are_an_error() -> None:
     metric = scored(ROWS[:254])
     assert metric.unscored == 127
-    with pytest.raises(DataError, match="127 images are too few.*\n  fix: give at least 128"):
+    with pytest.raises(DataError, match=r"127 images are too few.*\n  fix: give at least 128"):
         metric.compute()
 
 

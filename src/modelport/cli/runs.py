@@ -41,7 +41,9 @@ def run(
     variant: str | None = VARIANT,
     on_bad_image: str = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip"),
     force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
-    draw: Path | None = typer.Option(None, "--draw", help="Detectors: pictures with boxes go here.", metavar="DIR"),
+    draw: Path | None = typer.Option(
+        None, "--draw", help="Detectors: pictures with the boxes of score 0.5 or more go here.", metavar="DIR"
+    ),
     detections: Path | None = typer.Option(
         None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
     ),

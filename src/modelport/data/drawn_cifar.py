@@ -23,15 +23,15 @@ MAX_COUNT = 10_000
 # Streams of one seed: no picture of one is a picture of another.
 _TEST, _TRAIN, _LABELS = 0, 1, 2
 # Drawn large and shrunk, which smooths the edges.
-_SIDE = 96
-_HUE_SPREAD = 0.2
+_SIDE = 64
+_HUE_SPREAD = 0.09
 
 
 def draw_cifar10(
     out: Path,
     *,
     count: int = 1000,
-    train: int = 2000,
+    train: int = 6000,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -117,10 +117,10 @@ def _draw(label: int, rng: np.random.Generator) -> Image.Image:
     picture = _image((dark + (light - dark) * weave) * shade * 255)
     tone = _rgb(hue + rng.uniform(), rng.uniform(0.4, 1.0), rng.uniform(0.3, 1.0))
     for _ in range(int(rng.integers(1, 3))):
-        mask = _figure(label, rng).filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.5)))
+        mask = _figure(label, rng).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0)))
         glow = 1 + rng.uniform(0.05, 0.2) * _clouds(_SIDE, _SIDE, int(rng.integers(3, 7)), rng)
         # The ground shows through: where a view is cut from matters less.
-        picture.paste(_image(tone * glow * 255), (0, 0), mask.point([value * 3 // 5 for value in range(256)]))
+        picture.paste(_image(tone * glow * 255), (0, 0), mask.point([value * 2 // 5 for value in range(256)]))
     small = np.asarray(picture.resize((32, 32), Image.Resampling.BOX), np.float64)
     return _image(small + rng.normal(0, rng.uniform(1, 6), small.shape))
 
@@ -134,7 +134,7 @@ def _weave(rng: np.random.Generator) -> NDArray[np.float64]:
         np.sin(2 * np.pi * waves * (u * np.cos(turn) + v * np.sin(turn)) + rng.uniform(0, 6))
         for turn, waves in ((angle, rng.uniform(2, 10)), (cross, rng.uniform(2, 10)))
     ]
-    share = rng.uniform()
+    share = rng.uniform(0.1, 0.9)
     sharp = rng.uniform(1, 4)
     woven: NDArray[np.float64] = 0.5 + 0.5 * np.tanh(sharp * ((1 - share) * parts[0] + share * parts[1]))
     return woven

@@ -17,6 +17,9 @@ from modelport.core.values import DataSet
 from modelport.data.pictures import draw_boxes, write_picture
 from modelport.scoring.coco_map import detection_text, to_results
 
+# A picture with a hundred doubtful boxes shows nothing; the files hold them all.
+DRAWN_SCORE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class DetectionFiles:
@@ -50,8 +53,11 @@ def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: 
                 results += to_results(line["target"], boxes, scores, classes, dataset.categories)
             if files.draw:
                 names = [name for _, name in dataset.categories]
+                shown = scores >= DRAWN_SCORE
                 sample = samples[line["id"]]
-                picture = draw_boxes(sample.read(), boxes, classes, names, scores, name=str(sample.path))
+                picture = draw_boxes(
+                    sample.read(), boxes[shown], classes[shown], names, scores[shown], name=str(sample.path)
+                )
                 write_picture(files.draw / f"{line['id']}.jpg", picture)
             bar.advance()
     if files.coco_json:

@@ -97,7 +97,7 @@ def _contrastive(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progr
     assert isinstance(dataset, Cifar10)
     views = training_views(dataset, Views(recipe.preprocess), pairs=PAIRS, steps=STEPS, seed=seed)
     with progress.bar("training", STEPS, "steps") as bar:
-        train_simclr(module, views, after_step=lambda _: bar.advance())
+        train_simclr(module, views, seed=seed, after_step=lambda _: bar.advance())
 
 
 def _detector(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:

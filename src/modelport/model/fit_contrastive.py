@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from modelport.model.architectures.resnet import BasicBlock
 
 # What the training takes to learn to tell drawn images apart: batches of views, and images in each.
-STEPS = 240
+STEPS = 360
 PAIRS = 64
-TEMPERATURE = 0.2
-RATE = 1e-3
+TEMPERATURE = 0.1
+RATE = 5e-4
 # Share of the steps in which the rate rises from nothing; after that it falls along a cosine.
 WARM_UP = 0.1
 # Batches of views that the batch norms' final statistics are taken over.
@@ -30,7 +30,7 @@ CALIBRATION_BATCHES = 8
 # Patches that the first layer's filters are whitened by.
 PATCHES = 8000
 # At the start: the weight of what a block adds to its input, and of chance in what is handed on.
-QUIET, CHANCE = 0.2, 0.25
+QUIET, CHANCE = 0.1, 0.1
 
 
 def train_simclr(
@@ -47,27 +47,34 @@ def train_simclr(
 
     A batch is float32 (2B, C, H, W), the two views of an image adjacent; training starts from patches of the first,
     chosen by ``seed``. ``after_step`` is called with each loss. Adam with a rate that rises, then falls to nothing;
-    equal batches and seeds give equal weights on equal machines. Raises UsageError for another network.
+    equal batches and seeds give equal weights on equal machines. Runs on one thread. Raises UsageError for
+    another network.
     """
     import torch
 
     seen: deque[Array] = deque(maxlen=CALIBRATION_BATCHES)
-    module.train()
-    optimizer = torch.optim.Adam(module.parameters(), lr=rate)
-    for step, batch in zip(range(steps), batches, strict=False):
-        if step == 0:
-            start_from_patches(module, batch, seed)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * _schedule(step, steps)
-        loss = contrastive_loss(module(torch.from_numpy(batch)), temperature)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        seen.append(batch)
-        after_step(loss.item())
-    module.eval()
-    # In so short a training the running averages lag behind the weights.
-    calibrate_batch_norms(module, seen)
+    threads = torch.get_num_threads()
+    # The layers are small: where cores are shared, threads that wait for each other take ten times as long.
+    torch.set_num_threads(1)
+    try:
+        module.train()
+        optimizer = torch.optim.Adam(module.parameters(), lr=rate)
+        for step, batch in zip(range(steps), batches, strict=False):
+            if step == 0:
+                start_from_patches(module, batch, seed)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _schedule(step, steps)
+            loss = contrastive_loss(module(torch.from_numpy(batch)), temperature)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            seen.append(batch)
+            after_step(loss.item())
+        module.eval()
+        # In so short a training the running averages lag behind the weights.
+        calibrate_batch_norms(module, seen)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def start_from_patches(module: nn.Module, views: Array, seed: int) -> None:

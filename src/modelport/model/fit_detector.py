@@ -35,7 +35,7 @@ POSITIVE, NEGATIVE = 0.5, 0.4
 # Places of background from one level of one image; more would only give the finest level more weight.
 BACKGROUND = 300
 # Ridge strengths as shares of the features' mean variance. The 2304 features outnumber the places of one class ten
-# times. The more there is to read from them the stronger: a colour is plain, a shape less so, an edge's distance least.
+# times. The fainter what is to be read, the stronger: a colour is plain, a shape less so, an edge's distance least.
 CLASS_RIDGE, SHAPE_RIDGE, BOX_RIDGE = 0.01, 0.1, 0.3
 # How much an anchor's shape counts beside the class: enough to rank the anchors of one place, not to outvote colours.
 SHAPE_SHARE = 0.2

@@ -1,0 +1,172 @@
+"""The other models through the command line: pairs of views, boxes, variants, and bad input of their formats."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelport.data.drawn import draw_imagenet
+from modelport.data.drawn_cifar import draw_cifar10
+from modelport.data.drawn_coco import draw_coco
+from modelport.model.architectures import build_random
+from modelport.model.fit import save_as_published
+from modelport.recipes.load import load_recipe
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cifar") / "data"
+    draw_cifar10(folder, count=140, train=300, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("coco") / "data"
+    draw_coco(folder, count=3, train=1, seed=1)
+    return folder
+
+
+def _untrained(recipe_name: str, folder: Path) -> Path:
+    recipe = load_recipe(recipe_name)
+    return save_as_published(build_random(recipe.model, 0), recipe.checkpoint, folder / recipe.weights.file).path
+
+
+def test_pairs_of_views_score_the_same_on_every_engine_and_batch_size(call: Call, cifar: Path, tmp_path: Path) -> None:
+    weights = _untrained("simclr", tmp_path)
+    figures = []
+    settings: list[list[object]] = [["--engine", "torch"], ["--engine", "onnxruntime", "--batch", 7], ["--batch", 64]]
+    for index, words in enumerate(settings):
+        out = tmp_path / str(index)
+        answer = call("run", "simclr", "--weights", weights, "--data", cifar, "--out", out, "--json", *words)
+        assert answer.code == 3, answer
+        result = answer.json
+        assert (result["n"], result["dataset"]["n"], result["metrics"]["contrastive_top1"]["n"]) == (140, 140, 128)
+        assert result["metrics"]["source_agreement"]["value"] >= 99
+        assert any("12 images fill no batch" in note for note in result["notes"])
+        figures.append([result["metrics"][name]["value"] for name in ("contrastive_top1", "knn_top1")])
+        lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+        assert len(lines) == 140 and lines[139]["found"] is None
+        found = [hit for line in lines[:128] for hit in line["found"]]
+        assert figures[-1][0] == pytest.approx(100 * sum(found) / len(found))
+    assert figures[0] == pytest.approx(figures[1], abs=1.0) and figures[0] == pytest.approx(figures[2], abs=1.0)
+
+
+def test_the_published_variant_is_another_and_seeded(call: Call, cifar: Path, tmp_path: Path) -> None:
+    weights = _untrained("simclr", tmp_path)
+    run = [
+        "run",
+        "simclr",
+        "--weights",
+        weights,
+        "--data",
+        cifar,
+        "--json",
+        "--engine",
+        "torch",
+        "--variant",
+        "published",
+    ]
+    first, again, other = (
+        call(*run, "--out", tmp_path / f"{index}", "--seed", seed).json for index, seed in enumerate((0, 0, 1))
+    )
+    assert first["variant"] == "published"
+    assert first["metrics"]["contrastive_top1"] == again["metrics"]["contrastive_top1"]
+    assert any("with replacement, seed 1" in note for note in other["notes"])
+    call("run", "simclr", "--data", cifar, "--out", tmp_path / "x", "--variant", "publishd").refused(
+        "did you mean 'published'"
+    )
+
+
+def test_without_the_training_split_knn_is_said_to_be_missing(call: Call, cifar: Path, tmp_path: Path) -> None:
+    batch = cifar / "cifar-10-batches-py" / "test_batch"
+    words = ["--weights", _untrained("simclr", tmp_path), "--data", batch, "--out", tmp_path / "out"]
+    result = call("run", "simclr", *words, "--engine", "torch", "--json").json
+    assert "knn_top1" not in result["metrics"] and any("knn_top1" in note for note in result["notes"])
+
+
+@pytest.mark.slow
+def test_boxes_files_and_pictures(call: Call, coco: Path, tmp_path: Path) -> None:
+    weights = _untrained("nas-fpn", tmp_path)
+    words = [
+        "--weights",
+        weights,
+        "--data",
+        coco,
+        "--out",
+        tmp_path / "out",
+        "--engine",
+        "torch",
+        "--limit",
+        2,
+        "--json",
+    ]
+    files = ["--draw", tmp_path / "draw", "--detections", tmp_path / "text", "--coco-json", tmp_path / "coco.json"]
+    answer = call("run", "nas-fpn", *words, *files)
+    assert answer.code == 3, answer
+    result = answer.json
+    assert (result["n"], result["verdict"]) == (1, "inconclusive")
+    assert result["metrics"]["mAP"]["unit"] == "fraction"
+    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    rows = json.loads((tmp_path / "coco.json").read_text())
+    assert len(rows) == sum(len(line["boxes"]) for line in lines)
+    for line in lines:
+        assert (tmp_path / "draw" / f"{line['id']}.jpg").is_file()
+        text = (tmp_path / "text" / f"{line['id']}.txt").read_text().splitlines()
+        assert len(text) == len(line["boxes"])
+
+
+def test_detection_files_are_for_detectors(call: Call, cifar: Path, tmp_path: Path) -> None:
+    call("run", "simclr", "--data", cifar, "--out", tmp_path / "o", "--draw", tmp_path / "d").refused("no detector")
+    words = ["--weights", _untrained("simclr", tmp_path), "--out", tmp_path / "x.onnx", "--nms", "host"]
+    call("export", "simclr", *words).refused("no detector")
+
+
+def test_bad_coco_is_refused(call: Call, coco: Path, tmp_path: Path) -> None:
+    run = ["run", "nas-fpn", "--weights", tmp_path / "w.pth", "--out", tmp_path / "out", "--data"]
+    file = coco / "annotations" / "instances_val2017.json"
+    content = json.loads(file.read_text())
+    bad = tmp_path / "bad"
+    (bad / "annotations").mkdir(parents=True)
+    (bad / "val2017").symlink_to(coco / "val2017")
+    for change, word in (
+        (
+            {"images": [*content["images"], content["images"][0] | {"id": 9, "file_name": "000000000009.jpg"}]},
+            "000000000009.jpg",
+        ),
+        ({"annotations": [content["annotations"][0] | {"category_id": 999}]}, "999"),
+    ):
+        (bad / "annotations" / file.name).write_text(json.dumps(content | change))
+        call(*run, bad).refused(word)
+    (bad / "annotations" / file.name).write_text("{")
+    call(*run, bad).refused(file.name)
+
+
+def test_bad_cifar_is_refused(call: Call, cifar: Path, tmp_path: Path) -> None:
+    run = ["run", "simclr", "--weights", tmp_path / "w.pth", "--out", tmp_path / "out", "--data"]
+    batch = tmp_path / "test_batch"
+    whole = (cifar / "cifar-10-batches-py" / "test_batch").read_bytes()
+    content = pickle.loads(whole, encoding="bytes")  # noqa: S301 - written by this test's own fixture
+    batch.write_bytes(pickle.dumps(content | {b"labels": content[b"labels"][:-1]}, protocol=2))
+    call(*run, batch).refused("test_batch")
+    batch.write_bytes(whole[:1000])
+    call(*run, batch).refused("test_batch")
+    batch.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    call(*run, batch).refused("system")
+
+
+def test_an_empty_class_folder_is_refused(call: Call, tmp_path: Path) -> None:
+    draw_imagenet(tmp_path / "data", count=10, train_per_class=1)
+    folders = tmp_path / "val"
+    folders.mkdir()
+    for folder in (tmp_path / "data" / "train").iterdir():
+        folder.rename(folders / folder.name)
+    (folders / "n99999999").mkdir()
+    call("run", "smlp-t", "--weights", "w.pth", "--data", tmp_path, "--out", tmp_path / "out").refused("n99999999")
