@@ -112,7 +112,7 @@ def test_boxes_files_and_pictures(call: Call, coco: Path, tmp_path: Path) -> Non
     answer = call("run", "nas-fpn", *words, *files)
     assert answer.code == 3, answer
     result = answer.json
-    assert (result["n"], result["verdict"]) == (1, "inconclusive")
+    assert (result["n"], result["verdict"]) == (2, "inconclusive")
     assert result["metrics"]["mAP"]["unit"] == "fraction"
     lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
     rows = json.loads((tmp_path / "coco.json").read_text())
