@@ -82,7 +82,8 @@ class Talk:
         else:
             from rich.console import Console
 
-            draw(Console(highlight=False, soft_wrap=False))
+            # Without a terminal rich takes 80 columns, and tables would lose words.
+            draw(Console(highlight=False, width=None if sys.stdout.isatty() else 110))
 
 
 TALK = Talk()

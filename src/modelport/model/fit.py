@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Ridge strength as a share of the features' mean squared length; features outnumber the samples by far.
-RIDGE = 0.01
+RIDGE = 0.1
 
 
 def calibrate_batch_norms(module: nn.Module, batches: Iterable[Array]) -> None:
