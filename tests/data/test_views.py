@@ -21,7 +21,7 @@ from modelport.core.errors import BadSampleError, DataError, RecipeError, UsageE
 from modelport.core.values import Batch, Sample
 from modelport.data.cifar10 import Cifar10
 from modelport.data.view_batches import plain_batches, stream_views, training_views
-from modelport.data.views import Views, published_pairs, uniforms, without_random_steps
+from modelport.data.views import Views, uniforms, without_random_steps
 from modelport.recipes.schema import (
     CenterCrop,
     ColorJitter,
@@ -271,15 +271,6 @@ def test_steps_that_make_no_views_are_refused(steps: list[Step]) -> None:
 def test_pixels_of_another_shape_are_refused() -> None:
     with pytest.raises(DataError, match="3072"):
         Views(STEPS).make(np.zeros((2, 3071), np.uint8), ["a", "b"], 0, 0)
-
-
-def test_published_pairs_are_drawn_with_replacement() -> None:
-    pairs = published_pairs(200, seed=1)
-    assert pairs.shape == (78, 128)
-    assert (pairs.min(), pairs.max()) == (0, 199)
-    assert any(len(set(batch)) < 128 for batch in pairs.tolist())
-    np.testing.assert_array_equal(pairs, published_pairs(200, seed=1))
-    assert (pairs != published_pairs(200, seed=2)).any()
 
 
 def samples(count: int) -> list[Sample]:

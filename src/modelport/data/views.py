@@ -150,11 +150,6 @@ def uniforms(keys: Sequence[str], views: Iterable[int], seed: int, count: int) -
     return numbers
 
 
-def published_pairs(n: int, seed: int, batches: int = 78, pairs: int = 128) -> NDArray[np.int64]:
-    """Return the images of each batch, int64 (batches, pairs): drawn with replacement, as the published script does."""
-    return np.random.default_rng(seed).integers(0, n, (batches, pairs))
-
-
 def without_random_steps(steps: Sequence[Step]) -> list[Step]:
     """Return the steps that the image as it is goes through: ``decode_raw`` and ``normalize``."""
     return [step for step in steps if isinstance(step, DecodeRaw | Normalize)]
