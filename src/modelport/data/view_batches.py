@@ -66,11 +66,22 @@ def training_views(
 ) -> Iterator[NDArray[np.float32]]:
     """Yield ``steps`` batches float32 (2 · pairs, 3, H, W) of two views of random images, the two adjacent.
 
-    Each round goes through the images in an order of its own, none twice. Raises UsageError where there are fewer
-    images than ``pairs``.
+    Each round goes through the images in an order of its own, none twice. A thread makes the next batch while the
+    caller has one. Raises UsageError where there are fewer images than ``pairs``.
     """
     if len(samples) < pairs:
         raise UsageError(f"{len(samples)} training images, and {pairs} are wanted at a time", "give more of them")
+    made = _training_views(samples, views, pairs, steps, seed)
+    with ThreadPoolExecutor(1, thread_name_prefix="modelport-views") as pool:
+        coming = pool.submit(next, made, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, made, None)
+            yield batch
+
+
+def _training_views(
+    samples: Cifar10, views: Views, pairs: int, steps: int, seed: int
+) -> Iterator[NDArray[np.float32]]:
     rng = np.random.default_rng(seed)
     rounds = len(samples) // pairs
     order = np.arange(0)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from modelport.model.architectures.resnet import BasicBlock
 
 # What the training takes to learn to tell drawn images apart: batches of views, and images in each.
-STEPS = 360
+STEPS = 260
 PAIRS = 64
 TEMPERATURE = 0.1
-RATE = 5e-4
+RATE = 2e-4
 # Share of the steps in which the rate rises from nothing; after that it falls along a cosine.
 WARM_UP = 0.1
 # Batches of views that the batch norms' final statistics are taken over.
