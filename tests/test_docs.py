@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from modelport.recipes.load import load_recipe, recipe_names
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```bash *(?P<needs>[a-z-]*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
@@ -54,3 +56,12 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
             [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert answer.returncode == int(wanted or 0), f"{line}\n{answer.stdout}\n{answer.stderr}"
+
+
+def test_the_address_page_names_every_address_of_the_recipes() -> None:
+    addresses = r"https?://[^\s\"<>|,]+"
+    recipes = " ".join(load_recipe(name).model_dump_json() for name in recipe_names())
+    named = set(re.findall(addresses, recipes))
+    listed = set(re.findall(addresses, (ROOT / "docs" / "addresses.md").read_text(encoding="utf-8")))
+    assert named
+    assert named == listed
