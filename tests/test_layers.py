@@ -19,6 +19,8 @@ ROOMS = {
     "onnxruntime": ("engines/onnxruntime.py", "engines/quantize.py"),
     "openvino": ("engines/openvino.py", "engines/quantize.py"),
     "nncf": ("engines/quantize.py",),
+    "ais_bench": ("engines/ascend.py",),
+    "aclruntime": ("engines/ascend.py",),
     "PIL": ("data/",),
     "cv2": ("data/",),
     "faster_coco_eval": ("scoring/",),

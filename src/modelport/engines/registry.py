@@ -18,6 +18,7 @@ ENGINES = {
     "openvino": "modelport.engines.openvino:OpenVinoEngine",
     "onnxruntime": "modelport.engines.onnxruntime:OnnxRuntimeEngine",
     "torch": "modelport.engines.torch:TorchEngine",
+    "ascend": "modelport.engines.ascend:AscendEngine",
 }
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
@@ -44,10 +45,12 @@ def choose_engine(name: str | None, precision: str) -> Engine:
     if precision not in PRECISIONS:
         raise UsageError(f"no precision named '{precision}'", unknown("precisions", precision, PRECISIONS))
     if name is None:
-        usable = [engine for engine, here in availabilities().items() if here.usable and precision in here.precisions]
-        if not usable:
-            raise EngineError(f"no engine here executes {precision}", "see `modelport doctor`")
-        return get_engine(usable[0])
+        # One after the other: to ask PyTorch is to load it.
+        for engine in map(get_engine, ENGINES):
+            here = engine.available()
+            if here.usable and precision in here.precisions:
+                return engine
+        raise EngineError(f"no engine here executes {precision}", "see `modelport doctor`")
     engine = get_engine(name)
     here = engine.available()
     if not here.usable:
@@ -58,11 +61,35 @@ def choose_engine(name: str | None, precision: str) -> Engine:
     return engine
 
 
+def engine_for(model: Artifact, name: str | None) -> Engine:
+    """Return the named engine, or the fastest usable one that runs this kind of file.
+
+    Raises UsageError for an unknown name, EngineError where none is usable here, with what to install.
+    """
+    if name is not None:
+        engine = get_engine(name)
+        here = engine.available()
+        if not here.usable:
+            raise EngineError(f"the engine '{name}' is not usable here: {here.reason}", here.install)
+        return engine
+    able = [engine for engine in map(get_engine, ENGINES) if model.kind in engine.consumes]
+    known = [(engine, engine.available()) for engine in able]
+    for engine, here in known:
+        if here.usable:
+            return engine
+    raise EngineError(
+        f"{model.path}: no engine here runs {model.kind} files; "
+        + "; ".join(f"'{engine.name}' is not usable: {here.reason}" for engine, here in known),
+        "; ".join(here.install for _, here in known) or "see `modelport doctor`",
+    )
+
+
 @contextmanager
 def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner]:
     """Open a model and see that it has the recipe's signature and really runs in the precision asked for.
 
-    Raises EngineError otherwise: a precision never changes silently.
+    Raises EngineError otherwise: a precision never changes silently. Without a recipe the signature is the model's
+    own; without a precision it runs in what the engine makes of it, and the runner says what that was.
     """
     if model.kind not in engine.consumes:
         takes = ", ".join(sorted(engine.consumes))
@@ -70,9 +97,10 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
             f"{model.path}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine"
         )
     with engine.open(model, options) as runner:
-        wanted = options.signature
-        _check_tensors(model, (*runner.signature.inputs, *runner.signature.outputs), (*wanted.inputs, *wanted.outputs))
-        if runner.precision != options.precision:
+        if options.recipe is not None:
+            have, want = runner.signature, options.signature
+            _check_tensors(model, (*have.inputs, *have.outputs), (*want.inputs, *want.outputs))
+        if options.precision is not None and runner.precision != options.precision:
             raise EngineError(
                 f"'{engine.name}' runs {model.path} in {runner.precision}, {options.precision} was asked for",
                 f"ask for --precision {runner.precision}",
@@ -98,7 +126,7 @@ def _serves(got: TensorSpec, want: TensorSpec) -> bool:
 
 
 # What a file is, by its suffix: what `compile` writes and `--model` takes.
-KINDS = {".onnx": "onnx", ".xml": "openvino"}
+KINDS = {".onnx": "onnx", ".xml": "openvino", ".om": "om"}
 
 
 def model_artifact(path: Path) -> Artifact:

@@ -31,14 +31,14 @@ def neighbour_accuracy(
 
         def features(dataset: Samples) -> tuple[Array, Array]:
             assert options.batch is not None
-            views = Views(without_random_steps(options.recipe.preprocess))
             spec = options.signature.inputs[0]
+            views = Views(without_random_steps(options.needed_recipe.preprocess), pixels=spec.dtype == "uint8")
             batches = plain_batches(dataset, views, input_name=spec.name, batch=options.batch, workers=machine.cores())
             rows: list[Array] = []
             labels: list[int] = []
             with closing(batches):
                 for batch, outputs in run_batches(runner, batches, Clocks()):
-                    rows.append(outputs[options.recipe.tensors.outputs[0].name])
+                    rows.append(outputs[options.needed_recipe.tensors.outputs[0].name])
                     labels += batch.targets
                     bar.advance(len(batch.ids))
             return np.concatenate(rows), np.asarray(labels)
