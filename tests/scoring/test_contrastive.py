@@ -162,10 +162,30 @@ def test_the_standard_error_is_that_of_pairs() -> None:
 
 
 def test_an_image_drawn_twice_is_found_by_nobody() -> None:
-    features = np.repeat(np.eye(8, dtype=np.float32)[:, None], 2, axis=1)
+    first = np.eye(8, dtype=np.float32)
+    features = np.stack([first, first + 0.1 * np.roll(first, 1, axis=1)], axis=1)
     assert published_top1(features, np.array([[0, 1, 2, 3]])).value == 100.0
     score = published_top1(features, np.array([[0, 1, 2, 2], [4, 4, 4, 5]]))
     assert (score.value, score.n) == (37.5, 8)
+
+
+def test_a_tie_counts_as_in_the_published_script() -> None:
+    """There the other view's logit comes first, and the first of the greatest is taken."""
+    features = np.random.default_rng(0).integers(-1, 2, (40, 2, 3)).astype(np.float32)
+    assert not features.any(axis=2).all()
+    drawn = np.random.default_rng(1).integers(40, size=(5, 16))
+    found = []
+    for images in drawn:
+        rows = features[images].astype(np.float64).transpose(1, 0, 2).reshape(32, 3)
+        lengths = np.maximum(np.linalg.norm(rows, axis=1), 1e-12)
+        cosines = rows @ rows.T / np.outer(lengths, lengths)
+        for row in range(32):
+            other = (row + 16) % 32
+            rest = [index for index in range(32) if index not in (row, other)]
+            logits = np.concatenate([[cosines[row, other]], cosines[row, rest]]).round(9)
+            found.append(logits.argmax() == 0)
+    assert 0 < np.mean(found) < 1
+    assert published_top1(features, drawn).value == pytest.approx(100 * np.mean(found))
 
 
 def test_published_top1_without_repeats_is_contrastive_top1() -> None:

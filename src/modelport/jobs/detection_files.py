@@ -17,8 +17,10 @@ from modelport.core.values import DataSet
 from modelport.data.pictures import draw_boxes, write_picture
 from modelport.scoring.coco_map import detection_text, to_results
 
-# A picture with a hundred doubtful boxes shows nothing; the files hold them all.
+# A picture with a hundred doubtful boxes shows nothing; the files hold more.
 DRAWN_SCORE = 0.5
+# Below this the guide's script drops a box; the recipe's own suppression of doubles leaves none below.
+WRITTEN_SCORE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class DetectionFiles:
     draw: Path | None = None
     detections: Path | None = None
     coco_json: Path | None = None
+    score_threshold: float | None = None  # lowest score that is written and drawn; None: the two above
 
     @property
     def wanted(self) -> bool:
@@ -36,7 +39,7 @@ class DetectionFiles:
 
 
 def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: Path, progress: Progress) -> None:
-    """Write what is wanted from the lines of predictions.jsonl, every box in it.
+    """Write what is wanted from the lines of predictions.jsonl.
 
     Raises UsageError where the predictions hold no boxes, OutputError where a place cannot be written.
     """
@@ -45,6 +48,7 @@ def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: 
     with progress.bar("writing detections", len(dataset), "images") as bar:
         for line in _lines(predictions):
             rows = np.array(line["boxes"], np.float64).reshape(-1, 6)
+            rows = rows[~(rows[:, 1] < (WRITTEN_SCORE if files.score_threshold is None else files.score_threshold))]
             classes, scores, boxes = rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2:]
             if files.detections:
                 text = detection_text(boxes, scores, classes, dataset.categories)
@@ -53,7 +57,7 @@ def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: 
                 results += to_results(line["target"], boxes, scores, classes, dataset.categories)
             if files.draw:
                 names = [name for _, name in dataset.categories]
-                shown = scores >= DRAWN_SCORE
+                shown = scores >= (DRAWN_SCORE if files.score_threshold is None else files.score_threshold)
                 sample = samples[line["id"]]
                 picture = draw_boxes(
                     sample.read(), boxes[shown], classes[shown], names, scores[shown], name=str(sample.path)

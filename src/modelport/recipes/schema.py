@@ -9,6 +9,9 @@ from pydantic import Field, PositiveInt, model_validator
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import Signature, TensorSpec
+from modelport.recipes.ascend import Ascend
+from modelport.recipes.guide_files import GuideFiles
+from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import (
     CenterCrop,
     ColorJitter,
@@ -204,9 +207,12 @@ class Recipe(Strict):
     dataset: Dataset
     metrics: Annotated[list[str], Field(min_length=1)]
     published: list[Published]
+    speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance
     contrastive: Contrastive | None = None
     run: Run
+    ascend: Ascend | None = None
+    guide_files: GuideFiles | None = None
     variants: dict[str, Variant] = Field(default_factory=dict)
     variant: str | None = None
     """Set by ``with_variant`` alone."""

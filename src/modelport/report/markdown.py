@@ -13,6 +13,7 @@ def render(result: dict[str, Any]) -> str:
         _metrics(result),
         _checks(result),
         _speed(result),
+        _quantization(result.get("quantization")),
         _flips(result),
         _notes(result),
         _origin(result),
@@ -37,7 +38,8 @@ def number(value: Any, digits: int = 2) -> str:
 
 def _head(result: dict[str, Any]) -> str:
     counted = f"{result['n']} samples scored, {result['skipped']} skipped"
-    facts = f"engine **{result['engine']}**, precision **{result['precision']}**, batch {result['batch']}"
+    engine, precision, batch = (number(result[key]) for key in ("engine", "precision", "batch"))
+    facts = f"engine **{engine}**, precision **{precision}**, batch {batch}"
     title = f"# {result['recipe']}: {result['verdict']}"
     said = f"{counted} of {result['dataset']['name']}; {facts}, seed {result['seed']}."
     return f"{title}\n\n{said}\n\n{result['rests_on']}"
@@ -81,6 +83,33 @@ def _speed(result: dict[str, Any]) -> str:
     ]
     text += "\n\n" + table(["latency in ms per run", *columns], rows)
     return text + "".join(f"\n\n> {warning}" for warning in result["speed_warnings"])
+
+
+def _quantization(record: dict[str, Any] | None) -> str:
+    if record is None:
+        return ""
+    method, layers, images = record["method"], record["layers"], record["calibration"]
+    higher = ", ".join(f"`{name}`" for name in record["higher_precision"]) or "none"
+    rows = [
+        ["made by", f"{method['library']}, {method['form']}"],
+        [
+            "ranges",
+            f"{method['ranges']}, from {len(images['ranges'])} images of {images['folder']} ({images['split']})",
+        ],
+        ["weights, activations", f"{method['weights']}; {method['activations']}"],
+        ["quantized", f"{layers['quantized']} layers; {layers['heavy']} carry the arithmetic"],
+        ["of these in higher precision", higher],
+        ["returned for accuracy", ", ".join(f"`{name}`" for name in record["returned"]) or "none"],
+        ["plan", f"`{record['plan_file']}`"],
+    ]
+    for word, name in (("before", "loss with nothing returned"), ("after", "loss of this model")):
+        loss = record["loss"][word]
+        said = "not measured"
+        if loss is not None:
+            figures = f"{loss['metric']} {number(loss['got'])}, source {number(loss['source'])}"
+            said = f"{figures}, may fall by {number(loss['allowed'])}; {loss['n']} held-out calibration images"
+        rows.append([name, said])
+    return "## Quantization\n\n" + table(["", ""], rows) + "\n\nThe images are listed in result.json."
 
 
 def _flips(result: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from modelport.core import machine
 SCHEMA = "modelport.result/1"
 PACKAGES = (
     *("modelport", "numpy", "pillow", "opencv-python-headless", "torch", "onnx", "onnxscript", "onnxruntime"),
-    *("openvino", "faster-coco-eval"),
+    *("openvino", "nncf", "faster-coco-eval"),
 )
 # A figure is printed with a warning where the spread of its runs is wider than this share of the median.
 WIDE_SPREAD = 0.10

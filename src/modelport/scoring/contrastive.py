@@ -17,30 +17,32 @@ from modelport.scoring.topk import percent
 PAIRS = 128
 
 
-def similarities(rows: Array) -> Array:
+def similarities(rows: Array, *, zeros: bool = False) -> Array:
     """Return the cosines of all pairs of rows, float64 (N, N); ``rows`` (N, D) float.
 
-    NaN where a row has no direction (NaN, infinity, all zeros), and on the diagonal.
+    NaN where a row has no direction (NaN, infinity, all zeros unless ``zeros``, which makes it 0), and on the diagonal.
     """
     wide = rows.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        units = wide / np.sqrt(np.einsum("id,id->i", wide, wide))[:, None]
+        lengths = np.sqrt(np.einsum("id,id->i", wide, wide))
+        units = wide / np.where(zeros & (lengths == 0), 1.0, lengths)[:, None]
         # Not by BLAS: its kernels may round equal rows apart where a block ends, and a tie would be none.
         cosines: Array = np.einsum("id,jd->ij", units, units)
     np.fill_diagonal(cosines, np.nan)
     return cosines
 
 
-def hits(rows: Array) -> Array:
+def hits(rows: Array, *, ties: bool = False) -> Array:
     """Return whether each row's nearest neighbour is its other view, bool (2n,); rows 2i and 2i + 1 are a pair.
 
-    A tie counts against, and so does a row that has no direction, or whose other view has none.
+    A tie counts against, and so does a row that has no direction, or whose other view has none. With ``ties`` a tie
+    counts for, and a row of zeros ties with all, as in the published script.
     """
-    cosines = similarities(rows)
+    cosines = similarities(rows, zeros=ties)
     index = np.arange(len(rows))
     own = cosines[index, index ^ 1]
     # The other view itself is always >= itself: one less. NaN compares false, hence the separate rule.
-    above = (cosines >= own[:, None]).sum(axis=1) - 1
+    above = (cosines > own[:, None]).sum(axis=1) if ties else (cosines >= own[:, None]).sum(axis=1) - 1
     found: Array = (above == 0) & ~np.isnan(own)
     return found
 
@@ -128,11 +130,12 @@ def published_top1(features: Array, pairs: Array) -> Score:
     """Return the accuracy as the published script measures it, over batches of images drawn with replacement.
 
     ``features`` (n, 2, D) float: both views of each image; ``pairs`` int (batches, images): the images of each batch.
-    An image that is drawn twice in a batch is found by nobody, as there. ``n`` counts images drawn.
+    As there, an image that is drawn twice in a batch is found by nobody unless its views are the same, and a tie counts
+    for: the script lists the other view first. Views of 0 and 1 tie often. ``n`` counts images drawn.
     """
     counts = [0, 0, 0]
     for drawn in pairs:
-        found = hits(features[drawn].reshape(2 * len(drawn), -1)).reshape(-1, 2).sum(axis=1)
+        found = hits(features[drawn].reshape(2 * len(drawn), -1), ties=True).reshape(-1, 2).sum(axis=1)
         counts = [count + int((found == rank).sum()) for rank, count in enumerate(counts)]
     return _score(counts)
 

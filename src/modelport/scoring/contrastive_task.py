@@ -16,6 +16,9 @@ from modelport.scoring.contrastive import PAIRS, Contrastive, hits, nearest, pub
 
 VIEW_MARK = "#"
 
+# What the published script draws, whatever the size of the set.
+DRAWN_BATCHES = 78
+
 
 class ContrastivePairs:
     """The task ``contrastive``: rows are views, two adjacent ones an image."""
@@ -142,8 +145,8 @@ def _pairs(rows: list[Array]) -> Array:
 
 
 def drawn_pairs(images: int, seed: int) -> Array:
-    """Return which images make each batch, int64 (images // 128, 128), drawn with replacement.
+    """Return which images make each batch, int64 (78, 128), drawn with replacement, however many images there are.
 
-    The published script draws 78 batches from 10,000 images; its own draw is not seeded and cannot be repeated.
+    The published script's own draw is not seeded and cannot be repeated.
     """
-    return np.random.default_rng(seed).integers(images, size=(images // PAIRS, PAIRS))
+    return np.random.default_rng(seed).integers(images, size=(DRAWN_BATCHES, PAIRS))

@@ -31,7 +31,11 @@ def best(logits: Array, count: int = 5) -> list[tuple[int, float | None]]:
 
     A value that JSON cannot hold (NaN, infinity) becomes None; NaN comes last.
     """
-    order = np.argsort(-np.where(np.isnan(logits), -np.inf, logits), kind="stable")[:count]
+    values = np.where(np.isnan(logits), -np.inf, logits)
+    # Only what reaches the last place is sorted: a thousand classes are not.
+    last = np.partition(values, -count)[-count] if count < len(values) else -np.inf
+    chosen = np.flatnonzero(values >= last)
+    order = chosen[np.argsort(-values[chosen], kind="stable")][:count]
     return [(int(index), float(logits[index]) if math.isfinite(logits[index]) else None) for index in order]
 
 

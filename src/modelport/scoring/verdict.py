@@ -37,8 +37,7 @@ def is_full_set(recipe: Recipe, ids: Iterable[str], skipped: int) -> bool:
 
 def judge(recipe: Recipe, evidence: Evidence) -> list[Check]:
     """Return the checks of the accuracy. Only metrics with a published figure are judged; the others are told."""
-    judged = list(dict.fromkeys(figure.metric for figure in recipe.published)) or list(recipe.metrics[:1])
-    checks = [_against_source(name, evidence, recipe.tolerance) for name in judged]
+    checks = [_against_source(name, evidence, recipe.tolerance) for name in judged_metrics(recipe)]
     checks += [_against_published(figure, evidence, recipe) for figure in recipe.published]
     enough = evidence.n >= evidence.smallest_set
     why = "enough samples for a verdict" if enough else f"below {evidence.smallest_set} samples no verdict is given"
@@ -56,6 +55,11 @@ def overall(checks: Iterable[Check]) -> str:
     return next((word for word in (FAIL, INCONCLUSIVE, INCOMPLETE) if word in verdicts), PASS)
 
 
+def judged_metrics(recipe: Recipe) -> list[str]:
+    """Return the metrics that decide: those with a published figure, else the recipe's first."""
+    return list(dict.fromkeys(figure.metric for figure in recipe.published)) or list(recipe.metrics[:1])
+
+
 def floor_of(reference: float, tolerance: Tolerance) -> float:
     """Return the lowest figure that still passes, in the reference's unit."""
     drop = reference * tolerance.value / 100.0 if tolerance.unit == "percent_of_reference" else tolerance.value
@@ -71,7 +75,7 @@ def tolerance_text(tolerance: Tolerance) -> str:
 def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Check:
     got = evidence.metrics.get(name)
     if evidence.source is None:
-        why = "there is no source model to hold it against: give --weights"
+        why = "there is no source model to hold it against: `modelport run` with --weights brings one"
         return Check(f"{name}_vs_source", INCOMPLETE, got.value if got else None, None, why)
     want = evidence.source.get(name)
     if got is None or want is None or got.n != want.n:

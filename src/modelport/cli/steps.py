@@ -1,0 +1,161 @@
+"""``preprocess`` and ``evaluate``: step by step through files, as the guides do it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from modelport.cli import runs
+from modelport.cli.console import TALK
+from modelport.cli.models import RECIPE, VARIANT
+from modelport.core.errors import UsageError, unknown
+
+DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
+STYLE = typer.Option(
+    "modelport", "--style", help="guide: names, order and JSON of the guide's scripts.", metavar="modelport|guide"
+)
+SEED = typer.Option(0, "--seed", help="Draws the views of contrastive data, and their pairs.", metavar="S")
+LIMIT = typer.Option(None, "--limit", help="The first N samples only.", metavar="N")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(preprocess)
+    app.command()(evaluate)
+
+
+def preprocess(
+    recipe: str = RECIPE,
+    data: Path = DATA,
+    out: Path = typer.Option(
+        ..., "--out", help="Where the tensors go; labels.npy goes beside it. What ais_bench takes.", metavar="DIR"
+    ),
+    format: str = typer.Option("bin", "--format", help="Raw bytes, or NumPy files.", metavar="bin|npy"),
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Rows in a file. Default: 1.", metavar="N"),
+    input_type: str | None = typer.Option(
+        None,
+        "--input-type",
+        help="float32 NCHW, or uint8 NHWC before normalisation. Default: float32; in a guide's style the guide's.",
+        metavar="float32|uint8",
+    ),
+    style: str = STYLE,
+    seed: int = SEED,
+    variant: str | None = VARIANT,
+    limit: int | None = LIMIT,
+    on_bad_image: str = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip"),
+    force: bool = typer.Option(False, "--force", help="Replace tensors that lie there."),
+) -> None:
+    """Write a data set as tensor files, with its labels and an index."""
+    from modelport.jobs.preprocessing import PreprocessRequest
+    from modelport.jobs.preprocessing import preprocess as run_preprocess
+
+    request = PreprocessRequest(
+        recipe=recipe,
+        data=data,
+        out=out,
+        format=_one_of("--format", format, ("bin", "npy")),
+        batch_size=batch_size,
+        input_type=None if input_type is None else _one_of("--input-type", input_type, ("float32", "uint8")),
+        style=_one_of("--style", style, ("modelport", "guide")),
+        seed=seed,
+        variant=variant,
+        limit=limit,
+        on_bad_image=_one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
+        force=force,
+        command=runs.COMMAND,
+    )
+    value = run_preprocess(request, TALK.progress)
+
+    def draw(console: Any) -> None:
+        for note in value["notes"]:
+            console.print(f"note: {note}", markup=False)
+        shape = " × ".join(map(str, value["shape"]))
+        console.print(
+            f"{value['files']} files, {value['rows']} rows of {value['dtype']} {shape} ({value['layout']}), "
+            f"{value['size']} in {value['out']}",
+            markup=False,
+            soft_wrap=True,
+        )
+        for path in (value["index"], *(value["labels"][key] for key in ("json", "npy")), value["info"]):
+            if path:
+                console.print(path, markup=False, soft_wrap=True)
+
+    TALK.give(value, draw)
+
+
+def evaluate(
+    recipe: str = RECIPE,
+    results: Path = typer.Option(
+        ...,
+        "--results",
+        help="What ais_bench left: BIN, NPY or TXT files, or the folder of the one run.",
+        metavar="DIR",
+    ),
+    data: Path = DATA,
+    style: str = STYLE,
+    tensors: Path | None = typer.Option(
+        None, "--tensors", help="What preprocess wrote: pairs by its index, knows skipped images.", metavar="DIR"
+    ),
+    score_threshold: float | None = typer.Option(
+        None,
+        "--score-threshold",
+        help="Detectors: drop boxes below it. Default: 0.05 in files and in the guide's figures.",
+        metavar="X",
+    ),
+    draw: Path | None = typer.Option(
+        None, "--draw", help="Detectors: pictures with the boxes of score 0.5 or more go here.", metavar="DIR"
+    ),
+    detections: Path | None = typer.Option(
+        None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
+    ),
+    coco_json: Path | None = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE"),
+    out: Path | None = typer.Option(
+        None, "--out", help="result.json, report.md and predictions.jsonl go here.", metavar="DIR"
+    ),
+    seed: int = SEED,
+    variant: str | None = VARIANT,
+    limit: int | None = LIMIT,
+    force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
+) -> None:
+    """Score saved outputs: the figures that `run` gives.
+
+    Exit code: as `run`; with --style guide 0, as the guide's scripts give no verdict.
+    """
+    from modelport.jobs.detection_files import DetectionFiles
+    from modelport.jobs.saved_results import EvaluateRequest
+    from modelport.jobs.saved_results import evaluate as run_evaluate
+
+    request = EvaluateRequest(
+        recipe=recipe,
+        results=results,
+        data=data,
+        style=_one_of("--style", style, ("modelport", "guide")),
+        tensors=tensors,
+        out=out,
+        variant=variant,
+        seed=seed,
+        limit=limit,
+        force=force,
+        files=DetectionFiles(draw, detections, coco_json, score_threshold),
+        command=runs.COMMAND,
+    )
+    found = run_evaluate(request, TALK.progress)
+    if request.style == "guide":
+        TALK.give(found.guide, lambda console: _draw_guide(console, found.guide))
+        return
+    TALK.give(found.result, lambda console: runs.draw_run(console, found.result, out))
+    raise typer.Exit(runs.EXIT_CODES[found.result["verdict"]])
+
+
+def _draw_guide(console: Any, value: dict[str, Any]) -> None:
+    console.print(value["title"], markup=False)
+    for row in value["value"]:
+        console.print(f"{row['key']}: {row['value']}", markup=False)
+
+
+def _one_of(option: str, word: str, choices: tuple[str, ...]) -> Any:
+    if word not in choices:
+        raise UsageError(f"{option} {word}", unknown("choices", word, choices))
+    return word

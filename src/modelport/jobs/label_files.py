@@ -1,0 +1,96 @@
+"""``labels.json`` in the folder of tensor files, and ``labels.npy`` beside it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from modelport.core.artifacts import cannot_write, digest_bytes, prepare_output_folder, write_json, written_aside
+from modelport.core.errors import OutputError
+from modelport.core.values import Sample
+
+BY_ID, ARRAY = "labels.json", "labels.npy"
+# The guide that numbers its files reads a class off every fifty of them.
+PER_CLASS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Where the labels lie, and what is to be said of them."""
+
+    places: dict[str, str]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFiles:
+    """Writes labels for the tensors in ``out``.
+
+    ``stacked``: the array has a row for each file of so many labels, the last filled up with -1, as the guide's
+    script stacks them; None: one label after the other.
+    """
+
+    out: Path
+    force: bool
+    stacked: int | None = None
+
+    @property
+    def array(self) -> Path:
+        """Where the array goes. In the folder ais_bench would take it for an input."""
+        return self.out.absolute().parent / ARRAY
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """Raise OutputError where other labels lie beside the folder, or none could be written there."""
+        prepare_output_folder(self.array.parent, ARRAY, force=True)
+        self._refuse_others(self._content([_label(sample) for sample in samples]))
+
+    def write(self, samples: Sequence[Sample]) -> Labelled:
+        """Write both files. Raises OutputError as ``check``."""
+        labels = [_label(sample) for sample in samples]
+        content = self._content(labels)
+        self._refuse_others(content)
+        with written_aside(self.array) as aside:
+            aside.write_bytes(content)
+        write_json(self.out / BY_ID, dict(zip((sample.id for sample in samples), labels, strict=True)))
+        places = {"json": str(self.out / BY_ID), "npy": str(self.array), "npy_sha256": digest_bytes(content)}
+        return Labelled(places, self._notes(labels))
+
+    def _notes(self, labels: Sequence[int]) -> list[str]:
+        notes = [f"{ARRAY} lies beside the folder, not in it: ais_bench would take it for an input"]
+        if self.stacked is not None and len(labels) % self.stacked:
+            notes.append(f"{ARRAY}: the row of the short last file is filled up with -1")
+        if self.stacked == 1 and (wrong := sum(label != place // PER_CLASS for place, label in enumerate(labels))):
+            rule = f"the guide's script takes file number // {PER_CLASS} for the label"
+            notes.append(f"{rule}, which is wrong for {wrong} of these images")
+        return notes
+
+    def _content(self, labels: Sequence[int]) -> bytes:
+        array = np.array(labels, np.int64)
+        if self.stacked is not None:
+            array = np.full((-(-len(labels) // self.stacked), self.stacked), -1, np.int64)
+            array.reshape(-1)[: len(labels)] = labels
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        return buffer.getvalue()
+
+    def _refuse_others(self, content: bytes) -> None:
+        try:
+            other = self.array.exists() and (
+                self.array.stat().st_size != len(content) or self.array.read_bytes() != content
+            )
+        except OSError as error:
+            raise cannot_write(self.array, error) from error
+        if other and not self.force:
+            raise OutputError(
+                f"{self.array} is there already and holds other labels",
+                "choose an --out in another folder (labels.npy lies beside it), or replace it with --force",
+            )
+
+
+def _label(sample: Sample) -> int:
+    """Return the class index as the data set counts, or of an image with boxes the image's number."""
+    return int(sample.target.image_id if hasattr(sample.target, "image_id") else sample.target)

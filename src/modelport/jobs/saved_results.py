@@ -1,0 +1,247 @@
+"""``evaluate``: saved outputs of any inference, scored as ``run`` scores them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelport.core.artifacts import Artifact, prepare_output_folder, write_json, write_text, written_aside
+from modelport.core.errors import DataError, UsageError
+from modelport.core.progress import Progress
+from modelport.core.values import Sample
+from modelport.data.batches import Fingerprint
+from modelport.data.datasets import open_dataset
+from modelport.data.guide_names import Style
+from modelport.data.result_files import find_results, summary_of
+from modelport.data.tensor_rows import placements
+from modelport.jobs.detection_files import WRITTEN_SCORE, DetectionFiles, write_detection_files
+from modelport.jobs.port import PREDICTIONS, REPORT, RESULT
+from modelport.jobs.results import Made, Scored, assemble
+from modelport.jobs.saved_rows import SavedRows, Seen, pair
+from modelport.jobs.tensor_index import TensorIndex, read_index
+from modelport.recipes.load import load_recipe
+from modelport.recipes.schema import Recipe
+from modelport.report import markdown
+from modelport.report.guide_json import guide_json
+from modelport.scoring.base import Figures, Rows, Task
+from modelport.scoring.tasks import task_of
+
+NOTHING_RAN = {
+    "throughput": {"end_to_end": None, "host": None, "device": None},
+    "latency_ms": {},
+    "speed_warnings": [],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateRequest:
+    """What ``modelport evaluate`` is asked for. ``tensors``: the folder that ``preprocess`` wrote."""
+
+    recipe: str
+    results: Path
+    data: Path
+    style: Style = "modelport"
+    tensors: Path | None = None
+    out: Path | None = None
+    variant: str | None = None
+    seed: int = 0
+    limit: int | None = None
+    force: bool = False
+    files: DetectionFiles = field(default_factory=DetectionFiles)
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The result, as ``run`` gives it, and the guide's JSON of the same figures."""
+
+    result: dict[str, Any]
+    guide: dict[str, Any]
+
+
+def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
+    """Score saved outputs; write result.json, predictions.jsonl and report.md where ``out`` is given.
+
+    Raises ModelportError for whatever the user can mend.
+    """
+    clock, started = time.perf_counter(), datetime.now(UTC)
+    recipe = _recipe(request)
+    if request.files.wanted and recipe.task != "detection":
+        raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
+    dataset = open_dataset(recipe.dataset, request.data)
+    samples = dataset[: _positive("--limit", request.limit)]
+    if request.out is not None:
+        prepare_output_folder(request.out, RESULT, request.force)
+    index = None if request.tensors is None else read_index(request.tensors)
+    samples, skipped = _without_skipped(recipe, samples, index)
+    results = find_results(request.results)
+    seen = Seen()
+    pieces, sizes = pair(results, samples, recipe, index)
+    rows = SavedRows(results, sizes, recipe.signature, placements(recipe), seen)
+    task = task_of(recipe, dataset.categories, request.seed)
+    threshold = _threshold(request, recipe)
+    with tempfile.TemporaryDirectory(prefix="modelport-") as aside:
+        predictions = (request.out or Path(aside)) / PREDICTIONS
+        job = _Scoring(task, recipe, threshold, predictions)
+        with progress.bar("evaluating", len(samples), "images") as bar:
+            figures = job.score(rows, pieces, bar)
+        _check_contents(index, seen)
+        facts = _own_facts(results.folder)
+        if facts.get("partial"):
+            results.notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
+        notes = [*results.notes, *dataset.notes, *_said(request, recipe, seen, job, figures)]
+        scored = Scored(
+            figures, [sample.id for sample in samples], skipped, _fingerprint(seen, samples), task.smallest_set
+        )
+        result = assemble(recipe, scored, _made(facts), NOTHING_RAN) | {
+            "seed": request.seed,
+            "notes": notes,
+            "command": request.command,
+            "results": {"path": str(results.folder), "format": results.suffix[1:].upper(), "files": len(results.files)},
+        }
+        result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
+        if request.files.wanted:
+            write_detection_files(request.files, dataset, predictions, progress)
+    if request.out is not None:
+        write_text(request.out / REPORT, markdown.render(result))
+        write_json(request.out / RESULT, result)
+    return Evaluation(result, guide_json(recipe, figures.metrics, len(samples)))
+
+
+def _recipe(request: EvaluateRequest) -> Recipe:
+    """Return the recipe with its variant; the guide's style takes the one that the guide's script is."""
+    recipe = load_recipe(request.recipe)
+    variant = request.variant
+    if request.style == "guide" and variant is None and recipe.guide_files is not None:
+        variant = recipe.guide_files.variant
+    return recipe.with_variant(variant)
+
+
+def _threshold(request: EvaluateRequest, recipe: Recipe) -> float | None:
+    """Return the score below which boxes do not count; None where all do, as in ``run``."""
+    given = request.files.score_threshold
+    if given is not None and (recipe.task != "detection" or not 0 <= given <= 1):
+        raise UsageError(f"--score-threshold {given}", "give a number from 0 to 1, and to a detector only")
+    if recipe.task != "detection" or (given is None and request.style == "modelport"):
+        return None
+    return WRITTEN_SCORE if given is None else given
+
+
+@dataclass(slots=True)
+class _Scoring:
+    """Feeds a scorer and writes its lines."""
+
+    task: Task
+    recipe: Recipe
+    threshold: float | None
+    predictions: Path
+    dropped: int = 0
+
+    def score(self, rows: SavedRows, pieces: Sequence[Any], bar: Any) -> Figures:
+        """Score all pieces in order and return the figures."""
+        scorer = self.task.scorer(False)
+        with written_aside(self.predictions) as aside, aside.open("w", encoding="utf-8") as lines:
+            for chunk in rows.stream(pieces):
+                for record in scorer.take(self._above(chunk)):
+                    lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+                bar.advance(sum(self.task.sample_of(row) is not None for row in chunk.ids))
+            for record in scorer.finish():
+                lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+        return scorer.figures()
+
+    def _above(self, rows: Rows) -> Rows:
+        """Mark the boxes below the threshold as unused."""
+        if self.threshold is None:
+            return rows
+        dets, labels = (tensor.name for tensor in self.recipe.tensors.outputs)
+        low = (rows.outputs[dets][..., 4] < self.threshold) & (rows.outputs[labels] >= 0)
+        self.dropped += int(low.sum())
+        kept = dict(rows.outputs) | {labels: np.where(low, -1, rows.outputs[labels])}
+        return Rows(rows.ids, rows.targets, kept, None, rows.placements)
+
+
+def _without_skipped(
+    recipe: Recipe, samples: Sequence[Sample], index: TensorIndex | None
+) -> tuple[Sequence[Sample], list[str]]:
+    """Return the samples that have tensors, and the ids of those that ``preprocess`` skipped."""
+    if index is None:
+        return samples, []
+    if index.recipe != recipe.name:
+        raise DataError(f"{index.place} is of {index.recipe}, not of {recipe.name}", "name the recipe of the tensors")
+    gone = set(index.skipped)
+    skipped = [sample.id for sample in samples if sample.id in gone]
+    return [sample for sample in samples if sample.id not in gone], skipped
+
+
+def _check_contents(index: TensorIndex | None, seen: Seen) -> None:
+    """Raise DataError where an image is no longer the one that the tensors were made from."""
+    known = {} if index is None else index.digests
+    if changed := [name for name, digest in seen.digests.items() if known.get(name, digest) != digest]:
+        raise DataError(
+            f"{len(changed)} images are not those that the tensors were made from: {', '.join(changed[:3])}",
+            "give the data set that preprocess was given",
+        )
+
+
+def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, job: _Scoring, figures: Figures) -> list[str]:
+    notes = ["saved outputs were scored: nothing was run here, and there is no source model to hold them against"]
+    if recipe.variant and recipe.variant != request.variant:
+        notes.append(f"variant '{recipe.variant}', as the guide's script does it")
+    notes += sorted(seen.said)
+    if seen.with_nan:
+        first = ", ".join(seen.with_nan[:3]) + (" …" if len(seen.with_nan) > 3 else "")
+        notes.append(f"{len(seen.with_nan)} rows hold NaN and are no right answer: {first}")
+    if job.threshold is not None:
+        notes.append(f"boxes with a score below {job.threshold:g} do not count: {job.dropped} of them")
+    if "knn_top1" in recipe.metrics:
+        notes.append("knn_top1 was not measured: it needs features of the training split, see `modelport run`")
+    return notes + figures.notes
+
+
+def _fingerprint(seen: Seen, samples: Sequence[Sample]) -> str:
+    fingerprint = Fingerprint()
+    for sample in samples:
+        fingerprint.update(sample.id, seen.digests[sample.id])
+    return fingerprint.hexdigest()
+
+
+def _made(facts: dict[str, Any]) -> Made:
+    """Return what the summary tells of the engine and the model."""
+    engine, precision, batch = (facts.get(key) for key in ("engine", "precision", "batch"))
+    return Made(
+        engine if isinstance(engine, str) else None,
+        precision if isinstance(precision, str) else None,
+        batch if isinstance(batch, int) else None,
+        artifacts=_artifacts(facts.get("model")),
+    )
+
+
+def _artifacts(rows: Any) -> list[Artifact]:
+    """Return the model that a summary names; none where it is not as modelport writes it."""
+    try:
+        return [
+            Artifact(Path(row["path"]), str(row["kind"]), str(row["sha256"]), tuple(map(str, row["made_from"])))
+            for row in rows
+        ]
+    except (TypeError, KeyError):
+        return []
+
+
+def _own_facts(folder: Path) -> dict[str, Any]:
+    """Return what modelport's ais_bench added to the summary; nothing where another one wrote it."""
+    facts = (summary_of(folder) or {}).get("modelport")
+    return facts if isinstance(facts, dict) else {}
+
+
+def _positive(option: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise UsageError(f"{option} {value}", "give a number of at least 1")
+    return value

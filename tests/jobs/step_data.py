@@ -1,0 +1,61 @@
+"""Small data sets, and the tiny model as a graph: what the tests of single steps share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from modelport.core.progress import Silent
+from modelport.data.drawn_cifar import draw_cifar10
+from modelport.data.drawn_coco import draw_coco
+from modelport.recipes.load import load_recipe
+
+
+@pytest.fixture(scope="module")
+def flat(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven images in a flat folder, with a label file."""
+    folder = tmp_path_factory.mktemp("flat")
+    (folder / "val").mkdir()
+    lines = (tiny_data / "val_label.txt").read_text().splitlines()[:11]
+    (folder / "val_label.txt").write_text("\n".join(lines) + "\n")
+    for line in lines:
+        shutil.copy(tiny_data / "val" / line.split()[0], folder / "val")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders: three and two images, one name with dots in it."""
+    folder = tmp_path_factory.mktemp("classed")
+    images = sorted((tiny_data / "val").iterdir())[:5]
+    for image, place in zip(images, ("n01/a", "n01/b.c", "n01/d", "n02/e", "n02/f"), strict=True):
+        (folder / "val" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, folder / "val" / f"{place}.jpeg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cifar") / "data"
+    draw_cifar10(folder, count=140, train=300, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("coco") / "data"
+    draw_coco(folder, count=3, train=1, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_onnx(tiny_path: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from modelport.jobs.exporting import export_checked
+    from modelport.model.export import DEFAULT_OPSET
+    from modelport.model.source import load_source
+
+    out = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    export_checked(load_source(load_recipe(str(tiny_path)), tiny_weights), out, DEFAULT_OPSET, None, Silent())
+    return out
