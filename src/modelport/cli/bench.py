@@ -1,0 +1,154 @@
+"""``bench``: how fast a model runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from modelport.cli import runs
+from modelport.cli.console import TALK
+from modelport.cli.models import VARIANT, WEIGHTS
+from modelport.core.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bench)
+
+
+def bench(
+    recipe: str | None = typer.Argument(None, help="A recipe: its name, or a .toml file.", metavar="RECIPE"),
+    weights: Path | None = WEIGHTS,
+    model: Path | None = typer.Option(None, "--model", help="A model file; it needs no recipe.", metavar="FILE"),
+    engine: str | None = typer.Option(None, "--engine", help="Default: the fastest usable one.", metavar="E"),
+    precision: str | None = typer.Option(
+        None, "--precision", help="Default: fp32; a --model FILE runs in what it is.", metavar="P"
+    ),
+    batch: str | None = typer.Option(None, "--batch", help="Default: the recipe's list.", metavar="N,N,…"),
+    duration: float = typer.Option(5.0, "--duration", help="Seconds of each point, warm-up apart.", metavar="S"),
+    concurrency: int | None = typer.Option(
+        None, "--concurrency", help="Runs in flight. Default: the best, found by measuring.", metavar="N"
+    ),
+    threads: int | None = typer.Option(None, "--threads", help="Default: all cores.", metavar="N"),
+    seed: int = typer.Option(0, "--seed", help="Draws the inputs.", metavar="S"),
+    variant: str | None = VARIANT,
+    calibration: Path | None = typer.Option(
+        None, "--calibration", help="Images that --precision int8 is calibrated on.", metavar="DIR"
+    ),
+) -> None:
+    """Pure inference on random inputs: samples/s and latency by batch, beside the published speeds."""
+    from modelport.jobs.bench import bench as run_bench
+    from modelport.jobs.bench_model import BenchRequest
+
+    request = BenchRequest(
+        recipe=recipe,
+        weights=weights,
+        model=model,
+        engine=engine,
+        precision=precision,
+        batches=None if batch is None else _batches(batch),
+        duration=duration,
+        concurrency=concurrency,
+        threads=threads,
+        variant=variant,
+        calibration=calibration,
+        seed=seed,
+        command=runs.COMMAND,
+    )
+    value = run_bench(request, TALK.progress)
+    TALK.give(value, lambda console: _draw(console, value))
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    try:
+        sizes = {int(word) for word in text.split(",")}
+    except ValueError as error:
+        raise UsageError(f"--batch {text}", "give numbers with commas between, as in --batch 1,4,8") from error
+    return tuple(sorted(sizes))
+
+
+def _draw(console: Any, value: dict[str, Any]) -> None:
+    from modelport.report.markdown import number
+
+    name = value["recipe"] or Path(value["artifacts"][-1]["path"]).name
+    console.print(f"{name} on {value['engine']}, {value['precision']}, {value['threads']} threads", markup=False)
+    console.print(_points(value["points"]))
+    best = value["best"]
+    said = f"best: batch {best['batch']}, {best['in_flight']} in flight: {number(best['value'], 1)} samples/s"
+    console.print(" ".join([said, *(f"({flag['short']})" for flag in best["flags"])]), markup=False)
+    for warning in value["speed_warnings"]:
+        console.print(warning, markup=False)
+    for speed in value["published"]:
+        console.print()
+        console.print(f"published: {speed['device']}, {speed['source']}", markup=False)
+        console.print(_published(speed))
+        for said in (speed["note"], *(flag["text"] for flag in speed["flags"])):
+            if said:
+                console.print(f"note: {said}", markup=False)
+    console.print()
+    console.print("latency: of one run of one batch, host to host; samples/s: tensors in memory to outputs in memory")
+    if value["copies"]:
+        console.print(f"copies: {value['copies']}", markup=False)
+    console.print(f"inputs: {value['inputs']}", markup=False)
+    for note in value["notes"]:
+        console.print(f"note: {note}", markup=False)
+
+
+def _table(left: tuple[str, ...], right: tuple[str, ...], last: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in left:
+        table.add_column(column, no_wrap=True)
+    for column in right:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(last)
+    return table
+
+
+def _points(points: list[dict[str, Any]]) -> Any:
+    from modelport.report.markdown import number
+
+    copies = any(point["device"] for point in points)
+    columns = ("batch", "in flight", "samples/s", "latency ms", "p99 ms", "runs")
+    table = _table((), columns + (("h2d ms", "compute", "d2h") if copies else ()), "beside it")
+    for point in points:
+        latency = point["latency_ms"]
+        cells = [
+            str(point["batch"]),
+            str(point["in_flight"]),
+            number(point["throughput"]["value"], 1),
+            number(latency["median"]),
+            number(latency["p99"]),
+            str(latency["count"]),
+        ]
+        if copies:
+            clocks = (point["device"] or {}).get("latency_ms", {})
+            cells += [number(clocks.get(name, {}).get("median"), 3) for name in ("h2d", "compute", "d2h")]
+        table.add_row(*cells, ", ".join(flag["short"] for flag in point["flags"]))
+    return table
+
+
+def _published(speed: dict[str, Any]) -> Any:
+    from modelport.report.markdown import number
+
+    table = _table((), ("batch", f"printed {speed['printed_unit']}", "samples/s", "here", "here / there"), "beside it")
+    for row in speed["figures"]:
+        flags = [flag["short"] for flag in (*row["flags"], *speed["flags"])]
+        printed = row.get("printed_batch")
+        flags += [f"printed as batch {printed}"] * bool(printed)
+        table.add_row(
+            str(row["batch"]),
+            number(row["value"], 1),
+            number(row["samples_per_second"], 1),
+            number(row["ours"], 1),
+            number(row["ratio"], 3),
+            ", ".join(flags),
+        )
+    best = speed["best"]
+    cells = (f"best {best['batch']}", "", number(best["samples_per_second"], 1), "", number(best["ratio"], 3))
+    table.add_row(*cells, "this machine's best by it")
+    return table

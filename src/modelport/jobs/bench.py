@@ -1,0 +1,136 @@
+"""``bench``: pure inference by batch size, one run in flight and as many as serve the engine best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from modelport.core import machine
+from modelport.core.errors import EngineError
+from modelport.core.progress import Progress
+from modelport.engines.base import DeviceTimes, Options, TimedRunner
+from modelport.engines.registry import opened
+from modelport.jobs.bench_inputs import random_inputs
+from modelport.jobs.bench_loop import Clock, Load, Measured, measure
+from modelport.jobs.bench_model import BenchRequest, Subject, subject_of
+from modelport.jobs.precision import speed_warnings
+from modelport.jobs.probing import Probe, chosen, probe_concurrency, with_in_flight
+from modelport.report.result import environment, latency_summary
+from modelport.report.speed import SCHEMA, best_of, compare, figures_of
+
+# The search for the number of runs in flight takes this share of a point's time for each candidate.
+SEARCH_SHARE = 0.2
+NO_COPIES = "none: the engine computes in the host's memory, there are no copies to a device and back"
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the runners tell of themselves."""
+
+    precision: str = ""
+    copies: str | None = None
+    inputs: str = ""
+    signature: dict[str, list[str]] | None = None
+
+
+def bench(request: BenchRequest, progress: Progress, clock: Clock = time.perf_counter_ns) -> dict[str, Any]:
+    """Measure and return the result (schema ``modelport.bench/1``).
+
+    Raises ModelportError for whatever the user can mend.
+    """
+    begun, started = time.perf_counter(), datetime.now(UTC)
+    subject = subject_of(request, progress)
+    told, points, searches = _Told(), list[dict[str, Any]](), list[dict[str, Any]]()
+    with progress.bar(
+        f"bench {subject.model.path.name} on {subject.engine.name}", len(subject.batches), "batches"
+    ) as bar:
+        for batch in subject.batches:
+            options = replace(subject.options, batch=batch)
+            in_flight, probes = _in_flight(request, subject, options)
+            searches += [{"batch": batch, **asdict(probe)} for probe in probes]
+            # The most first: where the engine does not serve so many, it is said before anything is measured.
+            points += [
+                _point(request, subject, with_in_flight(options, count), told, clock)
+                for count in sorted({1, in_flight}, reverse=True)
+            ]
+            bar.advance()
+    points.sort(key=lambda point: (point["batch"], point["in_flight"]))
+    recipe = subject.recipe
+    return {
+        "schema": SCHEMA,
+        "recipe": recipe.name if recipe else None,
+        "variant": recipe.variant if recipe else None,
+        "engine": subject.engine.name,
+        "precision": told.precision,
+        "threads": request.threads or machine.cores(),
+        "duration": request.duration,
+        "signature": told.signature,
+        "inputs": told.inputs,
+        "copies": told.copies,
+        "points": points,
+        "concurrency_search": searches,
+        "best": best_of(points),
+        "published": compare(recipe.speeds, points) if recipe else [],
+        "artifacts": [row for artifact in subject.artifacts for row in artifact.to_json()],
+        "environment": environment(),
+        "speed_warnings": speed_warnings(subject.engine, told.precision),
+        "notes": list(subject.notes),
+        "seed": request.seed,
+        "command": request.command,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def _in_flight(request: BenchRequest, subject: Subject, options: Options) -> tuple[int, list[Probe]]:
+    """Return how many runs in flight to measure, besides one, and what was tried to find it."""
+    if request.concurrency is not None:
+        return request.concurrency, []
+    seconds = request.duration * SEARCH_SHARE
+    probes = probe_concurrency(subject.engine, subject.model, options, seconds, request.seed)
+    return chosen(probes), probes
+
+
+def _point(request: BenchRequest, subject: Subject, options: Options, told: _Told, clock: Clock) -> dict[str, Any]:
+    assert options.batch is not None and options.concurrency is not None
+    with opened(subject.engine, subject.model, options) as runner:
+        if runner.concurrency != options.concurrency:
+            raise EngineError(
+                f"'{subject.engine.name}' serves {runner.concurrency} runs in flight here, not {options.concurrency}",
+                f"--concurrency {runner.concurrency}",
+            )
+        signature = runner.signature.with_batch(options.batch)
+        inputs = random_inputs(signature, options.recipe, request.seed)
+        told.precision, told.inputs = runner.precision, inputs.about
+        told.signature = {
+            "inputs": [str(spec) for spec in runner.signature.inputs],
+            "outputs": [str(spec) for spec in runner.signature.outputs],
+        }
+        told.copies = None if isinstance(runner, TimedRunner) else NO_COPIES
+        load = Load(runner, inputs.buffers, options.batch, options.concurrency, request.duration, clock)
+        measured = measure(load)
+    return figures_of(measured.timed) | {
+        "warm_up": {"runs": measured.warm_up_runs, "steady": measured.timed.steady},
+        "device": _device(measured, options.batch),
+    }
+
+
+def _device(measured: Measured, batch: int) -> dict[str, Any] | None:
+    """Return the device's clocks (ms per run), and its samples/s by computing alone; None where it tells none."""
+    if not measured.device:
+        return None
+    clocks: dict[str, Callable[[DeviceTimes], float]] = {
+        "h2d": lambda times: times.h2d_ms,
+        "compute": lambda times: times.compute_ms,
+        "d2h": lambda times: times.d2h_ms,
+    }
+    latency = {name: latency_summary([read(times) for times in measured.device]) for name, read in clocks.items()}
+    value = batch * 1e3 / latency["compute"]["mean"]
+    return {
+        "latency_ms": latency,
+        "throughput": {"value": value, "unit": "samples/s", "count": len(measured.device)},
+        "runs_ms": [asdict(times) for times in measured.device],
+    }
