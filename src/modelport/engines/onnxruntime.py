@@ -12,9 +12,13 @@ from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Options, Runner
+from modelport.model.float16_twin import leaves_in_float16, rounded_twin
 from modelport.model.graph import precision_of, read_graph
 
 PROVIDERS = ["CPUExecutionProvider"]
+# It quantizes the float32 weights of a layer that stands between 8-bit ones: such a layer was kept for its accuracy.
+UNWANTED = ["WeightBiasQuantization"]
+HALF_NOTE = "ONNX Runtime's CPU provider has no float16 arithmetic: float32, each result rounded to float16"
 
 
 class OnnxRuntimeEngine:
@@ -30,20 +34,23 @@ class OnnxRuntimeEngine:
             import onnxruntime
         except ImportError as error:
             return Availability(False, reason=str(error), install=install)
-        refused = (
-            ("bf16", "ONNX Runtime's CPU provider has no bfloat16 convolution"),
-            ("fp16", "ONNX Runtime's CPU provider computes float16 graphs in float32"),
-        )
-        return Availability(True, onnxruntime.__version__, ("CPU",), ("fp32",), refused)
+        refused = (("bf16", "ONNX Runtime's CPU provider has no bfloat16 convolution"),)
+        slow = (("fp16", HALF_NOTE),)
+        precisions = ("fp32", "fp16", "int8")
+        return Availability(True, onnxruntime.__version__, ("CPU",), precisions, refused, accuracy_only=slow)
 
     def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
         """Write the optimised graph. It is made for this processor; carry the ONNX file to another one."""
         if out.suffix != ".onnx":
             raise EngineError(f"{out}: ONNX Runtime writes .onnx files", "give --out a name that ends in .onnx")
-        self._session(model, options, None)  # a graph that is refused is told apart from a disk that is full
+        graph = read_graph(model.path)
+        if precision_of(graph) == "fp16":
+            # Optimised for this processor it would be float32: it is a file for devices that compute float16.
+            return _copied(model, out)
+        self._session(model, graph, options, None)  # a graph that is refused is told apart from a disk that is full
         with written_aside(out) as aside:
             try:
-                self._session(model, options, aside)
+                self._session(model, graph, options, aside)
             except EngineError as error:
                 raise RuntimeError(str(error)) from error
             artifact = Artifact.of(aside, "onnx", (model.sha256,))
@@ -52,21 +59,33 @@ class OnnxRuntimeEngine:
     @contextmanager
     def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
         """Load an ONNX file. Raises EngineError where ONNX Runtime refuses it."""
-        precision = precision_of(read_graph(model.path))
-        yield _Runner(self._session(model, options, None), precision)
+        graph = read_graph(model.path)
+        precision, content = precision_of(graph), None
+        if precision == "fp16" and not leaves_in_float16(graph):
+            # Left to itself, ONNX Runtime keeps float32 between the nodes: no result would be rounded or overflow.
+            content = rounded_twin(graph).SerializeToString()
+        session = self._session(model, graph, options, None, content)
+        yield _Runner(session, precision, options.concurrency or 1)
 
-    def _session(self, model: Artifact, options: Options, write: Path | None) -> Any:
+    def _session(
+        self, model: Artifact, graph: Any, options: Options, write: Path | None, content: bytes | None = None
+    ) -> Any:
         import onnxruntime
 
         settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = options.threads or machine.cores()
+        # Every run in flight computes in its caller's thread; the pool that they share has the other cores.
+        callers = options.concurrency or 1
+        settings.intra_op_num_threads = max(1, (options.threads or machine.cores()) - callers + 1)
         settings.log_severity_level = 3  # errors; they are raised as well
         if write is not None:
             settings.optimized_model_filepath = str(write)
         if options.batch is not None:
-            settings.add_free_dimension_override_by_name("batch", options.batch)
+            for name in _names_of_batch(graph):
+                settings.add_free_dimension_override_by_name(name, options.batch)
         try:
-            return onnxruntime.InferenceSession(str(model.path), settings, providers=PROVIDERS)
+            return onnxruntime.InferenceSession(
+                content or str(model.path), settings, providers=PROVIDERS, disabled_optimizers=UNWANTED
+            )
         # onnxruntime's errors share no base below Exception.
         except Exception as error:
             raise EngineError(
@@ -74,12 +93,18 @@ class OnnxRuntimeEngine:
             ) from error
 
 
-class _Runner:
-    # One run uses every core by itself; a second in flight only waits for the same threads.
-    concurrency = 1
+def _copied(model: Artifact, out: Path) -> Artifact:
+    with written_aside(out) as aside:
+        aside.write_bytes(model.path.read_bytes())
+        artifact = Artifact.of(aside, "onnx", (model.sha256,))
+    return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
 
-    def __init__(self, session: Any, precision: str) -> None:
+
+class _Runner:
+    def __init__(self, session: Any, precision: str, concurrency: int) -> None:
         self._session = session
+        # Unless the cores were shared out, one run uses all of them, and a second only waits for the same threads.
+        self.concurrency = concurrency
         self.precision = precision
         self.signature = Signature(tuple(map(_spec, session.get_inputs())), tuple(map(_spec, session.get_outputs())))
         self._outputs = [spec.name for spec in self.signature.outputs]
@@ -93,6 +118,12 @@ class _Runner:
                 f"ONNX Runtime failed: {error}", "choose another engine, or export at another opset"
             ) from error
         return dict(zip(self._outputs, arrays, strict=True))
+
+
+def _names_of_batch(graph: Any) -> set[str]:
+    """Return what the free first axes of the inputs are called; a nameless one stays free and takes any batch."""
+    shapes = [entry.type.tensor_type.shape.dim for entry in graph.graph.input]
+    return {shape[0].dim_param for shape in shapes if len(shape) and shape[0].dim_param}
 
 
 def _spec(value: Any) -> TensorSpec:

@@ -50,7 +50,7 @@ class TorchEngine:
         before = torch.get_num_threads()
         torch.set_num_threads(options.threads or machine.cores())
         try:
-            yield TorchRunner(load_source(options.recipe, model.path).module, options)
+            yield TorchRunner(load_source(options.needed_recipe, model.path).module, options)
         finally:
             torch.set_num_threads(before)
 
@@ -63,7 +63,7 @@ class TorchRunner:
 
     def __init__(self, module: Any, options: Options) -> None:
         self._module = module
-        self._task = task_of(options.recipe)
+        self._task = task_of(options.needed_recipe)
         self._bf16 = options.precision == "bf16"
         self.signature: Signature = options.signature
         self.precision = self._executed_precision()

@@ -11,6 +11,7 @@ import numpy as np
 
 from modelport.core.errors import EngineError, GraphError
 from modelport.core.values import Array, Signature, TensorSpec
+from modelport.model.quantizable import heavy_precisions, prevailing
 
 if TYPE_CHECKING:
     import onnx
@@ -99,11 +100,15 @@ def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def precision_of(model: onnx.ModelProto) -> str:
-    """Return how the graph keeps its weights: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``mixed``."""
+    """Return what most heavy layers compute in: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``mixed``.
+
+    Of a graph without any, how it keeps its weights.
+    """
     from onnx import TensorProto
 
-    if any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv") for node in model.graph.node):
-        return "int8"
+    heavy = list(heavy_precisions(model).values())
+    if heavy:
+        return prevailing(heavy).partition(":")[0]
     names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
     found = {names[tensor.data_type] for tensor in model.graph.initializer if tensor.data_type in names}
     return found.pop() if len(found) == 1 else "mixed" if found else "fp32"

@@ -1,0 +1,267 @@
+"""float32 ONNX → float16: weights and activations, but for the nodes of a block list; inputs and outputs stay."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelport.core.errors import GraphError
+
+if TYPE_CHECKING:
+    import onnx
+
+LARGEST = 65504.0
+HALF, FULL = "tensor(float16)", "tensor(float)"
+# Operators whose result has the type that an attribute names.
+_BY_ATTRIBUTE = frozenset({"Cast", "Constant", "ConstantOfShape"})
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A float16 graph, the nodes that compute in float32 there, and what is to be said."""
+
+    model: onnx.ModelProto
+    kept: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def to_float16(model: onnx.ModelProto, blocked: Collection[str] = ()) -> Converted:
+    """Return a copy whose nodes compute in float16, with casts where the named nodes ``blocked`` stay in float32.
+
+    Also in float32 stay nodes of operators that know no float16, nodes with a constant beyond its range, and the
+    inputs and outputs of the graph. Raises GraphError where there is control flow, or where the result is not valid.
+    """
+    import onnx
+    import onnx.inliner
+
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    if half.functions:
+        half = onnx.inliner.inline_local_functions(half)
+    work = _Conversion(half, frozenset(blocked))
+    work.convert()
+    del half.graph.value_info[:]
+    try:
+        onnx.checker.check_model(half, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise GraphError(f"the float16 graph is not valid: {error}", "keep the node named there in float32") from error
+    return Converted(half, tuple(work.kept), tuple(work.notes))
+
+
+@dataclass(slots=True)
+class _Conversion:
+    """Walks the graph once, keeping the float tensors in the types in which they are wanted."""
+
+    model: onnx.ModelProto
+    blocked: frozenset[str]
+    kept: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _type_of: dict[str, str] = field(default_factory=dict)  # float tensors: what they are by now
+    _casts: dict[tuple[str, str], str] = field(default_factory=dict)
+    _nodes: list[Any] = field(default_factory=list)
+    _taken: set[str] = field(default_factory=set)
+
+    def convert(self) -> None:
+        graph = self.model.graph
+        self._names_in_use()
+        floats = self._float_tensors()
+        weights = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
+        wide, lost = _beyond_range(weights.values())
+        self._type_of = dict.fromkeys((*weights, *(value.name for value in graph.input if value.name in floats)), FULL)
+        outputs = {value.name for value in graph.output if value.name in floats}
+        for node in graph.node:
+            self._node(node, floats, wide, outputs)
+        del graph.node[:]
+        graph.node.extend(self._nodes)
+        self._convert_weights(weights)
+        if lost:
+            self.notes.append(f"{lost} weights are too small for float16 and became zero")
+        natural = [name for name in self.kept if name not in self.blocked]
+        if self.blocked:
+            self.notes.append(f"in float32 by the block list: {_some(sorted(self.blocked))}")
+        if natural:
+            self.notes.append(f"in float32 because they must be: {_some(natural)}")
+
+    def _node(self, node: Any, floats: set[str], wide: dict[str, float], outputs: set[str]) -> None:
+        """Add a node with what it needs before it and after it."""
+        touches = floats.intersection((*node.input, *node.output))
+        if not touches:
+            self._nodes.append(node)
+            return
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise GraphError(f"node '{node.name}' ({node.op_type}): control flow is not converted", "stay with fp32")
+        over = [name for name in node.input if name in wide]
+        if over:
+            self.notes.append(f"'{node.name}' stays in float32: '{over[0]}' reaches {wide[over[0]]:.4g}")
+        kept = node.name in self.blocked or bool(over) or _constant_is_wide(node)
+        wants, gives = _types(node, self.model, kept)
+        if HALF not in (*wants, *gives):
+            self.kept.append(node.name)
+        for place, name in enumerate(node.input):
+            if name in floats and name in self._type_of and self._type_of[name] != wants[place]:
+                node.input[place] = self._cast(name, wants[place])
+        if node.op_type in _BY_ATTRIBUTE and HALF in gives:
+            _retype(node)
+        self._nodes.append(node)
+        for place, name in enumerate(node.output):
+            if name in floats:
+                self._made(node, place, gives[place], name in outputs)
+
+    def _made(self, node: Any, place: int, kind: str, leaves: bool) -> None:
+        """Note the type of a result; one that leaves the graph leaves it as float32 under its own name."""
+        name = node.output[place]
+        self._type_of[name] = kind
+        if leaves and kind == HALF:
+            inner = self._fresh(f"{name}_fp16")
+            node.output[place] = inner
+            self._nodes.append(self._cast_node(inner, name, FULL))
+            self._type_of[name] = FULL
+            self._casts[(name, HALF)] = inner
+
+    def _cast(self, name: str, kind: str) -> str:
+        """Return the tensor in another type, made where it is first wanted. Weights are converted, not cast."""
+        if (name, kind) not in self._casts:
+            made = self._fresh(f"{name}_{'fp16' if kind == HALF else 'fp32'}")
+            self._casts[(name, kind)] = made
+            if not any(tensor.name == name for tensor in self.model.graph.initializer):
+                self._nodes.append(self._cast_node(name, made, kind))
+        return self._casts[(name, kind)]
+
+    def _cast_node(self, name: str, made: str, kind: str) -> Any:
+        from onnx import TensorProto, helper
+
+        to = TensorProto.FLOAT16 if kind == HALF else TensorProto.FLOAT
+        return helper.make_node("Cast", [name], [made], self._fresh(f"cast_{made}"), to=to)
+
+    def _convert_weights(self, weights: dict[str, Any]) -> None:
+        """Write the float16 copies that were wanted, and drop the float32 ones that nobody wants."""
+        from onnx import numpy_helper
+
+        graph = self.model.graph
+        used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+        for name, tensor in weights.items():
+            made = self._casts.get((name, HALF))
+            if made is None:
+                continue
+            with np.errstate(over="ignore"):
+                copy = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), made)
+            if name in used or any(value.name == name for value in graph.input):
+                graph.initializer.append(copy)
+            else:
+                tensor.CopyFrom(copy)
+
+    def _float_tensors(self) -> set[str]:
+        """Return the names of all float32 tensors, as ONNX infers them."""
+        import onnx
+        from onnx import TensorProto
+
+        try:
+            graph = onnx.shape_inference.infer_shapes(self.model, strict_mode=True).graph
+        except onnx.shape_inference.InferenceError as error:
+            raise GraphError(f"the types of the graph cannot be inferred: {error}", "export it again") from error
+        values = (*graph.input, *graph.output, *graph.value_info)
+        known = {value.name: value.type.tensor_type.elem_type for value in values}
+        known |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+        for node in graph.node:
+            for name in node.output:
+                if name and name not in known:
+                    raise GraphError(f"node '{node.name}': the type of '{name}' is not known", "export it again")
+        return {name for name, kind in known.items() if kind == TensorProto.FLOAT}
+
+    def _names_in_use(self) -> None:
+        graph = self.model.graph
+        self._taken = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
+        self._taken |= {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+
+    def _fresh(self, name: str) -> str:
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+
+def _types(node: Any, model: onnx.ModelProto, kept: bool) -> tuple[list[str], list[str]]:
+    """Return the float type that each input and output of a node is to have, by the operator's own declaration."""
+    import onnx
+
+    versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    inputs, outputs = [FULL] * len(node.input), [FULL] * len(node.output)
+    try:
+        domain = "" if node.domain in ("", "ai.onnx") else node.domain
+        schema = onnx.defs.get_schema(node.op_type, versions[domain or "ai.onnx"], domain)
+    except (onnx.defs.SchemaError, KeyError):
+        return inputs, outputs
+    # A result whose type an attribute names other than those known here would not follow.
+    fixed = any(attribute.name == "dtype" for attribute in node.attribute)
+    if kept or fixed:
+        return inputs, outputs
+    able = {entry.type_param_str for entry in schema.type_constraints if HALF in entry.allowed_type_strs}
+
+    def halves(formal: Any, count: int) -> list[str]:
+        # The last declared stands for all further ones where there may be any number.
+        return [HALF if formal[min(place, len(formal) - 1)].type_str in able else FULL for place in range(count)]
+
+    if schema.inputs:
+        inputs = halves(schema.inputs, len(node.input))
+    if schema.outputs:
+        outputs = halves(schema.outputs, len(node.output))
+    return inputs, outputs
+
+
+def _retype(node: Any) -> None:
+    """Let a node whose attribute names its result's type give float16 where it gave float32."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for attribute in list(node.attribute):
+        if attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+            attribute.i = TensorProto.FLOAT16
+        elif attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
+            array = numpy_helper.to_array(attribute.t).astype(np.float16)
+            attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
+        elif attribute.name in ("value_float", "value_floats"):
+            values = helper.get_attribute_value(attribute)
+            node.attribute.remove(attribute)
+            tensor = numpy_helper.from_array(np.array(values, np.float16))
+            node.attribute.append(helper.make_attribute("value", tensor))
+
+
+def _constant_is_wide(node: Any) -> bool:
+    from onnx import TensorProto, numpy_helper
+
+    for attribute in node.attribute:
+        if attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
+            return _reach(numpy_helper.to_array(attribute.t)) > LARGEST
+        if attribute.name in ("value_float", "value_floats"):
+            return _reach(np.array([attribute.f, *attribute.floats])) > LARGEST
+    return False
+
+
+def _beyond_range(weights: Any) -> tuple[dict[str, float], int]:
+    """Return the largest magnitude of each tensor that float16 cannot hold, and how many weights would become zero."""
+    from onnx import numpy_helper
+
+    wide, lost = defaultdict(float), 0
+    for tensor in weights:
+        array = numpy_helper.to_array(tensor)
+        reach = _reach(array)
+        if reach > LARGEST:
+            wide[tensor.name] = reach
+        else:
+            with np.errstate(over="ignore"):
+                lost += int(np.count_nonzero((array != 0) & (array.astype(np.float16) == 0)))
+    return dict(wide), lost
+
+
+def _reach(array: Any) -> float:
+    """Return the largest finite magnitude; infinities are float16's as well."""
+    finite = array[np.isfinite(array)]
+    return float(np.abs(finite).max()) if finite.size else 0.0
+
+
+def _some(names: Collection[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:8]) + (f" … ({len(listed)} in all)" if len(listed) > 8 else "")

@@ -1,0 +1,88 @@
+"""A float32 graph that answers as a float16 one: for engines that would compute the float16 graph unrounded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelport.core.errors import GraphError
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def leaves_in_float16(model: onnx.ModelProto) -> bool:
+    """Whether an input or output of the graph itself is float16."""
+    from onnx import TensorProto
+
+    values = (*model.graph.input, *model.graph.output)
+    return any(value.type.tensor_type.elem_type == TensorProto.FLOAT16 for value in values)
+
+
+def rounded_twin(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy that computes in float32 and rounds each result that is float16 in the original.
+
+    Products are summed in float32, as devices do it; what overflows float16 becomes infinite. Raises GraphError where
+    the graph's types cannot be inferred.
+    """
+    import onnx
+    from onnx import TensorProto, numpy_helper
+
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    halves = _half_tensors(twin)
+    for tensor in twin.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT16:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    nodes: list[Any] = []
+    for node in twin.graph.node:
+        _widen(node)
+        nodes.append(node)
+        if node.op_type == "Constant":
+            continue
+        for place, name in enumerate(node.output):
+            if name in halves:
+                node.output[place] = f"{name}/unrounded"
+                nodes += _rounding(node.output[place], name)
+    del twin.graph.node[:]
+    twin.graph.node.extend(nodes)
+    del twin.graph.value_info[:]
+    return twin
+
+
+def _half_tensors(model: onnx.ModelProto) -> set[str]:
+    import onnx
+    from onnx import TensorProto
+
+    try:
+        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise GraphError(f"the types of the float16 graph cannot be inferred: {error}", "convert it again") from error
+    return {
+        value.name
+        for value in (*graph.value_info, *graph.output)
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16
+    }
+
+
+def _widen(node: Any) -> None:
+    """Let what an attribute makes float16 be float32; the rounding comes behind it."""
+    from onnx import TensorProto, numpy_helper
+
+    for attribute in node.attribute:
+        if attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+            attribute.i = TensorProto.FLOAT
+        elif attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT16:
+            array = numpy_helper.to_array(attribute.t).astype(np.float32)
+            attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
+
+
+def _rounding(source: str, name: str) -> list[Any]:
+    from onnx import TensorProto, helper
+
+    half = f"{name}/rounded"
+    return [
+        helper.make_node("Cast", [source], [half], f"round {name}", to=TensorProto.FLOAT16),
+        helper.make_node("Cast", [half], [name], f"widen {name}", to=TensorProto.FLOAT),
+    ]

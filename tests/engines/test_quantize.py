@@ -1,0 +1,205 @@
+"""Laws of the int8 models: near the source, exact where nothing is quantized, and what was kept really is kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import EngineError
+from modelport.core.progress import Silent
+from modelport.core.values import Array, Tensors
+from modelport.data.datasets import open_dataset
+from modelport.data.feeding import feed
+from modelport.engines.base import Options
+from modelport.engines.quantize import METHODS, SUFFIXES, Int8Model, calibrated
+from modelport.engines.registry import get_engine, opened
+from modelport.jobs.exporting import export_cached
+from modelport.model.graph import read_graph
+from modelport.model.quantizable import heavy_precisions
+from modelport.model.source import load_source
+from modelport.recipes.schema import Recipe
+
+PAIRS = [(engine, method) for engine, methods in METHODS.items() for method in methods]
+CALIBRATED, ASKED = 24, 40
+
+
+@pytest.fixture(scope="module")
+def graph(tiny: Recipe, tiny_weights: Path) -> Artifact:
+    return export_cached(load_source(tiny, tiny_weights), Silent())[0]
+
+
+@pytest.fixture(scope="module")
+def images(tiny: Recipe, tiny_data: Path) -> Array:
+    """Training images to calibrate on, then validation images."""
+    samples = [
+        *open_dataset(tiny.dataset, tiny_data, split="train")[:CALIBRATED],
+        *open_dataset(tiny.dataset, tiny_data)[:ASKED],
+    ]
+    return np.concatenate([batch.inputs["actual_input_1"] for batch in feed(tiny, samples, 8, seed=0)])
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+def made(
+    request: pytest.FixtureRequest, graph: Artifact, images: Array, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Int8Model, Path]]:
+    engine, method = request.param
+    pytest.importorskip("nncf" if engine == "openvino" else "onnxruntime")
+    work = tmp_path_factory.mktemp("work")
+
+    def batches() -> Iterator[Tensors]:
+        for start in range(0, CALIBRATED, 8):
+            yield {"actual_input_1": images[start : start + 8]}
+
+    yield engine, calibrated(engine, method, graph, batches, work), work
+
+
+def _answers(engine: str, model: Artifact, recipe: Recipe, images: Array, precision: str | None) -> Array:
+    asked = images[CALIBRATED:]
+    with opened(get_engine(engine), model, Options(recipe, precision, len(asked))) as runner:
+        return runner.run({"actual_input_1": asked})["output1"]
+
+
+def test_int8_is_near_the_source_and_runs_as_int8(
+    made: tuple[str, Int8Model, Path], graph: Artifact, images: Array, tiny: Recipe
+) -> None:
+    engine, model, work = made
+    written = model.write((), work / f"whole{SUFFIXES[engine]}")
+    assert graph.sha256 in written.made_from
+    got, want = (_answers(engine, file, tiny, images, word) for file, word in ((written, "int8"), (graph, "fp32")))
+    distance = np.linalg.norm(got - want) / np.linalg.norm(want)
+    assert 1e-3 < distance < 0.4
+    assert (got.argmax(1) == want.argmax(1)).mean() >= 0.7
+
+
+def test_with_every_layer_returned_it_is_the_float32_model(
+    made: tuple[str, Int8Model, Path], graph: Artifact, images: Array, tiny: Recipe
+) -> None:
+    engine, model, work = made
+    written = model.write(model.layers, work / f"none{SUFFIXES[engine]}")
+    got, want = (_answers(engine, file, tiny, images, "fp32") for file in (written, graph))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+def test_a_kept_layer_computes_in_float32(made: tuple[str, Int8Model, Path], graph: Artifact, tiny: Recipe) -> None:
+    engine, model, work = made
+    kept = model.heavy[1]
+    assert set(model.heavy) <= set(model.layers)
+    written = model.write([kept], work / f"one{SUFFIXES[engine]}")
+    assert _float_layers(engine, written, model.heavy, work) == {kept}
+    names = [node.name for node in read_graph(graph.path).graph.node]
+    assert list(model.layers) == [name for name in names if name in model.layers]
+
+
+def _float_layers(engine: str, written: Artifact, heavy: tuple[str, ...], work: Path) -> set[str]:
+    """Ask the engine itself which heavy layers it computes in float32."""
+    if engine == "openvino":
+        import openvino
+
+        compiled = openvino.Core().compile_model(str(written.path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found = set()
+        for node in compiled.get_runtime_model().get_ordered_ops():
+            info = node.get_rt_info()
+            parts = info["originalLayersNames"].astype(str).split(",")
+            if info["layerType"].astype(str) in ("Convolution", "FullyConnected"):
+                name = next(layer for layer in heavy for part in parts if part.split("/")[0] == layer)
+                if info["runtimePrecision"].astype(str) == "f32":
+                    found.add(name)
+        return found
+    optimised = get_engine(engine).compile(written, Options(), work / "optimised.onnx")
+    executed = [node.op_type for node in read_graph(optimised.path).graph.node]
+    told = {name for name, word in heavy_precisions(read_graph(written.path)).items() if word == "fp32"}
+    # What is told of the file is what the optimised graph has: all others became ONNX Runtime's 8-bit kernels.
+    assert sum(kind in ("QLinearConv", "QGemm") for kind in executed) == len(heavy) - len(told)
+    assert sum(kind in ("Conv", "FusedConv", "Gemm") for kind in executed) == len(told)
+    return told
+
+
+def test_a_kept_layer_reads_what_was_not_quantized(made: tuple[str, Int8Model, Path]) -> None:
+    """Also where a layer that stays in 8 bits reads the same tensor: the third block's two first convolutions."""
+    engine, model, work = made
+    if engine != "openvino":
+        pytest.skip("ONNX Runtime's library leaves the inputs of a kept node alone")
+    import openvino
+
+    kept = "node_Conv_302"
+    written = model.write([kept], work / "shared.xml")
+    layers = {op.get_friendly_name(): op for op in openvino.Core().read_model(str(written.path)).get_ops()}
+
+    def feeds(name: str) -> str:
+        return str(layers[f"{name}/WithoutBiases"].input_value(0).get_node().get_type_name())
+
+    assert feeds(kept) == "Relu"
+    assert feeds("node_Conv_304") == "FakeQuantize"
+
+
+def test_an_old_opset_is_refused_with_the_one_to_export(graph: Artifact, tmp_path: Path) -> None:
+    model = read_graph(graph.path)
+    model.opset_import[0].version = 11
+    path = tmp_path / "old.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(EngineError, match="--opset 13"):
+        calibrated("onnxruntime", "minmax", Artifact.of(path, "onnx"), lambda: (), tmp_path)
+
+
+def test_an_engine_without_quantization_is_refused(graph: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="openvino or onnxruntime"):
+        calibrated("torch", "minmax", graph, lambda: (), tmp_path)
+
+
+def test_a_failure_of_the_library_names_the_model(graph: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"model\.onnx: ONNX Runtime cannot quantize it"):
+        calibrated("onnxruntime", "minmax", graph, lambda: [{"wrong": np.zeros((1, 3, 32, 32), np.float32)}], tmp_path)
+
+
+def test_nothing_is_reported_to_a_statistics_service() -> None:
+    pytest.importorskip("nncf")
+    probe = (
+        "from modelport.engines.quantize import _nncf; _nncf(); import nncf.telemetry.wrapper as w; "
+        "print(type(w.telemetry).__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "unittest.mock"
+
+
+def test_nodes_after_the_last_heavy_layer_stay_float(images: Array, tmp_path: Path) -> None:
+    """Boxes of hundreds of pixels are made there: in 8 bits they would be off by pixels."""
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weights = {name: rng.standard_normal((4, 3, 3, 3)).astype(np.float32) for name in ("v", "w")}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], "conv"),
+        helper.make_node("Relu", ["a"], ["b"], "relu"),
+        helper.make_node("Conv", ["x", "v"], ["c"], "other"),
+        helper.make_node("Add", ["b", "c"], ["y"], "boxes"),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *rest]) for name, rest in _SHAPES]
+    initialisers = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", values[:1], values[1:], initialisers),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    path = tmp_path / "boxes.onnx"
+    onnx.save(model, path)
+    rows = [{"x": images[:4]}]
+    for engine, method in (("onnxruntime", "minmax"), ("openvino", "minmax")):
+        pytest.importorskip("nncf" if engine == "openvino" else "onnxruntime")
+        (work := tmp_path / engine).mkdir()
+        made = calibrated(engine, method, Artifact.of(path, "onnx"), lambda: rows, work)
+        assert "conv" in made.layers
+        assert "boxes" not in made.layers
+        if engine == "onnxruntime":
+            written = read_graph(made.write((), work / "boxes.int8.onnx").path).graph
+            assert [node.op_type for node in written.node if "y" in node.output] == ["Add"]
+
+
+_SHAPES = (("x", (3, 32, 32)), ("y", (4, 30, 30)))
