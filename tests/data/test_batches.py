@@ -33,7 +33,7 @@ class Numbers:
         self.seconds = seconds
         self.seen = 0
 
-    def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> None:
+    def __call__(self, content: bytes, name: str, out: NDArray[np.float32]) -> None:
         self.seen += 1
         # The later of two neighbours is the faster, so that an order kept by chance does not last.
         time.sleep(self.seconds * (self.seen % 2))
@@ -213,7 +213,7 @@ def test_real_images_come_as_they_are_prepared_alone() -> None:
     stream_of = io.BytesIO()
     Image.new("RGB", (50, 60), "red").save(stream_of, "PNG")
     samples = [Sample(path.stem, 0, path) for path in paths] + [Sample("red", 1, Path("a.tar"), stream_of.getvalue())]
-    (batch, last) = stream_batches(samples, prepare, input_name="image", shape=(3, 224, 224), batch=8, workers=4)
+    (batch, last) = stream_batches(samples, prepare.into, input_name="image", shape=(3, 224, 224), batch=8, workers=4)
     rows = [*batch.inputs["image"], *last.inputs["image"]]
     for row, sample in zip(rows, samples, strict=False):
         np.testing.assert_array_equal(row, prepare.tensor(sample.read(), "x"))

@@ -142,9 +142,25 @@ def test_half_a_letterbox_is_the_recipes_error(steps: list[Step], found: str) ->
         Preprocess(steps)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("turned", ["apply", "ignore"])
+def test_the_header_alone_tells_the_place(orientation: int, turned: str) -> None:
+    stream = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (90, 41), (200, 10, 10)).save(stream, "JPEG", exif=exif)
+    decode = Decode.model_validate({"step": "decode", "color": "RGB", "exif_rotation": turned})
+    prepare = Preprocess([decode, fit(64, 64), UNIT, pad(64, 64)])
+    place = prepare.place(stream.getvalue(), "x")
+    assert place is not None and place == prepare.into(stream.getvalue(), "x", np.empty((3, 64, 64), np.float32))
+    with pytest.raises(BadSampleError, match="x: cannot be decoded"):
+        prepare.place(b"no image", "x")
+
+
 def test_other_recipes_have_no_placement() -> None:
     prepare = Preprocess(load_recipe("moco-v2").preprocess)
     assert prepare.into(IMAGES[0].read_bytes(), "x", np.empty((3, 224, 224), np.float32)) is None
+    assert prepare.place(IMAGES[0].read_bytes(), "x") is None
     assert Letterbox.of([], []) is None
 
 

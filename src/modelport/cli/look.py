@@ -19,15 +19,13 @@ def register(app: typer.Typer) -> None:
 
 def doctor() -> None:
     """Say which engines are usable here, or why not; their precisions, devices and versions; the machine's cores."""
-    from dataclasses import asdict
-
     from modelport.engines.registry import availabilities
     from modelport.report.result import environment
 
     here = availabilities()
     value = {
         "schema": "modelport.doctor/1",
-        "engines": {name: asdict(entry) | {"refused": dict(entry.refused)} for name, entry in here.items()},
+        "engines": {name: _told(entry) for name, entry in here.items()},
         "environment": environment(),
     }
 
@@ -36,9 +34,8 @@ def doctor() -> None:
 
         table = Table("engine", "usable", "version", "devices", "precisions", "notes")
         for name, entry in here.items():
-            notes = (
-                "; ".join(f"{precision}: {why}" for precision, why in entry.refused) if entry.usable else entry.reason
-            )
+            said = (*entry.refused, *entry.accuracy_only)
+            notes = "; ".join(f"{word}: {why}" for word, why in said) if entry.usable else entry.reason
             notes += f"\ninstall: {entry.install}" if not entry.usable else ""
             usable = "[green]yes[/]" if entry.usable else "[red]no[/]"
             table.add_row(name, usable, entry.version, ", ".join(entry.devices), ", ".join(entry.precisions), notes)
@@ -95,3 +92,11 @@ def _draw_tree(console: Any, title: str, value: Any) -> None:
     root = Tree(Text(title, style="bold"))
     grow(root, value)
     console.print(root)
+
+
+def _told(entry: Any) -> dict[str, Any]:
+    """Return what an engine says of itself as JSON values."""
+    from dataclasses import asdict
+
+    pairs = {"refused": dict(entry.refused), "accuracy_only": dict(entry.accuracy_only)}
+    return asdict(entry) | pairs

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from modelport import __version__
-from modelport.cli import look, models, runs, samples
+from modelport.cli import aipp, bench, look, models, runs, samples, steps, tune
 from modelport.cli.console import TALK
 from modelport.core.errors import ModelportError, UsageError
 
@@ -23,9 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (look, models, runs):
+for group in (look, models, runs, steps, bench, tune):
     group.register(app)
 app.add_typer(samples.app, name="samples")
+app.add_typer(aipp.app, name="aipp")
 
 
 @app.callback()

@@ -15,6 +15,12 @@ RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.",
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
 
 
+CALIBRATION = typer.Option(
+    None,
+    "--calibration",
+    help="Images for int8: a data set (its training split), or a folder of images; none that is scored.",
+    metavar="DIR",
+)
 VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")
 
 
@@ -28,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def fetch(recipe: str = RECIPE) -> None:
     """Bring the recipe's weights into the cache, checked."""
-    from modelport.jobs.port import fetched_weights
+    from modelport.jobs.model_road import fetched_weights
     from modelport.recipes.load import load_recipe
 
     weights = fetched_weights(load_recipe(recipe), TALK.progress)
@@ -79,11 +85,14 @@ def export(
     nms: str = typer.Option(
         "graph", "--nms", help="Where a detector's doubles are suppressed.", metavar="graph|host|ascend"
     ),
+    input_type: str = typer.Option(
+        "float32", "--input-type", help="uint8: pixels (N, H, W, 3), the graph normalises.", metavar="float32|uint8"
+    ),
     variant: str | None = VARIANT,
 ) -> None:
     """Write ONNX with the recipe's tensor names, checked against the source model."""
     from modelport.jobs.exporting import export_checked
-    from modelport.jobs.port import weights_file
+    from modelport.jobs.model_road import weights_file
     from modelport.model.export import DEFAULT_OPSET, Nms
     from modelport.model.source import load_source
     from modelport.recipes.load import load_recipe
@@ -93,9 +102,11 @@ def export(
     size = _batch(batch)
     loaded = load_recipe(recipe).with_variant(variant)
     form = _one_of("--nms", nms, get_args(Nms))
+    pixels = _one_of("--input-type", input_type, ("float32", "uint8")) == "uint8"
     path, notes = weights_file(loaded, weights, TALK.progress)
     source = load_source(loaded, path)
-    artifact, checks = export_checked(source, out, DEFAULT_OPSET if opset is None else opset, size, TALK.progress, form)
+    number = DEFAULT_OPSET if opset is None else opset
+    artifact, checks = export_checked(source, out, number, size, TALK.progress, form, pixels=pixels)
     value = {
         "schema": "modelport.export/1",
         "artifacts": [*source.checkpoint.to_json(), *artifact.to_json()],
@@ -118,23 +129,52 @@ def compile_model(
     model: Path = typer.Argument(help="The exported graph.", metavar="FILE.onnx"),
     engine: str = typer.Option(..., "--engine", help="The engine to compile for.", metavar="E"),
     out: Path = typer.Option(
-        ..., "--out", help="The file to write (.xml for openvino, .onnx for onnxruntime).", metavar="PATH"
+        ...,
+        "--out",
+        help="The file to write (.xml for openvino, .onnx for onnxruntime, .om for ascend).",
+        metavar="PATH",
     ),
-    precision: str = typer.Option("fp32", "--precision", help="See `modelport doctor`.", metavar="P"),
+    precision: str | None = typer.Option(
+        None,
+        "--precision",
+        help="See `modelport doctor`; ascend also takes ATC's own modes. Default: fp32, ATC's own.",
+        metavar="P",
+    ),
     batch: int | None = typer.Option(
-        None, "--batch", help="Fix the batch; left out, it stays as in the graph.", metavar="N"
+        None, "--batch", help="Fix the batch; left out, it stays as in the graph (ascend: the recipe's).", metavar="N"
     ),
+    plan: Path | None = typer.Option(None, "--plan", help="A precision plan, JSON or TOML.", metavar="FILE"),
+    calibration: Path | None = CALIBRATION,
+    soc: str | None = typer.Option(
+        None, "--soc", help="The chip, such as 310P3; left out, npu-smi tells it (ascend).", metavar="NAME"
+    ),
+    device: int | None = typer.Option(None, "--device", help="The device whose chip it is (ascend).", metavar="D"),
+    input_type: str | None = typer.Option(
+        None, "--input-type", help="uint8: AIPP normalises on the device (ascend).", metavar="float32|uint8"
+    ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print the vendor command; write and run nothing."),
 ) -> None:
     """Write the artifact that an engine loads fastest."""
-    from modelport.jobs.compiling import compile_checked
+    from modelport.jobs.compiling import CompileRequest, compile_checked
 
-    value = compile_checked(recipe, model, engine, precision, batch, out)
+    if input_type is not None:
+        _one_of("--input-type", input_type, ("float32", "uint8"))
+    request = CompileRequest(
+        recipe, model, engine, out, precision, batch, soc, device, plan, input_type, dry_run, calibration
+    )
+    value = compile_checked(request, TALK.progress)
 
     def draw(console: Any) -> None:
-        for row in value["artifacts"]:
+        if value.get("line"):
+            # A line to be copied: never wrapped.
+            console.print(value["line"], markup=False, soft_wrap=True)
+        for row in value.get("artifacts", ()):
             console.print(f"{row['kind']}: {row['path']}  sha256 {row['sha256']}", markup=False)
 
     TALK.give(value, draw)
+    if not TALK.json:
+        for note in value["notes"]:
+            typer.echo(f"note: {note}", err=True)
 
 
 def _one_of(option: str, word: str, choices: tuple[str, ...]) -> Any:

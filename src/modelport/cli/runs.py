@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.models import RECIPE, VARIANT, WEIGHTS
+from modelport.cli.models import CALIBRATION, RECIPE, VARIANT, WEIGHTS
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError, unknown
 
 EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "incomplete": EXIT_INCONCLUSIVE}
@@ -34,12 +34,24 @@ def run(
         ..., "--out", help="Where result.json, report.md and predictions.jsonl go.", metavar="DIR"
     ),
     engine: str | None = typer.Option(None, "--engine", help="Default: the fastest usable one.", metavar="E"),
-    precision: str = typer.Option("fp32", "--precision", help="See `modelport doctor`.", metavar="P"),
+    precision: str | None = typer.Option(
+        None, "--precision", help="See `modelport doctor`. Default: fp32.", metavar="P"
+    ),
     batch: int | None = typer.Option(None, "--batch", help="Default: the recipe's.", metavar="N"),
     limit: int | None = typer.Option(None, "--limit", help="Score the first N samples only.", metavar="N"),
     seed: int = typer.Option(0, "--seed", metavar="S"),
     variant: str | None = VARIANT,
+    calibration: Path | None = CALIBRATION,
+    input_type: str | None = typer.Option(
+        None, "--input-type", help="uint8: the graph normalises by itself. Default: float32.", metavar="float32|uint8"
+    ),
     on_bad_image: str = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip"),
+    setting: Path | None = typer.Option(
+        None, "--setting", help="What `tune` wrote; flags that are given beat it.", metavar="FILE"
+    ),
+    fast_preprocess: bool = typer.Option(
+        False, "--fast-preprocess", help="Resize the quicker way; the result says how far the pixels are off."
+    ),
     force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
     draw: Path | None = typer.Option(
         None, "--draw", help="Detectors: pictures with the boxes of score 0.5 or more go here.", metavar="DIR"
@@ -54,19 +66,18 @@ def run(
     Exit code: 0 pass, 1 fail, 2 wrong usage or bad input, 3 inconclusive or incomplete.
     """
     from modelport.jobs.detection_files import DetectionFiles
-    from modelport.jobs.port import PortRequest, port
+    from modelport.jobs.port import PortRequest, port, set_as_wanted
 
     if on_bad_image not in ("fail", "skip"):
         raise UsageError(f"--on-bad-image {on_bad_image}", unknown("choices", on_bad_image, ("fail", "skip")))
+    if input_type not in (None, "float32", "uint8"):
+        raise UsageError(f"--input-type {input_type}", unknown("choices", input_type, ("float32", "uint8")))
     request = PortRequest(
         recipe=recipe,
         data=data,
         out=out,
         weights=weights,
         model=model,
-        engine=engine,
-        precision=precision,
-        batch=batch,
         limit=limit,
         seed=seed,
         variant=variant,
@@ -74,9 +85,12 @@ def run(
         force=force,
         files=DetectionFiles(draw, detections, coco_json),
         command=COMMAND,
+        fast=fast_preprocess,
     )
+    given = {"engine": engine, "precision": precision, "batch": batch, "input_type": input_type}
+    request = set_as_wanted(request, setting, given | {"calibration": calibration})
     result = port(request, TALK.progress)
-    TALK.give(result, lambda console: _draw_run(console, result, out))
+    TALK.give(result, lambda console: draw_run(console, result, out))
     raise typer.Exit(EXIT_CODES[result["verdict"]])
 
 
@@ -106,21 +120,26 @@ def demo(
     raise typer.Exit(EXIT_FAIL if value["verdict"] == "fail" else EXIT_PASS)
 
 
-def _draw_run(console: Any, result: dict[str, Any], out: Path) -> None:
-    from modelport.report.markdown import number
-
+def draw_run(console: Any, result: dict[str, Any], out: Path | None) -> None:
+    """Show a result: its row, what did not pass, what is to be said, and where the report lies."""
     console.print(_table([result]))
     for check in result["checks"]:
         if check["verdict"] != "pass":
             console.print(f"[{COLOURS[check['verdict']]}]{check['verdict']}[/] {check['name']}: {check['why']}")
     for note in (*result["notes"], *result["speed_warnings"]):
         console.print(f"note: {note}", markup=False)
-    rate = number(result["throughput"]["end_to_end"]["value"], 1)
-    console.print(f"{result['n']} samples, {result['skipped']} skipped, {rate} samples/s end to end")
+    console.print(f"{result['n']} samples, {result['skipped']} skipped, {_rate(result)} samples/s end to end")
     console.print(result["rests_on"], markup=False)
-    console.print(
-        f"verdict: [{COLOURS[result['verdict']]}]{result['verdict']}[/]   report: {out / 'report.md'}", soft_wrap=True
-    )
+    report = f"   report: {out / 'report.md'}" if out else ""
+    console.print(f"verdict: [{COLOURS[result['verdict']]}]{result['verdict']}[/]{report}", soft_wrap=True)
+
+
+def _rate(result: dict[str, Any]) -> str:
+    """Return the throughput end to end; a dash where saved outputs were scored and nothing ran."""
+    from modelport.report.markdown import number
+
+    figure = result["throughput"]["end_to_end"]
+    return number(figure["value"], 1) if figure else "–"
 
 
 def _table(results: list[dict[str, Any]]) -> Any:
@@ -144,13 +163,13 @@ def _table(results: list[dict[str, Any]]) -> Any:
         agreement = metrics.get("source_agreement")
         table.add_row(
             result["recipe"],
-            result["engine"],
-            result["precision"],
+            number(result["engine"]),
+            number(result["precision"]),
             str(result["n"]),
             f"{SHORT.get(name, name)} {number(score['value'], digits)}",
             number(source[name]["value"], digits) if name in source else "–",
             number(agreement["value"]) if agreement else "–",
-            number(result["throughput"]["end_to_end"]["value"], 1),
+            _rate(result),
             f"[{COLOURS[result['verdict']]}]{result['verdict']}[/]",
         )
     return table

@@ -19,13 +19,13 @@ from modelport.core.values import Batch, Sample
 
 
 class Prepare(Protocol):
-    """What turns bytes into a row, such as ``Preprocess``; called by several threads at once."""
+    """What turns bytes into a row, such as ``Preprocess.into``; called by several threads at once.
 
-    def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> Any:
-        """Write the sample into ``out``, one row of a batch, and return where the image lies in it, or None.
+    Writes the sample into ``out``, one row of a batch, and returns where the image lies in it, or None. Raises
+    BadSampleError naming ``name``.
+    """
 
-        Raises BadSampleError naming ``name``.
-        """
+    def __call__(self, content: bytes, name: str, out: NDArray[Any], /) -> Any: ...
 
 
 class Fingerprint:
@@ -56,13 +56,14 @@ def stream_batches(
     *,
     input_name: str,
     shape: tuple[int, int, int],
+    dtype: str = "float32",
     batch: int,
     workers: int,
     ahead: int = 2,
     on_bad: Literal["fail", "skip"] = "fail",
     bad: Callable[[Sample, BadSampleError], None] | None = None,
 ) -> Generator[Batch, None, None]:
-    """Yield the samples in order as batches ``{input_name: float32 (batch, *shape)}``.
+    """Yield the samples in order as batches ``{input_name: dtype (batch, *shape)}``.
 
     Every batch but the last is full, also where samples were skipped; the last repeats its first row up to the full
     size. ``workers`` threads prepare at most ``ahead`` batches beyond the one that the caller has; the arrays are the
@@ -75,7 +76,7 @@ def stream_batches(
     for option, value in (("batch", batch), ("workers", workers), ("ahead", ahead)):
         if value < 1:
             raise UsageError(f"{option} of {value}", f"give a {option} of at least 1")
-    loader = _Loader(prepare, input_name, shape, batch)
+    loader = _Loader(prepare, input_name, shape, np.dtype(dtype), batch)
     return _stream(samples, loader, workers, ahead, None if on_bad == "fail" else bad or (lambda sample, error: None))
 
 
@@ -114,7 +115,7 @@ class _Row:
 
     sample: Sample
     landed: Future[tuple[str, Any]]  # sha256 of the content, placement
-    buffer: NDArray[np.float32]
+    buffer: NDArray[Any]
     index: int
 
 
@@ -125,11 +126,12 @@ class _Loader:
     prepare: Prepare
     input_name: str
     shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
     batch: int
 
     def launch(self, pool: ThreadPoolExecutor, samples: list[Sample]) -> list[_Row]:
         """Start to read at most ``batch`` samples into a new buffer."""
-        buffer = np.empty((self.batch, *self.shape), np.float32)
+        buffer = np.empty((self.batch, *self.shape), self.dtype)
         return [
             _Row(sample, pool.submit(self._load, sample, buffer[index]), buffer, index)
             for index, sample in enumerate(samples)
@@ -154,11 +156,11 @@ class _Loader:
             placements=tuple(row.landed.result()[1] for row in rows),
         )
 
-    def _load(self, sample: Sample, out: NDArray[np.float32]) -> tuple[str, Any]:
+    def _load(self, sample: Sample, out: NDArray[Any]) -> tuple[str, Any]:
         """Read, digest and decode one sample (in a worker thread); return the sha256 of its content and its place."""
         content = sample.read()
         name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
-        placement = self.prepare.into(content, name, out)
+        placement = self.prepare(content, name, out)
         return digest_bytes(content), placement
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Literal
 
 from modelport.core import machine
-from modelport.core.errors import BadSampleError
+from modelport.core.errors import BadSampleError, UsageError
 from modelport.core.values import Batch, Sample
 from modelport.data.batches import stream_batches
 from modelport.data.transforms import Preprocess
@@ -21,25 +21,34 @@ def feed(
     batch: int,
     *,
     seed: int,
+    pixels: bool = False,
+    fast: bool = False,
     on_bad: Literal["fail", "skip"] = "fail",
     bad: Callable[[Sample, BadSampleError], None] | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield full batches of the recipe's input, made ahead in threads. Leave it through ``contextlib.closing``.
 
-    ``seed`` draws the views; a view depends on the seed, the sample's id and its own number alone.
+    ``seed`` draws the views; a view depends on the seed, the sample's id and its own number alone. With ``pixels``
+    the rows are uint8 (H, W, 3), before the normalisation, for a graph that normalises. ``fast`` is
+    ``Preprocess``'s.
     """
     spec = recipe.signature.with_batch(batch).inputs[0]
-    _, *shape = (int(axis) for axis in spec.shape)
+    _, channels, height, width = (int(axis) for axis in spec.shape)
+    workers = machine.cores()
     if recipe.dataset.views > 1:
-        views = Views(recipe.preprocess)
-        return stream_views(samples, views, input_name=spec.name, batch=batch, seed=seed, workers=machine.cores())
+        if fast:
+            raise UsageError("--fast-preprocess: views have no quicker way", "leave it out")
+        views = Views(recipe.preprocess, pixels=pixels)
+        return stream_views(samples, views, input_name=spec.name, batch=batch, seed=seed, workers=workers)
+    prepare = Preprocess(recipe.preprocess, fast=fast)
     return stream_batches(
         samples,
-        Preprocess(recipe.preprocess),
+        prepare.pixels_into if pixels else prepare.into,
         input_name=spec.name,
-        shape=(shape[0], shape[1], shape[2]),
+        shape=(height, width, channels) if pixels else (channels, height, width),
+        dtype="uint8" if pixels else "float32",
         batch=batch,
-        workers=machine.cores(),
+        workers=workers,
         on_bad=on_bad,
         bad=bad,
     )

@@ -21,6 +21,7 @@ from PIL import (
 
 from modelport.core.errors import BadSampleError, ModelportError, RecipeError
 from modelport.core.placement import Placement
+from modelport.data.fast import RESAMPLING, fast_crop, quickly_cropped, resized_size
 from modelport.data.letterbox import Letterbox
 from modelport.recipes.schema import CenterCrop, Decode, Normalize, PadCenter, ResizeShorter, Step
 
@@ -29,7 +30,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 # Beyond this Pillow too suspects a decompression bomb; held here because its own limit is a global anyone may lift.
 MAX_PIXELS = 178_956_970
 
-_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+# The EXIF tag, and the values of it that swap width and height.
+_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
 _OR_SKIP = "replace the file, or pass --on-bad-image skip"
 # The form in which ``warnings`` holds a filter: everything that Pillow's own modules say.
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -39,11 +41,13 @@ class Preprocess:
     """A recipe's ``preprocess`` steps, ready to run. Thread-safe; holds no state of a sample.
 
     ``shape`` is (3, H, W), or None where the steps leave the size to the image.
-    Raises RecipeError where a crop is larger than the resize before it can give, or for half a letterbox;
-    ModelportError where the steps need OpenCV and it is missing.
+    With ``fast`` only what the crop keeps is resized, and a JPEG twice as large as needed is decoded at a fraction of
+    its size: pixels differ from the published ones. Raises RecipeError where a crop is larger than the resize before it
+    can give, or for half a letterbox; UsageError where ``fast`` has nothing to make faster; ModelportError where the
+    steps need OpenCV and it is missing.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], *, fast: bool = False) -> None:
         after = [steps[-1]] if isinstance(steps[-1], PadCenter) else []
         chain = steps[: len(steps) - len(after)]
         decode, geometry, normalize = chain[0], chain[1:-1], chain[-1]
@@ -52,6 +56,7 @@ class Preprocess:
         self._decode = decode
         self._geometry = tuple(geometry)
         self._letterbox = Letterbox.of(geometry, after)
+        self._fast = fast_crop(self._geometry) if fast else None
         self.shape = _fixed_shape(self._geometry) if self._letterbox is None else self._letterbox.shape
         self._divide = np.float32(normalize.divide)
         self._mean = np.array(normalize.mean, np.float32).reshape(3, 1, 1)
@@ -64,6 +69,24 @@ class Preprocess:
         """
         return self._decoded(content, name)[0]
 
+    def place(self, content: bytes, name: str) -> Placement | None:
+        """Return what ``into`` returns, from the image's header alone: no pixel is decoded.
+
+        Raises BadSampleError where the bytes are no image.
+        """
+        if self._letterbox is None:
+            return None
+        try:
+            with _open(content, name) as image:
+                width, height = image.size
+                if self._decode.exif_rotation == "apply" and image.getexif().get(_ORIENTATION, 1) in _LYING:
+                    width, height = height, width
+                return self._letterbox.place(width, height, name)[0]
+        except ModelportError:
+            raise
+        except Exception as error:
+            raise BadSampleError(f"{name}: cannot be decoded: {_reason(error)}", _OR_SKIP) from error
+
     def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> Placement | None:
         """Write the normalised image into ``out``, float32 (3, H, W), such as one row of a batch.
 
@@ -72,14 +95,29 @@ class Preprocess:
         """
         pixels, placement = self._decoded(content, name)
         planes = pixels.transpose(2, 0, 1)
-        wanted = planes.shape if self._letterbox is None else self._letterbox.shape
-        if wanted != out.shape:
-            raise BadSampleError(
-                f"{name}: is {_size_text(wanted)} after preprocessing, the model wants {_size_text(out.shape)}",
-                "add resize_shorter and center_crop to the recipe, " + _OR_SKIP,
-            )
+        self._check_size(planes.shape if self._letterbox is None else self._letterbox.shape, out.shape, name)
         self._fill(planes, placement, out)
         return placement
+
+    def pixels_into(self, content: bytes, name: str, out: NDArray[np.uint8]) -> Placement | None:
+        """Write the image before its normalisation into ``out``, uint8 (H, W, 3), for a graph that normalises.
+
+        What the recipe pads with zeros after the normalisation is ``padding`` here. Returns and raises as ``into``.
+        """
+        pixels, placement = self._decoded(content, name)
+        height, width, _ = pixels.shape
+        if placement is not None:
+            out[:] = self.padding
+            out = out[placement.pad_top : placement.pad_top + height, placement.pad_left : placement.pad_left + width]
+        self._check_size((3, height, width), (3, *out.shape[:2]), name)
+        out[:] = pixels
+        return placement
+
+    @property
+    def padding(self) -> NDArray[np.uint8]:
+        """The pixel, per channel, that comes nearest to zero after the normalisation: uint8 (3,)."""
+        pixel: NDArray[np.uint8] = np.rint(self._mean.reshape(3) * self._divide).clip(0, 255).astype(np.uint8)
+        return pixel
 
     def tensor(self, content: bytes, name: str) -> NDArray[np.float32]:
         """Return the normalised image as a new float32 (3, H, W); raises what ``pixels`` raises."""
@@ -89,11 +127,22 @@ class Preprocess:
         self._fill(planes, placement, out)
         return out
 
+    @staticmethod
+    def _check_size(have: tuple[int, ...], want: tuple[int, ...], name: str) -> None:
+        if have != want:
+            raise BadSampleError(
+                f"{name}: is {_size_text(have)} after preprocessing, the model wants {_size_text(want)}",
+                "add resize_shorter and center_crop to the recipe, " + _OR_SKIP,
+            )
+
     def _decoded(self, content: bytes, name: str) -> tuple[NDArray[np.uint8], Placement | None]:
         """Return what ``pixels`` returns, and where a letterbox puts it."""
         try:
             with _open(content, name) as opened:
                 image = ImageOps.exif_transpose(opened) if self._decode.exif_rotation == "apply" else opened
+                if self._fast is not None:
+                    _check_line(self._fast[0], image, name)
+                    return np.asarray(quickly_cropped(image, *self._fast, self._decode.color)), None
                 if self._letterbox is not None:
                     return self._letterbox.resized(image, name)
                 image = image.convert(self._decode.color)
@@ -179,12 +228,13 @@ def _apply(step: Step, image: Image.Image, name: str) -> Image.Image:
 
 
 def _resize_shorter(step: ResizeShorter, image: Image.Image, name: str) -> Image.Image:
-    width, height = image.size
-    longer = int(step.size * max(width, height) / min(width, height))
-    size = (step.size, longer) if width <= height else (longer, step.size)
+    _check_line(step, image, name)
+    return image.resize(resized_size(step, image.size), RESAMPLING[step.interpolation])
+
+
+def _check_line(step: ResizeShorter, image: Image.Image, name: str) -> None:
     # A few thousand pixels in one line would otherwise become gigabytes.
-    _check_area(*size, name)
-    return image.resize(size, _RESAMPLING[step.interpolation])
+    _check_area(*resized_size(step, image.size), name)
 
 
 def _center_crop(step: CenterCrop, image: Image.Image, name: str) -> Image.Image:

@@ -29,7 +29,7 @@ def stream_views(
     ahead: int = 2,
     workers: int = 1,
 ) -> Generator[Batch, None, None]:
-    """Yield two views of each sample, in order, as rows of batches ``{input_name: float32 (batch, 3, H, W)}``.
+    """Yield two views of each sample, in order, as rows of batches ``{input_name: (batch, *views.shape)}``.
 
     A row's id is ``ID#0`` or ``ID#1``, its target the sample's label, its digest the content's sha256 with the same
     ending; an odd ``batch`` parts a sample's views. The last batch repeats its first row up to the full size.
@@ -79,9 +79,7 @@ def training_views(
             yield batch
 
 
-def _training_views(
-    samples: Cifar10, views: Views, pairs: int, steps: int, seed: int
-) -> Iterator[NDArray[np.float32]]:
+def _training_views(samples: Cifar10, views: Views, pairs: int, steps: int, seed: int) -> Iterator[NDArray[np.float32]]:
     rng = np.random.default_rng(seed)
     rounds = len(samples) // pairs
     order = np.arange(0)
@@ -131,7 +129,7 @@ def _pack(rows: list[_Row], views: Views, input_name: str, batch: int, seed: int
                 f"{sample.path}: {sample.id}: {len(content)} bytes, not {views.bytes_per_image}", "mend the data set"
             )
     pixels = np.frombuffer(b"".join(contents), np.uint8).reshape(len(rows), -1)
-    inputs = np.empty((batch, *views.shape), np.float32)
+    inputs = np.empty((batch, *views.shape), views.dtype)
     inputs[: len(rows)] = views.make(pixels, [sample.id for sample, _ in rows], [view for _, view in rows], seed)
     inputs[len(rows) :] = inputs[0]
     endings = [f"#{view}" if numbered else "" for _, view in rows]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelport.core.errors import DataError, RecipeError
+from modelport.core.errors import DataError, RecipeError, UsageError
 from modelport.data.view_steps import (
     Floats,
     Planes,
@@ -57,11 +57,13 @@ class _Random:
 class Views:
     """A recipe's steps from ``decode_raw`` to ``normalize``, ready to run. Thread-safe; holds no state of a sample.
 
-    ``shape`` is (3, H, W) of a view. With ``truncate_to_integer`` last, a view is cast as the published script casts
-    it. Raises RecipeError for steps that make no views.
+    ``shape`` is (3, H, W) of a view in float32. With ``truncate_to_integer`` last, a view is cast as the published
+    script casts it. With ``pixels`` a view is not normalised but rounded to ``dtype`` uint8, ``shape`` (H, W, 3).
+    Raises RecipeError for steps that make no views, UsageError where ``pixels`` meets a cast.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], *, pixels: bool = False) -> None:
+        self._pixels = pixels
         self._truncate = bool(steps) and isinstance(steps[-1], TruncateToInteger)
         chain = list(steps[:-1] if self._truncate else steps)
         if len(chain) < 2 or not isinstance(chain[0], DecodeRaw) or not isinstance(chain[-1], Normalize):
@@ -72,7 +74,10 @@ class Views:
             self._random.append(_prepared(step, height, width))
             if isinstance(step, RandomResizedCrop):
                 height = width = step.size
-        self.shape = (3, height, width)
+        if pixels and self._truncate:
+            raise UsageError("uint8 pixels come before the cast of this variant", "leave --variant or uint8 out")
+        self.shape = (height, width, 3) if pixels else (3, height, width)
+        self.dtype = np.dtype(np.uint8 if pixels else np.float32)
         self._scale = np.float32(255 / chain[-1].divide)
         self._mean = np.array(chain[-1].mean, np.float32).reshape(3, 1, 1)
         self._std = np.array(chain[-1].std, np.float32).reshape(3, 1, 1)
@@ -89,8 +94,8 @@ class Views:
 
     def make(
         self, pixels: NDArray[np.uint8], keys: Sequence[str], view: int | Sequence[int], seed: int
-    ) -> NDArray[np.float32]:
-        """Return the views numbered ``view`` of images, float32 (N, 3, H, W), normalised.
+    ) -> NDArray[Any]:
+        """Return the views numbered ``view`` of images, ``dtype`` (N, *shape).
 
         ``pixels`` uint8 (N, 3 · H · W) planes of red, green and blue, or (N, H, W, 3); ``keys`` the samples' ids.
         """
@@ -108,22 +113,26 @@ class Views:
         parts = np.split(numbers, np.cumsum(counts)[:-1], axis=1) if counts else []
         return tuple(step.draw(part) for step, part in zip(self._random, parts, strict=True))
 
-    def apply(self, pixels: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.float32]:
-        """Return the views that these parameters make, float32 (N, 3, H, W). Raises DataError for a wrong shape."""
+    def apply(self, pixels: NDArray[np.uint8], parameters: Parameters) -> NDArray[Any]:
+        """Return the views that these parameters make, ``dtype`` (N, *shape). Raises DataError for a wrong shape."""
         height, width = self._size
         if pixels.shape[1:] == (height, width, 3):
             pixels = pixels.transpose(0, 3, 1, 2)
         elif pixels.shape[1:] != (3 * height * width,):
             raise DataError(f"pixels of shape {pixels.shape}", f"give (N, {3 * height * width})")
         planes = pixels.reshape(-1, 3, height, width)
-        out = np.empty((len(planes), *self.shape), np.float32)
+        out = np.empty((len(planes), *self.shape), self.dtype)
         for start in range(0, len(planes), CHUNK):
             part = slice(start, start + CHUNK)
             # Planes outermost: the colour steps then run over long stretches of memory.
             values = np.divide(planes[part].transpose(1, 0, 2, 3), np.float32(255), dtype=np.float32, order="C")
             for step, drawn in zip(self._random, parameters, strict=True):
                 values = step.apply(values, _rows(drawn, part))
-            self._finish(values.transpose(1, 0, 2, 3), out[part])
+            if self._pixels:
+                np.rint(values * np.float32(255), out=values)
+                out[part] = values.clip(0, 255).transpose(1, 2, 3, 0)
+            else:
+                self._finish(values.transpose(1, 0, 2, 3), out[part])
         return out
 
     def _finish(self, values: NDArray[np.float32], out: NDArray[np.float32]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import json
+import math
 import sqlite3
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,9 @@ from modelport.core.artifacts import cache_folder, digest_json
 from modelport.core.errors import OutputError
 from modelport.core.values import Array, Tensors
 
+# How rows are kept; another number is another store.
+FORM = 2
+
 
 class SourceAnswers:
     """A store of output rows by the sha256 of a sample's content. One store per model, recipe, seed and versions.
@@ -24,7 +28,7 @@ class SourceAnswers:
     """
 
     def __init__(self, weights_sha256: str, recipe_digest: str, seed: int) -> None:
-        key = digest_json([weights_sha256, recipe_digest, seed, _versions()])
+        key = digest_json([FORM, weights_sha256, recipe_digest, seed, _versions()])
         self._path = cache_folder("answers") / f"{key}.sqlite"
         self._connection = self._open()
 
@@ -94,14 +98,19 @@ def answers_folder() -> Path:
 
 
 def _pack(outputs: Tensors) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **dict(outputs))
-    return buffer.getvalue()
+    """Return a line of JSON that tells names, dtypes and shapes, and then the values as they lie in memory."""
+    head = [[name, array.dtype.str, list(array.shape)] for name, array in outputs.items()]
+    return json.dumps(head).encode() + b"\n" + b"".join(array.tobytes() for array in outputs.values())
 
 
 def _unpack(blob: bytes) -> dict[str, Array]:
-    with np.load(io.BytesIO(blob), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    head, _, values = blob.partition(b"\n")
+    rows, place = {}, 0
+    for name, dtype, shape in json.loads(head):
+        count = math.prod(shape)
+        rows[name] = np.frombuffer(values, dtype, count, place).reshape(shape)
+        place += rows[name].nbytes
+    return rows
 
 
 def _versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.progress import Progress
-from modelport.jobs.port import weights_file
+from modelport.jobs.model_road import weights_file
 from modelport.model.architectures import build_empty
 from modelport.model.checkpoint import compare
 from modelport.model.source import read_for

@@ -14,16 +14,18 @@ import numpy as np
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json, written_aside
-from modelport.core.errors import EngineError, GraphError
+from modelport.core.errors import EngineError, GraphError, UsageError
 from modelport.core.progress import Progress
 from modelport.core.values import Array, Check
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import availabilities, get_engine, opened
 from modelport.engines.torch import TorchRunner
 from modelport.model.export import DEFAULT_OPSET, Nms, export_onnx, recipe_of_form
-from modelport.model.graph import read_graph
+from modelport.model.graph import read_graph, signature_of
+from modelport.model.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.model.source import SourceModel
 from modelport.model.tail import standard_twin
+from modelport.recipes.schema import Normalize, Recipe
 from modelport.scoring.tasks import task_of
 
 # The device's suppression computes in float16: so many times more answers may differ.
@@ -31,11 +33,19 @@ HALF_PRECISION_NMS = 5
 
 
 def export_checked(
-    source: SourceModel, out: Path, opset: int, batch: int | None, progress: Progress, nms: Nms = "graph"
+    source: SourceModel,
+    out: Path,
+    opset: int,
+    batch: int | None,
+    progress: Progress,
+    nms: Nms = "graph",
+    *,
+    pixels: bool = False,
 ) -> tuple[Artifact, list[Check]]:
     """Write ``out`` once the graph has passed every check, its outputs against the source's among them.
 
-    A free batch axis is tried at two sizes. Raises GraphError where a check fails; then ``out`` is untouched.
+    A free batch axis is tried at two sizes. With ``pixels`` the graph takes uint8 and normalises by itself.
+    Raises GraphError where a check fails; then ``out`` is untouched.
     """
     engine = _checking_engine()
     progress.note(f"exporting {source.recipe.name} at opset {opset}, batch {batch or 'dynamic'}")
@@ -46,6 +56,9 @@ def export_checked(
             checks.append(_twin_matches(source, artifact, engine, sizes))
         else:
             checks.append(outputs_match(source, artifact, engine, sizes, nms))
+        if pixels:
+            made, check = take_pixels(artifact, source.recipe, aside, nms)
+            artifact, checks = replace(made, made_from=(source.checkpoint.sha256,)), [*checks, check]
     return replace(artifact, path=out), checks
 
 
@@ -67,6 +80,70 @@ def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, li
     artifact, checks = export_checked(source, path, DEFAULT_OPSET, None, progress)
     write_json(record, {"sha256": artifact.sha256, "checks": [check.to_json() for check in checks]})
     return artifact, checks
+
+
+def take_pixels(model: Artifact, recipe: Recipe, out: Path, nms: Nms = "graph") -> tuple[Artifact, Check]:
+    """Write the graph with uint8 pixels as its input, once it answers as the graph it was made from does.
+
+    Both get the same pixels, the one before and the other after the host's normalisation. Raises GraphError where
+    they differ by more than rounding; then ``out`` is untouched.
+    """
+    if nms == "ascend":
+        raise UsageError(
+            "--input-type uint8 with --nms ascend: the device normalises by AIPP",
+            "export float32, then `modelport compile --engine ascend --input-type uint8`",
+        )
+    engine, task = _checking_engine(), task_of(recipe)
+    form = recipe_of_form(recipe, nms)
+    fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
+    batch = fixed if isinstance(fixed, int) else 1 if recipe.task == "detection" else 2
+    pixels = trial_pixels(recipe, batch)
+    name = recipe.tensors.inputs[0].name
+    with written_aside(out) as aside:
+        made = write_pixel_graph(model, recipe, aside)
+        with opened(engine, model, Options(form, "fp32", batch)) as runner:
+            want = runner.run({name: normalised(recipe, pixels)})
+        with opened(engine, made, Options(recipe_of_pixels(form), "fp32", batch)) as runner:
+            got = runner.run({name: pixels})
+        if nms == "host":
+            want, got = (task.outputs_of(list(outputs.values())) for outputs in (want, got))
+        difference = task.difference(got, want)
+        if not difference <= task.tolerated:
+            raise GraphError(
+                f"{out}: with the normalisation inside, the outputs differ by {difference:.2g}, "
+                f"{task.tolerated:g} is allowed",
+                "export with --input-type float32",
+            )
+    why = f"{task.difference_means}: normalised by the graph and by the host, batch {batch}, by {engine.name}"
+    return replace(made, path=out), Check("pixels_match_host", "pass", difference, task.tolerated, why)
+
+
+def pixels_cached(model: Artifact, recipe: Recipe) -> tuple[Artifact, Check]:
+    """Return the graph that takes pixels from the cache, made and checked on first use."""
+    key = digest_json([model.sha256, recipe.digest, __version__, version("onnx")])
+    folder = cache_folder("exports", key[:32])
+    path, record = folder / "pixels.onnx", folder / "checks.json"
+    known = _read_record(record)
+    if known and path.is_file() and digest_file(path) == known["sha256"]:
+        return Artifact(path, "onnx", known["sha256"], (model.sha256,)), Check(**known["checks"][0])
+    artifact, check = take_pixels(model, recipe, path)
+    write_json(record, {"sha256": artifact.sha256, "checks": [check.to_json()]})
+    return artifact, check
+
+
+def trial_pixels(recipe: Recipe, batch: int) -> Array:
+    """Return random pixels of the recipe's input, uint8 (batch, H, W, 3), the same for the same batch."""
+    _, _, height, width = (int(axis) for axis in recipe.signature.with_batch(batch).inputs[0].shape)
+    return np.random.default_rng(batch).integers(0, 256, (batch, height, width, 3), np.uint8)
+
+
+def normalised(recipe: Recipe, pixels: Array) -> Array:
+    """Return what the host makes of pixels (N, H, W, 3): float32 (N, 3, H, W)."""
+    step = next(step for step in recipe.preprocess if isinstance(step, Normalize))
+    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(step.divide)
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (step.mean, step.std))
+    result: Array = (planes - mean) / std
+    return result
 
 
 def outputs_match(

@@ -6,36 +6,37 @@ This is the only file that knows the order of the stages.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from modelport.core.artifacts import Artifact, prepare_output_folder, write_json, write_text
+from modelport.core.artifacts import prepare_output_folder, write_json, write_text
 from modelport.core.errors import DataError, UsageError
 from modelport.core.progress import Progress
-from modelport.core.values import Check, DataSet, Sample
+from modelport.core.values import DataSet, Sample
 from modelport.data.datasets import open_dataset
 from modelport.engines.base import Engine, Options, Runner
-from modelport.engines.registry import choose_engine, get_engine, model_artifact, opened
+from modelport.engines.registry import choose_engine, opened
 from modelport.jobs.answers import SourceAnswers
+from modelport.jobs.compiled import compiled_cached
 from modelport.jobs.detection_files import DetectionFiles, write_detection_files
-from modelport.jobs.exporting import export_cached, outputs_match
+from modelport.jobs.fast_effect import effect_note, fast_effect
 from modelport.jobs.features import neighbour_accuracy
+from modelport.jobs.in_flight import with_best_in_flight
+from modelport.jobs.model_road import Given, Road, walk
+from modelport.jobs.precision import Wanted, check_calibration, lowered, speed_warnings
+from modelport.jobs.results import Made, Scored, assemble
 from modelport.jobs.scoring_pass import Outcome, Pass, answer_with_source, score_with_engine
-from modelport.model import graph
-from modelport.model.export import check_graph
-from modelport.model.fetch import FetchedWeights, fetch_weights
-from modelport.model.source import SourceModel, load_source
+from modelport.model.pixel_input import recipe_of_pixels
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+from modelport.recipes.setting import read_setting
 from modelport.report import markdown
-from modelport.report.result import SCHEMA, environment, latency_summary, steadiness_warnings
-from modelport.scoring import verdict
-from modelport.scoring.base import Figures, Task
+from modelport.report.result import latency_summary, steadiness_warnings
+from modelport.scoring.base import Task
 from modelport.scoring.tasks import task_of
-from modelport.scoring.topk import percent
 
 RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
 
@@ -56,20 +57,33 @@ class PortRequest:
     seed: int = 0
     variant: str | None = None
     on_bad_image: Literal["fail", "skip"] = "fail"
+    input_type: Literal["float32", "uint8"] = "float32"
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
+    calibration: Path | None = None  # images for int8, none of them scored
+    concurrency: int | None = None  # runs in flight; None: measured
+    threads: int | None = None  # of the engine, all runs together; None: all cores
+    fast: bool = False  # resize the quicker way
 
 
-@dataclass(slots=True)
-class _Road:
-    """What has been gathered on the way."""
+def set_as_wanted(request: PortRequest, setting: Path | None, given: Mapping[str, Any]) -> PortRequest:
+    """Return the request as a setting file says, and over it what was given by hand (None: not given).
 
-    source: SourceModel | None = None
-    model: Artifact | None = None
-    artifacts: list[Artifact] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    Raises RecipeError for a file that is no setting, UsageError for one of another recipe.
+    """
+    wanted: dict[str, Any] = {}
+    if setting is not None:
+        found = read_setting(setting)
+        if found.recipe != load_recipe(request.recipe).name:
+            raise UsageError(f"{setting} is a setting of {found.recipe}", f"give one of {request.recipe}")
+        wanted = {key: getattr(found, key) for key in ("engine", "precision", "batch", "concurrency", "threads")}
+        wanted["input_type"] = found.input_type
+        wanted["calibration"] = Path(found.calibration) if found.calibration else None
+    wanted |= {key: value for key, value in given.items() if value is not None}
+    if wanted.get("precision", "fp32") != "int8" and given.get("calibration") is None:
+        wanted.pop("calibration", None)
+    return replace(request, **wanted)
 
 
 def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
@@ -80,36 +94,63 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     engine = choose_engine(request.engine, request.precision)
-    options = Options(recipe, request.precision, _positive("--batch", request.batch) or recipe.run.batch)
+    pixels = request.input_type == "uint8"
+    form = recipe_of_pixels(recipe) if pixels else recipe
+    batch = _positive("--batch", request.batch) or recipe.run.batch
+    options = Options(form, request.precision, batch, request.threads, concurrency=request.concurrency)
+    check_calibration(request.precision, request.calibration, request.model)
     if request.files.wanted and recipe.task != "detection":
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
     samples = _limited(dataset, request.limit)
     prepare_output_folder(request.out, RESULT, request.force)
-    road = _model_road(request, recipe, engine, progress)
+    road = walk(Given(request.weights, request.model, pixels), recipe, engine, progress)
+    _lower(road, Wanted(recipe, engine, options, request.calibration, seed=request.seed), samples, progress)
     assert road.model is not None
     road.notes += dataset.notes
     task = task_of(recipe, dataset.categories, request.seed)
-    job = Pass(recipe, samples, options, task, request.seed, request.on_bad_image, progress)
+    model = compiled_cached(engine, road.model, options)
+    if model is not road.model:
+        road.artifacts.append(model)
+    batches = -(-len(samples) * recipe.dataset.views // batch)
+    options, how = with_best_in_flight(engine, model, options, batches, progress)
+    job = Pass(recipe, samples, options, task, request.seed, request.on_bad_image, progress, pixels, request.fast)
+    if pixels:
+        road.notes.append("the graph normalises by itself: it was given uint8 pixels (N, H, W, 3)")
 
     if road.source is None:
-        with opened(engine, road.model, options) as runner:
+        with opened(engine, model, options) as runner:
             outcome = score_with_engine(job, runner, None, request.out / PREDICTIONS)
     else:
         with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
             answer_with_source(job, road.source, answers)
-            with opened(engine, road.model, options) as runner:
+            with opened(engine, model, options) as runner:
                 outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
                 _further_figures(request, job, runner, outcome)
 
     road.notes += outcome.figures.notes
     result = _result(request, recipe, engine, road, outcome, task)
+    result["input_type"] = request.input_type
+    result["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
+    if request.fast:
+        result["fast_preprocess"] = fast_effect(recipe, samples, outcome.figures)
+        result["notes"].append(effect_note(result["fast_preprocess"]))
     result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
     if request.files.wanted:
         write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
     write_text(request.out / REPORT, markdown.render(result))
     write_json(request.out / RESULT, result)
     return result
+
+
+def _lower(road: Road, want: Wanted, scored: Sequence[Sample], progress: Progress) -> None:
+    """Bring the model into the precision asked for, where that takes another file."""
+    assert road.model is not None
+    done = lowered(want, road.model, road.source, scored, progress)
+    road.model, road.quantization = done.artifact, done.record
+    road.notes += done.notes
+    if done.made:
+        road.artifacts.append(done.artifact)
 
 
 def _further_figures(request: PortRequest, job: Pass, runner: Runner, outcome: Outcome) -> None:
@@ -124,151 +165,26 @@ def _further_figures(request: PortRequest, job: Pass, runner: Runner, outcome: O
     outcome.figures.metrics |= neighbour_accuracy(runner, job.options, bank, job.samples, job.progress)
 
 
-def fetched_weights(recipe: Recipe, progress: Progress) -> FetchedWeights:
-    """Return the recipe's own weights from the cache, fetched with a bar where they are missing. Raises FetchError."""
-    with progress.bar(f"fetching {recipe.weights.file}", None, "bytes") as bar:
-        reached = 0
-
-        def advanced(done: int, total: int | None) -> None:
-            nonlocal reached
-            bar.advance(done - reached)
-            reached = done
-
-        return fetch_weights(recipe, progress=advanced)
-
-
-def weights_file(recipe: Recipe, given: Path | None, progress: Progress) -> tuple[Path, list[str]]:
-    """Return the weights given, or the recipe's from the cache (fetched where missing), and what is to be said."""
-    if given is not None:
-        return given, []
-    fetched = fetched_weights(recipe, progress)
-    return fetched.path, [f"weights {fetched.path.name}: {fetched.verified}"]
-
-
-def _model_road(request: PortRequest, recipe: Recipe, engine: Engine, progress: Progress) -> _Road:
-    """Walk recipe → checkpoint → export as far as the engine needs it."""
-    road = _Road()
-    if request.model is None or request.weights is not None:
-        path, said = weights_file(recipe, request.weights, progress)
-        road.source = load_source(recipe, path)
-        road.notes += [*said, *road.source.notes]
-        road.artifacts.append(road.source.checkpoint)
-    if request.model is not None:
-        _take_given_model(road, request.model, recipe, engine)
-    elif "checkpoint" in engine.consumes:
-        assert road.source is not None
-        road.model = road.source.checkpoint
-        road.notes.append("the engine runs the checkpoint itself: nothing was exported")
-    else:
-        assert road.source is not None
-        road.model, checks = export_cached(road.source, progress)
-        road.artifacts.append(road.model)
-        road.checks += checks
-    return road
-
-
-def _take_given_model(road: _Road, path: Path, recipe: Recipe, engine: Engine) -> None:
-    """Take a model file in place of an export; with weights at hand, prove that it was made from them."""
-    road.model = model_artifact(path)
-    if road.model.kind not in engine.consumes:
-        raise UsageError(
-            f"{path}: the engine '{engine.name}' does not run such files", "choose --engine openvino or onnxruntime"
-        )
-    road.artifacts.append(road.model)
-    if road.model.kind == "onnx":
-        model = graph.read_graph(path)
-        graph.check_signature(model, recipe.signature, path)
-        road.checks.append(
-            Check("signature", verdict.PASS, "as the recipe's", "as the recipe's", "names, dtypes and shapes")
-        )
-        if road.source is not None:
-            fixed = graph.signature_of(model).inputs[0].shape[0]
-            batch = fixed if isinstance(fixed, int) else None
-            road.checks += check_graph(road.source, path, None, batch)
-            sizes = (batch,) if batch else (1, 3)
-            road.checks.append(outputs_match(road.source, road.model, get_engine(engine.name), sizes))
-    if road.source is None:
-        road.notes.append("a model file was given in place of weights: there is no source model to hold it against")
-
-
 def _result(
-    request: PortRequest, recipe: Recipe, engine: Engine, road: _Road, outcome: Outcome, task: Task
+    request: PortRequest, recipe: Recipe, engine: Engine, road: Road, outcome: Outcome, task: Task
 ) -> dict[str, Any]:
-    n, figures = outcome.n, outcome.figures
-    full = verdict.is_full_set(recipe, outcome.ids, len(outcome.skipped))
-    evidence = verdict.Evidence(figures.metrics, figures.source, full, n, outcome.skipped, task.smallest_set)
-    checks = [*road.checks, *verdict.judge(recipe, evidence)]
-    latency = latency_summary(outcome.clocks.latencies_ms)
     runs = len(outcome.clocks.runs)
-    published = [
-        figure.model_dump(mode="json") | {"applies": full and figure.variant == recipe.variant}
-        for figure in recipe.published
-    ]
-    metrics = dict(figures.metrics)
-    if figures.of:
-        metrics["source_agreement"] = percent(figures.met, figures.of)
-    return {
-        "schema": SCHEMA,
-        "recipe": recipe.name,
-        "variant": recipe.variant,
-        "engine": engine.name,
-        "precision": outcome.precision,
-        "batch": outcome.batch,
-        "verdict": verdict.overall(checks),
-        "rests_on": _rests_on(recipe, full, road.source is not None),
-        "n": n,
-        "skipped": len(outcome.skipped),
-        "metrics": {name: score.to_json() for name, score in metrics.items()},
-        "reference": _reference(recipe, full, figures),
-        "published": published,
-        "source": {
-            "metrics": {name: score.to_json() for name, score in (figures.source or {}).items()},
-            "flip_count": figures.flip_count,
-            "flips": figures.flips,
-        },
-        "checks": [check.to_json() for check in checks],
-        "throughput": {
-            "end_to_end": {"value": outcome.rows / outcome.clocks.seconds, "unit": "samples/s", "count": runs},
-            "host": {"value": outcome.rows / outcome.clocks.busy_seconds, "unit": "samples/s", "count": runs},
-            "device": None,
-        },
-        "latency_ms": {"host": latency},
-        "speed_warnings": steadiness_warnings(latency),
-        "artifacts": [row for artifact in road.artifacts for row in artifact.to_json()],
-        "environment": environment(),
-        "dataset": {"name": recipe.dataset.kind, "n": n, "fingerprint": outcome.fingerprint},
-        "recipe_sha256": recipe.digest,
+    latency = latency_summary(outcome.clocks.latencies_ms)
+    throughput = {
+        "end_to_end": {"value": outcome.rows / outcome.clocks.seconds, "unit": "samples/s", "count": runs},
+        "host": {"value": outcome.rows / outcome.clocks.busy_seconds, "unit": "samples/s", "count": runs},
+        "device": None,
+    }
+    scored = Scored(outcome.figures, outcome.ids, outcome.skipped, outcome.fingerprint, task.smallest_set)
+    made = Made(engine.name, outcome.precision, outcome.batch, road.source is not None, road.artifacts, road.checks)
+    warnings = [*speed_warnings(engine, outcome.precision), *steadiness_warnings(latency)]
+    clocks = {"throughput": throughput, "latency_ms": {"host": latency}, "speed_warnings": warnings}
+    return assemble(recipe, scored, made, clocks) | {
         "seed": request.seed,
         "notes": road.notes,
+        "quantization": road.quantization,
         "command": request.command,
     }
-
-
-def _reference(recipe: Recipe, full: bool, figures: Figures) -> dict[str, Any]:
-    """Return what each metric is held against: the published figure on its own data, else the source model."""
-    source = "source model, PyTorch fp32, same samples"
-    found = {
-        name: {"value": score.value, "unit": score.unit, "source": source}
-        for name, score in (figures.source or {}).items()
-    }
-    if full:
-        found |= {
-            figure.metric: {"value": figure.value, "unit": figure.unit, "source": figure.source}
-            for figure in recipe.published
-            if figure.variant == recipe.variant
-        }
-    return found
-
-
-def _rests_on(recipe: Recipe, full: bool, has_source: bool) -> str:
-    if full:
-        return "The verdict rests on the published figures and on the source model: this is the full published set."
-    scale = (
-        f"this is not the full set of {recipe.dataset.published_n} samples on which the published figures were measured"
-    )
-    if has_source:
-        return f"The verdict rests on the source model alone: {scale}."
-    return f"There is no source model to rest a verdict on, and {scale}."
 
 
 def _limited(samples: DataSet, limit: int | None) -> Sequence[Sample]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -37,6 +38,8 @@ class Pass:
     seed: int
     on_bad: Literal["fail", "skip"]
     progress: Progress
+    pixels: bool = False  # the engine's graph takes uint8 pixels; the source model never does
+    fast: bool = False  # the engine gets images that were resized the quicker way; the source model never does
 
     @property
     def rows(self) -> int:
@@ -50,6 +53,7 @@ class Outcome:
 
     precision: str
     batch: int
+    in_flight: int = 1
     clocks: Clocks = field(default_factory=Clocks)
     rows: int = 0
     ids: list[str] = field(default_factory=list)  # samples scored
@@ -65,7 +69,8 @@ class Outcome:
 
 def answer_with_source(job: Pass, source: SourceModel, answers: SourceAnswers) -> None:
     """Run the source model over the samples whose answers are not yet kept."""
-    options = replace(job.options, precision="fp32")
+    options = replace(job.options, recipe=job.recipe, precision="fp32")
+    job = replace(job, options=options, pixels=False, fast=False)
     with job.progress.bar("source model", job.rows, "images") as bar:
 
         def missing() -> Iterator[Sample]:
@@ -81,8 +86,13 @@ def answer_with_source(job: Pass, source: SourceModel, answers: SourceAnswers) -
                 else:
                     yield replace(sample, content=content)
 
+        samples = missing()
+        # Where nothing is missing the source model is not even read.
+        first = next(samples, None)
+        if first is None:
+            return
         runner = TorchRunner(source.module, options)
-        with closing(_batches(job, missing(), None)) as batches:
+        with closing(_batches(job, chain([first], samples), None)) as batches:
             for batch, outputs in run_batches(runner, batches, Clocks()):
                 answers.put(dict(zip(_answer_keys(job, batch), split_rows(outputs, len(batch.ids)), strict=True)))
                 bar.advance(len(batch.ids))
@@ -98,7 +108,7 @@ def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswe
 def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, predictions: Path) -> Outcome:
     """Run the engine over all samples, score it and the source's kept answers, and write ``predictions``."""
     assert job.options.batch is not None
-    outcome = Outcome(runner.precision, job.options.batch)
+    outcome = Outcome(runner.precision, job.options.batch, runner.concurrency)
     scorer = job.task.scorer(answers is not None)
     fingerprint = Fingerprint()
     _warm_up(runner, job.options)
@@ -149,7 +159,16 @@ def _batches(job: Pass, samples: Iterator[Sample], skipped: list[str] | None) ->
         if skipped is not None:
             skipped.append(sample.id)
 
-    return feed(job.recipe, samples, job.options.batch, seed=job.seed, on_bad=job.on_bad, bad=bad)
+    return feed(
+        job.recipe,
+        samples,
+        job.options.batch,
+        seed=job.seed,
+        pixels=job.pixels,
+        fast=job.fast,
+        on_bad=job.on_bad,
+        bad=bad,
+    )
 
 
 def _answer_keys(job: Pass, batch: Batch) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelport.core.artifacts import Artifact
+from modelport.core.errors import CheckpointError
 from modelport.model.architectures import build_empty
 from modelport.model.checkpoint import StateDict, load_strictly, read_checkpoint
 from modelport.recipes.schema import Recipe
@@ -29,14 +30,33 @@ def read_for(recipe: Recipe, weights: Path) -> StateDict:
     return replace(state, tensors=tensors, notes=(*state.notes, note))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SourceModel:
-    """A network in evaluation mode, on the CPU, with every tensor from the checkpoint."""
+    """A network in evaluation mode, on the CPU, with every tensor from the checkpoint; read when it is first needed."""
 
     recipe: Recipe
-    module: nn.Module
     checkpoint: Artifact
-    notes: tuple[str, ...]  # what was tolerated while loading
+    _read: tuple[nn.Module, tuple[str, ...]] | None = None
+
+    @property
+    def module(self) -> nn.Module:
+        """The network. Raises CheckpointError as ``load_source`` does."""
+        return self._content[0]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was tolerated while loading."""
+        return self._content[1]
+
+    @property
+    def _content(self) -> tuple[nn.Module, tuple[str, ...]]:
+        if self._read is None:
+            again = load_source(self.recipe, self.checkpoint.path)
+            if again.checkpoint.sha256 != self.checkpoint.sha256:
+                raise CheckpointError(f"{self.checkpoint.path} was changed while it was used", "run again")
+            self._read = again._read
+        assert self._read is not None
+        return self._read
 
 
 def load_source(recipe: Recipe, weights: Path) -> SourceModel:
@@ -47,4 +67,16 @@ def load_source(recipe: Recipe, weights: Path) -> SourceModel:
     state = read_for(recipe, weights)
     module = build_empty(recipe.model)
     report = load_strictly(module, state, str(weights))
-    return SourceModel(recipe, module, Artifact(weights, "checkpoint", state.sha256), state.notes + report.notes)
+    return SourceModel(recipe, Artifact(weights, "checkpoint", state.sha256), (module, (*state.notes, *report.notes)))
+
+
+def open_source(recipe: Recipe, weights: Path) -> SourceModel:
+    """Digest a checkpoint and leave the reading to whoever needs the network: where all is cached, nobody does.
+
+    Raises CheckpointError where the file is missing.
+    """
+    try:
+        return SourceModel(recipe, Artifact.of(weights, "checkpoint"))
+    except OSError:
+        # Reading it says what is wrong.
+        return load_source(recipe, weights)

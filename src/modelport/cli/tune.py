@@ -1,0 +1,101 @@
+"""``tune``: the fastest setting that keeps the accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from modelport.cli import runs
+from modelport.cli.console import TALK
+from modelport.cli.models import RECIPE, VARIANT, WEIGHTS
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(tune)
+
+
+def tune(
+    recipe: str = RECIPE,
+    weights: Path | None = WEIGHTS,
+    data: Path = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR"),
+    out: Path = typer.Option(..., "--out", help="The setting to write; `run --setting` takes it.", metavar="FILE.toml"),
+    max_drop: float | None = typer.Option(
+        None, "--max-drop", help="Default: the recipe's tolerance, in its unit.", metavar="X"
+    ),
+    calibration: Path | None = typer.Option(
+        None, "--calibration", help="Images for int8. Default: the training split of --data.", metavar="DIR"
+    ),
+    engines: str | None = typer.Option(None, "--engines", help="Default: every usable one.", metavar="E,E,…"),
+    limit: int | None = typer.Option(None, "--limit", help="The first N samples only.", metavar="N"),
+    seconds: float = typer.Option(1.0, "--seconds", help="Of each probe.", metavar="S"),
+    seed: int = typer.Option(0, "--seed", metavar="S"),
+    variant: str | None = VARIANT,
+) -> None:
+    """Search engine, precision, batch and runs in flight for the highest throughput within the tolerance."""
+    from modelport.core.errors import UsageError
+    from modelport.jobs.tuning import tune as run_tune
+    from modelport.jobs.tuning_search import TuneRequest
+
+    for option, number in (("--limit", limit), ("--seconds", seconds)):
+        if number is not None and not 0 < number < float("inf"):
+            raise UsageError(f"{option} {number:g}", "give a number above 0")
+    request = TuneRequest(
+        recipe=recipe,
+        data=data,
+        out=out,
+        weights=weights,
+        max_drop=max_drop,
+        calibration=calibration,
+        engines=tuple(word.strip() for word in engines.split(",")) if engines else (),
+        limit=limit,
+        seed=seed,
+        variant=variant,
+        seconds=seconds,
+        command=runs.COMMAND,
+    )
+    value = run_tune(request, TALK.progress)
+    TALK.give(value, lambda console: _draw(console, value))
+
+
+def _draw(console: Any, value: dict[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from modelport.report.markdown import number
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("engine", "precision"):
+        table.add_column(column, no_wrap=True)
+    for column in ("batch", "in flight", "pure/s", "end to end/s", value["metric"]):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in sorted(value["points"], key=lambda row: -(row["samples_per_second"] or 0)):
+        if row["samples_per_second"] is None:
+            continue
+        said = "[green]chosen[/]" if row["chosen"] else "" if row["within_tolerance"] else "[red]loses too much[/]"
+        accuracy = row["accuracy"]
+        table.add_row(
+            row["engine"],
+            row["precision"],
+            str(row["batch"]),
+            str(row["in_flight"]),
+            number(row["pure_samples_per_second"], 1),
+            number(row["samples_per_second"], 1),
+            number(accuracy["value"], 2 if accuracy["unit"] == "percent" else 3),
+            said,
+        )
+    console.print(table)
+    for row in value["not_scored"]:
+        console.print(f"{row['engine']} {row['precision']}: {row['probed']:.1f}/s pure, {row['why']}", markup=False)
+    for note in value["notes"]:
+        console.print(f"note: {note}", markup=False)
+    chosen = value["chosen"]
+    console.print(
+        f"chosen: {chosen['engine']} {chosen['precision']}, batch {chosen['batch']}, {chosen['in_flight']} in flight: "
+        f"{number(chosen['samples_per_second'], 1)} samples/s end to end; {chosen['why']}",
+        markup=False,
+    )
+    console.print(f"setting: {value['out']}", markup=False, soft_wrap=True)

@@ -1,0 +1,53 @@
+"""What an engine loads fastest, kept by the digest of what it was compiled from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from modelport import __version__
+from modelport.core import machine
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json
+from modelport.engines.base import Engine, Options
+from modelport.engines.registry import model_artifact
+from modelport.model.graph import precision_of, read_graph
+
+# Engine → the suffix of what it compiles an ONNX file to.
+SUFFIXES = {"openvino": ".xml", "onnxruntime": ".onnx"}
+
+
+def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifact:
+    """Return what ``engine`` made of an ONNX file, compiled on first use; other files as they are.
+
+    A free batch stays free, so that every batch size shares one file. The key holds the model, the engine's version and
+    the processor; the digests of all files are checked on every use. Raises EngineError where the engine refuses the
+    model.
+    """
+    suffix = SUFFIXES.get(engine.name)
+    # A float16 graph is for other devices: the engines here run a twin of it.
+    if model.kind != "onnx" or suffix is None or precision_of(read_graph(model.path)) == "fp16":
+        return model
+    version = engine.available().version
+    key = digest_json([model.sha256, engine.name, version, machine.processor(), __version__])
+    folder = cache_folder("compiled", key[:32])
+    path, record = folder / f"model{suffix}", folder / "digests.json"
+    if _is_whole(record, path):
+        kept = model_artifact(path)
+        return Artifact(kept.path, kept.kind, kept.sha256, (model.sha256,), kept.parts)
+    artifact = engine.compile(model, replace(options, batch=None), path)
+    write_json(record, {file.name: digest_file(file) for file in _files(path)})
+    return artifact
+
+
+def _is_whole(record: Path, path: Path) -> bool:
+    """Whether every file of the artifact is there with the digest that was written down."""
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+        return bool(known) and all(digest_file(path.parent / name) == digest for name, digest in known.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in (path, path.with_suffix(".bin")) if file.is_file()]

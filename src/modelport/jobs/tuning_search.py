@@ -1,0 +1,266 @@
+"""How ``tune`` searches: probes of some moments, scoring while a pair can still win, refinement of the winner."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from modelport.core import machine
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import DataError, EngineError, ModelportError
+from modelport.core.progress import Progress
+from modelport.core.values import DataSet, Sample
+from modelport.data.datasets import open_dataset
+from modelport.engines.base import Engine, Options, Runner
+from modelport.engines.registry import availabilities, get_engine, opened
+from modelport.jobs.answers import SourceAnswers
+from modelport.jobs.bench_inputs import random_inputs
+from modelport.jobs.bench_loop import Load, measure
+from modelport.jobs.compiled import compiled_cached
+from modelport.jobs.model_road import Road
+from modelport.jobs.precision import Wanted, lowered
+from modelport.jobs.probing import with_in_flight
+from modelport.jobs.scoring_pass import Outcome, Pass, score_with_engine
+from modelport.model.pixel_input import recipe_of_pixels
+from modelport.recipes.schema import Recipe, Tolerance
+from modelport.scoring import verdict
+from modelport.scoring.base import Score, Task
+
+# A pair whose probe is this far behind the best scored one cannot catch up by batch and runs in flight.
+HOPELESS = 0.6
+# Batches around the recipe's that are tried for the winner.
+BATCHES = (1, 2, 4, 8, 16)
+# Settings that go from the probe to a way through the data.
+FINALISTS = 2
+# Samples of a finalist's way through the data: enough for its speed, the accuracy is known.
+FINAL_SAMPLES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TuneRequest:
+    """What ``modelport tune`` is asked for. ``max_drop`` is in the recipe's unit of tolerance."""
+
+    recipe: str
+    data: Path
+    out: Path
+    weights: Path | None = None
+    max_drop: float | None = None
+    calibration: Path | None = None
+    engines: tuple[str, ...] = ()  # empty: every usable one
+    limit: int | None = None
+    seed: int = 0
+    variant: str | None = None
+    seconds: float = 1.0  # of a probe
+    command: str = ""
+
+
+@dataclass(slots=True)
+class Pair:
+    """One engine at one precision: its model, what its probe gave, and what scoring found."""
+
+    engine: Engine
+    precision: str
+    model: Artifact
+    options: Options
+    probed: float = 0.0  # samples/s, pure inference
+    outcome: Outcome | None = None
+    accepted: bool = False
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Point:
+    """One setting that was measured."""
+
+    pair: Pair
+    batch: int
+    in_flight: int
+    threads: int
+    probed: float  # samples/s, pure inference
+    end_to_end: float | None = None  # samples/s
+
+
+@dataclass(slots=True)
+class Search:
+    """What all steps share."""
+
+    request: TuneRequest
+    recipe: Recipe
+    samples: Sequence[Sample]
+    task: Task
+    tolerance: Tolerance
+    progress: Progress
+    road: Road
+    answers: SourceAnswers
+    notes: list[str] = field(default_factory=list)
+    source: dict[str, Score] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """The figure that decides."""
+        return verdict.judged_metrics(self.recipe)[0]
+
+    def run(self, pair: Pair, options: Options, count: int | None) -> Outcome:
+        """Go through the data once; ``count`` None: through all of it."""
+        samples = self.samples[:count]
+        pixels = options.needed_recipe.tensors.inputs[0].dtype == "uint8"
+        job = Pass(self.recipe, samples, options, self.task, self.request.seed, "fail", self.progress, pixels)
+        with (
+            tempfile.TemporaryDirectory(prefix="modelport-tune-") as folder,
+            opened(pair.engine, pair.model, options) as runner,
+        ):
+            return score_with_engine(job, runner, self.answers, Path(folder) / "predictions.jsonl")
+
+
+def first_engine(request: TuneRequest) -> Engine:
+    """Return an engine that runs exported graphs: the road leads as far as the graph.
+
+    Raises UsageError for an unknown name, EngineError where none is usable.
+    """
+    for name in request.engines:
+        get_engine(name)
+    for name, here in availabilities().items():
+        if here.usable and "onnx" in get_engine(name).consumes and name in (request.engines or (name,)):
+            return get_engine(name)
+    raise EngineError("no engine that runs ONNX is usable here", "see `modelport doctor`")
+
+
+def probed_pairs(search: Search, dataset: DataSet) -> list[Pair]:
+    """Return every usable engine at each precision that it executes for its speed, probed, the fastest first."""
+    request, pairs = search.request, list[Pair]()
+    calibration, why = _calibration(search)
+    for name, here in availabilities().items():
+        if (
+            not here.usable
+            or name not in (request.engines or (name,))
+            or not {"onnx", "checkpoint"} & set(get_engine(name).consumes)
+        ):
+            continue
+        slow = {precision for precision, _ in here.accuracy_only}
+        for precision in here.precisions:
+            if precision in slow:
+                continue
+            if precision == "int8" and calibration is None:
+                search.notes.append(f"{name} int8 was not tried: {why}")
+                continue
+            try:
+                pairs.append(_probed(search, get_engine(name), precision, calibration))
+            except ModelportError as error:
+                search.notes.append(f"{name} {precision} was not tried: {error.found}")
+    if not pairs:
+        raise EngineError("nothing could be measured: " + "; ".join(search.notes), "see `modelport doctor`")
+    return sorted(pairs, key=lambda pair: -pair.probed)
+
+
+def _calibration(search: Search) -> tuple[Path | None, str]:
+    request = search.request
+    if request.calibration is not None:
+        return request.calibration, ""
+    try:
+        open_dataset(search.recipe.dataset, request.data, split="train")
+    except DataError as error:
+        return None, f"no --calibration was given, and {error.found}"
+    search.notes.append(f"int8 is calibrated on the training split of {request.data}")
+    return request.data, ""
+
+
+def _probed(search: Search, engine: Engine, precision: str, calibration: Path | None) -> Pair:
+    recipe = search.recipe
+    given = search.road
+    assert given.model is not None and given.source is not None
+    if "onnx" in engine.consumes:
+        form, model = _pixel_form(search, given.model)
+    else:
+        form, model = recipe, given.source.checkpoint
+    options = Options(form, precision, recipe.run.batch)
+    want = Wanted(recipe, engine, options, calibration if precision == "int8" else None, seed=search.request.seed)
+    made = lowered(want, model, given.source, search.samples, search.progress)
+    pair = Pair(engine, precision, compiled_cached(engine, made.artifact, options), options)
+    with opened(engine, pair.model, options) as runner:
+        pair.probed = _pure(runner, options, search.request.seconds)
+    return pair
+
+
+def _pixel_form(search: Search, model: Artifact) -> tuple[Recipe, Artifact]:
+    """Return the graph that takes pixels, where the recipe has pixels."""
+    from modelport.jobs.exporting import pixels_cached
+
+    if search.recipe.dataset.views > 1:
+        return search.recipe, model  # views are made in float32; rounding them would only take time
+    return recipe_of_pixels(search.recipe), pixels_cached(model, search.recipe)[0]
+
+
+def _pure(runner: Runner, options: Options, seconds: float) -> float:
+    """Return samples/s of pure inference."""
+    batch = options.batch or 1
+    inputs = random_inputs(runner.signature.with_batch(batch), options.recipe, 0)
+    return measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds)).timed.samples_per_second
+
+
+def score(search: Search, pairs: Sequence[Pair]) -> None:
+    """Score the pairs, the fastest first, until the rest cannot win any more."""
+    best = 0.0
+    for pair in pairs:
+        if best and pair.probed < HOPELESS * best:
+            pair.why = "not scored: too slow to win"
+            continue
+        pair.outcome = search.run(pair, pair.options, None)
+        got, want = pair.outcome.figures.metrics[search.metric], (pair.outcome.figures.source or {}).get(search.metric)
+        if want is None:
+            raise DataError(f"the source model has no {search.metric} on these samples", "give more samples")
+        search.source = pair.outcome.figures.source or {}
+        floor = verdict.floor_of(want.value, search.tolerance)
+        pair.accepted = got.value >= floor
+        pair.why = f"{search.metric} {got.value:.4g}, lowest that passes {floor:.4g}"
+        if pair.accepted:
+            best = max(best, pair.probed)
+    if not best:
+        raise EngineError(
+            "no setting keeps the accuracy: " + "; ".join(f"{p.engine.name} {p.precision}: {p.why}" for p in pairs),
+            "allow more with --max-drop",
+        )
+
+
+def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
+    """Probe batch sizes and runs in flight of the fastest accepted pair, and take the best of them through the data."""
+    winner = next(pair for pair in pairs if pair.accepted)
+    cores = machine.cores()
+    points = [_scored_point(pair) for pair in pairs if pair.outcome is not None]
+    fresh = list[Point]()
+    if winner.engine.consumes & {"onnx"}:
+        batches = sorted({*BATCHES, search.recipe.run.batch} if search.recipe.task != "detection" else {1, 2})
+        for in_flight in sorted({1, cores}):
+            best_here = 0.0
+            for batch in batches:
+                point = _probe(search, winner, batch, in_flight)
+                if point is None:
+                    continue
+                fresh.append(point)
+                # Throughput rises with the batch and then falls; past the top nothing better comes.
+                if point.probed < 0.97 * best_here:
+                    break
+                best_here = max(best_here, point.probed)
+    fresh.sort(key=lambda point: -point.probed)
+    for point in fresh[:FINALISTS]:
+        options = with_in_flight(replace(winner.options, batch=point.batch), point.in_flight)
+        outcome = search.run(winner, options, FINAL_SAMPLES)
+        point.end_to_end = outcome.rows / outcome.clocks.seconds
+    return [*points, *fresh]
+
+
+def _scored_point(pair: Pair) -> Point:
+    assert pair.outcome is not None
+    speed = pair.outcome.rows / pair.outcome.clocks.seconds
+    return Point(pair, pair.outcome.batch, pair.outcome.in_flight, machine.cores(), pair.probed, speed)
+
+
+def _probe(search: Search, pair: Pair, batch: int, in_flight: int) -> Point | None:
+    """Return a setting of the winner with its pure speed; None where the engine does not serve so many runs."""
+    options = with_in_flight(replace(pair.options, batch=batch), in_flight)
+    with opened(pair.engine, pair.model, options) as runner:
+        if runner.concurrency != in_flight:
+            return None
+        speed = _pure(runner, options, search.request.seconds / 2)
+    return Point(pair, batch, in_flight, machine.cores(), speed)

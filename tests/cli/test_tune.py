@@ -1,0 +1,121 @@
+"""``tune`` finds a setting that keeps the accuracy, and ``run`` takes it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Call
+from modelport.engines.registry import get_engine
+from modelport.jobs import tuning_search
+from modelport.recipes.setting import read_setting
+
+
+@pytest.fixture
+def words(tiny_path: Path, tiny_weights: Path, tiny_data: Path) -> list[object]:
+    return [tiny_path, "--weights", tiny_weights, "--data", tiny_data]
+
+
+@pytest.mark.slow
+def test_the_chosen_setting_runs_and_keeps_the_accuracy(call: Call, tmp_path: Path, words: list[object]) -> None:
+    out = tmp_path / "setting.toml"
+    found = call("tune", *words, "--out", out, "--seconds", 0.03, "--engines", "openvino", "--json").json
+    chosen = found["chosen"]
+    assert chosen["within_tolerance"] and chosen["samples_per_second"] == max(
+        row["samples_per_second"] for row in found["points"] if row["within_tolerance"] and row["samples_per_second"]
+    )
+    floor = found["source"]["top1"]["value"] * 0.99
+    for row in found["points"]:
+        assert row["within_tolerance"] == (row["accuracy"]["value"] >= floor)
+    setting = tomllib.loads(out.read_text())
+    assert [setting[key] for key in ("engine", "precision", "batch", "concurrency")] == [
+        chosen[key] for key in ("engine", "precision", "batch", "in_flight")
+    ]
+    result = call("run", *words, "--out", tmp_path / "run", "--setting", out, "--json").json
+    ran = [result[key] for key in ("engine", "precision", "batch", "input_type")]
+    assert ran == [setting[key] for key in ("engine", "precision", "batch", "input_type")]
+    assert result["runs_in_flight"] == {"value": setting["concurrency"], "how": "as set"}
+    assert result["metrics"]["top1"]["value"] == pytest.approx(chosen["accuracy"]["value"])
+    assert result["verdict"] == "pass"
+
+
+def test_what_is_given_by_hand_beats_the_setting(call: Call, tmp_path: Path, words: list[object]) -> None:
+    setting = tmp_path / "s.toml"
+    setting.write_text(
+        'schema = "modelport.setting/1"\nrecipe = "tiny"\nengine = "openvino"\nprecision = "fp32"\nbatch = 3\n'
+        'concurrency = 1\nthreads = 1\ninput_type = "uint8"\n'
+    )
+    line = ["run", *words, "--out", tmp_path / "run", "--limit", 7, "--json", "--force", "--setting", setting]
+    result = call(*line).json
+    assert [result[key] for key in ("engine", "batch", "input_type")] == ["openvino", 3, "uint8"]
+    result = call(*line, "--engine", "onnxruntime", "--batch", 2, "--input-type", "float32").json
+    assert [result[key] for key in ("engine", "batch", "input_type")] == ["onnxruntime", 2, "float32"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('recipe = "tiny"', 'recipe = "moco-v2"', "a setting of moco-v2"),
+        ("batch = 3", "batsh = 3", "did you mean 'batch'"),
+        ("batch = 3", "batch = 0", "batch"),
+        ("batch = 3", "batch = ", "no TOML"),
+        ('precision = "fp32"', 'precision = "fp31"', "precision"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    call: Call, tmp_path: Path, words: list[object], old: str, new: str, said: str
+) -> None:
+    setting = tmp_path / "s.toml"
+    text = (
+        'schema = "modelport.setting/1"\nrecipe = "tiny"\nengine = "openvino"\nprecision = "fp32"\nbatch = 3\n'
+        'concurrency = 1\nthreads = 1\ninput_type = "uint8"\n'
+    )
+    setting.write_text(text.replace(old, new))
+    call("run", *words, "--out", tmp_path / "run", "--setting", setting).refused(str(setting), said)
+
+
+def test_wrong_words_are_refused(call: Call, tmp_path: Path, words: list[object]) -> None:
+    call("tune", *words, "--out", tmp_path / "setting.json").refused(".toml")
+    call("tune", *words, "--out", tmp_path / "s.toml", "--max-drop", -1).refused("--max-drop")
+    call("tune", *words, "--out", tmp_path / "s.toml", "--seconds", 0).refused("--seconds")
+    call("tune", *words, "--out", tmp_path / "s.toml", "--engines", "openvina").refused("did you mean 'openvino'")
+    call("run", *words, "--out", tmp_path / "r", "--setting", tmp_path / "none.toml").refused("none.toml")
+
+
+def test_a_setting_that_loses_too_much_is_not_chosen(
+    call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every answer of one engine is wrong, the other one is chosen, however slow."""
+    honest = tuning_search.Search.run
+
+    def lying(self: Any, pair: Any, options: Any, count: int | None) -> Any:
+        outcome = honest(self, pair, options, count)
+        if pair.engine.name == "openvino":
+            score = outcome.figures.metrics["top1"]
+            outcome.figures.metrics["top1"] = type(score)(1.0, score.unit, score.n, score.stderr)
+        return outcome
+
+    monkeypatch.setattr(tuning_search.Search, "run", lying)
+    monkeypatch.setattr(tuning_search, "HOPELESS", 0.0)
+    monkeypatch.setattr(tuning_search, "BATCHES", (4,))
+    monkeypatch.setattr(type(get_engine("openvino")), "available", _fp32_only(get_engine("openvino")))
+    monkeypatch.setattr(type(get_engine("onnxruntime")), "available", _fp32_only(get_engine("onnxruntime")))
+    out = tmp_path / "s.toml"
+    line = ["tune", *words, "--out", out, "--seconds", 0.02, "--limit", 40, "--engines", "openvino,onnxruntime"]
+    found = call(*line, "--json").json
+    assert "error" not in found, found
+    assert read_setting(out).engine == found["chosen"]["engine"] == "onnxruntime"
+    assert {row["engine"]: row["within_tolerance"] for row in found["points"]} == {
+        "openvino": False,
+        "onnxruntime": True,
+    }
+    assert json.dumps(found)
+
+
+def _fp32_only(engine: Any) -> Any:
+    here = engine.available()
+    return lambda self: type(here)(True, here.version, here.devices, ("fp32",))
