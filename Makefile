@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format clean
+.PHONY: demo test check bench format clean
 
 demo: $(READY)  ## sample data and weights, every usable engine, a table
 	$(BIN)/modelport demo --out demo
@@ -16,6 +16,9 @@ check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(READY)  ## every bar, both sides in one run; writes docs/benchmarks.md (up to 20 minutes, idle machine)
+	$(BIN)/python benchmarks/all.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

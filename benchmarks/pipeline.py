@@ -1,0 +1,227 @@
+"""End to end against pure inference, against the machine's ceiling, and against the guides' way through files.
+
+Usage: python benchmarks/pipeline.py [--count 500] [--rounds 3] [--precisions fp32 bf16 int8] [--json FILE]
+
+MoCo-v2's ResNet-50 on OpenVINO and photo-like JPEGs of 500 × 375. The sides take turns in one process:
+- pure: runs on random inputs, as many in flight as end to end;
+- end to end: `modelport run` from JPEG bytes to scored predictions;
+- ceiling: 1 / (1 / pure + CPU seconds of preprocessing per image / cores);
+- guides: preprocess one by one to .bin, infer file by file, write TXT, read TXT and rank.
+Exit code 1 where a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelport.core import machine
+from modelport.core.artifacts import Artifact
+from modelport.core.progress import Silent
+from modelport.data.datasets import open_dataset
+from modelport.data.feeding import feed
+from modelport.data.transforms import Preprocess
+from modelport.engines.base import Options
+from modelport.engines.registry import get_engine, model_artifact, opened
+from modelport.jobs.bench_inputs import random_inputs
+from modelport.jobs.bench_loop import Load, measure
+from modelport.jobs.port import PortRequest, port
+from modelport.jobs.precision import Wanted, lowered
+from modelport.jobs.probing import best_concurrency, with_in_flight
+from modelport.model.pixel_input import recipe_of_pixels, write_pixel_graph
+from modelport.recipes.load import load_recipe
+from modelport.report.result import environment
+from photos import draw_photos
+from sides import seeded_resnet50
+
+BATCH = 8
+OF_CEILING = 0.97
+OF_PURE = {"fp32": 0.93, "bf16": 0.90, "int8": 0.85}
+OVER_GUIDES = {"fp32": 1.1, "bf16": 1.25, "int8": 1.4}
+RECIPE = load_recipe("moco-v2")
+INPUT = RECIPE.tensors.inputs[0].name
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One precision: the graph that takes pixels, for ours, and the one that takes floats, for the guides' way."""
+
+    precision: str
+    pixels: Artifact
+    floats: Artifact
+    in_flight: int
+
+    def options(self, *, pixels: bool) -> Options:
+        """How it is opened: ours with the best number of runs in flight, the guides' one after the other."""
+        form = recipe_of_pixels(RECIPE) if pixels else RECIPE
+        return with_in_flight(Options(form, self.precision, BATCH), self.in_flight if pixels else 1)
+
+
+def prepared(precision: str, calibration: Path, work: Path) -> Model:
+    """Return both graphs in a precision."""
+    engine = get_engine("openvino")
+    floats = model_artifact(seeded_resnet50())
+    pixels = write_pixel_graph(floats, RECIPE, work / "pixels.onnx")
+    if precision == "int8":
+        graphs = []
+        for form, graph in ((RECIPE, floats), (recipe_of_pixels(RECIPE), pixels)):
+            want = Wanted(RECIPE, engine, Options(form, precision, BATCH), calibration)
+            graphs.append(lowered(want, graph, None, (), Silent()).artifact)
+        floats, pixels = graphs
+    model = Model(precision, pixels, floats, 1)
+    options = replace(model.options(pixels=True), concurrency=None, alone=False)
+    return replace(model, in_flight=best_concurrency(engine, pixels, options, 2.0))
+
+
+def pure(model: Model, seconds: float) -> float:
+    """Return samples/s of inference alone."""
+    options = model.options(pixels=True)
+    with opened(get_engine("openvino"), model.pixels, options) as runner:
+        inputs = random_inputs(runner.signature.with_batch(BATCH), options.recipe, 0)
+        return measure(Load(runner, inputs.buffers, BATCH, runner.concurrency, seconds)).timed.samples_per_second
+
+
+def preprocessing_seconds(data: Path) -> float:
+    """Return CPU seconds per image, all threads together."""
+    samples = open_dataset(RECIPE.dataset, data)
+    start = time.process_time()
+    with closing(feed(RECIPE, samples, BATCH, seed=0, pixels=True)) as batches:
+        for _ in batches:
+            pass
+    return (time.process_time() - start) / len(samples)
+
+
+def end_to_end(model: Model, data: Path, out: Path) -> float:
+    """Return samples/s of the whole road, as the result file has it."""
+    request = PortRequest(
+        "moco-v2",
+        data,
+        out,
+        model=model.pixels.path,
+        engine="openvino",
+        precision=model.precision,
+        batch=BATCH,
+        input_type="uint8",
+        concurrency=model.in_flight,
+        force=True,
+    )
+    return float(port(request, Silent())["throughput"]["end_to_end"]["value"])
+
+
+def guides_way(model: Model, data: Path, work: Path, engine: str = "openvino") -> float:
+    """Return samples/s of the guides' three steps, one after the other. Model loading is not counted, as in ours."""
+    samples, prepare = list(open_dataset(RECIPE.dataset, data)), Preprocess(RECIPE.preprocess)
+    with opened(get_engine(engine), model.floats, model.options(pixels=False)) as runner:
+        runner.run({INPUT: np.zeros((BATCH, 3, 224, 224), np.float32)})
+        start = time.perf_counter()
+        for sample in samples:
+            prepare.tensor(sample.read(), sample.id).tofile(work / f"{sample.id}.bin")
+        for first in range(0, len(samples), BATCH):
+            part = samples[first : first + BATCH]
+            inputs = np.zeros((BATCH, 3, 224, 224), np.float32)
+            for row, sample in enumerate(part):
+                inputs[row] = np.fromfile(work / f"{sample.id}.bin", np.float32).reshape(3, 224, 224)
+            rows = next(iter(runner.run({INPUT: inputs}).values()))
+            for row, sample in zip(rows, part, strict=False):
+                text = "".join(f"{value:f} " for value in row.tolist())
+                (work / f"{sample.id}_0.txt").write_text(text + "\n")
+        hits = 0
+        for sample in samples:
+            numbers = (work / f"{sample.id}_0.txt").read_text().splitlines()[0].strip().split(" ")
+            order = np.argsort(-np.array([np.float32(number) for number in numbers]))
+            hits += int(sample.target in order[:5])
+        return len(samples) / (time.perf_counter() - start)
+
+
+def rows_of(model: Model, data: Path, work: Path, rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """Measure the sides in turn and return a row per bar."""
+    sides: dict[str, Callable[[], float]] = {
+        "pure": lambda: pure(model, seconds),
+        "end_to_end": lambda: end_to_end(model, data, work / "out"),
+        "preprocessing": lambda: preprocessing_seconds(data),
+        "guides": lambda: guides_way(model, data, work),
+    }
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(rounds):
+        names = list(sides) if turn % 2 == 0 else list(reversed(sides))
+        for name in names:
+            found[name].append(sides[name]())
+    got = found["end_to_end"]
+    ceiling = [
+        1 / (1 / speed + cpu / machine.cores())
+        for speed, cpu in zip(found["pure"], found["preprocessing"], strict=True)
+    ]
+    name = model.precision
+    rows = [
+        _row(f"{name}: end to end over the ceiling", got, ceiling, OF_CEILING),
+        _row(f"{name}: end to end over pure inference", got, found["pure"], OF_PURE[name]),
+        _row(f"{name}: end to end over the guides' way", got, found["guides"], OVER_GUIDES[name]),
+    ]
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    more = {
+        "batch": BATCH,
+        "in_flight": model.in_flight,
+        "preprocessing_cpu_ms": 1000 * statistics.median(found["preprocessing"]),
+        "peak_mib": usage.ru_maxrss / 1024,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "machine": environment(),
+    }
+    return [row | more for row in rows]
+
+
+def _row(name: str, ours: list[float], theirs: list[float], bar: float) -> dict[str, Any]:
+    pairs = list(zip(ours, theirs, strict=True))
+    ratio = statistics.median(mine / other for mine, other in pairs)
+    row = {
+        "name": name,
+        "ours": statistics.median(ours),
+        "theirs": statistics.median(theirs),
+        "ratio": ratio,
+        "bar": bar,
+        "met": ratio >= bar,
+        "unit": "samples/s",
+        "rounds": pairs,
+    }
+    print(f"{name:<44} {row['ours']:8.2f} / {row['theirs']:8.2f} samples/s  ratio {ratio:.3f} (bar {bar})", flush=True)
+    return row
+
+
+def main() -> None:
+    """Measure every precision that this processor executes and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--duration", type=float, default=6.0, help="seconds of each pure side")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    here = get_engine("openvino").available().precisions
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        data = draw_photos(work / "data", options.count)
+        calibration = draw_photos(work / "calibration", 100, first=100_000) / "images"
+        for precision in options.precisions:
+            if precision not in here:
+                print(f"{precision}: not executed by this processor")
+                continue
+            rows += rows_of(prepared(precision, calibration, work), data, work, options.rounds, options.duration)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    sys.exit(0 if all(row["met"] for row in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()

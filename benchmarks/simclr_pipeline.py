@@ -1,0 +1,95 @@
+"""SimCLR end to end, random views made on the way, against pure inference at fp32.
+
+Usage: python benchmarks/simclr_pipeline.py [--count 4000] [--rounds 3] [--json FILE]. Exit code 1 below 0.5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from modelport.core.artifacts import Artifact
+from modelport.core.progress import Silent
+from modelport.data.drawn_cifar import draw_cifar10
+from modelport.engines.base import Options
+from modelport.engines.registry import get_engine, opened
+from modelport.jobs.bench_inputs import random_inputs
+from modelport.jobs.bench_loop import Load, measure
+from modelport.jobs.exporting import export_checked
+from modelport.jobs.port import PortRequest, port
+from modelport.jobs.probing import best_concurrency, with_in_flight
+from modelport.model.architectures import build_random
+from modelport.model.export import DEFAULT_OPSET
+from modelport.model.source import load_source
+from modelport.recipes.load import load_recipe
+from modelport.report.result import environment
+
+BAR = 0.5
+RECIPE = load_recipe("simclr")
+ENGINE = "openvino"
+
+
+def exported(folder: Path) -> Artifact:
+    """Return the network with random weights as ONNX."""
+    torch.save({"state_dict": build_random(RECIPE.model, 0).state_dict()}, folder / "w.pth")
+    source = load_source(RECIPE, folder / "w.pth")
+    return export_checked(source, folder / "m.onnx", DEFAULT_OPSET, None, Silent())[0]
+
+
+def main() -> None:
+    """Measure both sides in turn and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--duration", type=float, default=4.0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    pairs = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        draw_cifar10(folder / "data", count=options.count, train=100)
+        model, engine = exported(folder), get_engine(ENGINE)
+        how = Options(RECIPE, "fp32", RECIPE.run.batch)
+        how = with_in_flight(how, best_concurrency(engine, model, how, 1.0))
+        for turn in range(options.rounds):
+            with opened(engine, model, how) as runner:
+                inputs = random_inputs(runner.signature.with_batch(RECIPE.run.batch), RECIPE, 0)
+                load = Load(runner, inputs.buffers, RECIPE.run.batch, runner.concurrency, options.duration)
+                pure = measure(load).timed.samples_per_second
+            request = PortRequest(
+                "simclr", folder / "data", folder / f"out{turn}", model=model.path, engine=ENGINE,
+                concurrency=how.concurrency, force=True,
+            )  # fmt: skip
+            pairs.append((float(port(request, Silent())["throughput"]["end_to_end"]["value"]), pure))
+    ratio = statistics.median(mine / other for mine, other in pairs)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    row = {
+        "name": "simclr fp32: end to end over pure inference",
+        "ours": statistics.median(mine for mine, _ in pairs),
+        "theirs": statistics.median(other for _, other in pairs),
+        "ratio": ratio,
+        "bar": BAR,
+        "met": ratio >= BAR,
+        "unit": "views/s",
+        "rounds": pairs,
+        "batch": RECIPE.run.batch,
+        "in_flight": how.concurrency,
+        "peak_mib": usage.ru_maxrss / 1024,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "machine": environment(),
+    }
+    print(f"{row['name']:<44} {row['ours']:8.1f} / {row['theirs']:8.1f} views/s  ratio {ratio:.3f} (bar {BAR})")
+    if options.json:
+        options.json.write_text(json.dumps([row], indent=2) + "\n")
+    sys.exit(0 if row["met"] else 1)
+
+
+if __name__ == "__main__":
+    main()
