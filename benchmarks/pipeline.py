@@ -37,16 +37,17 @@ from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.jobs.bench_inputs import random_inputs
 from modelport.jobs.bench_loop import Load, measure
+from modelport.jobs.in_flight import SECONDS, beside_decoders
 from modelport.jobs.port import PortRequest, port
 from modelport.jobs.precision import Wanted, lowered
-from modelport.jobs.probing import best_concurrency, with_in_flight
+from modelport.jobs.probing import probe_concurrency, with_in_flight
 from modelport.model.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
 from photos import draw_photos
 from sides import seeded_resnet50
 
-BATCH = 8
+BATCH = 4
 OF_CEILING = 0.97
 OF_PURE = {"fp32": 0.93, "bf16": 0.90, "int8": 0.85}
 OVER_GUIDES = {"fp32": 1.1, "bf16": 1.25, "int8": 1.4}
@@ -82,7 +83,7 @@ def prepared(precision: str, calibration: Path, work: Path) -> Model:
         floats, pixels = graphs
     model = Model(precision, pixels, floats, 1)
     options = replace(model.options(pixels=True), concurrency=None, alone=False)
-    return replace(model, in_flight=best_concurrency(engine, pixels, options, 2.0))
+    return replace(model, in_flight=beside_decoders(probe_concurrency(engine, pixels, options, SECONDS)))
 
 
 def pure(model: Model, seconds: float) -> float:

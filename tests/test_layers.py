@@ -22,6 +22,7 @@ ROOMS = {
     "ais_bench": ("engines/ascend.py",),
     "aclruntime": ("engines/ascend.py",),
     "PIL": ("data/",),
+    "numba": ("data/",),
     "cv2": ("data/",),
     "faster_coco_eval": ("scoring/",),
     "typer": ("cli/",),

@@ -15,6 +15,7 @@ from modelport.engines.registry import get_engine, opened
 from modelport.jobs import in_flight
 from modelport.jobs.compiled import compiled_cached
 from modelport.jobs.exporting import export_checked
+from modelport.jobs.probing import Probe
 from modelport.model.source import SourceModel, load_source, open_source
 from modelport.recipes.schema import Recipe
 
@@ -62,11 +63,11 @@ def test_runs_in_flight_are_measured_once_and_only_where_it_pays(
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path))
     asked = list[object]()
 
-    def measured(*words: object) -> int:
+    def measured(*words: object) -> list[Probe]:
         asked.append(words)
-        return 2
+        return [Probe(1, 104.0), Probe(2, 100.0)]
 
-    monkeypatch.setattr(in_flight, "best_concurrency", measured)
+    monkeypatch.setattr(in_flight, "probe_concurrency", measured)
     monkeypatch.setattr("modelport.core.machine.cores", lambda: 2)
     engine, options = get_engine("onnxruntime"), Options(tiny, batch=4)
     same, how = in_flight.with_best_in_flight(engine, graph, options, 20, Silent())
@@ -97,3 +98,10 @@ def test_a_source_is_read_when_it_is_needed_and_not_before(
     assert source.checkpoint.sha256 == real(tiny, tiny_weights).checkpoint.sha256 and not loaded
     assert source.module is source.module and source.notes == real(tiny, tiny_weights).notes
     assert len(loaded) == 1
+
+
+def test_one_run_alone_must_be_clearly_faster_than_several() -> None:
+    assert in_flight.beside_decoders([Probe(1, 104.0), Probe(2, 100.0)]) == 2
+    assert in_flight.beside_decoders([Probe(1, 106.0), Probe(2, 100.0)]) == 1
+    assert in_flight.beside_decoders([Probe(1, 100.0)]) == 1
+    assert in_flight.beside_decoders([Probe(1, 90.0), Probe(2, 100.0), Probe(4, 100.5)]) == 2

@@ -23,6 +23,7 @@ from modelport.core.errors import BadSampleError, ModelportError, RecipeError
 from modelport.core.placement import Placement
 from modelport.data.fast import RESAMPLING, fast_crop, quickly_cropped, resized_size
 from modelport.data.letterbox import Letterbox
+from modelport.data.resampling import resampler, takes
 from modelport.recipes.schema import CenterCrop, Decode, Normalize, PadCenter, ResizeShorter, Step
 
 # Named one by one, so that no exotic decoder (EPS starts ghostscript) ever sees a sample's bytes.
@@ -145,7 +146,9 @@ class Preprocess:
                     return np.asarray(quickly_cropped(image, *self._fast, self._decode.color)), None
                 if self._letterbox is not None:
                     return self._letterbox.resized(image, name)
-                image = image.convert(self._decode.color)
+                image = image if image.mode == self._decode.color else image.convert(self._decode.color)
+                if (cropped := _at_once(self._geometry, image, name)) is not None:
+                    return cropped, None
                 for step in self._geometry:
                     image = _apply(step, image, name)
                 return np.asarray(image), None
@@ -238,13 +241,32 @@ def _check_line(step: ResizeShorter, image: Image.Image, name: str) -> None:
 
 
 def _center_crop(step: CenterCrop, image: Image.Image, name: str) -> Image.Image:
-    margins = image.width - step.size, image.height - step.size
-    if min(margins) < 0:
+    if min(image.size) < step.size:
         raise BadSampleError(
             f"{name}: {image.width} × {image.height} is smaller than the crop of {step.size}", _OR_SKIP
         )
-    left, top = (margin // 2 if step.rounding == "floor" else round(margin / 2) for margin in margins)
+    left, top = _corner(step, image.size)
     return image.crop((left, top, left + step.size, top + step.size))
+
+
+def _at_once(geometry: Sequence[Step], image: Image.Image, name: str) -> NDArray[np.uint8] | None:
+    """Return what resize and crop would, bit for bit, computed for the crop alone; None where they must do it."""
+    match [*geometry]:
+        case [ResizeShorter() as resize, CenterCrop() as crop] if takes(*image.size):
+            resample, to = resampler(), resized_size(resize, image.size)
+            if resample is None or min(to) < crop.size:
+                return None
+            _check_area(*to, name)
+            return resample(np.asarray(image), to, _corner(crop, to), crop.size, resize.interpolation)
+    return None
+
+
+def _corner(step: CenterCrop, size: tuple[int, int]) -> tuple[int, int]:
+    """Return left and top of the crop in an image of (width, height)."""
+    across, down = size[0] - step.size, size[1] - step.size
+    if step.rounding == "floor":
+        return across // 2, down // 2
+    return round(across / 2), round(down / 2)
 
 
 def _check_area(width: int, height: int, name: str) -> None:

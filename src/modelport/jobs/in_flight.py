@@ -10,10 +10,13 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, cache_folder, digest_json, write_json
 from modelport.core.progress import Progress
 from modelport.engines.base import Engine, Options
-from modelport.jobs.probing import best_concurrency, with_in_flight
+from modelport.jobs.probing import Probe, chosen, probe_concurrency, with_in_flight
 
 # Seconds for which each candidate is kept busy.
 SECONDS = 1.0
+# One run on all cores must be this much faster than several on one each: its threads wait for each other, and all the
+# more where a decoder takes a core from one of them.
+ALONE_GAIN = 0.05
 # A way through the data of fewer batches than this would not win back what the measuring costs.
 WORTH_BATCHES = 100
 
@@ -40,6 +43,14 @@ def with_best_in_flight(
         if batches < WORTH_BATCHES:
             return options, f"the engine's own choice: {batches} batches are too few to measure for"
     progress.note("measuring how many runs in flight serve best")
-    found = best_concurrency(engine, model, replace(options, concurrency=None), SECONDS)
+    found = beside_decoders(probe_concurrency(engine, model, replace(options, concurrency=None), SECONDS))
     write_json(record, {"in_flight": found})
     return with_in_flight(options, found), "measured"
+
+
+def beside_decoders(probes: list[Probe]) -> int:
+    """Return the number of runs in flight that serves best while other threads decode."""
+    several = [probe for probe in probes if probe.in_flight > 1]
+    best = max(probe.samples_per_second for probe in several) if several else 0.0
+    alone = max((probe.samples_per_second for probe in probes if probe.in_flight == 1), default=0.0)
+    return 1 if not several or alone > (1 + ALONE_GAIN) * best else chosen(several)
