@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ascend_standins import TABLE, Machine, Session, ascend_fixture  # noqa: F401 - a fixture
+from conftest import Call
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError
 from modelport.core.progress import Silent
@@ -197,3 +198,31 @@ def test_the_chips_of_a_table() -> None:
     assert chips_in(newer.replace("| 0       1         |", "| 0                 |")) == {0: "910B1", 1: "910B1"}
     assert chips_in(TABLE.replace("310P3", "310  ")) == {0: "310", 1: "310"}
     assert chips_in("dcmi module initialize failed. ret is -8005") == {}
+
+
+def test_run_scores_an_om_file_with_the_devices_clocks(
+    compiled: Callable[..., Artifact], tiny_path: Path, tiny_data: Path, tiny_weights: Path, call: Call, tmp_path: Path
+) -> None:
+    line = ["run", tiny_path, "--data", tiny_data, "--limit", 7, "--batch", 2, "--json", "--force"]
+    made = compiled()
+    result = call(
+        *line, "--model", made.path, "--weights", tiny_weights, "--engine", "ascend", "--out", tmp_path / "npu"
+    ).json
+    other = call(*line, "--weights", tiny_weights, "--engine", "onnxruntime", "--out", tmp_path / "cpu").json
+    assert result["engine"] == "ascend" and result["precision"] == "fp16"
+    assert result["metrics"] == other["metrics"]
+    clocks = result["latency_ms"]
+    assert (clocks["h2d"]["mean"], clocks["device"]["mean"], clocks["d2h"]["mean"]) == (0.5, 2.0, 0.25)
+    assert result["throughput"]["device"]["value"] == pytest.approx(7 / (4 * 0.002))
+    assert other["throughput"]["device"] is None and set(other["latency_ms"]) == {"host"}
+    call(*line, "--model", made.path, "--engine", "ascend", "--device", 5, "--out", tmp_path / "x").refused("device 5")
+
+
+def test_an_om_file_that_takes_pixels_gets_them(
+    compiled: Callable[..., Artifact], tiny_path: Path, tiny_data: Path, call: Call, tmp_path: Path
+) -> None:
+    line = ["run", tiny_path, "--data", tiny_data, "--limit", 4, "--batch", 2, "--json", "--engine", "ascend"]
+    made = compiled(input_type="uint8")
+    result = call(*line, "--model", made.path, "--input-type", "uint8", "--out", tmp_path / "npu").json
+    assert result["n"] == 4 and result["input_type"] == "uint8"
+    call(*line, "--model", made.path, "--out", tmp_path / "x").refused("uint8")

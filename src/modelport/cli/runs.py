@@ -35,7 +35,7 @@ def run(
     ),
     engine: str | None = typer.Option(None, "--engine", help="Default: the fastest usable one.", metavar="E"),
     precision: str | None = typer.Option(
-        None, "--precision", help="See `modelport doctor`. Default: fp32.", metavar="P"
+        None, "--precision", help="See `modelport doctor`. Default: fp32 (ascend: fp16).", metavar="P"
     ),
     batch: int | None = typer.Option(None, "--batch", help="Default: the recipe's.", metavar="N"),
     limit: int | None = typer.Option(None, "--limit", help="Score the first N samples only.", metavar="N"),
@@ -49,6 +49,7 @@ def run(
     setting: Path | None = typer.Option(
         None, "--setting", help="What `tune` wrote; flags that are given beat it.", metavar="FILE"
     ),
+    device: int = typer.Option(0, "--device", help="Which device, for an engine that has several.", metavar="D"),
     fast_preprocess: bool = typer.Option(
         False, "--fast-preprocess", help="Resize the quicker way; the result says how far the pixels are off."
     ),
@@ -86,6 +87,7 @@ def run(
         files=DetectionFiles(draw, detections, coco_json),
         command=COMMAND,
         fast=fast_preprocess,
+        device=device,
     )
     given = {"engine": engine, "precision": precision, "batch": batch, "input_type": input_type}
     request = set_as_wanted(request, setting, given | {"calibration": calibration})

@@ -61,6 +61,11 @@ def choose_engine(name: str | None, precision: str) -> Engine:
     return engine
 
 
+def own_precision(name: str | None) -> str:
+    """Return what an engine runs in where nobody asks for a precision: float32, but on a device that has no such."""
+    return "fp16" if name == "ascend" else "fp32"
+
+
 def engine_for(model: Artifact, name: str | None) -> Engine:
     """Return the named engine, or the fastest usable one that runs this kind of file.
 

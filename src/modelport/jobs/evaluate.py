@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from modelport.core.values import Array, Batch, Tensors
-from modelport.engines.base import Runner
+from modelport.engines.base import DeviceTimes, Runner, TimedRunner
 
 
 @dataclass(slots=True)
@@ -17,6 +17,7 @@ class Clocks:
     """Times of one evaluation, in nanoseconds of ``perf_counter_ns``."""
 
     runs: list[tuple[int, int]] = field(default_factory=list)  # (start, end) of each run, in order
+    device: list[DeviceTimes] = field(default_factory=list)  # of each run, where the engine tells copies from computing
     started: int = 0
     ended: int = 0
 
@@ -46,7 +47,7 @@ def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Ite
     At most ``runner.concurrency`` runs are in flight and as many batches wait for them. The clock stands still
     outside: it starts with the first batch and ends when the caller has taken the last.
     """
-    waiting: deque[tuple[Batch, Future[tuple[dict[str, Array], tuple[int, int]]]]] = deque()
+    waiting: deque[tuple[Batch, Future[_Ran]]] = deque()
     clocks.started = time.perf_counter_ns()
     with ThreadPoolExecutor(max_workers=runner.concurrency, thread_name_prefix="engine") as pool:
         try:
@@ -62,16 +63,26 @@ def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Ite
     clocks.ended = time.perf_counter_ns()
 
 
-def _timed_run(runner: Runner, inputs: Tensors) -> tuple[dict[str, Array], tuple[int, int]]:
-    start = time.perf_counter_ns()
-    outputs = runner.run(inputs)
-    return outputs, (start, time.perf_counter_ns())
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    outputs: dict[str, Array]
+    times: tuple[int, int]
+    device: DeviceTimes | None
 
 
-def _take(
-    waiting: deque[tuple[Batch, Future[tuple[dict[str, Array], tuple[int, int]]]]], clocks: Clocks
-) -> tuple[Batch, dict[str, Array]]:
+def _timed_run(runner: Runner, inputs: Tensors) -> _Ran:
+    start, device = time.perf_counter_ns(), None
+    if isinstance(runner, TimedRunner):
+        outputs, device = runner.run_timed(inputs)
+    else:
+        outputs = runner.run(inputs)
+    return _Ran(outputs, (start, time.perf_counter_ns()), device)
+
+
+def _take(waiting: deque[tuple[Batch, Future[_Ran]]], clocks: Clocks) -> tuple[Batch, dict[str, Array]]:
     batch, future = waiting.popleft()
-    outputs, times = future.result()
-    clocks.runs.append(times)
-    return batch, {name: array[: len(batch.ids)] for name, array in outputs.items()}
+    ran = future.result()
+    clocks.runs.append(ran.times)
+    if ran.device is not None:
+        clocks.device.append(ran.device)
+    return batch, {name: array[: len(batch.ids)] for name, array in ran.outputs.items()}

@@ -18,10 +18,11 @@ from modelport.core.progress import Progress
 from modelport.core.values import DataSet, Sample
 from modelport.data.datasets import open_dataset
 from modelport.engines.base import Engine, Options, Runner
-from modelport.engines.registry import choose_engine, opened
+from modelport.engines.registry import choose_engine, opened, own_precision
 from modelport.jobs.answers import SourceAnswers
 from modelport.jobs.compiled import compiled_cached
 from modelport.jobs.detection_files import DetectionFiles, write_detection_files
+from modelport.jobs.evaluate import Clocks
 from modelport.jobs.fast_effect import effect_note, fast_effect
 from modelport.jobs.features import neighbour_accuracy
 from modelport.jobs.in_flight import with_best_in_flight
@@ -51,7 +52,7 @@ class PortRequest:
     weights: Path | None = None
     model: Path | None = None
     engine: str | None = None
-    precision: str = "fp32"
+    precision: str | None = None  # None: the engine's own, fp32 on CPUs
     batch: int | None = None
     limit: int | None = None
     seed: int = 0
@@ -65,6 +66,7 @@ class PortRequest:
     concurrency: int | None = None  # runs in flight; None: measured
     threads: int | None = None  # of the engine, all runs together; None: all cores
     fast: bool = False  # resize the quicker way
+    device: int = 0  # of an engine that has several
 
 
 def set_as_wanted(request: PortRequest, setting: Path | None, given: Mapping[str, Any]) -> PortRequest:
@@ -93,12 +95,13 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
     """
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
-    engine = choose_engine(request.engine, request.precision)
+    precision = request.precision or own_precision(request.engine)
+    engine = choose_engine(request.engine, precision)
     pixels = request.input_type == "uint8"
     form = recipe_of_pixels(recipe) if pixels else recipe
     batch = _positive("--batch", request.batch) or recipe.run.batch
-    options = Options(form, request.precision, batch, request.threads, concurrency=request.concurrency)
-    check_calibration(request.precision, request.calibration, request.model)
+    options = Options(form, precision, batch, request.threads, concurrency=request.concurrency, device=request.device)
+    check_calibration(precision, request.calibration, request.model)
     if request.files.wanted and recipe.task != "detection":
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
@@ -128,7 +131,7 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
                 outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
                 _further_figures(request, job, runner, outcome)
 
-    road.notes += outcome.figures.notes
+    road.notes += [*outcome.notes, *outcome.figures.notes]
     result = _result(request, recipe, engine, road, outcome, task)
     result["input_type"] = request.input_type
     result["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
@@ -168,17 +171,15 @@ def _further_figures(request: PortRequest, job: Pass, runner: Runner, outcome: O
 def _result(
     request: PortRequest, recipe: Recipe, engine: Engine, road: Road, outcome: Outcome, task: Task
 ) -> dict[str, Any]:
-    runs = len(outcome.clocks.runs)
     latency = latency_summary(outcome.clocks.latencies_ms)
-    throughput = {
-        "end_to_end": {"value": outcome.rows / outcome.clocks.seconds, "unit": "samples/s", "count": runs},
-        "host": {"value": outcome.rows / outcome.clocks.busy_seconds, "unit": "samples/s", "count": runs},
-        "device": None,
-    }
     scored = Scored(outcome.figures, outcome.ids, outcome.skipped, outcome.fingerprint, task.smallest_set)
     made = Made(engine.name, outcome.precision, outcome.batch, road.source is not None, road.artifacts, road.checks)
     warnings = [*speed_warnings(engine, outcome.precision), *steadiness_warnings(latency)]
-    clocks = {"throughput": throughput, "latency_ms": {"host": latency}, "speed_warnings": warnings}
+    clocks = {
+        "throughput": throughputs(outcome),
+        "latency_ms": {"host": latency, **device_latencies(outcome.clocks)},
+        "speed_warnings": warnings,
+    }
     return assemble(recipe, scored, made, clocks) | {
         "seed": request.seed,
         "notes": road.notes,
@@ -195,3 +196,28 @@ def _positive(option: str, value: int | None) -> int | None:
     if value is not None and value < 1:
         raise UsageError(f"{option} {value}", "give a number of at least 1")
     return value
+
+
+def throughputs(outcome: Outcome) -> dict[str, Any]:
+    """Return the three throughputs; the device's own where the engine tells it, else null."""
+    clocks = outcome.clocks
+    seconds = {"end_to_end": clocks.seconds, "host": clocks.busy_seconds}
+    if clocks.device:
+        seconds["device"] = sum(times.compute_ms for times in clocks.device) / 1000
+    figures = {
+        name: {"value": outcome.rows / time, "unit": "samples/s", "count": len(clocks.runs)}
+        for name, time in seconds.items()
+    }
+    return {"device": None} | figures
+
+
+def device_latencies(clocks: Clocks) -> dict[str, Any]:
+    """Return the device's clocks of each run, in ms: copy to the device, computing, copy back."""
+    if not clocks.device:
+        return {}
+    told = {
+        "h2d": [times.h2d_ms for times in clocks.device],
+        "device": [times.compute_ms for times in clocks.device],
+        "d2h": [times.d2h_ms for times in clocks.device],
+    }
+    return {name: latency_summary(values) for name, values in told.items()}

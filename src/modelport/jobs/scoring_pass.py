@@ -54,6 +54,7 @@ class Outcome:
     precision: str
     batch: int
     in_flight: int = 1
+    notes: tuple[str, ...] = ()  # what the runner had to say
     clocks: Clocks = field(default_factory=Clocks)
     rows: int = 0
     ids: list[str] = field(default_factory=list)  # samples scored
@@ -108,7 +109,7 @@ def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswe
 def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, predictions: Path) -> Outcome:
     """Run the engine over all samples, score it and the source's kept answers, and write ``predictions``."""
     assert job.options.batch is not None
-    outcome = Outcome(runner.precision, job.options.batch, runner.concurrency)
+    outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, getattr(runner, "notes", ()))
     scorer = job.task.scorer(answers is not None)
     fingerprint = Fingerprint()
     _warm_up(runner, job.options)
