@@ -175,7 +175,9 @@ def _probed(search: Search, engine: Engine, precision: str, calibration: Path | 
     else:
         form, model = recipe, given.source.checkpoint
     options = Options(form, precision, recipe.run.batch)
-    want = Wanted(recipe, engine, options, calibration if precision == "int8" else None, seed=search.request.seed)
+    # Layers return to float32 until the loss is what this search tolerates.
+    held = recipe.model_copy(update={"tolerance": search.tolerance})
+    want = Wanted(held, engine, options, calibration if precision == "int8" else None, seed=search.request.seed)
     made = lowered(want, model, given.source, search.samples, search.progress)
     pair = Pair(engine, precision, compiled_cached(engine, made.artifact, options), options)
     with opened(engine, pair.model, options) as runner:
