@@ -73,6 +73,9 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY" if options.alone else "THROUGHPUT",
             "INFERENCE_NUM_THREADS": options.threads or machine.cores(),
         }
+        if not options.alone:
+            # A run that is bound to a core would wait there for a decoder while another core idles.
+            config["ENABLE_CPU_PINNING"] = False
         if options.concurrency is not None:
             config["NUM_STREAMS"] = options.concurrency
         network = _read(model, options)

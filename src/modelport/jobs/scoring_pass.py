@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -185,7 +186,8 @@ def _content(digest: str) -> str:
 
 
 def _warm_up(runner: Runner, options: Options) -> None:
-    """Run once on zeros, unscored: engines allocate on the first run, which is no part of any clock."""
-    runner.run(
-        {spec.name: np.zeros([int(axis) for axis in spec.shape], spec.dtype) for spec in options.signature.inputs}
-    )
+    """Run on zeros, unscored, as many at once as will be in flight: engines allocate on the first run of each."""
+    zeros = {spec.name: np.zeros([int(axis) for axis in spec.shape], spec.dtype) for spec in options.signature.inputs}
+    with ThreadPoolExecutor(runner.concurrency) as pool:
+        for _ in pool.map(runner.run, [zeros] * runner.concurrency):
+            pass
