@@ -42,8 +42,8 @@ def measured(name: str, words: list[str]) -> list[dict[str, Any]]:
     return [row | {"script": name} for row in rows]
 
 
-def page(rows: list[dict[str, Any]], seconds: float) -> str:
-    """Return the page: one row per bar, and what it was measured on."""
+def page(rows: list[dict[str, Any]], seconds: float, failed: list[str]) -> str:
+    """Return the page: one row per bar, what it was measured on, and which scripts did not end."""
     machine = rows[0]["machine"]
     packages = ", ".join(
         f"{name} {machine['packages'][name]}"
@@ -64,6 +64,7 @@ def page(rows: list[dict[str, Any]], seconds: float) -> str:
         "| --- | ---: | ---: | --- | ---: | ---: | --- | ---: | ---: | --- |",
         *map(_line, rows),
         "",
+        *([f"Not measured, the script did not end: {', '.join(failed)}.", ""] if failed else []),
     ]
     return "\n".join(lines)
 
@@ -95,7 +96,7 @@ def main() -> None:
         found = measured(name, SCRIPTS[name])
         failed += [] if found else [name]
         rows += found
-    options.out.write_text(page(rows, time.perf_counter() - start), encoding="utf-8")
+    options.out.write_text(page(rows, time.perf_counter() - start, failed), encoding="utf-8")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     missed = [row["name"] for row in rows if not row["met"]] + [f"{name} (failed)" for name in failed]
