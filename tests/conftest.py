@@ -15,6 +15,8 @@ import pytest
 from modelport.cli.main import main
 from modelport.core.progress import Silent
 from modelport.data.drawn import draw_imagenet
+from modelport.data.drawn_cifar import draw_cifar10
+from modelport.data.drawn_coco import draw_coco
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -65,6 +67,22 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """310 validation images of ten classes, and a training split."""
     folder = tmp_path_factory.mktemp("set") / "data"
     draw_imagenet(folder, count=310, train_per_class=10, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """140 drawn images in CIFAR-10's layout, and 300 to train on; not to be changed."""
+    folder = tmp_path_factory.mktemp("cifar") / "data"
+    draw_cifar10(folder, count=140, train=300, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three drawn images in COCO's layout; not to be changed."""
+    folder = tmp_path_factory.mktemp("coco") / "data"
+    draw_coco(folder, count=3, train=1, seed=1)
     return folder
 
 

@@ -11,27 +11,11 @@ from typing import Any
 import pytest
 
 from modelport.data.drawn import draw_imagenet
-from modelport.data.drawn_cifar import draw_cifar10
-from modelport.data.drawn_coco import draw_coco
 from modelport.model.architectures import build_random
 from modelport.model.fit import save_as_published
 from modelport.recipes.load import load_recipe
 
 Call = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cifar") / "data"
-    draw_cifar10(folder, count=140, train=300, seed=1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("coco") / "data"
-    draw_coco(folder, count=3, train=1, seed=1)
-    return folder
 
 
 def _untrained(recipe_name: str, folder: Path) -> Path:

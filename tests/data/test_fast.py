@@ -11,6 +11,7 @@ from PIL import Image
 
 from conftest import Call
 from modelport.core.errors import UsageError
+from modelport.data.feeding import feed
 from modelport.data.transforms import Preprocess
 from modelport.recipes.load import load_recipe
 
@@ -32,9 +33,8 @@ def test_smooth_images_come_out_nearly_alike(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", ["nas-fpn", "simclr"])
 def test_recipes_without_a_quicker_way_refuse(name: str) -> None:
-    if name == "nas-fpn":
-        with pytest.raises(UsageError, match="no quicker way"):
-            Preprocess(load_recipe(name).preprocess, fast=True)
+    with pytest.raises(UsageError, match="no quicker way"):
+        feed(load_recipe(name), [], 1, seed=0, fast=True)
 
 
 def test_the_result_tells_pixels_and_effect(

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from modelport.core.progress import Silent
-from modelport.data.drawn_cifar import draw_cifar10
-from modelport.data.drawn_coco import draw_coco
 from modelport.recipes.load import load_recipe
 
 
@@ -33,20 +31,6 @@ def classed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for image, place in zip(images, ("n01/a", "n01/b.c", "n01/d", "n02/e", "n02/f"), strict=True):
         (folder / "val" / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(image, folder / "val" / f"{place}.jpeg")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cifar") / "data"
-    draw_cifar10(folder, count=140, train=300, seed=1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("coco") / "data"
-    draw_coco(folder, count=3, train=1, seed=1)
     return folder
 
 

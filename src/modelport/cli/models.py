@@ -9,7 +9,8 @@ from typing import Any, get_args
 import typer
 
 from modelport.cli.console import TALK
-from modelport.core.errors import UsageError, unknown
+from modelport.cli.words import one_of
+from modelport.core.errors import UsageError
 
 RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE")
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
@@ -101,8 +102,8 @@ def export(
         raise UsageError(f"--out {out}: an ONNX file ends in .onnx", "rename it")
     size = _batch(batch)
     loaded = load_recipe(recipe).with_variant(variant)
-    form = _one_of("--nms", nms, get_args(Nms))
-    pixels = _one_of("--input-type", input_type, ("float32", "uint8")) == "uint8"
+    form = one_of("--nms", nms, get_args(Nms))
+    pixels = one_of("--input-type", input_type, ("float32", "uint8")) == "uint8"
     path, notes = weights_file(loaded, weights, TALK.progress)
     source = load_source(loaded, path)
     number = DEFAULT_OPSET if opset is None else opset
@@ -158,7 +159,7 @@ def compile_model(
     from modelport.jobs.compiling import CompileRequest, compile_checked
 
     if input_type is not None:
-        _one_of("--input-type", input_type, ("float32", "uint8"))
+        one_of("--input-type", input_type, ("float32", "uint8"))
     request = CompileRequest(
         recipe, model, engine, out, precision, batch, soc, device, plan, input_type, dry_run, calibration
     )
@@ -175,12 +176,6 @@ def compile_model(
     if not TALK.json:
         for note in value["notes"]:
             typer.echo(f"note: {note}", err=True)
-
-
-def _one_of(option: str, word: str, choices: tuple[str, ...]) -> Any:
-    if word not in choices:
-        raise UsageError(f"{option} {word}", unknown("choices", word, choices))
-    return word
 
 
 def _batch(text: str) -> int | None:

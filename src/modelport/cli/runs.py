@@ -9,7 +9,8 @@ import typer
 
 from modelport.cli.console import TALK
 from modelport.cli.models import CALIBRATION, RECIPE, VARIANT, WEIGHTS
-from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError, unknown
+from modelport.cli.words import one_of
+from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
 EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "incomplete": EXIT_INCONCLUSIVE}
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "incomplete": "yellow"}
@@ -69,10 +70,8 @@ def run(
     from modelport.jobs.detection_files import DetectionFiles
     from modelport.jobs.port import PortRequest, port, set_as_wanted
 
-    if on_bad_image not in ("fail", "skip"):
-        raise UsageError(f"--on-bad-image {on_bad_image}", unknown("choices", on_bad_image, ("fail", "skip")))
-    if input_type not in (None, "float32", "uint8"):
-        raise UsageError(f"--input-type {input_type}", unknown("choices", input_type, ("float32", "uint8")))
+    if input_type is not None:
+        one_of("--input-type", input_type, ("float32", "uint8"))
     request = PortRequest(
         recipe=recipe,
         data=data,
@@ -82,7 +81,7 @@ def run(
         limit=limit,
         seed=seed,
         variant=variant,
-        on_bad_image="skip" if on_bad_image == "skip" else "fail",
+        on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
         files=DetectionFiles(draw, detections, coco_json),
         command=COMMAND,

@@ -10,7 +10,7 @@ import typer
 from modelport.cli import runs
 from modelport.cli.console import TALK
 from modelport.cli.models import RECIPE, VARIANT
-from modelport.core.errors import UsageError, unknown
+from modelport.cli.words import one_of
 
 DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
 STYLE = typer.Option(
@@ -55,14 +55,14 @@ def preprocess(
         recipe=recipe,
         data=data,
         out=out,
-        format=_one_of("--format", format, ("bin", "npy")),
+        format=one_of("--format", format, ("bin", "npy")),
         batch_size=batch_size,
-        input_type=None if input_type is None else _one_of("--input-type", input_type, ("float32", "uint8")),
-        style=_one_of("--style", style, ("modelport", "guide")),
+        input_type=None if input_type is None else one_of("--input-type", input_type, ("float32", "uint8")),
+        style=one_of("--style", style, ("modelport", "guide")),
         seed=seed,
         variant=variant,
         limit=limit,
-        on_bad_image=_one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
+        on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
         command=runs.COMMAND,
     )
@@ -131,7 +131,7 @@ def evaluate(
         recipe=recipe,
         results=results,
         data=data,
-        style=_one_of("--style", style, ("modelport", "guide")),
+        style=one_of("--style", style, ("modelport", "guide")),
         tensors=tensors,
         out=out,
         variant=variant,
@@ -153,9 +153,3 @@ def _draw_guide(console: Any, value: dict[str, Any]) -> None:
     console.print(value["title"], markup=False)
     for row in value["value"]:
         console.print(f"{row['key']}: {row['value']}", markup=False)
-
-
-def _one_of(option: str, word: str, choices: tuple[str, ...]) -> Any:
-    if word not in choices:
-        raise UsageError(f"{option} {word}", unknown("choices", word, choices))
-    return word

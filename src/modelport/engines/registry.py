@@ -62,8 +62,9 @@ def choose_engine(name: str | None, precision: str) -> Engine:
 
 
 def own_precision(name: str | None) -> str:
-    """Return what an engine runs in where nobody asks for a precision: float32, but on a device that has no such."""
-    return "fp16" if name == "ascend" else "fp32"
+    """Return what an engine runs in where nobody asks for a precision: the first, the safest, that it tells."""
+    told = get_engine(name).available().precisions if name is not None else ()
+    return told[0] if told else "fp32"
 
 
 def engine_for(model: Artifact, name: str | None) -> Engine:

@@ -11,7 +11,6 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import model_artifact
-from modelport.model.graph import precision_of, read_graph
 
 # Engine → the suffix of what it compiles an ONNX file to.
 SUFFIXES = {"openvino": ".xml", "onnxruntime": ".onnx"}
@@ -26,7 +25,7 @@ def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifa
     """
     suffix = SUFFIXES.get(engine.name)
     # A float16 graph is for other devices: the engines here run a twin of it.
-    if model.kind != "onnx" or suffix is None or precision_of(read_graph(model.path)) == "fp16":
+    if model.kind != "onnx" or suffix is None or options.precision == "fp16":
         return model
     version = engine.available().version
     key = digest_json([model.sha256, engine.name, version, machine.processor(), __version__])
