@@ -37,8 +37,9 @@ def test_any_size_filter_and_crop_equal_pillow(data: st.DataObject) -> None:
         pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
     resample = resampler()
     assert resample is not None
-    got = resample(pixels, to, (left, top), size, name)
-    whole = Image.fromarray(pixels).resize(to, Image.Resampling[name.upper()])
+    image = Image.fromarray(pixels)
+    got = resample(image, to, (left, top), size, name)
+    whole = image.resize(to, Image.Resampling[name.upper()])
     np.testing.assert_array_equal(got, np.asarray(whole.crop((left, top, left + size, top + size))))
 
 

@@ -257,7 +257,7 @@ def _at_once(geometry: Sequence[Step], image: Image.Image, name: str) -> NDArray
             if resample is None or min(to) < crop.size:
                 return None
             _check_area(*to, name)
-            return resample(np.asarray(image), to, _corner(crop, to), crop.size, resize.interpolation)
+            return resample(image, to, _corner(crop, to), crop.size, resize.interpolation)
     return None
 
 
