@@ -47,8 +47,8 @@ from modelport.report.result import environment
 from photos import draw_photos
 from sides import seeded_resnet50
 
-# Batches that lose nothing of the pure speed; small ones, since the last of a short way runs alone.
-BATCHES = {"fp32": 2, "bf16": 2, "int8": 4}
+# It loses nothing of the pure speed, and is small, since the last batch of a short way runs alone.
+BATCH = 4
 OF_CEILING = 0.97
 OF_PURE = {"fp32": 0.93, "bf16": 0.90, "int8": 0.85}
 OVER_GUIDES = {"fp32": 1.1, "bf16": 1.25, "int8": 1.4}
@@ -66,15 +66,10 @@ class Model:
     floats: Artifact
     in_flight: int
 
-    @property
-    def batch(self) -> int:
-        """Rows of a run."""
-        return BATCHES[self.precision]
-
     def options(self, *, pixels: bool) -> Options:
         """How it is opened: ours with the best number of runs in flight, the guides' one after the other."""
         form = recipe_of_pixels(RECIPE) if pixels else RECIPE
-        return with_in_flight(Options(form, self.precision, self.batch), self.in_flight if pixels else 1)
+        return with_in_flight(Options(form, self.precision, BATCH), self.in_flight if pixels else 1)
 
 
 def prepared(precision: str, calibration: Path, work: Path) -> Model:
@@ -85,7 +80,7 @@ def prepared(precision: str, calibration: Path, work: Path) -> Model:
     if precision == "int8":
         graphs = []
         for form, graph in ((RECIPE, floats), (recipe_of_pixels(RECIPE), pixels)):
-            want = Wanted(RECIPE, engine, Options(form, precision, BATCHES[precision]), calibration)
+            want = Wanted(RECIPE, engine, Options(form, precision, BATCH), calibration)
             graphs.append(lowered(want, graph, None, (), Silent()).artifact)
         floats, pixels = graphs
     model = Model(precision, pixels, floats, 1)
@@ -97,15 +92,15 @@ def pure(model: Model, seconds: float) -> float:
     """Return samples/s of inference alone."""
     options = model.options(pixels=True)
     with opened(get_engine("openvino"), model.pixels, options) as runner:
-        inputs = random_inputs(runner.signature.with_batch(model.batch), options.recipe, 0)
-        return measure(Load(runner, inputs.buffers, model.batch, runner.concurrency, seconds)).timed.samples_per_second
+        inputs = random_inputs(runner.signature.with_batch(BATCH), options.recipe, 0)
+        return measure(Load(runner, inputs.buffers, BATCH, runner.concurrency, seconds)).timed.samples_per_second
 
 
-def preprocessing_seconds(data: Path, batch: int) -> float:
+def preprocessing_seconds(data: Path) -> float:
     """Return CPU seconds per image, all threads together."""
     samples = open_dataset(RECIPE.dataset, data)
     start = time.process_time()
-    with closing(feed(RECIPE, samples, batch, seed=0, pixels=True)) as batches:
+    with closing(feed(RECIPE, samples, BATCH, seed=0, pixels=True)) as batches:
         for _ in batches:
             pass
     return (time.process_time() - start) / len(samples)
@@ -120,7 +115,7 @@ def end_to_end(model: Model, data: Path, out: Path) -> float:
         model=model.pixels.path,
         engine="openvino",
         precision=model.precision,
-        batch=model.batch,
+        batch=BATCH,
         input_type="uint8",
         concurrency=model.in_flight,
         force=True,
@@ -142,15 +137,15 @@ def published_tensor(path: Path) -> np.ndarray:
 
 def guides_way(model: Model, data: Path, work: Path, engine: str = "openvino") -> float:
     """Return samples/s of the guides' three steps, one after the other. Model loading is not counted, as in ours."""
-    samples, batch = list(open_dataset(RECIPE.dataset, data)), model.batch
+    samples = list(open_dataset(RECIPE.dataset, data))
     with opened(get_engine(engine), model.floats, model.options(pixels=False)) as runner:
-        runner.run({INPUT: np.zeros((batch, 3, 224, 224), np.float32)})
+        runner.run({INPUT: np.zeros((BATCH, 3, 224, 224), np.float32)})
         start = time.perf_counter()
         for sample in samples:
             published_tensor(sample.path).tofile(work / f"{sample.id}.bin")
-        for first in range(0, len(samples), batch):
-            part = samples[first : first + batch]
-            inputs = np.zeros((batch, 3, 224, 224), np.float32)
+        for first in range(0, len(samples), BATCH):
+            part = samples[first : first + BATCH]
+            inputs = np.zeros((BATCH, 3, 224, 224), np.float32)
             for row, sample in enumerate(part):
                 inputs[row] = np.fromfile(work / f"{sample.id}.bin", np.float32).reshape(3, 224, 224)
             rows = next(iter(runner.run({INPUT: inputs}).values()))
@@ -170,7 +165,7 @@ def rows_of(model: Model, data: Path, work: Path, rounds: int, seconds: float) -
     sides: dict[str, Callable[[], float]] = {
         "pure": lambda: pure(model, seconds),
         "end_to_end": lambda: end_to_end(model, data, work / "out"),
-        "preprocessing": lambda: preprocessing_seconds(data, model.batch),
+        "preprocessing": lambda: preprocessing_seconds(data),
         "guides": lambda: guides_way(model, data, work),
     }
     found: dict[str, list[float]] = {name: [] for name in sides}
@@ -191,7 +186,7 @@ def rows_of(model: Model, data: Path, work: Path, rounds: int, seconds: float) -
     ]
     usage = resource.getrusage(resource.RUSAGE_SELF)
     more = {
-        "batch": model.batch,
+        "batch": BATCH,
         "in_flight": model.in_flight,
         "preprocessing_cpu_ms": 1000 * statistics.median(found["preprocessing"]),
         "peak_mib": usage.ru_maxrss / 1024,
@@ -233,6 +228,7 @@ def main() -> None:
         work = Path(name)
         data = draw_photos(work / "data", options.count)
         calibration = draw_photos(work / "calibration", 100, first=100_000) / "images"
+        preprocessing_seconds(calibration.parent)  # loads the compiled resize
         for precision in options.precisions:
             if precision not in here:
                 print(f"{precision}: not executed by this processor")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Literal
 
+import numpy as np
+
 from modelport.core import machine
 from modelport.core.errors import BadSampleError, UsageError
 from modelport.core.values import Batch, Sample
@@ -35,6 +37,7 @@ def feed(
     spec = recipe.signature.with_batch(batch).inputs[0]
     _, channels, height, width = (int(axis) for axis in spec.shape)
     workers = machine.cores()
+    _keep_freed_memory()
     if recipe.dataset.views > 1:
         if fast:
             raise UsageError("--fast-preprocess: views have no quicker way", "leave it out")
@@ -52,3 +55,14 @@ def feed(
         on_bad=on_bad,
         bad=bad,
     )
+
+
+def _keep_freed_memory() -> None:
+    """Let the allocator keep the memory of one image for the next.
+
+    glibc gives back what is freed beyond a bound that is twice the largest block it ever got back itself: at first so
+    low that every image's memory comes from the kernel anew, for a third of the preprocessing's time. The block is
+    never written to, so it takes no memory.
+    """
+    block = np.empty(16 * 1024 * 1024, np.uint8)
+    del block

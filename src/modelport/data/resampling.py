@@ -2,8 +2,8 @@
 
 Pillow resizes the whole image and then most columns are cut off; here only what the crop shows is computed. The
 arithmetic is Pillow's (its file Resample.c): coefficients of 22 bits, sums in 32-bit integers, rounded to 8 bits
-between the horizontal and the vertical pass. The horizontal pass takes many rows side by side, as vector units like it. It
-needs the package numba; where that is missing, Pillow does the work, with equal results.
+between the horizontal and the vertical pass. The horizontal pass takes many rows side by side, as vector units like it.
+It needs the package numba; where that is missing, Pillow does the work, with equal results.
 """
 
 from __future__ import annotations

@@ -105,10 +105,12 @@ class _Runner:
         feeds = [_shareable(inputs[spec.name]) for spec in self.signature.inputs]
         request = self._requests.get()
         try:
-            # By index and in the caller's memory: half of what infer(dict) costs beside a small model.
+            # By index, in the caller's memory and without a dictionary of results: less than half of what infer(dict)
+            # costs beside a small model.
             for index, array in enumerate(feeds):
                 request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
-            request.infer(share_outputs=True)
+            request.start_async()
+            request.wait()
             # The request's memory is used again by the next run: the caller gets a copy.
             return {
                 spec.name: request.get_output_tensor(index).data.copy()

@@ -16,7 +16,7 @@ import numpy as np
 from modelport.core.artifacts import digest_bytes, written_aside
 from modelport.core.errors import BadSampleError, DataError
 from modelport.core.progress import Progress
-from modelport.core.values import Array, Batch, Sample
+from modelport.core.values import Array, Batch, Sample, Tensors
 from modelport.data.batches import Fingerprint
 from modelport.data.feeding import feed
 from modelport.engines.base import Options, Runner
@@ -26,6 +26,11 @@ from modelport.jobs.evaluate import Clocks, run_batches
 from modelport.model.source import SourceModel
 from modelport.recipes.schema import Recipe
 from modelport.scoring.base import Figures, Rows, Task
+
+# Rows that are scored at a time, unless their outputs are large: called after every small batch, the scorer would find
+# the processor's caches full of the engine's weights, and take three times as long.
+SCORED_TOGETHER = 32
+LARGE_OUTPUTS = 4 * 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
         job.progress.bar("evaluating", job.rows, "images") as bar,
         closing(_batches(job, iter(job.samples), outcome.skipped)) as batches,
     ):
-        for batch, outputs in run_batches(runner, batches, outcome.clocks):
+        for batch, outputs in _together(run_batches(runner, batches, outcome.clocks)):
             source = _kept(job, answers, batch)
             _write(lines, scorer.take(Rows(batch.ids, batch.targets, outputs, source, batch.placements)))
             _count(job.task, batch, outcome, fingerprint)
@@ -131,6 +136,30 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
     outcome.figures = scorer.figures()
     outcome.fingerprint = fingerprint.hexdigest()
     return outcome
+
+
+def _together(answered: Iterator[tuple[Batch, Tensors]]) -> Iterator[tuple[Batch, Tensors]]:
+    """Yield batches with their outputs, small ones joined; the inputs are let go."""
+    held: list[tuple[Batch, Tensors]] = []
+    rows = size = 0
+    for batch, outputs in answered:
+        held.append((replace(batch, inputs={}), outputs))
+        rows += len(batch.ids)
+        size += sum(array.nbytes for array in outputs.values())
+        if rows >= SCORED_TOGETHER or size >= LARGE_OUTPUTS:
+            yield _joined(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(held: Sequence[tuple[Batch, Tensors]]) -> tuple[Batch, Tensors]:
+    batches, outputs = zip(*held, strict=True)
+    parts = {
+        name: tuple(chain.from_iterable(getattr(batch, name) for batch in batches))
+        for name in ("ids", "targets", "digests", "placements")
+    }
+    return Batch(inputs={}, **parts), {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 
 
 def _kept(job: Pass, answers: SourceAnswers | None, batch: Batch) -> dict[str, Array] | None:
