@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from sides import Ran, Setting, arguments_of, compare, finish, ours, run_process, seeded_resnet50
+from sides import Ran, Setting, arguments_of, compare, finish, ours, run_process, seeded_graph
 
 BAR = 0.97
 
@@ -50,7 +50,7 @@ def main() -> None:
         print(measure_bare(model, int(batch), int(threads), float(seconds)))
         return
     options = arguments_of(__doc__)
-    model_path = seeded_resnet50()
+    model_path = seeded_graph()
     rows = []
     for batch_size in options.batches:
         setting = Setting(model_path, batch_size, 1, options.threads, options.duration)

@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from sides import Ran, Setting, arguments_of, compare, finish, ours, run_process, seeded_resnet50
+from sides import Ran, Setting, arguments_of, compare, finish, ours, run_process, seeded_graph
 
 BAR = 0.97
 
@@ -37,7 +37,7 @@ def _throughput(text: str) -> float:
 def main() -> None:
     """Measure both sides in one run and print the ratios."""
     options = arguments_of(__doc__)
-    model = seeded_resnet50()
+    model = seeded_graph()
     rows = []
     for batch in options.batches:
         for in_flight in sorted({1, options.threads}):

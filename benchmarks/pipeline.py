@@ -45,7 +45,7 @@ from modelport.model.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
 from photos import draw_photos
-from sides import seeded_resnet50
+from sides import seeded_graph
 
 # It loses nothing of the pure speed, and is small, since the last batch of a short way runs alone.
 BATCH = 4
@@ -75,7 +75,7 @@ class Model:
 def prepared(precision: str, calibration: Path, work: Path) -> Model:
     """Return both graphs in a precision."""
     engine = get_engine("openvino")
-    floats = model_artifact(seeded_resnet50())
+    floats = model_artifact(seeded_graph())
     pixels = write_pixel_graph(floats, RECIPE, work / "pixels.onnx")
     if precision == "int8":
         graphs = []

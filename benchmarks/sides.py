@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelport import __version__
 from modelport.core import machine
 from modelport.core.artifacts import cache_folder
 from modelport.report.result import environment
@@ -83,9 +84,9 @@ def measure_ours(arguments: Sequence[str]) -> float:
         return measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds)).timed.samples_per_second
 
 
-def seeded_resnet50() -> Path:
-    """Return moco-v2's ResNet-50 with seeded random weights as ONNX, exported once into the cache."""
-    out = cache_folder("benchmarks") / "resnet50-seeded.onnx"
+def seeded_graph(name: str = "moco-v2") -> Path:
+    """Return a recipe's network (moco-v2's is a ResNet-50) with seeded random weights as ONNX, exported once."""
+    out = cache_folder("benchmarks") / f"{name}-seeded-{__version__}.onnx"
     if not out.is_file():
         import torch
 
@@ -96,7 +97,7 @@ def seeded_resnet50() -> Path:
         from modelport.model.source import load_source
         from modelport.recipes.load import load_recipe
 
-        recipe = load_recipe("moco-v2")
+        recipe = load_recipe(name)
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / "seeded.pth"
             torch.save({"state_dict": build_random(recipe.model, 0).state_dict()}, weights)

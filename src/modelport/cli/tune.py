@@ -69,7 +69,7 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("engine", "precision"):
         table.add_column(column, no_wrap=True)
-    for column in ("batch", "in flight", "pure/s", "end to end/s", value["metric"]):
+    for column in ("batch", "in flight", "threads", "pure/s", "end to end/s", value["metric"], "samples"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in sorted(value["points"], key=lambda row: -(row["samples_per_second"] or 0)):
@@ -82,9 +82,11 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
             row["precision"],
             str(row["batch"]),
             str(row["in_flight"]),
+            str(row["threads"]),
             number(row["pure_samples_per_second"], 1),
             number(row["samples_per_second"], 1),
             number(accuracy["value"], 2 if accuracy["unit"] == "percent" else 3),
+            str(accuracy["n"]),
             said,
         )
     console.print(table)
@@ -94,7 +96,8 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
         console.print(f"note: {note}", markup=False)
     chosen = value["chosen"]
     console.print(
-        f"chosen: {chosen['engine']} {chosen['precision']}, batch {chosen['batch']}, {chosen['in_flight']} in flight: "
+        f"chosen: {chosen['engine']} {chosen['precision']}, batch {chosen['batch']}, {chosen['in_flight']} in flight, "
+        f"{chosen['threads']} threads: "
         f"{number(chosen['samples_per_second'], 1)} samples/s end to end; {chosen['why']}",
         markup=False,
     )

@@ -7,7 +7,8 @@ only while it can still win, and batch and runs in flight are refined for the wi
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from modelport.core import machine
@@ -19,7 +20,8 @@ from modelport.engines.base import Options
 from modelport.jobs.answers import SourceAnswers
 from modelport.jobs.model_road import Given, walk
 from modelport.jobs.scoring_pass import Pass, answer_with_source
-from modelport.jobs.tuning_search import Pair, Point, Search, TuneRequest, first_engine, probed_pairs, refine, score
+from modelport.jobs.tuning_refine import Point, refine
+from modelport.jobs.tuning_search import Pair, Search, TuneRequest, first_engine, probed_pairs, score
 from modelport.recipes.load import load_recipe
 from modelport.recipes.setting import SCHEMA, Setting, setting_text
 from modelport.report.result import environment
@@ -33,6 +35,19 @@ def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
     Raises ModelportError for whatever the user can mend, EngineError where no setting keeps the accuracy.
     """
     clock = time.perf_counter()
+    with searching(request, progress) as search:
+        pairs = probed_pairs(search)
+        score(search, pairs)
+        points = refine(search, pairs)
+    best = max((point for point in points if point.pair.accepted), key=lambda point: point.end_to_end or 0.0)
+    setting = _setting(search, best)
+    write_text(request.out, setting_text(setting))
+    return _result(search, pairs, points, best) | {"seconds": time.perf_counter() - clock}
+
+
+@contextmanager
+def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
+    """Open data, model and the source's answers to all samples. Raises ModelportError for what the user can mend."""
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a setting is a .toml file", "name it setting.toml")
@@ -47,16 +62,9 @@ def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
     assert road.source is not None
     task = task_of(recipe, dataset.categories, request.seed)
     with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
-        search = Search(request, recipe, samples, task, tolerance, progress, road, answers)
         options = Options(recipe, "fp32", recipe.run.batch)
         answer_with_source(Pass(recipe, samples, options, task, request.seed, "fail", progress), road.source, answers)
-        pairs = probed_pairs(search, dataset)
-        score(search, pairs)
-        points = refine(search, pairs)
-    best = max((point for point in points if point.pair.accepted), key=lambda point: point.end_to_end or 0.0)
-    setting = _setting(search, best)
-    write_text(request.out, setting_text(setting))
-    return _result(search, pairs, points, best) | {"seconds": time.perf_counter() - clock}
+        yield Search(request, recipe, samples, task, tolerance, progress, road, answers)
 
 
 def _setting(search: Search, point: Point) -> Setting:

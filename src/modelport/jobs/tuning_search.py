@@ -1,17 +1,16 @@
-"""How ``tune`` searches: probes of some moments, scoring while a pair can still win, refinement of the winner."""
+"""How ``tune`` finds the winning pair of engine and precision: probes of some moments, scoring while it can win."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import DataError, EngineError, ModelportError
 from modelport.core.progress import Progress
-from modelport.core.values import DataSet, Sample
+from modelport.core.values import Sample
 from modelport.data.datasets import open_dataset
 from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import availabilities, get_engine, opened
@@ -21,7 +20,6 @@ from modelport.jobs.bench_loop import Load, measure
 from modelport.jobs.compiled import compiled_cached
 from modelport.jobs.model_road import Road
 from modelport.jobs.precision import Wanted, lowered
-from modelport.jobs.probing import with_in_flight
 from modelport.jobs.scoring_pass import Outcome, Pass, score_with_engine
 from modelport.model.pixel_input import recipe_of_pixels
 from modelport.recipes.schema import Recipe, Tolerance
@@ -30,12 +28,8 @@ from modelport.scoring.base import Score, Task
 
 # A pair whose probe is this far behind the best scored one cannot catch up by batch and runs in flight.
 HOPELESS = 0.6
-# Batches around the recipe's that are tried for the winner.
-BATCHES = (1, 2, 4, 8, 16)
-# Settings that go from the probe to a way through the data.
-FINALISTS = 2
-# Samples of a finalist's way through the data: enough for its speed, the accuracy is known.
-FINAL_SAMPLES = 256
+# Samples that tell a speed: of a finalist, whose accuracy is known, and of what is too slow to win.
+SPEED_SAMPLES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +62,6 @@ class Pair:
     outcome: Outcome | None = None
     accepted: bool = False
     why: str = ""
-
-
-@dataclass(slots=True)
-class Point:
-    """One setting that was measured."""
-
-    pair: Pair
-    batch: int
-    in_flight: int
-    threads: int
-    probed: float  # samples/s, pure inference
-    end_to_end: float | None = None  # samples/s
 
 
 @dataclass(slots=True)
@@ -127,7 +109,7 @@ def first_engine(request: TuneRequest) -> Engine:
     raise EngineError("no engine that runs ONNX is usable here", "see `modelport doctor`")
 
 
-def probed_pairs(search: Search, dataset: DataSet) -> list[Pair]:
+def probed_pairs(search: Search) -> list[Pair]:
     """Return every usable engine at each precision that it executes for its speed, probed, the fastest first."""
     request, pairs = search.request, list[Pair]()
     calibration, why = _calibration(search)
@@ -180,7 +162,7 @@ def _probed(search: Search, engine: Engine, precision: str, calibration: Path | 
     made = lowered(want, model, given.source, search.samples, search.progress)
     pair = Pair(engine, precision, compiled_cached(engine, made.artifact, options), options)
     with opened(engine, pair.model, options) as runner:
-        pair.probed = _pure(runner, options, search.request.seconds)
+        pair.probed = pure_speed(runner, options, search.request.seconds)
     return pair
 
 
@@ -193,7 +175,7 @@ def _pixel_form(search: Search, model: Artifact) -> tuple[Recipe, Artifact]:
     return recipe_of_pixels(search.recipe), pixels_cached(model, search.recipe)[0]
 
 
-def _pure(runner: Runner, options: Options, seconds: float) -> float:
+def pure_speed(runner: Runner, options: Options, seconds: float) -> float:
     """Return samples/s of pure inference."""
     batch = options.batch or 1
     inputs = random_inputs(runner.signature.with_batch(batch), options.recipe, 0)
@@ -201,17 +183,22 @@ def _pure(runner: Runner, options: Options, seconds: float) -> float:
 
 
 def score(search: Search, pairs: Sequence[Pair]) -> None:
-    """Score the pairs, the fastest first, until the rest cannot win any more."""
-    best = 0.0
+    """Score the pairs, the fastest first, until the rest cannot win any more.
+
+    Of those that cannot, the fastest of each precision is a point of the front still, and some samples do for it.
+    """
+    best, seen = 0.0, set[str]()
     for pair in pairs:
-        if best and pair.probed < HOPELESS * best:
+        hopeless = pair.probed < HOPELESS * best
+        if hopeless and pair.precision in seen:
             pair.why = "not scored: too slow to win"
             continue
-        pair.outcome = search.run(pair, pair.options, None)
+        seen.add(pair.precision)
+        pair.outcome = search.run(pair, pair.options, SPEED_SAMPLES if hopeless else None)
         got, want = pair.outcome.figures.metrics[search.metric], (pair.outcome.figures.source or {}).get(search.metric)
         if want is None:
             raise DataError(f"the source model has no {search.metric} on these samples", "give more samples")
-        search.source = pair.outcome.figures.source or {}
+        search.source = search.source or pair.outcome.figures.source or {}
         floor = verdict.floor_of(want.value, search.tolerance)
         pair.accepted = got.value >= floor
         pair.why = f"{search.metric} {got.value:.4g}, lowest that passes {floor:.4g}"
@@ -222,46 +209,3 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
             "no setting keeps the accuracy: " + "; ".join(f"{p.engine.name} {p.precision}: {p.why}" for p in pairs),
             "allow more with --max-drop",
         )
-
-
-def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
-    """Probe batch sizes and runs in flight of the fastest accepted pair, and take the best of them through the data."""
-    winner = next(pair for pair in pairs if pair.accepted)
-    cores = machine.cores()
-    points = [_scored_point(pair) for pair in pairs if pair.outcome is not None]
-    fresh = list[Point]()
-    if winner.engine.consumes & {"onnx"}:
-        batches = sorted({*BATCHES, search.recipe.run.batch} if search.recipe.task != "detection" else {1, 2})
-        for in_flight in sorted({1, cores}):
-            best_here = 0.0
-            for batch in batches:
-                point = _probe(search, winner, batch, in_flight)
-                if point is None:
-                    continue
-                fresh.append(point)
-                # Throughput rises with the batch and then falls; past the top nothing better comes.
-                if point.probed < 0.97 * best_here:
-                    break
-                best_here = max(best_here, point.probed)
-    fresh.sort(key=lambda point: -point.probed)
-    for point in fresh[:FINALISTS]:
-        options = with_in_flight(replace(winner.options, batch=point.batch), point.in_flight)
-        outcome = search.run(winner, options, FINAL_SAMPLES)
-        point.end_to_end = outcome.rows / outcome.clocks.seconds
-    return [*points, *fresh]
-
-
-def _scored_point(pair: Pair) -> Point:
-    assert pair.outcome is not None
-    speed = pair.outcome.rows / pair.outcome.clocks.seconds
-    return Point(pair, pair.outcome.batch, pair.outcome.in_flight, machine.cores(), pair.probed, speed)
-
-
-def _probe(search: Search, pair: Pair, batch: int, in_flight: int) -> Point | None:
-    """Return a setting of the winner with its pure speed; None where the engine does not serve so many runs."""
-    options = with_in_flight(replace(pair.options, batch=batch), in_flight)
-    with opened(pair.engine, pair.model, options) as runner:
-        if runner.concurrency != in_flight:
-            return None
-        speed = _pure(runner, options, search.request.seconds / 2)
-    return Point(pair, batch, in_flight, machine.cores(), speed)

@@ -1,0 +1,94 @@
+"""How ``tune`` refines the winning pair: runs in flight, batch and threads, and then end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from modelport.core import machine
+from modelport.engines.registry import opened
+from modelport.jobs.probing import with_in_flight
+from modelport.jobs.tuning_search import SPEED_SAMPLES, Pair, Search, pure_speed
+
+# Batches around the recipe's that are tried.
+BATCHES = (1, 2, 4, 8, 16)
+# Settings that go from the probe to a way through the data.
+FINALISTS = 2
+
+
+@dataclass(slots=True)
+class Point:
+    """One setting that was measured."""
+
+    pair: Pair
+    batch: int
+    in_flight: int
+    threads: int
+    probed: float  # samples/s, pure inference
+    end_to_end: float | None = None  # samples/s
+
+
+def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
+    """Probe batch sizes and runs in flight of the fastest accepted pair, and take the best of them through the data."""
+    winner = next(pair for pair in pairs if pair.accepted)
+    cores = machine.cores()
+    points = [_scored_point(pair) for pair in pairs if pair.outcome is not None]
+    fresh = _climbed(search, winner) if winner.engine.consumes & {"onnx"} else []
+    fresh.sort(key=lambda point: -point.probed)
+    for point in fresh[:FINALISTS]:
+        point.end_to_end = _end_to_end(search, point)
+    if fresh:
+        # Fewer threads leave cores to the decoders: what pure speed says nothing of.
+        best = max(fresh[:FINALISTS], key=lambda point: point.end_to_end or 0.0)
+        for threads in sorted({cores // 2, cores - 1} - {0, cores}):
+            fewer = _probe(search, winner, best.batch, min(best.in_flight, threads), threads)
+            if fewer is not None:
+                fewer.end_to_end = _end_to_end(search, fewer)
+                fresh.append(fewer)
+    return [*points, *fresh]
+
+
+def _climbed(search: Search, winner: Pair) -> list[Point]:
+    """Probe one run in flight and one per core at the recipe's batch, then other batches while they gain."""
+    cores, start = machine.cores(), search.recipe.run.batch
+    batches = sorted({*BATCHES, start} if search.recipe.task != "detection" else {1, 2})
+    found = [_probe(search, winner, start, in_flight, cores) for in_flight in sorted({1, cores})]
+    points = [point for point in found if point is not None]
+    if not points:
+        return []
+    best = max(points, key=lambda point: point.probed)
+    larger, smaller = [size for size in batches if size > start], [size for size in reversed(batches) if size < start]
+    for sizes in (larger, smaller):
+        for batch in sizes:
+            point = _probe(search, winner, batch, best.in_flight, cores)
+            if point is None:
+                break
+            points.append(point)
+            # Throughput rises with the batch and then falls; a probe is no more exact than that.
+            if point.probed < 0.99 * best.probed:
+                break
+            best = max(best, point, key=lambda point: point.probed)
+    return points
+
+
+def _end_to_end(search: Search, point: Point) -> float:
+    """Return samples/s of a setting from files to scores."""
+    options = replace(point.pair.options, batch=point.batch, threads=point.threads)
+    outcome = search.run(point.pair, with_in_flight(options, point.in_flight), SPEED_SAMPLES)
+    return outcome.rows / outcome.clocks.seconds
+
+
+def _scored_point(pair: Pair) -> Point:
+    assert pair.outcome is not None
+    speed = pair.outcome.rows / pair.outcome.clocks.seconds
+    return Point(pair, pair.outcome.batch, pair.outcome.in_flight, machine.cores(), pair.probed, speed)
+
+
+def _probe(search: Search, pair: Pair, batch: int, in_flight: int, threads: int) -> Point | None:
+    """Return a setting of the winner with its pure speed; None where the engine does not serve so many runs."""
+    options = with_in_flight(replace(pair.options, batch=batch, threads=threads), in_flight)
+    with opened(pair.engine, pair.model, options) as runner:
+        if runner.concurrency != in_flight:
+            return None
+        speed = pure_speed(runner, options, search.request.seconds / 2)
+    return Point(pair, batch, in_flight, threads, speed)
