@@ -100,7 +100,10 @@ def seeded_graph(name: str = "moco-v2") -> Path:
         recipe = load_recipe(name)
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / "seeded.pth"
-            torch.save({"state_dict": build_random(recipe.model, 0).state_dict()}, weights)
+            state: dict[str, Any] = build_random(recipe.model, 0).state_dict()
+            for key in reversed(recipe.checkpoint.unwrap):
+                state = {key: state}
+            torch.save(state, weights)
             export_checked(load_source(recipe, weights), out, DEFAULT_OPSET, None, Silent())
     return out
 

@@ -24,6 +24,14 @@ def test_the_guides_table_with_the_published_speeds_beside_it(call: Call, tiny_p
         assert said in answer.out
 
 
+def test_pixels_are_measured_as_pixels(call: Call, tiny_path: Path, tiny_weights: Path) -> None:
+    words = ["bench", tiny_path, "--weights", tiny_weights, "--batch", "2", "--duration", "0.01", "--concurrency", "1"]
+    value = call(*words, "--input-type", "uint8", "--json").json
+    assert "uint8" in value["signature"]["inputs"][0] and value["points"]
+    call("bench", "--model", "x.onnx", "--input-type", "uint8").refused("--input-type says nothing to --model")
+    call(*words, "--input-type", "uint9").refused("did you mean 'uint8'")
+
+
 @pytest.mark.parametrize("batch", ["1,x", "", "0", "1,,2"])
 def test_a_wrong_batch_list_is_refused(call: Call, batch: str) -> None:
     call("bench", "moco-v2", "--batch", batch).refused("--batch")

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from conftest import Call
+from modelport.core import machine
 from modelport.engines.registry import get_engine
-from modelport.jobs import tuning_search
+from modelport.jobs import tuning_refine, tuning_search
 from modelport.recipes.setting import read_setting
 
 
@@ -28,6 +29,10 @@ def test_the_chosen_setting_runs_and_keeps_the_accuracy(call: Call, tmp_path: Pa
     assert chosen["within_tolerance"] and chosen["samples_per_second"] == max(
         row["samples_per_second"] for row in found["points"] if row["within_tolerance"] and row["samples_per_second"]
     )
+    # A point of each precision, however slow, and fewer threads beside the decoders.
+    assert {row["precision"] for row in found["points"]} == set(get_engine("openvino").available().precisions)
+    cores = machine.cores()
+    assert {row["threads"] for row in found["points"]} == {cores, cores // 2, cores - 1} - {0}
     floor = found["source"]["top1"]["value"] * 0.99
     for row in found["points"]:
         assert row["within_tolerance"] == (row["accuracy"]["value"] >= floor)
@@ -101,7 +106,7 @@ def test_a_setting_that_loses_too_much_is_not_chosen(
 
     monkeypatch.setattr(tuning_search.Search, "run", lying)
     monkeypatch.setattr(tuning_search, "HOPELESS", 0.0)
-    monkeypatch.setattr(tuning_search, "BATCHES", (4,))
+    monkeypatch.setattr(tuning_refine, "BATCHES", (4,))
     monkeypatch.setattr(type(get_engine("openvino")), "available", _fp32_only(get_engine("openvino")))
     monkeypatch.setattr(type(get_engine("onnxruntime")), "available", _fp32_only(get_engine("onnxruntime")))
     out = tmp_path / "s.toml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,27 @@ def test_the_second_time_nothing_is_made(
     Path(first.record["plan_file"]).write_text("{}")
     with pytest.raises(AssertionError, match="made again"):
         quantized(_job(tiny, graph, tiny_data), Silent())
+
+
+def test_a_method_that_the_library_cannot_do_is_left_out_and_said(
+    tiny: Recipe, graph: Artifact, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path))
+    honest = quantizing.calibrated
+    broken = {"percentile"}
+
+    def calibrated(engine: str, method: str, *rest: Any) -> Any:
+        if method in broken:
+            raise EngineError("the library stumbled", "another engine")
+        return honest(engine, method, *rest)
+
+    monkeypatch.setattr(quantizing, "calibrated", calibrated)
+    made = quantized(_job(tiny, graph, tiny_data), Silent())
+    assert [method.get("failed") for method in made.record["tried"]] == [None, "the library stumbled"]
+    assert any("'percentile' was not tried: the library stumbled" in note for note in made.notes)
+    broken.add("minmax")
+    with pytest.raises(EngineError, match="the library stumbled"):
+        quantized(_job(tiny, graph, tiny_data, PrecisionPlan(types={"Conv": "fp32"})), Silent())
 
 
 def test_layers_return_where_too_much_is_lost_and_the_plan_says_which(

@@ -10,6 +10,7 @@ import typer
 from modelport.cli import runs
 from modelport.cli.console import TALK
 from modelport.cli.models import VARIANT, WEIGHTS
+from modelport.cli.words import one_of
 from modelport.core.errors import UsageError
 
 
@@ -37,6 +38,9 @@ def bench(
     calibration: Path | None = typer.Option(
         None, "--calibration", help="Images that --precision int8 is calibrated on.", metavar="DIR"
     ),
+    input_type: str = typer.Option(
+        "float32", "--input-type", help="uint8: the graph normalises by itself.", metavar="float32|uint8"
+    ),
 ) -> None:
     """Pure inference on random inputs: samples/s and latency by batch, beside the published speeds."""
     from modelport.jobs.bench import bench as run_bench
@@ -54,6 +58,7 @@ def bench(
         threads=threads,
         variant=variant,
         calibration=calibration,
+        input_type=one_of("--input-type", input_type, ("float32", "uint8")),
         seed=seed,
         command=runs.COMMAND,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
@@ -15,6 +16,7 @@ from modelport.engines.registry import choose_engine, engine_for, model_artifact
 from modelport.jobs.bench_inputs import refuse_too_large
 from modelport.jobs.model_road import Given, walk
 from modelport.jobs.precision import Wanted, check_calibration, lowered
+from modelport.model.pixel_input import recipe_of_pixels
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -42,6 +44,7 @@ class BenchRequest:
     threads: int | None = None
     variant: str | None = None
     calibration: Path | None = None  # images for int8
+    input_type: Literal["float32", "uint8"] = "float32"
     seed: int = 0
     command: str = ""
 
@@ -71,7 +74,9 @@ def subject_of(request: BenchRequest, progress: Progress) -> Subject:
     assert recipe is not None
     precision = request.precision or "fp32"
     engine = choose_engine(request.engine, precision)
-    options = Options(recipe, precision, threads=request.threads)
+    pixels = request.input_type == "uint8"
+    form = recipe_of_pixels(recipe) if pixels else recipe
+    options = Options(form, precision, threads=request.threads)
     if not engine.consumes & {"checkpoint", "onnx"}:
         raise UsageError(
             f"the engine '{engine.name}' runs compiled models only",
@@ -79,8 +84,8 @@ def subject_of(request: BenchRequest, progress: Progress) -> Subject:
         )
     check_calibration(precision, request.calibration, None)
     batches = request.batches or tuple(recipe.run.bench_batches)
-    refuse_too_large(recipe.signature, batches)
-    road = walk(Given(request.weights), recipe, engine, progress)
+    refuse_too_large(form.signature, batches)
+    road = walk(Given(request.weights, None, pixels), recipe, engine, progress)
     assert road.model is not None
     # Nothing is scored, so no image can be calibrated on wrongly.
     calibrated_by = replace(options, batch=recipe.run.batch)
@@ -127,6 +132,8 @@ def _check_words(request: BenchRequest) -> None:
         raise UsageError("--model and --weights were both given", "give one of them")
     if request.model is not None and request.calibration is not None:
         raise UsageError("--calibration says nothing to --model: the file is made", "leave it out, or name the recipe")
+    if request.model is not None and request.input_type != "float32":
+        raise UsageError("--input-type says nothing to --model: the file is made", "leave it out, or name the recipe")
     if request.recipe is None and request.variant is not None:
         raise UsageError("--variant belongs to a recipe", "name the recipe, or leave --variant out")
     if not 0 < request.duration < float("inf"):

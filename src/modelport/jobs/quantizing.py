@@ -112,10 +112,18 @@ def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
         work = Path(folder)
         examination = Examination(job.engine, job.calibration, job.reference, job.options, job.seed)
         tried: list[_Made] = []
+        failed: dict[str, EngineError] = {}
         for method in METHODS[job.engine.name]:
             progress.note(f"quantizing {job.recipe.name} for {job.engine.name}: {method}")
-            model = calibrated(job.engine.name, method, job.model, lambda: _inputs(job), work)
+            try:
+                model = calibrated(job.engine.name, method, job.model, lambda: _inputs(job), work)
+            except EngineError as error:
+                # The libraries know some operators by one way only; the other way is said and then does.
+                failed[method] = error
+                continue
             tried.append(_first(job, model, asked, examination, work))
+        if not tried:
+            raise next(iter(failed.values()))
         # The loss moves in steps of whole images; among equals the distance of the outputs decides.
         best = min(tried, key=lambda made: (made.excess, made.distance))
         if best.excess > 0:
@@ -125,6 +133,9 @@ def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
     known["record"]["tried"] = [
         {"ranges": made.model.method["ranges"], "distance": made.distance, "excess": made.first and made.first.excess}
         for made in tried
+    ] + [{"ranges": method, "failed": error.found} for method, error in failed.items()]
+    known["notes"] += [
+        f"int8 with ranges by '{method}' was not tried: {error.found}" for method, error in failed.items()
     ]
     return known
 
