@@ -95,11 +95,16 @@ class Contrastive:
         Raises DataError where there are fewer than 128 images.
         """
         if not sum(self._pairs_hit):
-            raise DataError(
-                f"{self.unscored} images are too few for contrastive_top1, which tells images apart among {PAIRS}",
-                f"give at least {PAIRS} images (--limit {PAIRS} or more)",
-            )
+            raise too_few(self.unscored)
         return {"contrastive_top1": _score(self._pairs_hit)}
+
+
+def too_few(images: int) -> DataError:
+    """Return the error for images that make no batch of pairs."""
+    return DataError(
+        f"{images} images are too few for contrastive_top1, which tells images apart among {PAIRS}",
+        f"give at least {PAIRS} images (--limit {PAIRS} or more)",
+    )
 
 
 class NeighbourAgreement:

@@ -12,7 +12,7 @@ from modelport.core.values import Array, Tensors
 from modelport.recipes.schema import Recipe
 from modelport.scoring.base import Figures, Flips, Rows, Score
 from modelport.scoring.classification import relative_difference
-from modelport.scoring.contrastive import PAIRS, Contrastive, hits, nearest, published_top1
+from modelport.scoring.contrastive import PAIRS, Contrastive, hits, nearest, published_top1, too_few
 
 VIEW_MARK = "#"
 
@@ -60,6 +60,7 @@ class PairScorer:
         self._metric = Contrastive(output)
         self._source = Contrastive(output) if against_source else None
         self._flips = Flips()
+        self._scored = False
         self._held: list[tuple[str, Any, Array, Array | None]] = []
         self._all: list[tuple[Array, Array | None]] = []
 
@@ -85,6 +86,8 @@ class PairScorer:
         """Return contrastive_top1, and the source's on the same images."""
         notes = []
         if self._seed is None:
+            if not self._scored:
+                raise too_few(len(self._held) // 2)
             metrics = self._metric.compute()
             source = None if self._source is None else self._computed(self._source)
             if self._held:
@@ -97,6 +100,7 @@ class PairScorer:
     def _block(self, block: list[tuple[str, Any, Array, Array | None]]) -> list[dict[str, Any]]:
         ours = np.stack([row for _, _, row, _ in block])
         self._metric.update({self._output: ours}, ())
+        self._scored = True
         found, neighbours = hits(ours), nearest(ours)
         sourced = [row for _, _, _, row in block if row is not None]
         theirs = np.stack(sourced) if len(sourced) == len(block) else None
@@ -120,7 +124,7 @@ class PairScorer:
     def _drawn(self) -> tuple[dict[str, Score], dict[str, Score] | None]:
         ours = _pairs([row for row, _ in self._all])
         if len(ours) < PAIRS:
-            raise DataError(f"{len(ours)} images are too few for contrastive_top1", f"give at least {PAIRS} images")
+            raise too_few(len(ours))
         assert self._seed is not None
         drawn = drawn_pairs(len(ours), self._seed)
         metrics = {"contrastive_top1": published_top1(ours, drawn)}
