@@ -203,3 +203,50 @@ def test_nodes_after_the_last_heavy_layer_stay_float(images: Array, tmp_path: Pa
 
 
 _SHAPES = (("x", (3, 32, 32)), ("y", (4, 30, 30)))
+
+
+def test_layers_keep_their_names_where_weights_are_shared_and_inputs_joined(images: Array, tmp_path: Path) -> None:
+    """Two batch norms on one shared convolution are folded under new names; a third one reads both, side by side."""
+    pytest.importorskip("nncf")
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    values = {"w": rng.standard_normal((4, 3, 3, 3)), "v": rng.standard_normal((5, 8, 1, 1)) / 4}
+    values |= {
+        f"{kind}{place}": rng.uniform(0.5, 1.5, 4) for place in "12" for kind in ("scale", "shift", "mean", "var")
+    }
+    nodes = [helper.make_node("Neg", ["x"], ["x2"], "other"), helper.make_node("Identity", ["x"], ["x1"], "same")]
+    for place in "12":
+        nodes.append(helper.make_node("Conv", [f"x{place}", "w"], [f"c{place}"], f"shared{place}"))
+        norm = [f"{kind}{place}" for kind in ("scale", "shift", "mean", "var")]
+        nodes.append(helper.make_node("BatchNormalization", [f"c{place}", *norm], [f"n{place}"], f"norm{place}"))
+        nodes.append(helper.make_node("Relu", [f"n{place}"], [f"r{place}"], f"relu{place}"))
+    nodes.append(helper.make_node("Concat", ["r1", "r2"], ["j"], "join", axis=1))
+    nodes.append(helper.make_node("Conv", ["j", "v"], ["y"], "last"))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None, None, None]) for name in "xy"]
+    initialisers = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in values.items()]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", ends[:1], ends[1:], initialisers),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    path = tmp_path / "shared.onnx"
+    onnx.save(model, path)
+    graph = Artifact.of(path, "onnx")
+    made = calibrated("openvino", "minmax", graph, lambda: [{"x": images[:8]}], tmp_path)
+    assert made.heavy == ("shared1", "shared2", "last")
+    assert set(made.heavy) <= set(made.layers)
+
+    def answers(model: Artifact) -> Array:
+        with opened(get_engine("openvino"), model, Options(precision="fp32", batch=4)) as runner:
+            return runner.run({"x": images[:4]})["y"]
+
+    want = answers(graph)
+    kept = made.write(made.heavy, tmp_path / "none.xml")
+    np.testing.assert_allclose(answers(kept), want, rtol=0, atol=1e-5 * np.abs(want).max())
+    import openvino
+
+    one = openvino.Core().read_model(str(made.write(["last"], tmp_path / "one.xml").path))
+    last = [op for op in one.get_ordered_ops() if op.get_type_name() == "Convolution"][-1]
+    assert [source.get_node().get_type_name() for source in last.input_values()] == ["Concat", "Constant"]
+    assert {source.get_node().get_type_name() for source in last.input_value(0).get_node().input_values()} == {"Relu"}

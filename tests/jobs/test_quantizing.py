@@ -15,6 +15,7 @@ from modelport.core.errors import EngineError, UsageError
 from modelport.core.progress import Silent
 from modelport.core.values import Array, Tensors
 from modelport.engines.base import Options
+from modelport.engines.quantize import calibrated as calibrated_honestly
 from modelport.engines.registry import get_engine, opened
 from modelport.jobs import calibration, quantizing
 from modelport.jobs.calibration import open_calibration
@@ -86,7 +87,7 @@ def test_a_method_that_the_library_cannot_do_is_left_out_and_said(
     tiny: Recipe, graph: Artifact, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path))
-    honest = quantizing.calibrated
+    honest = calibrated_honestly
     broken = {"percentile"}
 
     def calibrated(engine: str, method: str, *rest: Any) -> Any:

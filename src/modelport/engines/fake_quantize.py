@@ -5,7 +5,7 @@ Works on OpenVINO's own node objects and imports nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,14 @@ HEAVY = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData",
 HEAVY_TYPES = HEAVY | {"MatMul"}
 # Operators that only move values: what is 8 bits before them is so behind them.
 PASSING = frozenset(
-    ("MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Split", "VariadicSplit", "StridedSlice", "Slice")
+    (
+        *("MaxPool", "Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze"),
+        *("Split", "VariadicSplit", "StridedSlice", "Slice"),
+    )
 )
+# The same by ONNX's names, and what OpenVINO folds into their weights and biases.
+ONNX_HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+FOLDED = frozenset({"BatchNormalization", "Mul", "Add", "Sub", "Div"})
 # What OpenVINO appends to the name of a layer whose bias became a node of its own.
 BARE = "/WithoutBiases"
 
@@ -28,11 +34,36 @@ def onnx_names(nodes: Iterable[Any]) -> dict[str, str]:
     return names
 
 
-class Editor:
-    """Takes quantization out of copies of a model. ``network`` is the float32 model, ``constant`` makes a node."""
+def folded_names(nodes: Iterable[Any]) -> dict[str, str]:
+    """Return the ONNX heavy node's name by the tensors that it makes, a batch norm and the like applied or not.
 
-    def __init__(self, network: Any, names: Mapping[str, str], constant: Callable[..., Any]) -> None:
-        self._names = names
+    OpenVINO folds these into the layer's weights, whose name it then forgets; the tensor keeps its own.
+    """
+    makers: dict[str, str] = {}
+    made: set[str] = set()
+    for node in nodes:
+        inputs = [name for name in node.input if name in made]
+        if node.op_type in ONNX_HEAVY:
+            makers[node.output[0]] = node.name
+        elif node.op_type in FOLDED and len(inputs) == 1 and inputs[0] in makers:
+            makers[node.output[0]] = makers[inputs[0]]
+        made.update(node.output)
+    return makers
+
+
+class Editor:
+    """Takes quantization out of copies of a model.
+
+    ``network`` is the float32 model, ``nodes`` are those of its ONNX graph, ``constant`` makes a node.
+    """
+
+    def __init__(self, network: Any, nodes: Sequence[Any], constant: Callable[..., Any]) -> None:
+        self._names = onnx_names(nodes)
+        makers = folded_names(nodes)
+        for op in network.get_ordered_ops():
+            if op.get_type_name() in HEAVY_TYPES and op.get_friendly_name() not in self._names:
+                known = (makers[tensor] for tensor in _tensors(op) if tensor in makers)
+                self._names |= {op.get_friendly_name(): name for name in known}
         self._constant = constant
         self._original = {
             op.get_friendly_name(): op for op in network.get_ordered_ops() if op.get_type_name() == "Constant"
@@ -60,7 +91,8 @@ class Editor:
                 fake.output(0).replace(fake.input_value(0))
                 continue
             for port in list(fake.output(0).get_target_inputs()):
-                if self.name_of(port.get_node()) in kept:
+                takers = list(_reached(port))
+                if takers and all(self.name_of(taker) in kept for taker in takers):
                     port.replace_source_output(fake.input_value(0))
         copy.validate_nodes_and_infer_types()
         return copy
@@ -95,18 +127,27 @@ def _data(fake: Any) -> bool:
     return not list(_constants(fake.input_value(0).get_node()))
 
 
-def _takers(fake: Any) -> Iterator[Any]:
-    """Yield the layers that a quantized tensor reaches, through operators that only move values."""
-    todo = [fake]
-    while todo:
-        op = todo.pop()
-        for output in op.outputs():
-            for port in output.get_target_inputs():
-                taker = port.get_node()
-                if taker.get_type_name() in PASSING:
-                    todo.append(taker)
-                elif taker.get_type_name() not in ("FakeQuantize", "Result", "ShapeOf"):
-                    yield taker
+def _takers(op: Any) -> Iterator[Any]:
+    """Yield the layers that an operator's results reach, through operators that only move values."""
+    for output in op.outputs():
+        for port in output.get_target_inputs():
+            yield from _reached(port)
+
+
+def _reached(port: Any) -> Iterator[Any]:
+    taker = port.get_node()
+    if taker.get_type_name() in PASSING:
+        yield from _takers(taker)
+    elif taker.get_type_name() not in ("FakeQuantize", "Result", "ShapeOf"):
+        yield taker
+
+
+def _tensors(op: Any) -> Iterator[str]:
+    """Yield the names of the tensor that a layer makes, and of it with its bias."""
+    yield from op.output(0).get_names()
+    for port in op.output(0).get_target_inputs():
+        if port.get_node().get_type_name() == "Add":
+            yield from port.get_node().output(0).get_names()
 
 
 def _constants(op: Any) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Tensors
-from modelport.engines.fake_quantize import Editor, onnx_names
+from modelport.engines.fake_quantize import Editor
 from modelport.model.graph import opset_of, read_graph
 from modelport.model.quantizable import after_the_last_heavy, heavy_nodes, name_nodes, quantized_nodes
 
@@ -182,7 +182,7 @@ class _NncfModel:
         network = openvino.Core().read_model(str(named))
         # Batch norms go into their convolutions, shapes that are computed become constants: as OpenVINO does itself.
         apply_moc_transformations(network, cf=True)
-        self._edit = Editor(network, onnx_names(graph.graph.node), openvino.opset13.constant)
+        self._edit = Editor(network, graph.graph.node, openvino.opset13.constant)
         rows = [dict(inputs) for inputs in _rows(network, feed())]
         with _quiet():
             self._quantized = nncf.quantize(

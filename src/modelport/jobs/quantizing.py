@@ -28,7 +28,7 @@ from modelport.recipes.schema import Recipe
 # A metric in percent from which on nothing can be seen to be lost.
 SATURATED = 99.9
 # What takes part in the key: a change of the procedure makes what is cached old.
-PROCEDURE = 1
+PROCEDURE = 2
 
 
 @dataclass(frozen=True, slots=True)
