@@ -18,7 +18,7 @@ import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,6 @@ QUEUED = 4  # batches sent at once where throughput is timed
 BASELINE = "permute_conv, linear"  # as the reference implementation writes it
 Parts = tuple[Tensor, Tensor]
 Mix = Callable[[Any, Tensor], Parts]
-Join = Callable[[Any, Sequence[Tensor]], Tensor]
 Run = Callable[[], object]
 
 
@@ -88,26 +87,12 @@ def conv_channels(block: Any, x: Tensor) -> Tensor:
     return block(x)  # type: ignore[no-any-return]
 
 
-def fused(fuse: Any, parts: Sequence[Tensor]) -> Tensor:
-    """One 1×1 convolution over the parts laid side by side."""
-    return fuse(torch.cat([*parts], dim=1))  # type: ignore[no-any-return]
-
-
-def summed(fuse: Any, parts: Sequence[Tensor]) -> Tensor:
-    """A 1×1 convolution of each part, added up: nothing is laid side by side."""
-    weights = fuse.weight.chunk(len(parts), dim=1)
-    first, *others = (F.conv2d(part, weight) for part, weight in zip(parts, weights, strict=True))
-    for other in others:
-        first = first + other
-    return first
-
-
 class ChannelsFirst(nn.Module):
     """The network with another form of its mixing; images stay NCHW."""
 
-    def __init__(self, net: SMLPNet, mix: Mix, channels: Callable[[Any, Tensor], Tensor], join: Join = fused) -> None:
+    def __init__(self, net: SMLPNet, mix: Mix, channels: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
-        self.net, self.mix, self.channels, self.join = net, mix, channels, join
+        self.net, self.mix, self.channels = net, mix, channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, 224, 224) → (N, classes)."""
@@ -117,7 +102,7 @@ class ChannelsFirst(nn.Module):
             x = embedding(x)
             for (depthwise, sparse), channel in islice(blocks, depth):
                 y = sparse.activation(sparse.BN(depthwise(x)))
-                x = x + self.join(sparse.fuse, (y, *self.mix(sparse, y)))
+                x = x + sparse.fuse(torch.cat([y, *self.mix(sparse, y)], dim=1))
                 x = x + self.channels(channel, x)
         return net.mlp_head(net.pool(net.batch_norm(x)).flatten(1))  # type: ignore[no-any-return]
 
@@ -157,10 +142,10 @@ def forms(net: SMLPNet) -> dict[str, nn.Module]:
     mixes = (permute_conv, matmul, linear_transpose, conv1d, kernels)
     found: dict[str, nn.Module] = {f"{mix.__name__}, linear": ChannelsFirst(net, mix, linear_channels) for mix in mixes}
     found["channels last"] = ChannelsLast(net)
-    for mix in (permute_conv, conv1d):
+    for mix in (permute_conv, conv1d, matmul):
         found[f"{mix.__name__}, conv"] = ChannelsFirst(net, mix, conv_channels)
-    found["matmul, conv, summed"] = ChannelsFirst(net, matmul, conv_channels, summed)
-    found["matmul, conv (in use)"] = net
+    # All but this one lay the three parts side by side for one convolution; here each has its own, and they are added.
+    found["matmul, conv, summed (in use)"] = net
     return {name: form.eval() for name, form in found.items()}
 
 

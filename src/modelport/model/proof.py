@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
 
     ``example`` (one input of the module) shows which batch norm follows which convolution. A pair counts as folded
     where both w·γ/√(σ²+ε) and (b−μ)·γ/√(σ²+ε)+β are constants of the graph, within float32 rounding; any other
-    tensor must be there to the bit (transposed or reshaped at most).
+    tensor must be there to the bit (transposed, reshaped or cut into a few equal parts at most).
     """
     state = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
     pool = _Pool(constants(graph))
@@ -79,8 +79,11 @@ class _Pool:
             self._by_shape.setdefault(value.shape, []).append(value)
 
     def holds(self, value: Array) -> bool:
-        """Whether a constant has exactly these values in this order, in whatever shape."""
-        return _digest(value) in self._digests
+        """Whether a constant has exactly these values in this order, in whatever shape, or a few are its parts."""
+        return _digest(value) in self._digests or any(self._holds_all(parts) for parts in _cut(value))
+
+    def _holds_all(self, parts: Iterable[Array]) -> bool:
+        return all(_digest(part) in self._digests for part in parts)
 
     def holds_near(self, value: Array, tolerance: Array) -> bool:
         """Whether a constant of this shape is everywhere within ``tolerance`` of ``value``."""
@@ -89,6 +92,14 @@ class _Pool:
 
 def _digest(value: Array) -> str:
     return f"{value.dtype}:{value.size}:" + digest_bytes(np.ascontiguousarray(value).tobytes())
+
+
+def _cut(value: Array) -> Iterator[list[Array]]:
+    """Yield the value cut into 2, 3 and 4 equal parts along its first two axes, as far as these can be cut."""
+    for axis in range(min(2, value.ndim)):
+        for count in (2, 3, 4):
+            if value.shape[axis] >= count and value.shape[axis] % count == 0:
+                yield np.split(value, count, axis)
 
 
 def _conv_norm_pairs(module: nn.Module, example: Tensor) -> set[tuple[str, str]]:

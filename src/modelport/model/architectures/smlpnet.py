@@ -70,7 +70,10 @@ class SparseMixing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, size, size) → the same."""
         x = self.activation(self.BN(x))
-        return self.fuse(torch.cat([x, self.proj_h(x), self.proh_w(x)], dim=1))  # type: ignore[no-any-return]
+        # One convolution of the three side by side; added up instead, nothing is copied (docs/decisions/0005).
+        parts = zip((x, self.proj_h(x), self.proh_w(x)), self.fuse.weight.chunk(3, dim=1), strict=True)
+        own, rows, columns = (F.conv2d(part, weight) for part, weight in parts)
+        return own + rows + columns
 
 
 class ChannelNorm(nn.LayerNorm):
