@@ -30,7 +30,7 @@ def tune(
     ),
     engines: str | None = typer.Option(None, "--engines", help="Default: every usable one.", metavar="E,E,…"),
     limit: int | None = typer.Option(None, "--limit", help="The first N samples only.", metavar="N"),
-    seconds: float = typer.Option(1.0, "--seconds", help="Of each probe.", metavar="S"),
+    seconds: float = typer.Option(0.5, "--seconds", help="Of each probe.", metavar="S"),
     seed: int = typer.Option(0, "--seed", metavar="S"),
     variant: str | None = VARIANT,
 ) -> None:

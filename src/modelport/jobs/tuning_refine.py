@@ -43,8 +43,10 @@ def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
         for threads in sorted({cores // 2, cores - 1} - {0, cores}):
             fewer = _probe(search, winner, best.batch, min(best.in_flight, threads), threads)
             if fewer is not None:
-                fewer.end_to_end = _end_to_end(search, fewer)
                 fresh.append(fewer)
+                # What is slower by itself is not faster with decoders beside it.
+                if fewer.probed > (best.end_to_end or 0.0):
+                    fewer.end_to_end = _end_to_end(search, fewer)
     return [*points, *fresh]
 
 
@@ -90,5 +92,5 @@ def _probe(search: Search, pair: Pair, batch: int, in_flight: int, threads: int)
     with opened(pair.engine, pair.model, options) as runner:
         if runner.concurrency != in_flight:
             return None
-        speed = pure_speed(runner, options, search.request.seconds / 2)
+        speed = pure_speed(runner, options, search.request.seconds)
     return Point(pair, batch, in_flight, threads, speed)

@@ -46,7 +46,7 @@ class TuneRequest:
     limit: int | None = None
     seed: int = 0
     variant: str | None = None
-    seconds: float = 1.0  # of a probe
+    seconds: float = 0.5  # of a probe
     command: str = ""
 
 
