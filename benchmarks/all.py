@@ -19,9 +19,9 @@ HERE = Path(__file__).parent
 # Script → its words; together they stay below 20 minutes on two cores.
 SCRIPTS = {
     "simclr_pipeline": [],
-    "pipeline": ["--count", "500", "--rounds", "3"],
-    "bench_vs_benchmark_app": ["--batches", "1", "8", "--duration", "3", "--rounds", "3"],
-    "bench_vs_bare_onnxruntime": ["--batches", "1", "8", "--duration", "3", "--rounds", "3"],
+    "pipeline": ["--count", "500", "--rounds", "5", "--duration", "4"],
+    "bench_vs_benchmark_app": ["--batches", "1", "8", "--duration", "2", "--rounds", "3"],
+    "bench_vs_bare_onnxruntime": ["--batches", "1", "8", "--duration", "2", "--rounds", "3"],
     "second_run": [],
     "tune_vs_grid": [],
 }

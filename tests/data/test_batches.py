@@ -177,8 +177,8 @@ def test_no_more_than_the_bound_is_taken_ahead(ahead: int) -> None:
     ):
         used += len(batch.ids)
         time.sleep(0.005)
-        # Two were skipped; with a batch begun there may be up to three rows besides.
-        assert taken - used <= ahead * 4 + 3 + 2
+        # Two were skipped; with a batch begun there may be up to three rows besides. Two rows more for each worker.
+        assert taken - used <= (ahead + 2) * 4 + 3 + 2
     assert taken == 60
 
 
@@ -189,9 +189,26 @@ def test_reading_goes_on_while_the_caller_works() -> None:
     ) as batches:
         next(batches)
         deadline = time.monotonic() + 10
-        while prepare.seen < 12 and time.monotonic() < deadline:
+        # One batch is taken, two are ahead, and one more since the first was waited for.
+        while prepare.seen < 16 and time.monotonic() < deadline:
             time.sleep(0.001)
-        assert prepare.seen == 12
+        assert prepare.seen == 16
+
+
+def test_more_is_read_ahead_only_where_the_caller_waits() -> None:
+    prepare = Numbers()
+    with contextlib.closing(
+        stream_batches(numbers(400), prepare, input_name="x", shape=SHAPE, batch=1, workers=2, ahead=2)
+    ) as batches:
+        next(batches)
+        for taken in range(2, 6):
+            deadline = time.monotonic() + 10
+            while prepare.seen < taken + 2 and time.monotonic() < deadline:
+                time.sleep(0.001)
+            ahead = prepare.seen - (taken - 1)
+            next(batches)
+        # All were there when they were asked for: at most the one of the start has been added.
+        assert ahead <= 3
 
 
 def test_the_callers_arrays_stay_as_they_are() -> None:

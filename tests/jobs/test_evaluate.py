@@ -42,18 +42,18 @@ def _batches(count: int, size: int, pulled: list[int]) -> Iterator[Batch]:
         yield Batch(ids, {"x": np.full((size, 1), index, np.float32)}, ids, ids)
 
 
-@pytest.mark.parametrize("concurrency", [1, 3])
-def test_order_padding_and_bounds(concurrency: int) -> None:
+@pytest.mark.parametrize(("concurrency", "size", "bound"), [(1, 4, 3), (3, 4, 9), (3, 16, 6), (2, 64, 4)])
+def test_order_padding_and_bounds(concurrency: int, size: int, bound: int) -> None:
     runner, clocks, pulled = Echo(concurrency), Clocks(), list[int]()
     ahead = []
-    for taken, (batch, outputs) in enumerate(run_batches(runner, _batches(20, 4, pulled), clocks), start=1):
+    for taken, (batch, outputs) in enumerate(run_batches(runner, _batches(20, size, pulled), clocks), start=1):
         assert outputs["y"].shape == (len(batch.ids), 1)
         assert batch.ids[0] == f"{taken - 1}-0"
         assert (outputs["y"] == 2 * (taken - 1)).all()
         ahead.append(len(pulled) - taken)
     assert taken == 20 and len(clocks.runs) == 20
     assert runner.most <= concurrency
-    assert max(ahead) <= 2 * concurrency
+    assert max(ahead) == bound
     assert 0 < clocks.busy_seconds <= clocks.seconds
 
 

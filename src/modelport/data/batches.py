@@ -17,6 +17,9 @@ from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import BadSampleError, UsageError
 from modelport.core.values import Batch, Sample
 
+# Rows that may be prepared further ahead for a caller that takes several small batches at a time.
+WAITED_ROWS = 8
+
 
 class Prepare(Protocol):
     """What turns bytes into a row, such as ``Preprocess.into``; called by several threads at once.
@@ -66,8 +69,9 @@ def stream_batches(
     """Yield the samples in order as batches ``{input_name: dtype (batch, *shape)}``.
 
     Every batch but the last is full, also where samples were skipped; the last repeats its first row up to the full
-    size. ``workers`` threads prepare at most ``ahead`` batches beyond the one that the caller has; the arrays are the
-    caller's to keep. The threads end with the generator: leave it early through ``contextlib.closing``.
+    size. ``workers`` threads prepare ``ahead`` batches beyond the one that the caller has, and one more each time that
+    the caller had to wait, up to two rows more for each worker, or eight; the arrays are the caller's to keep. The
+    threads end with the generator: leave it early through ``contextlib.closing``.
 
     Args:
         on_bad: ``"fail"`` raises the first bad sample's BadSampleError, ``"skip"`` passes over it.
@@ -91,6 +95,7 @@ def _stream(
     flights: deque[list[_Row]] = deque()
     landed: list[_Row] = []
     pool = ThreadPoolExecutor(workers, thread_name_prefix="modelport-data")
+    most = ahead + -(-max(2 * workers, WAITED_ROWS) // loader.batch)
 
     def launch() -> None:
         while len(flights) < ahead and (taken := list(islice(source, loader.batch))):
@@ -99,7 +104,10 @@ def _stream(
     try:
         launch()
         while flights:
-            landed += _good(flights.popleft(), skip)
+            flight = flights.popleft()
+            if ahead < most and not all(row.landed.done() for row in flight):
+                ahead += 1
+            landed += _good(flight, skip)
             launch()
             if len(landed) >= loader.batch:
                 yield loader.pack(landed)

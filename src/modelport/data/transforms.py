@@ -196,6 +196,8 @@ def _open(content: bytes, name: str) -> Image.Image:
     if not content:
         raise BadSampleError(f"{name}: is empty (0 bytes)", _OR_SKIP)
     image = Image.open(io.BytesIO(content), formats=FORMATS)
+    # Given to the decoder in one piece: fed by 64 KB, a JPEG decoder begins some of its work again.
+    image.decodermaxblock = max(image.decodermaxblock, len(content))
     _check_area(image.width, image.height, name)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise BadSampleError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -31,6 +32,8 @@ from modelport.scoring.base import Figures, Rows, Task
 # the processor's caches full of the engine's weights, and take three times as long.
 SCORED_TOGETHER = 32
 LARGE_OUTPUTS = 4 * 1024 * 1024  # bytes
+# Nor longer than this: the bar must move.
+PATIENCE = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +144,14 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
 def _together(answered: Iterator[tuple[Batch, Tensors]]) -> Iterator[tuple[Batch, Tensors]]:
     """Yield batches with their outputs, small ones joined; the inputs are let go."""
     held: list[tuple[Batch, Tensors]] = []
-    rows = size = 0
+    rows, size, since = 0, 0, time.monotonic()
     for batch, outputs in answered:
         held.append((replace(batch, inputs={}), outputs))
         rows += len(batch.ids)
         size += sum(array.nbytes for array in outputs.values())
-        if rows >= SCORED_TOGETHER or size >= LARGE_OUTPUTS:
+        if rows >= SCORED_TOGETHER or size >= LARGE_OUTPUTS or time.monotonic() - since >= PATIENCE:
             yield _joined(held)
-            held, rows, size = [], 0, 0
+            held, rows, size, since = [], 0, 0, time.monotonic()
     if held:
         yield _joined(held)
 
