@@ -47,9 +47,8 @@ class Clocks:
 def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Iterator[tuple[Batch, dict[str, Array]]]:
     """Yield each batch with its outputs, padding rows cut off, in the order of ``batches``.
 
-    At most ``runner.concurrency`` runs are in flight, as many batches wait for them, and outputs of small ones are taken
-    several at once. The clock stands still outside: it starts with the first batch and ends when the caller has taken
-    the last.
+    At most ``runner.concurrency`` runs are in flight, as many batches wait for them, and small ones are taken several
+    at once. The clock stands still outside: it starts with the first batch and ends when the caller has taken the last.
     """
     waiting: deque[tuple[Batch, Future[_Ran]]] = deque()
     clocks.started = time.perf_counter_ns()
