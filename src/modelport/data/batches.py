@@ -80,7 +80,7 @@ def stream_batches(
     for option, value in (("batch", batch), ("workers", workers), ("ahead", ahead)):
         if value < 1:
             raise UsageError(f"{option} of {value}", f"give a {option} of at least 1")
-    loader = _Loader(prepare, input_name, shape, np.dtype(dtype), batch)
+    loader = _Loader(prepare, input_name, shape, np.dtype(dtype), batch, workers)
     return _stream(samples, loader, workers, ahead, None if on_bad == "fail" else bad or (lambda sample, error: None))
 
 
@@ -105,7 +105,7 @@ def _stream(
         launch()
         while flights:
             flight = flights.popleft()
-            if ahead < most and not all(row.landed.done() for row in flight):
+            if ahead < most and not all(row.part.done() for row in flight):
                 ahead += 1
             landed += _good(flight, skip)
             launch()
@@ -117,14 +117,25 @@ def _stream(
         pool.shutdown(cancel_futures=True)
 
 
+Loaded = tuple[str, Any]  # sha256 of the content, placement
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A sample on its way into row ``index`` of ``buffer``; ``landed`` is there once the row is written."""
+    """A sample on its way into row ``index`` of ``buffer``, as number ``place`` of a part that one thread loads."""
 
     sample: Sample
-    landed: Future[tuple[str, Any]]  # sha256 of the content, placement
+    part: Future[list[Loaded | BadSampleError]]
+    place: int
     buffer: NDArray[Any]
     index: int
+
+    def loaded(self) -> Loaded:
+        """Wait until the part is there. Raises the sample's BadSampleError."""
+        found = self.part.result()[self.place]
+        if isinstance(found, BadSampleError):
+            raise found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +147,18 @@ class _Loader:
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     batch: int
+    workers: int
 
     def launch(self, pool: ThreadPoolExecutor, samples: list[Sample]) -> list[_Row]:
         """Start to read at most ``batch`` samples into a new buffer."""
         buffer = np.empty((self.batch, *self.shape), self.dtype)
-        return [
-            _Row(sample, pool.submit(self._load, sample, buffer[index]), buffer, index)
-            for index, sample in enumerate(samples)
-        ]
+        # A part for each worker: handing over every row by itself costs more than a part that is done a little later.
+        share, rows = -(-len(samples) // self.workers), list[_Row]()
+        for first in range(0, len(samples), share):
+            taken = samples[first : first + share]
+            part = pool.submit(self._load, taken, buffer[first : first + len(taken)])
+            rows += [_Row(sample, part, place, buffer, first + place) for place, sample in enumerate(taken)]
+        return rows
 
     def pack(self, landed: list[_Row]) -> Batch:
         """Take up to ``batch`` rows off the front of ``landed`` and return them as a batch."""
@@ -160,23 +175,29 @@ class _Loader:
             ids=tuple(row.sample.id for row in rows),
             inputs={self.input_name: inputs},
             targets=tuple(row.sample.target for row in rows),
-            digests=tuple(row.landed.result()[0] for row in rows),
-            placements=tuple(row.landed.result()[1] for row in rows),
+            digests=tuple(row.loaded()[0] for row in rows),
+            placements=tuple(row.loaded()[1] for row in rows),
         )
 
-    def _load(self, sample: Sample, out: NDArray[Any]) -> tuple[str, Any]:
-        """Read, digest and decode one sample (in a worker thread); return the sha256 of its content and its place."""
-        content = sample.read()
-        name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
-        placement = self.prepare(content, name, out)
-        return digest_bytes(content), placement
+    def _load(self, samples: list[Sample], out: NDArray[Any]) -> list[Loaded | BadSampleError]:
+        """Read, digest and decode samples into the rows of ``out`` (in a worker thread)."""
+        found: list[Loaded | BadSampleError] = []
+        for sample, row in zip(samples, out, strict=True):
+            try:
+                content = sample.read()
+                name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
+                placement = self.prepare(content, name, row)
+                found.append((digest_bytes(content), placement))
+            except BadSampleError as error:
+                found.append(error)
+        return found
 
 
 def _good(flight: list[_Row], skip: Callable[[Sample, BadSampleError], None] | None) -> Iterator[_Row]:
     """Yield the rows of a flight as they land; a bad sample goes to ``skip``, or raises where that is None."""
     for row in flight:
         try:
-            row.landed.result()
+            row.loaded()
         except BadSampleError as error:
             if skip is None:
                 raise
