@@ -57,7 +57,9 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
         answer = subprocess.run(
             [sys.executable, "-m", *module], cwd=tmp_path, capture_output=True, text=True, check=False
         )
-        assert answer.returncode == int(wanted or 0), f"{line}\n{answer.stdout}\n{answer.stderr}"
+        # "exit 1 or 3": what a few images say of int8 hangs on the processor's arithmetic.
+        codes = [int(code) for code in (wanted or "0").split(" or ")]
+        assert answer.returncode in codes, f"{line}\n{answer.stdout}\n{answer.stderr}"
 
 
 def test_the_address_page_names_every_address_of_the_recipes() -> None:
