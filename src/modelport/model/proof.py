@@ -47,7 +47,7 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
 
     ``example`` (one input of the module) shows which batch norm follows which convolution. A pair counts as folded
     where both w·γ/√(σ²+ε) and (b−μ)·γ/√(σ²+ε)+β are constants of the graph, within float32 rounding; any other
-    tensor must be there to the bit (transposed, reshaped or cut into a few equal parts at most).
+    tensor must be there to the bit (transposed or reshaped at most; weights also cut into a few equal parts).
     """
     state = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
     pool = _Pool(constants(graph))
@@ -80,10 +80,7 @@ class _Pool:
 
     def holds(self, value: Array) -> bool:
         """Whether a constant has exactly these values in this order, in whatever shape, or a few are its parts."""
-        return _digest(value) in self._digests or any(self._holds_all(parts) for parts in _cut(value))
-
-    def _holds_all(self, parts: Iterable[Array]) -> bool:
-        return all(_digest(part) in self._digests for part in parts)
+        return any(all(_digest(part) in self._digests for part in parts) for parts in ([value], *_cut(value)))
 
     def holds_near(self, value: Array, tolerance: Array) -> bool:
         """Whether a constant of this shape is everywhere within ``tolerance`` of ``value``."""
@@ -95,10 +92,13 @@ def _digest(value: Array) -> str:
 
 
 def _cut(value: Array) -> Iterator[list[Array]]:
-    """Yield the value cut into 2, 3 and 4 equal parts along its first two axes, as far as these can be cut."""
-    for axis in range(min(2, value.ndim)):
+    """Yield the weights of a layer cut into 2, 3 and 4 equal parts, by outputs and by inputs, where they can be cut.
+
+    A vector is not cut: parts of a few numbers would be found anywhere.
+    """
+    for axis in (0, 1) if value.ndim > 1 else ():
         for count in (2, 3, 4):
-            if value.shape[axis] >= count and value.shape[axis] % count == 0:
+            if value.shape[axis] > count and value.shape[axis] % count == 0:
                 yield np.split(value, count, axis)
 
 
