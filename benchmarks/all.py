@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 # Script → its words; together they stay below 20 minutes on two cores.
 SCRIPTS = {
     "simclr_pipeline": [],
-    "pipeline": ["--count", "500", "--rounds", "5", "--duration", "4"],
+    "pipeline": ["--count", "500", "--duration", "3"],
     "bench_vs_benchmark_app": ["--batches", "1", "8", "--duration", "2", "--rounds", "3"],
     "bench_vs_bare_onnxruntime": ["--batches", "1", "8", "--duration", "2", "--rounds", "3"],
     "second_run": [],

@@ -17,6 +17,8 @@ from typing import Any
 from modelport import __version__
 from modelport.core import machine
 from modelport.core.artifacts import cache_folder
+from modelport.recipes.load import load_recipe
+from modelport.recipes.schema import Recipe
 from modelport.report.result import environment
 
 
@@ -84,26 +86,31 @@ def measure_ours(arguments: Sequence[str]) -> float:
         return measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds)).timed.samples_per_second
 
 
+def seeded_weights(recipe: Recipe, out: Path) -> Path:
+    """Write seeded random weights of a recipe's network, wrapped as the published ones are."""
+    import torch
+
+    from modelport.model.architectures import build_random
+
+    state: dict[str, Any] = build_random(recipe.model, 0).state_dict()
+    for key in reversed(recipe.checkpoint.unwrap):
+        state = {key: state}
+    torch.save(state, out)
+    return out
+
+
 def seeded_graph(name: str = "moco-v2") -> Path:
     """Return a recipe's network (moco-v2's is a ResNet-50) with seeded random weights as ONNX, exported once."""
     out = cache_folder("benchmarks") / f"{name}-seeded-{__version__}.onnx"
     if not out.is_file():
-        import torch
-
         from modelport.core.progress import Silent
         from modelport.jobs.exporting import export_checked
-        from modelport.model.architectures import build_random
         from modelport.model.export import DEFAULT_OPSET
         from modelport.model.source import load_source
-        from modelport.recipes.load import load_recipe
 
         recipe = load_recipe(name)
         with tempfile.TemporaryDirectory() as folder:
-            weights = Path(folder) / "seeded.pth"
-            state: dict[str, Any] = build_random(recipe.model, 0).state_dict()
-            for key in reversed(recipe.checkpoint.unwrap):
-                state = {key: state}
-            torch.save(state, weights)
+            weights = seeded_weights(recipe, Path(folder) / "seeded.pth")
             export_checked(load_source(recipe, weights), out, DEFAULT_OPSET, None, Silent())
     return out
 

@@ -13,8 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Silent
 from modelport.data.drawn_cifar import draw_cifar10
@@ -25,11 +23,11 @@ from modelport.jobs.bench_loop import Load, measure
 from modelport.jobs.exporting import export_checked
 from modelport.jobs.port import PortRequest, port
 from modelport.jobs.probing import best_concurrency, with_in_flight
-from modelport.model.architectures import build_random
 from modelport.model.export import DEFAULT_OPSET
 from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
+from sides import seeded_weights
 
 BAR = 0.5
 RECIPE = load_recipe("simclr")
@@ -38,8 +36,7 @@ ENGINE = "openvino"
 
 def exported(folder: Path) -> Artifact:
     """Return the network with random weights as ONNX."""
-    torch.save({"state_dict": build_random(RECIPE.model, 0).state_dict()}, folder / "w.pth")
-    source = load_source(RECIPE, folder / "w.pth")
+    source = load_source(RECIPE, seeded_weights(RECIPE, folder / "w.pth"))
     return export_checked(source, folder / "m.onnx", DEFAULT_OPSET, None, Silent())[0]
 
 

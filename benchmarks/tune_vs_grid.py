@@ -1,6 +1,6 @@
 """``tune`` against the whole grid: the time that it takes, and the speed of what it finds.
 
-Usage: python benchmarks/tune_vs_grid.py [--images 256] [--photos 300] [--json FILE]. Takes some minutes. Exit code 1
+Usage: python benchmarks/tune_vs_grid.py [--images 256] [--photos 200] [--json FILE]. Takes some minutes. Exit code 1
 where a bar is missed.
 
 A ResNet-50 with sample weights and drawn images. The grid is every engine × precision × batch × runs in flight, at most
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from modelport.core import machine
 from modelport.core.progress import Silent
+from modelport.data.drawn import draw_imagenet
 from modelport.engines.base import Options
 from modelport.jobs.port import PortRequest, port, set_as_wanted
 from modelport.jobs.probing import with_in_flight
@@ -83,7 +84,7 @@ def main() -> None:
     """Measure both sides in one run and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--photos", type=int, default=300)
+    parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -91,7 +92,11 @@ def main() -> None:
         data, weights = folder / "data", folder / "w.pth.tar"
         make_data("imagenet", data, options.images, 0, Silent())
         make_weights("moco-v2", data, weights, 0, Silent())
-        request = TuneRequest("moco-v2", data, folder / "setting.toml", weights, engines=ENGINES, max_drop=MAX_DROP)
+        few = folder / "calibration"  # quantizing is no part of either side
+        draw_imagenet(few, count=10, train_per_class=9, seed=1)
+        request = TuneRequest(
+            "moco-v2", data, folder / "setting.toml", weights, MAX_DROP, calibration=few, engines=ENGINES
+        )
         tune(request, Silent())  # fills the caches
         start = time.perf_counter()
         tune(request, Silent())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+CPUINFO = Path("/proc/cpuinfo")
 NO_BF16 = "this processor has no bfloat16 instructions (avx512_bf16, amx_bf16)"
 
 
@@ -24,17 +25,26 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """Return the processor's name, or ``unknown``."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return "unknown"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    """Return the processor's name, with family and model where the kernel tells them, or ``unknown``.
+
+    Virtual machines call processors of very different speed by one name.
+    """
+    told = _told()
+    name = told.get("model name", "unknown")
+    if "cpu family" in told and "model" in told:
+        name += f" (family {told['cpu family']}, model {told['model']})"
+    return name
 
 
 def _flags() -> set[str]:
+    return set(_told().get("flags", "").split())
+
+
+def _told() -> dict[str, str]:
+    """Return what the kernel says of the first processor."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return set()
-    return set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
+        return {}
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in lines}

@@ -25,6 +25,7 @@ def feed(
     seed: int,
     pixels: bool = False,
     fast: bool = False,
+    workers: int | None = None,
     on_bad: Literal["fail", "skip"] = "fail",
     bad: Callable[[Sample, BadSampleError], None] | None = None,
 ) -> Generator[Batch, None, None]:
@@ -32,17 +33,20 @@ def feed(
 
     ``seed`` draws the views; a view depends on the seed, the sample's id and its own number alone. With ``pixels``
     the rows are uint8 (H, W, 3), before the normalisation, for a graph that normalises. ``fast`` is
-    ``Preprocess``'s.
+    ``Preprocess``'s. ``workers`` None is a thread for each core.
     """
     spec = recipe.signature.with_batch(batch).inputs[0]
     _, channels, height, width = (int(axis) for axis in spec.shape)
-    workers = machine.cores()
+    workers = workers or machine.cores()
     _keep_freed_memory()
     if recipe.dataset.views > 1:
         if fast:
             raise UsageError("--fast-preprocess: views have no quicker way", "leave it out")
         views = Views(recipe.preprocess, pixels=pixels)
-        return stream_views(samples, views, input_name=spec.name, batch=batch, seed=seed, workers=workers)
+        # A batch of views is made by one thread: with fewer ahead, some threads would have none to make.
+        return stream_views(
+            samples, views, input_name=spec.name, batch=batch, seed=seed, ahead=workers + 1, workers=workers
+        )
     prepare = Preprocess(recipe.preprocess, fast=fast)
     return stream_batches(
         samples,

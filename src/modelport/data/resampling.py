@@ -2,8 +2,9 @@
 
 Pillow resizes the whole image and then most columns are cut off; here only what the crop shows is computed. The
 arithmetic is Pillow's (its file Resample.c): coefficients of 22 bits, sums in 32-bit integers, rounded to 8 bits
-between the horizontal and the vertical pass. The horizontal pass takes many rows side by side, as vector units like it.
-It needs the package numba; where that is missing, Pillow does the work, with equal results.
+between the horizontal and the vertical pass. The horizontal pass takes many rows side by side, as vector units like it,
+and every inner loop writes to neighbours in memory. It needs the package numba; where that is missing, Pillow does the
+work, with equal results.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def resampler() -> Resample | None:
         return None
     # Compiled code is kept beside this file, or in the user's cache; it runs without the interpreter's lock.
     compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
-    coefficients, passes = compiled(_coefficients), compiled(_passes)
+    coefficients, horizontal, vertical = compiled(_coefficients), compiled(_horizontal), compiled(_vertical)
 
     def resample(
         image: Image.Image, to: tuple[int, int], corner: tuple[int, int], size: int, filter_name: str
@@ -49,7 +50,9 @@ def resampler() -> Resample | None:
         support, cubic = SUPPORT[filter_name], filter_name == "bicubic"
         across = coefficients(width, to[0], corner[0], size, support, cubic)
         down = coefficients(height, to[1], corner[1], size, support, cubic)
-        made: NDArray[np.uint8] = passes(pixels, *across, *down)
+        starts, lengths, _ = down
+        between = horizontal(pixels[starts[0] : starts[-1] + lengths[-1]], *across)
+        made: NDArray[np.uint8] = vertical(between, *down)
         return made
 
     return resample if _equals_pillow(resample) else None
@@ -110,35 +113,30 @@ def _coefficients(
     return starts, lengths, weights
 
 
-def _passes(
-    pixels: NDArray[np.uint32],
-    left: NDArray[np.int64],
-    wide: NDArray[np.int64],
-    across: NDArray[np.int32],
-    top: NDArray[np.int64],
-    high: NDArray[np.int64],
-    down: NDArray[np.int32],
-) -> NDArray[np.uint8]:
-    """Return the resized pixels: the rows that are needed go through the horizontal pass, then the vertical one."""
-    columns, rows = len(left), len(top)
-    first, begin = top[0], left[0]
-    count, width = top[-1] + high[-1] - first, left[-1] + wide[-1] - begin
+def _horizontal(
+    pixels: NDArray[np.uint32], starts: NDArray[np.int64], lengths: NDArray[np.int64], weights: NDArray[np.int32]
+) -> NDArray[np.uint32]:
+    """Return uint32 (rows of ``pixels``, len(starts)): each row's weighted sums of pixels, a pixel in four bytes."""
+    rows, columns = pixels.shape[0], len(starts)
+    begin, width = starts[0], starts[-1] + lengths[-1] - starts[0]
+    flat, places = pixels.reshape(-1), np.empty(LANES, np.int64)
     half, byte = np.int32(1 << 21), np.uint32(255)
-    between = np.empty((count, columns), np.uint32)
-    turned, packed = np.zeros((width, LANES), np.uint32), np.empty(LANES, np.uint32)
+    turned, summed = np.empty((width, LANES), np.uint32), np.empty((columns, LANES), np.uint32)
     red, green, blue = np.empty(LANES, np.int32), np.empty(LANES, np.int32), np.empty(LANES, np.int32)
-    for y in range(0, count, LANES):
-        lanes = min(LANES, count - y)
-        for lane in range(lanes):
-            line = pixels[first + y + lane]
-            for x in range(width):
-                turned[x, lane] = line[begin + x]
+    out = np.empty((rows, columns), np.uint32)
+    for y in range(0, rows, LANES):
+        # Lanes beyond the last row repeat it, and are not written.
+        for lane in range(LANES):
+            places[lane] = min(y + lane, rows - 1) * pixels.shape[1] + begin
+        for x in range(width):
+            for lane in range(LANES):
+                turned[x, lane] = flat[places[lane] + x]
         for x in range(columns):
             red[:] = half
             green[:] = half
             blue[:] = half
-            for tap in range(wide[x]):
-                weight, column = across[x, tap], turned[left[x] - begin + tap]
+            for tap in range(lengths[x]):
+                weight, column = weights[x, tap], turned[starts[x] - begin + tap]
                 for lane in range(LANES):
                     pixel = column[lane]
                     red[lane] += weight * np.int32(pixel & byte)
@@ -148,19 +146,30 @@ def _passes(
                 low = np.uint32(min(max(red[lane] >> 22, 0), 255))
                 middle = np.uint32(min(max(green[lane] >> 22, 0), 255))
                 last = np.uint32(min(max(blue[lane] >> 22, 0), 255))
-                packed[lane] = low | (middle << np.uint32(8)) | (last << np.uint32(16))
-            for lane in range(lanes):
-                between[y + lane, x] = packed[lane]
-    values = between.view(np.uint8)
+                summed[x, lane] = low | (middle << np.uint32(8)) | (last << np.uint32(16))
+        for lane in range(min(LANES, rows - y)):
+            for x in range(columns):
+                out[y + lane, x] = summed[x, lane]
+    return out
+
+
+def _vertical(
+    between: NDArray[np.uint32], starts: NDArray[np.int64], lengths: NDArray[np.int64], weights: NDArray[np.int32]
+) -> NDArray[np.uint8]:
+    """Return uint8 (len(starts), columns, 3): each column's weighted sums. Row 0 of ``between`` is ``starts[0]``."""
+    rows, columns = len(starts), between.shape[1]
+    values, half = between.view(np.uint8), np.int32(1 << 21)
+    sums, line = np.empty(columns * 4, np.int32), np.empty(columns * 4, np.uint8)
     out = np.empty((rows, columns, 3), np.uint8)
-    sums = np.empty(columns * 4, np.int32)
     for y in range(rows):
         sums[:] = half
-        for tap in range(high[y]):
-            weight, row = down[y, tap], values[top[y] - first + tap]
+        for tap in range(lengths[y]):
+            weight, row = weights[y, tap], values[starts[y] - starts[0] + tap]
             for x in range(columns * 4):
                 sums[x] += weight * np.int32(row[x])
+        for x in range(columns * 4):
+            line[x] = min(max(sums[x] >> 22, 0), 255)
         for x in range(columns):
             for channel in range(3):
-                out[y, x, channel] = min(max(sums[4 * x + channel] >> 22, 0), 255)
+                out[y, x, channel] = line[4 * x + channel]
     return out

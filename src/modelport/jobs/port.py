@@ -135,6 +135,7 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
     result = _result(request, recipe, engine, road, outcome, task)
     result["input_type"] = request.input_type
     result["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
+    result["decoders"] = {"value": outcome.decoders.count, "how": outcome.decoders.how}
     if request.fast:
         result["fast_preprocess"] = fast_effect(recipe, samples, outcome.figures)
         result["notes"].append(effect_note(result["fast_preprocess"]))

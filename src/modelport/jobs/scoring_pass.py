@@ -23,6 +23,7 @@ from modelport.data.feeding import feed
 from modelport.engines.base import Options, Runner
 from modelport.engines.torch import TorchRunner
 from modelport.jobs.answers import SourceAnswers, split_rows, stack_rows
+from modelport.jobs.decoders import ROWS, Decoders, enough_decoders
 from modelport.jobs.evaluate import Clocks, run_batches
 from modelport.model.source import SourceModel
 from modelport.recipes.schema import Recipe
@@ -34,6 +35,8 @@ SCORED_TOGETHER = 32
 LARGE_OUTPUTS = 4 * 1024 * 1024  # bytes
 # Nor longer than this: the bar must move.
 PATIENCE = 0.5  # seconds
+# A way through the data of fewer batches for each run in flight would not win back another run of each, to be timed.
+WORTH_TIMING = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class Outcome:
 
     precision: str
     batch: int
-    in_flight: int = 1
+    in_flight: int
+    decoders: Decoders
     notes: tuple[str, ...] = ()  # what the runner had to say
     clocks: Clocks = field(default_factory=Clocks)
     rows: int = 0
@@ -118,15 +122,16 @@ def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswe
 def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, predictions: Path) -> Outcome:
     """Run the engine over all samples, score it and the source's kept answers, and write ``predictions``."""
     assert job.options.batch is not None
-    outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, getattr(runner, "notes", ()))
+    decoders = enough_decoders(_warm_up(runner, job), _first_batches(job))
+    notes = getattr(runner, "notes", ())
+    outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, notes)
     scorer = job.task.scorer(answers is not None)
     fingerprint = Fingerprint()
-    _warm_up(runner, job.options)
     with (
         written_aside(predictions) as aside,
         aside.open("w", encoding="utf-8") as lines,
         job.progress.bar("evaluating", job.rows, "images") as bar,
-        closing(_batches(job, iter(job.samples), outcome.skipped)) as batches,
+        closing(_batches(job, iter(job.samples), outcome.skipped, decoders.count)) as batches,
     ):
         for batch, outputs in _together(run_batches(runner, batches, outcome.clocks)):
             source = _kept(job, answers, batch)
@@ -186,7 +191,9 @@ def _write(lines: TextIO, records: list[dict[str, Any]]) -> None:
     lines.writelines(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
 
 
-def _batches(job: Pass, samples: Iterator[Sample], skipped: list[str] | None) -> Generator[Batch, None, None]:
+def _batches(
+    job: Pass, samples: Iterator[Sample], skipped: list[str] | None, decoders: int | None = None
+) -> Generator[Batch, None, None]:
     assert job.options.batch is not None
 
     def bad(sample: Sample, error: BadSampleError) -> None:
@@ -200,9 +207,19 @@ def _batches(job: Pass, samples: Iterator[Sample], skipped: list[str] | None) ->
         seed=job.seed,
         pixels=job.pixels,
         fast=job.fast,
+        workers=decoders,
         on_bad=job.on_bad,
         bad=bad,
     )
+
+
+def _first_batches(job: Pass) -> Generator[Batch, None, None]:
+    """Return batches of the first samples, made by one thread. Images come one by one: a batch may hold many."""
+    assert job.options.batch is not None
+    views = job.recipe.dataset.views
+    batch = job.options.batch if views > 1 else 1
+    first = replace(job, options=replace(job.options, batch=batch), on_bad="skip")
+    return _batches(first, iter(job.samples[: -(-(ROWS + batch) // views)]), None, decoders=1)
 
 
 def _answer_keys(job: Pass, batch: Batch) -> list[str]:
@@ -217,9 +234,22 @@ def _content(digest: str) -> str:
     return digest.partition("#")[0]
 
 
-def _warm_up(runner: Runner, options: Options) -> None:
-    """Run on zeros, unscored, as many at once as will be in flight: engines allocate on the first run of each."""
+def _warm_up(runner: Runner, job: Pass) -> float | None:
+    """Run on zeros, unscored, as many at once as will be in flight: engines allocate on the first run of each.
+
+    Returns the rows/s of as many runs again, None where there is too little to do to time them.
+    """
+    options, in_flight = job.options, runner.concurrency
+    assert options.batch is not None
     zeros = {spec.name: np.zeros([int(axis) for axis in spec.shape], spec.dtype) for spec in options.signature.inputs}
-    with ThreadPoolExecutor(runner.concurrency) as pool:
-        for _ in pool.map(runner.run, [zeros] * runner.concurrency):
-            pass
+    with ThreadPoolExecutor(in_flight) as pool:
+
+        def run_all() -> float:
+            start = time.perf_counter()
+            for _ in pool.map(runner.run, [zeros] * in_flight):
+                pass
+            return time.perf_counter() - start
+
+        run_all()
+        worth = job.rows >= WORTH_TIMING * in_flight * options.batch
+        return options.batch * in_flight / run_all() if worth else None

@@ -82,6 +82,9 @@ def _speed(result: dict[str, Any]) -> str:
         for clock, value in result["latency_ms"].items()
     ]
     text += "\n\n" + table(["latency in ms per run", *columns], rows)
+    for key, title in (("runs_in_flight", "Runs in flight"), ("decoders", "Decoder threads")):
+        if chosen := result.get(key):
+            text += f"\n\n{title}: {chosen['value']} ({chosen['how']})."
     return text + "".join(f"\n\n> {warning}" for warning in result["speed_warnings"])
 
 
