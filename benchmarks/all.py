@@ -20,8 +20,8 @@ HERE = Path(__file__).parent
 SCRIPTS = {
     "simclr_pipeline": [],
     "pipeline": ["--count", "500", "--duration", "3"],
-    "bench_vs_benchmark_app": ["--batches", "1", "8", "--duration", "2", "--rounds", "3"],
-    "bench_vs_bare_onnxruntime": ["--batches", "1", "8", "--duration", "2", "--rounds", "3"],
+    "bench_vs_benchmark_app": ["--batches", "1", "8", "--duration", "1.5", "--rounds", "3"],
+    "bench_vs_bare_onnxruntime": ["--batches", "1", "8", "--duration", "1.5", "--rounds", "3"],
     "second_run": [],
     "tune_vs_grid": [],
 }
