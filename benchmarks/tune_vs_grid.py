@@ -1,6 +1,6 @@
 """``tune`` against the whole grid: the time that it takes, and the speed of what it finds.
 
-Usage: python benchmarks/tune_vs_grid.py [--images 208] [--photos 150] [--json FILE]. Takes some minutes. Exit code 1
+Usage: python benchmarks/tune_vs_grid.py [--images 224] [--photos 150] [--json FILE]. Takes some minutes. Exit code 1
 where a bar is missed.
 
 A ResNet-50 with sample weights and drawn images. The grid is every engine × precision × batch × runs in flight, at most
@@ -28,7 +28,7 @@ from modelport.data.drawn import draw_imagenet
 from modelport.engines.base import Options
 from modelport.jobs.port import PortRequest, port, set_as_wanted
 from modelport.jobs.probing import with_in_flight
-from modelport.jobs.samples import make_weights
+from modelport.jobs.samples import make_data, make_weights
 from modelport.jobs.tuning import searching, tune
 from modelport.jobs.tuning_search import Pair, Search, TuneRequest, probed_pairs
 from modelport.recipes.setting import read_setting
@@ -83,17 +83,17 @@ def medians(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
 def main() -> None:
     """Measure both sides in one run and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=208)
+    parser.add_argument("--images", type=int, default=224)
     parser.add_argument("--photos", type=int, default=150)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data, weights = folder / "data", folder / "w.pth.tar"
-        draw_imagenet(data, count=options.images, train_per_class=10)
+        make_data("imagenet", data, options.images, 0, Silent())
         make_weights("moco-v2", data, weights, 0, Silent())
         few = folder / "calibration"  # quantizing is no part of either side
-        draw_imagenet(few, count=10, train_per_class=5, seed=1)
+        draw_imagenet(few, count=10, train_per_class=9, seed=1)
         request = TuneRequest(
             "moco-v2", data, folder / "setting.toml", weights, MAX_DROP, calibration=few, engines=ENGINES
         )
