@@ -139,6 +139,30 @@ def test_a_kept_layer_reads_what_was_not_quantized(made: tuple[str, Int8Model, P
     assert feeds("node_Conv_304") == "FakeQuantize"
 
 
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_weights_quantized_once_make_the_model_that_the_library_makes_of_floats(
+    made: tuple[str, Int8Model, Path], images: Array, tiny: Recipe, count: int
+) -> None:
+    """The oracle is ONNX Runtime's quantizer on the float32 weights, with the same layers left out."""
+    engine, model, work = made
+    if engine != "onnxruntime":
+        pytest.skip("NNCF quantizes once")
+    kept = np.random.default_rng(count).choice(model.layers, count, replace=False).tolist()
+    once = model.write(kept, work / "once.onnx")
+    weights = vars(model)["_weights"]
+    assert set(model.heavy) == set(weights)
+    try:
+        vars(model)["_weights"] = {}
+        again = model.write(kept, work / "again.onnx")
+    finally:
+        vars(model)["_weights"] = weights
+    got, want = (_answers(engine, file, tiny, images, None) for file in (once, again))
+    np.testing.assert_array_equal(got, want)
+    graphs = [read_graph(file.path).graph for file in (once, again)]
+    stored = [{t.name: (t.data_type, onnx.numpy_helper.to_array(t).tolist()) for t in g.initializer} for g in graphs]
+    assert stored[0] == stored[1]
+
+
 def test_an_old_opset_is_refused_with_the_one_to_export(graph: Artifact, tmp_path: Path) -> None:
     model = read_graph(graph.path)
     model.opset_import[0].version = 11

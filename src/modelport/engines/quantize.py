@@ -19,6 +19,7 @@ from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Tensors
 from modelport.engines.fake_quantize import Editor
+from modelport.engines.qdq_weights import Int8Weight, give_weights, int8_weights
 from modelport.model.graph import opset_of, read_graph
 from modelport.model.quantizable import after_the_last_heavy, heavy_nodes, name_nodes, quantized_nodes
 
@@ -110,8 +111,11 @@ class _QdqModel:
         self._reduced = not self._signed and not machine.has_vnni()
         self._never = after_the_last_heavy(self._prepared)
         self.heavy = tuple(heavy_nodes(graph))
+        self._weights = dict[str, Int8Weight]()
+        whole = self._quantized(())
+        self._weights = int8_weights(whole, self._prepared)
         # What follows the last heavy layer reads its 8-bit result, and computes in float32.
-        self.layers = tuple(name for name in quantized_nodes(self._quantized(())) if name not in self._never)
+        self.layers = tuple(name for name in quantized_nodes(whole) if name not in self._never)
         self.method = {
             "library": f"onnxruntime.quantization {version('onnxruntime')}",
             "form": "static QDQ",
@@ -131,8 +135,10 @@ class _QdqModel:
         with _quiet():
             from onnxruntime.quantization import QDQQuantizer, QuantType
 
+            model = copy.deepcopy(self._prepared)
+            give_weights(model, self._weights, kept)
             quantizer = QDQQuantizer(
-                copy.deepcopy(self._prepared),
+                model,
                 True,
                 self._reduced,
                 QuantType.QInt8,
