@@ -49,6 +49,7 @@ def test_both_speeds_and_the_cores_decide(
     found = enough_decoders(engine, _nothing())
     assert found.count == count
     assert "100 rows/s" in found.how and f"takes {engine:.0f}" in found.how
+    assert ("75 would serve it, more than 4 cores" in found.how) == (engine == 5000)
 
 
 def test_without_a_measurement_there_is_one_for_each_core_and_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,8 @@ def enough_decoders(engine: float | None, batches: Generator[Batch, None, None])
     most = min(MOST_PER_CORE * machine.cores(), math.ceil(machine.cores() / alone.computing))
     wanted = math.ceil(SLACK * engine / alone.rows_per_second)
     how = f"measured: one thread prepares {alone.rows_per_second:.0f} rows/s, the engine takes {engine:.0f}"
+    if wanted > most:
+        how += f"; {wanted} would serve it, more than {machine.cores()} cores can run"
     return Decoders(max(1, min(wanted, most)), how)
 
 
