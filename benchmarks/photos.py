@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from modelport.core import machine
 
 WIDTH, HEIGHT = 500, 375
 # (cells across, strength): coarse light and dark, then finer and finer detail.
@@ -15,11 +18,14 @@ LAYERS = ((8, 60), (32, 40), (96, 25), (250, 12))
 def draw_photos(out: Path, count: int, first: int = 0) -> Path:
     """Write ``count`` images and their labels in ImageNet's flat layout, numbered from ``first``; return ``out``."""
     (out / "images").mkdir(parents=True)
-    lines = []
-    for number in range(first, first + count):
+
+    def draw(number: int) -> str:
         name = f"ILSVRC2012_val_{number + 1:08d}.JPEG"
         Image.fromarray(_photo(number)).save(out / "images" / name, quality=90)
-        lines.append(f"{name} {number % 1000}\n")
+        return f"{name} {number % 1000}\n"
+
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        lines = list(pool.map(draw, range(first, first + count)))
     (out / "val_label.txt").write_text("".join(lines), encoding="utf-8")
     return out
 

@@ -49,7 +49,7 @@ from sides import seeded_graph
 # It loses nothing of the pure speed, and is small, since the last batch of a short way runs alone.
 BATCH = 4
 # The shorter a way through the images is, the more its time scatters.
-ROUNDS = {"fp32": 3, "bf16": 3, "int8": 5}
+ROUNDS = {"fp32": 3, "bf16": 3, "int8": 4}
 OF_CEILING = 0.97
 OF_PURE = {"fp32": 0.93, "bf16": 0.90, "int8": 0.85}
 OVER_GUIDES = {"fp32": 1.1, "bf16": 1.25, "int8": 1.4}

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE
 from modelport.core.progress import Silent
 from modelport.jobs.samples import make_data
 from modelport.recipes.load import load_recipe
@@ -51,11 +54,29 @@ print(time.time(), file=sys.stderr)
 }
 
 
-def seconds(code: str, words: list[str]) -> float:
-    """Return the seconds from the process's start to the first time that it prints."""
-    start = time.time()
-    said = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False).stderr
-    return float(said.splitlines()[0]) - start
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One process: seconds from its start to the first time that it prints, and what it took as a whole."""
+
+    seconds: float
+    peak_mib: float
+    cpu_seconds: float
+
+
+def ran(code: str, words: list[str]) -> Ran:
+    """Run a program of the ones above. Leaves with what it said where it failed."""
+    with tempfile.TemporaryFile("w+") as said:
+        start = time.time()
+        line = [sys.executable, "-c", code, *words]
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        text = said.read()
+    # The verdict is no matter here: random weights on drawn images leave it open.
+    if process.returncode not in (0, EXIT_FAIL, EXIT_INCONCLUSIVE):
+        raise SystemExit(f"{' '.join(words)} failed:\n{text[-2000:]}")
+    return Ran(float(text.splitlines()[0]) - start, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
 
 def main() -> None:
@@ -72,16 +93,19 @@ def main() -> None:
         seeded_weights(load_recipe("moco-v2"), folder / "w.pth.tar")
         words = ["run", "moco-v2", "--weights", folder / "w.pth.tar", "--data", folder / "data", "--out", folder / "o"]
         line = [str(word) for word in (*words, "--engine", options.engine, "--force")]
-        seconds(FIRST, line)  # exports, compiles and fills the caches
+        ran(FIRST, line)  # exports, compiles and fills the caches
         artifacts = json.loads((folder / "o" / "result.json").read_text())["artifacts"]
         kinds = ("openvino", "onnx") if options.engine == "openvino" else ("onnx",)
         graph = next(row["path"] for kind in kinds for row in reversed(artifacts) if row["kind"] == kind)
-        pairs = [(seconds(FIRST, line), seconds(OWN[options.engine], [graph])) for _ in range(options.rounds)]
-    ours, own = (statistics.median(values) for values in zip(*pairs, strict=True))
+        pairs = [(ran(FIRST, line), ran(OWN[options.engine], [graph])) for _ in range(options.rounds)]
+    ours, own = (statistics.median(one.seconds for one in side) for side in zip(*pairs, strict=True))
     row = {
         "name": f"{options.engine}: second run to its first inference, beyond the engine's own load",
         "ours": ours, "theirs": own, "ratio": ours - own, "bar": BAR_SECONDS, "met": ours - own <= BAR_SECONDS,
-        "lower_is_better": True, "difference": True, "unit": "s", "rounds": pairs, "machine": environment(),
+        "lower_is_better": True, "difference": True, "unit": "s",
+        "rounds": [(mine.seconds, other.seconds) for mine, other in pairs],
+        "peak_mib": max(mine.peak_mib for mine, _ in pairs),
+        "cpu_seconds": statistics.median(mine.cpu_seconds for mine, _ in pairs), "machine": environment(),
     }  # fmt: skip
     print(f"{row['name']}: {ours:.2f} − {own:.2f} = {ours - own:.2f} s (bar {BAR_SECONDS})")
     if options.json:

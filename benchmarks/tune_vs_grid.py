@@ -1,6 +1,6 @@
 """``tune`` against the whole grid: the time that it takes, and the speed of what it finds.
 
-Usage: python benchmarks/tune_vs_grid.py [--images 224] [--photos 150] [--json FILE]. Takes some minutes. Exit code 1
+Usage: python benchmarks/tune_vs_grid.py [--images 224] [--photos 120] [--json FILE]. Takes some minutes. Exit code 1
 where a bar is missed.
 
 A ResNet-50 with sample weights and drawn images. The grid is every engine × precision × batch × runs in flight, at most
@@ -84,7 +84,7 @@ def main() -> None:
     """Measure both sides in one run and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=224)
-    parser.add_argument("--photos", type=int, default=150)
+    parser.add_argument("--photos", type=int, default=120)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
