@@ -159,7 +159,9 @@ def test_weights_quantized_once_make_the_model_that_the_library_makes_of_floats(
     got, want = (_answers(engine, file, tiny, images, None) for file in (once, again))
     np.testing.assert_array_equal(got, want)
     graphs = [read_graph(file.path).graph for file in (once, again)]
-    stored = [{t.name: (t.data_type, onnx.numpy_helper.to_array(t).tolist()) for t in g.initializer} for g in graphs]
+    stored = [
+        {t.name: (t.data_type, onnx.numpy_helper.to_array(t).tobytes()) for t in graph.initializer} for graph in graphs
+    ]
     assert stored[0] == stored[1]
 
 
