@@ -17,7 +17,7 @@ check: $(READY)  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## every bar, both sides in one run; writes docs/benchmarks.md (13 to 20 minutes on an idle machine)
+bench: $(READY)  ## every bar, both sides in one run; writes docs/benchmarks.md (up to 20 minutes, idle machine)
 	$(BIN)/python benchmarks/all.py
 
 format: $(READY)

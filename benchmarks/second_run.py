@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE
@@ -24,15 +21,16 @@ from modelport.core.progress import Silent
 from modelport.jobs.samples import make_data
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
-from sides import seeded_weights
+from sides import Ran, run_process, seeded_weights
 
 BAR_SECONDS = 2.0
+MARK = "first at"  # what the programs print before the time
 FIRST = """
 import sys, time
 import modelport.jobs.evaluate as evaluate
 real = evaluate._timed_run
 def first(*words):
-    print(time.time(), file=sys.stderr, flush=True)
+    print('first at', time.time(), file=sys.stderr, flush=True)
     evaluate._timed_run = real
     return real(*words)
 evaluate._timed_run = first
@@ -44,39 +42,25 @@ OWN = {
 import sys, time, numpy, openvino
 model = openvino.Core().compile_model(sys.argv[1], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 model.create_infer_request()
-print(time.time(), file=sys.stderr)
+print('first at', time.time(), file=sys.stderr)
 """,
     "onnxruntime": """
 import sys, time, numpy, onnxruntime
 onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-print(time.time(), file=sys.stderr)
+print('first at', time.time(), file=sys.stderr)
 """,
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """One process: seconds from its start to the first time that it prints, and what it took as a whole."""
-
-    seconds: float
-    peak_mib: float
-    cpu_seconds: float
-
-
 def ran(code: str, words: list[str]) -> Ran:
-    """Run a program of the ones above. Leaves with what it said where it failed."""
-    with tempfile.TemporaryFile("w+") as said:
-        start = time.time()
-        line = [sys.executable, "-c", code, *words]
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        text = said.read()
+    """Run one of the programs above; its figure is the seconds from its start to the time that it prints."""
+    start = time.time()
+
+    def seconds(said: str) -> float:
+        return float(said.partition(MARK)[2].split()[0]) - start
+
     # The verdict is no matter here: random weights on drawn images leave it open.
-    if process.returncode not in (0, EXIT_FAIL, EXIT_INCONCLUSIVE):
-        raise SystemExit(f"{' '.join(words)} failed:\n{text[-2000:]}")
-    return Ran(float(text.splitlines()[0]) - start, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
+    return run_process([sys.executable, "-c", code, *words], seconds, (0, EXIT_FAIL, EXIT_INCONCLUSIVE))
 
 
 def main() -> None:
@@ -98,12 +82,12 @@ def main() -> None:
         kinds = ("openvino", "onnx") if options.engine == "openvino" else ("onnx",)
         graph = next(row["path"] for kind in kinds for row in reversed(artifacts) if row["kind"] == kind)
         pairs = [(ran(FIRST, line), ran(OWN[options.engine], [graph])) for _ in range(options.rounds)]
-    ours, own = (statistics.median(one.seconds for one in side) for side in zip(*pairs, strict=True))
+    ours, own = (statistics.median(one.figure for one in side) for side in zip(*pairs, strict=True))
     row = {
         "name": f"{options.engine}: second run to its first inference, beyond the engine's own load",
         "ours": ours, "theirs": own, "ratio": ours - own, "bar": BAR_SECONDS, "met": ours - own <= BAR_SECONDS,
         "lower_is_better": True, "difference": True, "unit": "s",
-        "rounds": [(mine.seconds, other.seconds) for mine, other in pairs],
+        "rounds": [(mine.figure, other.figure) for mine, other in pairs],
         "peak_mib": max(mine.peak_mib for mine, _ in pairs),
         "cpu_seconds": statistics.median(mine.cpu_seconds for mine, _ in pairs), "machine": environment(),
     }  # fmt: skip

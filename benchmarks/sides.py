@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ from modelport.report.result import environment
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One process that measured: its figure, and what it took as a whole, model loading and warm-up included."""
+    """One process that measured: its figure (samples/s here), and what it took as a whole, model loading included."""
 
-    samples_per_second: float
+    figure: float
     peak_mib: float
     cpu_seconds: float
 
@@ -45,15 +45,15 @@ class Setting:
 Side = Callable[[Setting], Ran]
 
 
-def run_process(words: Sequence[str], read: Callable[[str], float]) -> Ran:
-    """Run a program and take samples/s from what it printed. Leaves with what it said where it failed."""
+def run_process(words: Sequence[str], read: Callable[[str], float], accepted: Collection[int] = (0,)) -> Ran:
+    """Run a program and take its figure from what it printed. Leaves with what it said where it failed."""
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
         text = said.read()
-    if process.returncode != 0:
+    if process.returncode not in accepted:
         raise SystemExit(f"{' '.join(words)} failed:\n{text[-2000:]}")
     return Ran(read(text), usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
@@ -125,7 +125,7 @@ def compare(name: str, mine: Side, other: Side, setting: Setting, *, rounds: int
         sides = [(mine, mine_ran), (other, other_ran)]
         for side, ran in sides if turn % 2 == 0 else reversed(sides):
             ran.append(side(setting))
-    pairs = [(a.samples_per_second, b.samples_per_second) for a, b in zip(mine_ran, other_ran, strict=True)]
+    pairs = [(a.figure, b.figure) for a, b in zip(mine_ran, other_ran, strict=True)]
     ratio = statistics.median(a / b for a, b in pairs)
     row = {
         "name": name,

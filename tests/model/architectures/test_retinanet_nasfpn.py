@@ -100,8 +100,7 @@ def test_an_image_of_another_size_is_refused(detector: RetinaNet) -> None:
         detector(torch.zeros(1, 3, 100, 256))
 
 
-# Opset 20 with a free batch, the dearest, is exported and held to its source in test_recipes_golden.py.
-@pytest.fixture(scope="module", params=[(11, None), (11, 1), (20, 1)], ids=str)
+@pytest.fixture(scope="module", params=[(11, None), (11, 1), (20, None), (20, 1)], ids=str)
 def exported(
     request: pytest.FixtureRequest, detector: RetinaNet, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[onnx.ModelProto, int | None]]:
