@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE = 0, 1, 2, 3
+# A fault of modelport itself (sysexits.h: EX_SOFTWARE), never 1: scripts read 1 as "the model failed".
+EXIT_FAULT = 70
+# Stopped by SIGINT or SIGTERM.
+EXIT_INTERRUPTED = 130
 
 
 class ModelportError(Exception):

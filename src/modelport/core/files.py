@@ -1,0 +1,70 @@
+"""How a file that a user names is opened: regular files only, of a bounded size, without ever waiting for one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from modelport.core.errors import DataError, ModelportError
+
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+MAX_TEXT_BYTES = 64 * 1024 * 1024
+
+
+def open_regular(
+    path: Path, limit: int | None = None, error: type[ModelportError] = DataError, fix: str = "check the path"
+) -> BinaryIO:
+    """Open a regular file for reading bytes.
+
+    A pipe, a device or a folder is refused instead of waited for, and a file of more than ``limit`` bytes before
+    any of it is read. Raises ``error``, naming the file.
+    """
+    try:
+        # Opening a pipe that nobody writes to would wait for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as failed:  # ValueError: a NUL inside the name
+        raise error(f"{path}: {getattr(failed, 'strerror', None) or failed}", fix) from failed
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        kind = next((name for test, name in KINDS if test(found.st_mode)), "no regular file")
+        raise error(f"{path}: is {kind}, not a file", fix)
+    if limit is not None and found.st_size > limit:
+        os.close(handle)
+        raise error(f"{path}: {found.st_size} bytes, more than the {limit} that such a file may have", fix)
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path, limit: int, error: type[ModelportError] = DataError, fix: str = "check the path") -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes. Raises ``error``, naming the file."""
+    with open_regular(path, limit, error, fix) as stream:
+        try:
+            content = stream.read(limit + 1)
+        except OSError as failed:
+            raise error(f"{path}: {failed.strerror or failed}", fix) from failed
+    if len(content) > limit:  # it grew meanwhile
+        raise error(f"{path}: more than the {limit} bytes that such a file may have", fix)
+    return content
+
+
+def read_regular_text(
+    path: Path,
+    limit: int = MAX_TEXT_BYTES,
+    error: type[ModelportError] = DataError,
+    fix: str = "check the path",
+    encoding: str = "utf-8",
+) -> str:
+    """Return the text of a regular file. Raises ``error`` for another encoding too, with the place of the fault."""
+    content = read_regular(path, limit, error, fix)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as failed:
+        raise error(f"{path}: byte {failed.start} is no {encoding} text", "save it as UTF-8") from failed

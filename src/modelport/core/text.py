@@ -1,0 +1,36 @@
+"""Foreign text made plain: names, messages and answers that others wrote, before a person or a terminal sees them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# What moves the cursor, colours, hides or reorders its neighbours: control characters (Cc), format characters such as
+# bidirectional overrides (Cf), lone surrogates of names that are not UTF-8 (Cs), line separators (Zl, Zp).
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def plain(text: object, limit: int | None = None) -> str:
+    """Return ``str(text)`` on one line, each character that is not simply shown written as its escape (``\\x1b``).
+
+    ``limit`` characters at most, where one is given; what is cut off is marked by ``…``. The result can be encoded in
+    UTF-8 whatever went in.
+    """
+    return _cut("".join(_shown(character) for character in str(text)), limit)
+
+
+def plain_lines(text: object, limit: int | None = None) -> str:
+    """Return text of several lines made plain line by line; line feeds and tabs stay."""
+    return _cut("".join(c if c in "\n\t" else _shown(c) for c in str(text)), limit)
+
+
+def _shown(character: str) -> str:
+    if character.isascii() and character.isprintable():
+        return character
+    if unicodedata.category(character) not in UNSEEN:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _cut(text: str, limit: int | None) -> str:
+    return text if limit is None or len(text) <= limit else text[: max(0, limit - 1)] + "…"
