@@ -51,11 +51,10 @@ def test_the_guides_boxes_go_back_by_its_own_arithmetic(width: int, height: int)
     boxes = np.array([[10.5, 120.25, 600, 500], [-5, -5, 700, 700], [650, 650, 660, 660]])
     scale = min(640 / width, 640 / height)
     left, top = (640 - width * scale) // 2, (640 - height * scale) // 2
-    want = [
-        [max((a - left) / scale, 0), max((b - top) / scale, 0)]
-        + [min((c - left) / scale, width), min((d - top) / scale, height)]
-        for a, b, c, d in boxes
-    ]
+    low = [(a - left) / scale for a in boxes[:, 0]], [(b - top) / scale for b in boxes[:, 1]]
+    high = [(c - left) / scale for c in boxes[:, 2]], [(d - top) / scale for d in boxes[:, 3]]
+    corners = zip(*low, *high, strict=True)
+    want = [[max(a, 0), max(b, 0), min(c, width), min(d, height)] for a, b, c, d in corners]
     np.testing.assert_allclose(GuidePlacement.of(own, (640, 640)).to_image(boxes), want, rtol=1e-14)
     assert isinstance(own, Placement) and np.abs(own.to_image(boxes[:1]) - want[0]).max() < 1
 
