@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from modelport.core.errors import CheckpointError
-from modelport.model import pickle_scan
+from modelport.core import pickle_scan
 from modelport.model.checkpoint import read_checkpoint
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Checkpoint
