@@ -173,9 +173,10 @@ class _Machine:
             self._check_keys(parts[::2])
         elif name == "ADDITEMS":
             self._check_keys(parts)
-        elif name == "BUILD" and not target.name.startswith(_STATES) and not target.name.endswith("Tensor"):
-            # Their state goes into a dictionary: pairs in any other form would bring keys of their own.
-            if not all(isinstance(part, _Node) and part.kind == "dict" for part in parts):
+        elif name == "BUILD":
+            own = target.name.startswith(_STATES) or target.name.endswith("Tensor")
+            # Others' state goes into a dictionary: pairs in any other form would bring keys of their own.
+            if not own and not all(isinstance(part, _Node) and part.kind == "dict" for part in parts):
                 self._mark_danger("a state that is no dictionary")
         target.parts += parts
         self.stack.append(target)
