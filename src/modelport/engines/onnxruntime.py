@@ -121,9 +121,14 @@ class _Runner:
 
 
 def _names_of_batch(graph: Any) -> set[str]:
-    """Return what the free first axes of the inputs are called; a nameless one stays free and takes any batch."""
-    shapes = [entry.type.tensor_type.shape.dim for entry in graph.graph.input]
-    return {shape[0].dim_param for shape in shapes if len(shape) and shape[0].dim_param}
+    """Return what the free first axes of the inputs are called; a nameless one stays free and takes any batch.
+
+    So does one whose name an input's other axis carries too: ONNX Runtime fixes by name, and would fix that axis,
+    a picture's height say, to the batch size.
+    """
+    shapes = [[axis.dim_param for axis in entry.type.tensor_type.shape.dim] for entry in graph.graph.input]
+    others = {name for shape in shapes for name in shape[1:]}
+    return {shape[0] for shape in shapes if shape and shape[0]} - others
 
 
 def _spec(value: Any) -> TensorSpec:
