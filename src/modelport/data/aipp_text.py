@@ -125,7 +125,9 @@ def _split(text: str, place: str) -> Iterator[Entry]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise DataError(f"{place}, line {line}: '{plain(text[at])}' begins nothing that belongs there", "close the quotes")
+            raise DataError(
+                f"{place}, line {line}: '{plain(text[at])}' begins nothing that belongs there", "close the quotes"
+            )
         if found.lastgroup != "skip":
             text_of_token = found.group().strip("\"'")
             if not text_of_token.isprintable():

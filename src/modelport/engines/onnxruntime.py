@@ -12,6 +12,7 @@ from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.time_limit import within_limit
 from modelport.model.float16_twin import leaves_in_float16, rounded_twin
 from modelport.model.graph import precision_of, read_graph
 
@@ -102,7 +103,10 @@ def _copied(model: Artifact, out: Path) -> Artifact:
 
 class _Runner:
     def __init__(self, session: Any, precision: str, concurrency: int) -> None:
+        import onnxruntime
+
         self._session = session
+        self._run_options = onnxruntime.RunOptions
         # Unless the cores were shared out, one run uses all of them, and a second only waits for the same threads.
         self.concurrency = concurrency
         self.precision = precision
@@ -111,8 +115,16 @@ class _Runner:
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         self.signature.check_inputs(inputs)
+        settings = self._run_options()
+
+        def stop() -> None:
+            settings.terminate = True
+
         try:
-            arrays = self._session.run(self._outputs, dict(inputs))
+            with within_limit(stop):
+                arrays = self._session.run(self._outputs, dict(inputs), settings)
+        except EngineError:
+            raise
         except Exception as error:
             raise EngineError(
                 f"ONNX Runtime failed: {error}", "choose another engine, or export at another opset"

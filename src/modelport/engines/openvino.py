@@ -15,6 +15,7 @@ from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.time_limit import within_limit
 from modelport.model.quantizable import prevailing
 
 DEVICE = "CPU"
@@ -109,8 +110,9 @@ class _Runner:
             # costs beside a small model.
             for index, array in enumerate(feeds):
                 request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
-            request.start_async()
-            request.wait()
+            with within_limit(request.cancel):
+                request.start_async()
+                request.wait()
             # The request's memory is used again by the next run: the caller gets a copy.
             return {
                 spec.name: request.get_output_tensor(index).data.copy()
