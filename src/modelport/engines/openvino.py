@@ -82,7 +82,7 @@ class OpenVinoEngine:
         network = _read(model, options)
         try:
             compiled = openvino.Core().compile_model(network, DEVICE, config)
-        except RuntimeError as error:
+        except Exception as error:
             raise EngineError(
                 f"{model.path}: OpenVINO refuses it: {error}", "export it again, or choose another engine"
             ) from error
@@ -118,7 +118,10 @@ class _Runner:
                 spec.name: request.get_output_tensor(index).data.copy()
                 for index, spec in enumerate(self.signature.outputs)
             }
-        except RuntimeError as error:
+        except EngineError:
+            raise
+        # Its bindings raise errors of many classes.
+        except Exception as error:
             raise EngineError(
                 f"OpenVINO failed: {error}", "choose another engine, or export at another opset"
             ) from error
@@ -139,7 +142,7 @@ def _read(model: Artifact, options: Options) -> Any:
                     shapes.setdefault(name, [options.batch, *axes[1:]])
         if shapes:
             network.reshape(shapes)
-    except RuntimeError as error:
+    except Exception as error:
         raise EngineError(
             f"{model.path}: OpenVINO cannot read it: {error}", "export it again, or copy it again whole"
         ) from error

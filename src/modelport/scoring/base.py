@@ -62,6 +62,7 @@ class Figures:
     flips: list[dict[str, Any]] = field(default_factory=list)  # the first of them
     flip_count: int = 0
     notes: list[str] = field(default_factory=list)
+    chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
 
 
 class Scorer(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,11 +52,15 @@ class ClassScorer:
         self._metric = TopK(output)
         self._source = TopK(output) if against_source else None
         self._sourced = 0
+        self._targets: Counter[int] = Counter()
+        self._width = 1
         self._flips = Flips()
 
     def take(self, rows: Rows) -> list[dict[str, Any]]:
         """Score some rows and return a line for each."""
         targets = [int(label) + self._offset for label in rows.targets]
+        self._targets.update(targets)
+        self._width = rows.outputs[self._output].shape[-1]
         self._metric.update(rows.outputs, targets)
         if self._source is not None and rows.source is not None:
             self._source.update(rows.source, targets)
@@ -72,7 +77,14 @@ class ClassScorer:
         """Return top1 … top5, and the source's on the same rows."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
         flips = self._flips
-        return Figures(self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count)
+        return Figures(
+            self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count, chance=self._chance()
+        )
+
+    def _chance(self) -> dict[str, float]:
+        """Return the better of drawing a class and of always naming the most frequent one, in percent."""
+        share = max(self._targets.values(), default=0) / max(1, self._targets.total())
+        return {"top1": 100.0 * max(share, 1.0 / self._width)}
 
     def _line(self, name: str, target: int, mine: Array, theirs: Array | None) -> dict[str, Any]:
         answer = best(mine)
