@@ -22,6 +22,7 @@ CALIBRATION = typer.Option(
     help="Images for int8: a data set (its training split), or a folder of images; none that is scored.",
     metavar="DIR",
 )
+TIMEOUT = typer.Option(600.0, "--timeout", help="Seconds that one run of one batch may take.", metavar="SECONDS")
 ORDER = typer.Option(
     None,
     "--order",

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.models import CALIBRATION, MAX_SKIPPED, ORDER, RECIPE, VARIANT, WEIGHTS
+from modelport.cli.models import CALIBRATION, MAX_SKIPPED, ORDER, RECIPE, TIMEOUT, VARIANT, WEIGHTS
 from modelport.cli.words import one_of
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
@@ -64,14 +64,17 @@ def run(
         None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
     ),
     coco_json: Path | None = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE"),
+    timeout: float = TIMEOUT,
 ) -> None:
     """Everything in one command: weights to engine, data to verdict, nothing in between on disk.
 
     Exit code: 0 pass, 1 fail, 2 wrong usage or bad input, 3 inconclusive or incomplete.
     """
+    from modelport.engines.time_limit import limit_runs
     from modelport.jobs.detection_files import DetectionFiles
     from modelport.jobs.port import PortRequest, port, set_as_wanted
 
+    limit_runs(timeout)
     if input_type is not None:
         one_of("--input-type", input_type, ("float32", "uint8"))
     request = PortRequest(
