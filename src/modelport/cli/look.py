@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from modelport.cli.console import TALK
+from modelport.cli.console import TALK, cell
 
 
 def register(app: typer.Typer) -> None:
@@ -37,8 +37,9 @@ def doctor() -> None:
             said = (*entry.refused, *entry.accuracy_only)
             notes = "; ".join(f"{word}: {why}" for word, why in said) if entry.usable else entry.reason
             notes += f"\ninstall: {entry.install}" if not entry.usable else ""
-            usable = "[green]yes[/]" if entry.usable else "[red]no[/]"
-            table.add_row(name, usable, entry.version, ", ".join(entry.devices), ", ".join(entry.precisions), notes)
+            usable = cell("yes", "green") if entry.usable else cell("no", "red")
+            rest = (entry.version, ", ".join(entry.devices), ", ".join(entry.precisions), notes)
+            table.add_row(name, usable, *map(cell, rest))
         console.print(table)
         machine: Any = value["environment"]
         console.print(f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}")
