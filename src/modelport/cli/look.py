@@ -8,6 +8,12 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK, cell
+from modelport.core.errors import UsageError
+from modelport.core.guard import write_out
+from modelport.core.text import plain
+
+# Characters of a value that `show` prints without --full.
+SHOWN = 400
 
 
 def register(app: typer.Typer) -> None:
@@ -63,8 +69,18 @@ def list_recipes() -> None:
 
 def show(
     what: str = typer.Argument(help="A recipe, by name or path, or an .onnx file.", metavar="RECIPE|FILE.onnx"),
+    full: bool = typer.Option(False, "--full", help="Long values whole."),
+    toml: bool = typer.Option(False, "--toml", help="A recipe as TOML that `run` takes."),
 ) -> None:
     """Show a recipe whole, or the structure of a graph."""
+    if toml:
+        from modelport.recipes.load import load_recipe
+        from modelport.recipes.toml import toml_text
+
+        if TALK.json:
+            raise UsageError("--toml and --json ask for two forms", "give one of them")
+        write_out(toml_text(load_recipe(what).to_json()))
+        return
     if what.lower().endswith(".onnx"):
         from modelport.model.graph import describe, read_graph
 
@@ -73,10 +89,10 @@ def show(
         from modelport.recipes.load import load_recipe
 
         value = load_recipe(what).to_json()
-    TALK.give(value, lambda console: _draw_tree(console, what, value))
+    TALK.give(value, lambda console: _draw_tree(console, what, value, None if full else SHOWN))
 
 
-def _draw_tree(console: Any, title: str, value: Any) -> None:
+def _draw_tree(console: Any, title: str, value: Any, limit: int | None) -> None:
     from rich.text import Text
     from rich.tree import Tree
 
@@ -85,12 +101,12 @@ def _draw_tree(console: Any, title: str, value: Any) -> None:
             if isinstance(child, dict) or (
                 isinstance(child, list) and any(isinstance(item, dict | list) for item in child)
             ):
-                grow(tree.add(Text(str(key), style="bold")), child)
+                grow(tree.add(Text(plain(key), style="bold")), child)
             else:
                 shown = ", ".join(map(str, child)) if isinstance(child, list) else str(child)
-                tree.add(Text.assemble((f"{key}: ", "bold"), shown))
+                tree.add(Text.assemble((f"{plain(key)}: ", "bold"), plain(shown, limit)))
 
-    root = Tree(Text(title, style="bold"))
+    root = Tree(Text(plain(title), style="bold"))
     grow(root, value)
     console.print(root)
 
