@@ -10,8 +10,7 @@ import typer
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
 from modelport.cli.models import VARIANT, WEIGHTS
-from modelport.cli.words import one_of
-from modelport.core.errors import UsageError
+from modelport.cli.words import batch_size, one_of
 
 
 def register(app: typer.Typer) -> None:
@@ -67,10 +66,8 @@ def bench(
 
 
 def _batches(text: str) -> tuple[int, ...]:
-    try:
-        sizes = {int(word) for word in text.split(",")}
-    except ValueError as error:
-        raise UsageError(f"--batch {text}", "give numbers with commas between, as in --batch 1,4,8") from error
+    fix = "give numbers with commas between, as in --batch 1,4,8"
+    sizes = {batch_size(word.strip(), fix) for word in text.split(",")}
     return tuple(sorted(sizes))
 
 

@@ -98,12 +98,13 @@ def _quantization(record: dict[str, Any] | None) -> str:
     if record is None:
         return ""
     method, layers, images = record["method"], record["layers"], record["calibration"]
+    folder = foreign(images["folder"])
     higher = ", ".join(f"`{name}`" for name in record["higher_precision"]) or "none"
     rows = [
         ["made by", f"{method['library']}, {method['form']}"],
         [
             "ranges",
-            f"{method['ranges']}, from {len(images['ranges'])} images of {foreign(images['folder'])} ({images['split']})",
+            f"{method['ranges']}, from {len(images['ranges'])} images of {folder} ({images['split']})",
         ],
         ["weights, activations", f"{method['weights']}; {method['activations']}"],
         ["quantized", f"{layers['quantized']} layers; {layers['heavy']} carry the arithmetic"],
