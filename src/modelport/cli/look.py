@@ -68,11 +68,14 @@ def list_recipes() -> None:
 
 
 def show(
-    what: str = typer.Argument(help="A recipe, by name or path, or an .onnx file.", metavar="RECIPE|FILE.onnx"),
+    what: str = typer.Argument(
+        help="A recipe, by name or path, or an .onnx file, or a weights file (.pth, .safetensors …).",
+        metavar="RECIPE|FILE",
+    ),
     full: bool = typer.Option(False, "--full", help="Long values whole."),
     toml: bool = typer.Option(False, "--toml", help="A recipe as TOML that `run` takes."),
 ) -> None:
-    """Show a recipe whole, or the structure of a graph."""
+    """Show a recipe whole, the structure of a graph, or what a weights file holds."""
     if toml:
         from modelport.recipes.load import load_recipe
         from modelport.recipes.toml import toml_text
@@ -85,6 +88,10 @@ def show(
         from modelport.model.graph import describe, read_graph
 
         value = describe(read_graph(Path(what)))
+    elif what.lower().endswith((".pth", ".pt", ".tar", ".safetensors", ".ckpt", ".bin")):
+        from modelport.model.checkpoint_content import describe_checkpoint
+
+        value = describe_checkpoint(Path(what))
     else:
         from modelport.recipes.load import load_recipe
 
