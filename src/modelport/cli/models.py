@@ -9,8 +9,9 @@ from typing import Any, get_args
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.words import one_of
+from modelport.cli.words import batch_size, one_of
 from modelport.core.errors import UsageError
+from modelport.core.text import plain_lines
 
 RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE")
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
@@ -185,15 +186,13 @@ def compile_model(
     TALK.give(value, draw)
     if not TALK.json:
         for note in value["notes"]:
-            typer.echo(f"note: {note}", err=True)
+            typer.echo(plain_lines(f"note: {note}"), err=True)
 
 
 def _batch(text: str) -> int | None:
     if text == "dynamic":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--batch {text}", "give a number of at least 1, or dynamic")
-    return int(text)
+    return batch_size(text, "give a number of at least 1, or dynamic")
 
 
 def _give_lines(value: dict[str, Any]) -> None:

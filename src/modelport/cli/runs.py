@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from modelport.cli.console import TALK
+from modelport.cli.console import TALK, cell
 from modelport.cli.models import CALIBRATION, MAX_SKIPPED, ORDER, RECIPE, TIMEOUT, VARIANT, WEIGHTS
 from modelport.cli.words import one_of
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
@@ -122,7 +122,7 @@ def demo(
         console.print("sample data and sample weights: the figures say nothing of the published model")
         for report in value["reports"]:
             console.print(f"report: {report}", markup=False, soft_wrap=True)
-        console.print(f"verdict: [{COLOURS[value['verdict']]}]{value['verdict']}[/]")
+        console.print(cell("verdict: ") + _verdict(value))
 
     TALK.give(value, draw)
     raise typer.Exit(EXIT_FAIL if value["verdict"] == "fail" else EXIT_PASS)
@@ -133,13 +133,19 @@ def draw_run(console: Any, result: dict[str, Any], out: Path | None) -> None:
     console.print(_table([result]))
     for check in result["checks"]:
         if check["verdict"] not in ("pass", "not_applicable"):
-            console.print(f"[{COLOURS[check['verdict']]}]{check['verdict']}[/] {check['name']}: {check['why']}")
+            console.print(
+                cell(check["verdict"], COLOURS.get(check["verdict"], "")) + cell(f" {check['name']}: {check['why']}")
+            )
     for note in (*result["notes"], *result["speed_warnings"]):
         console.print(f"note: {note}", markup=False)
     console.print(f"{result['n']} samples, {result['skipped']} skipped, {_rate(result)} samples/s end to end")
     console.print(result["rests_on"], markup=False)
     report = f"   report: {out / 'report.md'}" if out else ""
-    console.print(f"verdict: [{COLOURS[result['verdict']]}]{result['verdict']}[/]{report}", soft_wrap=True)
+    console.print(cell("verdict: ") + _verdict(result) + cell(report), soft_wrap=True)
+
+
+def _verdict(result: dict[str, Any]) -> Any:
+    return cell(result["verdict"], COLOURS.get(result["verdict"], ""))
 
 
 def _rate(result: dict[str, Any]) -> str:
@@ -169,7 +175,7 @@ def _table(results: list[dict[str, Any]]) -> Any:
         name, score = next(iter(metrics.items()))
         digits = 2 if score["unit"] == "percent" else 3
         agreement = metrics.get("source_agreement")
-        table.add_row(
+        cells = (
             result["recipe"],
             number(result["engine"]),
             number(result["precision"]),
@@ -178,6 +184,6 @@ def _table(results: list[dict[str, Any]]) -> Any:
             number(source[name]["value"], digits) if name in source else "–",
             number(agreement["value"]) if agreement else "–",
             _rate(result),
-            f"[{COLOURS[result['verdict']]}]{result['verdict']}[/]",
         )
+        table.add_row(*map(cell, cells), _verdict(result))
     return table
