@@ -19,6 +19,8 @@ def main(words: list[str] | None = None) -> int:
         log = Log(arguments.debug)
         if arguments.threads > 1:
             log.note(f"--threads {arguments.threads}: read, compute and write overlap; the threads share one model")
+        if arguments.idle_threads:
+            log.note("--threads makes no difference without --pipeline: one thread computes")
         run(arguments, log)
     except ModelportError as error:
         sys.stderr.write(f"[ERROR] {error}\n")

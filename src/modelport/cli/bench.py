@@ -9,7 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK
-from modelport.cli.models import VARIANT, WEIGHTS
+from modelport.cli.models import TIMEOUT, VARIANT, WEIGHTS
 from modelport.cli.words import one_of
 from modelport.core.errors import UsageError
 
@@ -41,11 +41,14 @@ def bench(
     input_type: str = typer.Option(
         "float32", "--input-type", help="uint8: the graph normalises by itself.", metavar="float32|uint8"
     ),
+    timeout: float = TIMEOUT,
 ) -> None:
     """Pure inference on random inputs: samples/s and latency by batch, beside the published speeds."""
+    from modelport.engines.time_limit import limit_runs
     from modelport.jobs.bench import bench as run_bench
     from modelport.jobs.bench_model import BenchRequest
 
+    limit_runs(timeout)
     request = BenchRequest(
         recipe=recipe,
         weights=weights,

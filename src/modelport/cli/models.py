@@ -22,6 +22,16 @@ CALIBRATION = typer.Option(
     help="Images for int8: a data set (its training split), or a folder of images; none that is scored.",
     metavar="DIR",
 )
+TIMEOUT = typer.Option(600.0, "--timeout", help="Seconds that one run of one batch may take.", metavar="SECONDS")
+ORDER = typer.Option(
+    None,
+    "--order",
+    help="Which samples --limit takes. Default: random under --limit, else data.",
+    metavar="data|random",
+)
+MAX_SKIPPED = typer.Option(
+    0.01, "--max-skipped", help="The share of unreadable images above which nothing passes.", metavar="X"
+)
 VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")
 
 

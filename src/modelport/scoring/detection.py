@@ -94,7 +94,9 @@ class BoxScorer:
         """Return COCO's figures, and the source's on the same images."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
         flips = self._flips
-        return Figures(self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count)
+        return Figures(
+            self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count, chance={"mAP": 0.0}
+        )
 
     def _in_image(self, outputs: Tensors, index: int, placement: Placement) -> tuple[Array, Array, Array]:
         """Return boxes (n, 4) in image pixels, scores (n,) and class indices (n,) of one row."""
