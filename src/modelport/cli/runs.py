@@ -172,7 +172,7 @@ def _table(results: list[dict[str, Any]]) -> Any:
     for result in results:
         metrics, source = result["metrics"], result["source"]["metrics"]
         # The recipe's first metric is the one that it is known by.
-        name, score = next(iter(metrics.items()))
+        name, score = next(iter(metrics.items()), ("", {"unit": "", "value": None}))
         digits = 2 if score["unit"] == "percent" else 3
         agreement = metrics.get("source_agreement")
         cells = (
