@@ -94,9 +94,10 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file aside and move it into place."""
+    """Write a text file aside and move it into place. Lone surrogates of names that are no UTF-8 become escapes."""
     with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        # In JSON these are JSON's own escapes.
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,6 +12,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
 from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.checked import checked
 
 # The fastest first: the default engine is the first usable one.
 ENGINES = {
@@ -111,7 +112,7 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
                 f"'{engine.name}' runs {model.path} in {runner.precision}, {options.precision} was asked for",
                 f"ask for --precision {runner.precision}",
             )
-        yield runner
+        yield checked(runner, model.path, batched=options.recipe is not None)
 
 
 def _check_tensors(model: Artifact, have: tuple[TensorSpec, ...], need: tuple[TensorSpec, ...]) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from modelport.data.batches import Fingerprint
 from modelport.data.datasets import open_dataset
 from modelport.data.guide_names import Style
 from modelport.data.result_files import find_results, summary_of
+from modelport.data.selection import Uniques, chosen_samples, sample_ids
 from modelport.data.tensor_rows import placements
 from modelport.jobs.detection_files import WRITTEN_SCORE, DetectionFiles, write_detection_files
-from modelport.jobs.port import PREDICTIONS, REPORT, RESULT
+from modelport.jobs.port import PREDICTIONS, REPORT, RESULT, check_share
 from modelport.jobs.results import Made, Scored, assemble
 from modelport.jobs.saved_rows import SavedRows, Seen, pair
 from modelport.jobs.tensor_index import TensorIndex, read_index
@@ -32,10 +34,12 @@ from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report import markdown
 from modelport.report.guide_json import guide_json, guide_text
+from modelport.scoring import verdict
 from modelport.scoring.base import Figures, Rows, Task
+from modelport.scoring.soundness import Soundness
 from modelport.scoring.tasks import task_of
 from modelport.scoring.ties import TiedRows
-from modelport.scoring.verdict import INCONCLUSIVE, judged_metrics
+from modelport.scoring.verdict import INCONCLUSIVE, MAX_SKIPPED, judged_metrics
 
 NOTHING_RAN = {
     "throughput": {"end_to_end": None, "host": None, "device": None},
@@ -57,6 +61,8 @@ class EvaluateRequest:
     variant: str | None = None
     seed: int = 0
     limit: int | None = None
+    order: str | None = None
+    max_skipped: float = MAX_SKIPPED
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
@@ -80,7 +86,8 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
     if request.files.wanted and recipe.task != "detection":
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
-    samples = dataset[: _positive("--limit", request.limit)]
+    samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
+    check_share("--max-skipped", request.max_skipped)
     if request.out is not None:
         prepare_output_folder(request.out, RESULT, request.force)
     index = None if request.tensors is None else read_index(request.tensors)
@@ -94,16 +101,19 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
     with tempfile.TemporaryDirectory(prefix="modelport-") as aside:
         predictions = (request.out or Path(aside)) / PREDICTIONS
         tied = TiedRows(recipe.tensors.outputs[0].name, recipe.metrics if recipe.task == "classification" else ())
-        job = _Scoring(task, recipe, threshold, predictions, tied)
+        full = verdict.is_full_set(recipe, (sample.id for sample in samples), len(skipped))
+        job = _Scoring(task, recipe, threshold, predictions, seen, Uniques(keep_all=full), tied)
         with progress.bar("evaluating", len(samples), "images") as bar:
             figures = job.score(rows, pieces, bar)
         _check_contents(index, seen)
         facts = _own_facts(results.folder)
         if facts.get("partial"):
             results.notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
-        notes = [*results.notes, *dataset.notes, *_said(request, recipe, seen, job, figures)]
+        notes = [*results.notes, *dataset.notes, *said, *_said(request, recipe, seen, job, figures)]
+        counted = [sample for sample in samples if full or sample.id not in job.uniques.repeated]
         scored = Scored(
-            figures, [sample.id for sample in samples], skipped, _fingerprint(seen, samples), task.smallest_set
+            *(figures, [sample.id for sample in counted], skipped, _fingerprint(seen, counted)),
+            *(task.smallest_set, job.soundness, job.uniques.repeated, request.max_skipped),
         )
         few = _few_digits(results.suffix, seen, tied)
         notes += few
@@ -154,22 +164,42 @@ class _Scoring:
     recipe: Recipe
     threshold: float | None
     predictions: Path
+    seen: Seen
+    uniques: Uniques
     tied: TiedRows
     dropped: int = 0
+    soundness: Soundness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.soundness = Soundness(self.recipe.task == "classification")
 
     def score(self, rows: SavedRows, pieces: Sequence[Any], bar: Any) -> Figures:
         """Score all pieces in order and return the figures."""
         scorer = self.task.scorer(False)
         with written_aside(self.predictions) as aside, aside.open("w", encoding="utf-8") as lines:
             for chunk in rows.stream(pieces):
+                bar.advance(sum(self.task.sample_of(row) is not None for row in chunk.ids))
+                chunk = self._counted_once(chunk)
+                if not chunk.ids:
+                    continue
+                self.soundness.take(chunk.ids, chunk.outputs, None)
                 if self.tied.counts:
                     self.tied.take(dict(chunk.outputs), chunk.targets)
                 for record in scorer.take(self._above(chunk)):
                     lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-                bar.advance(sum(self.task.sample_of(row) is not None for row in chunk.ids))
             for record in scorer.finish():
                 lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
         return scorer.figures()
+
+    def _counted_once(self, rows: Rows) -> Rows:
+        """Return the rows whose content no earlier sample has brought."""
+        samples = sample_ids(rows.ids, self.task.sample_of)
+        kept = self.uniques.kept(samples, (self.seen.digests[sample] for sample in samples))
+        if all(kept):
+            return rows
+        ids, targets, placements = (list(compress(part, kept)) for part in (rows.ids, rows.targets, rows.placements))
+        outputs = {name: array[np.array(kept)] for name, array in rows.outputs.items()}
+        return Rows(ids, targets, outputs, None, placements)
 
     def _above(self, rows: Rows) -> Rows:
         """Mark the boxes below the threshold as unused."""
@@ -287,9 +317,3 @@ def _own_facts(folder: Path) -> dict[str, Any]:
     """Return what modelport's ais_bench added to the summary; nothing where another one wrote it."""
     facts = (summary_of(folder) or {}).get("modelport")
     return facts if isinstance(facts, dict) else {}
-
-
-def _positive(option: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{option} {value}", "give a number of at least 1")
-    return value
