@@ -61,13 +61,20 @@ def list_recipes() -> None:
 
 
 def show(
-    what: str = typer.Argument(help="A recipe, by name or path, or an .onnx file.", metavar="RECIPE|FILE.onnx"),
+    what: str = typer.Argument(
+        help="A recipe, by name or path, or an .onnx file, or a weights file (.pth, .safetensors …).",
+        metavar="RECIPE|FILE",
+    ),
 ) -> None:
-    """Show a recipe whole, or the structure of a graph."""
+    """Show a recipe whole, the structure of a graph, or what a weights file holds."""
     if what.lower().endswith(".onnx"):
         from modelport.model.graph import describe, read_graph
 
         value = describe(read_graph(Path(what)))
+    elif what.lower().endswith((".pth", ".pt", ".tar", ".safetensors", ".ckpt", ".bin")):
+        from modelport.model.checkpoint_content import describe_checkpoint
+
+        value = describe_checkpoint(Path(what))
     else:
         from modelport.recipes.load import load_recipe
 

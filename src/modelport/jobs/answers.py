@@ -18,7 +18,7 @@ from modelport.core.errors import OutputError
 from modelport.core.values import Array, Tensors
 
 # How rows are kept; another number is another store.
-FORM = 2
+FORM = 3
 
 
 class SourceAnswers:

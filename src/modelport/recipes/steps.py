@@ -119,7 +119,10 @@ class GaussianBlur(Strict):
 
 
 class TruncateToInteger(Strict):
-    """Cut off the fraction after normalisation, as a cast to int8 does: of pixels in [0, 1] it leaves 0 or 1."""
+    """Cut off the fraction after normalisation, as a cast to int8 does: of pixels in [0, 1] it leaves 0 or 1.
+
+    Random steps before it work on images of 8 bits, as the published script's do.
+    """
 
     step: Literal["truncate_to_integer"]
 

@@ -54,6 +54,7 @@ class ClassScorer:
         self._sourced = 0
         self._targets: Counter[int] = Counter()
         self._width = 1
+        self._offsets: Counter[int] = Counter()
         self._flips = Flips()
 
     def take(self, rows: Rows) -> list[dict[str, Any]]:
@@ -65,6 +66,8 @@ class ClassScorer:
         if self._source is not None and rows.source is not None:
             self._source.update(rows.source, targets)
             self._sourced += len(targets)
+        answers = rows.outputs[self._output].argmax(axis=1)
+        self._offsets.update(map(int, (answers - np.array(targets)) % self._width))
         theirs = [None] * len(targets) if rows.source is None else rows.source[self._output]
         lines = zip(rows.ids, targets, rows.outputs[self._output], theirs, strict=True)
         return [self._line(name, target, mine, other) for name, target, mine, other in lines]
@@ -78,7 +81,15 @@ class ClassScorer:
         source = None if self._source is None else self._source.compute() if self._sourced else {}
         flips = self._flips
         return Figures(
-            self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count, chance=self._chance()
+            self._metric.compute(),
+            source,
+            flips.met,
+            flips.of,
+            flips.first,
+            flips.count,
+            [],
+            self._chance(),
+            self._offsets,
         )
 
     def _chance(self) -> dict[str, float]:

@@ -72,7 +72,7 @@ class Soundness:
 
     def checks(self, figures: Figures, task: str, precision: str | None) -> list[Check]:
         """Return what keeps the figures from carrying a verdict, and what was found in order."""
-        found = [self._finite(), self._varies()]
+        found = [self._finite(), self._varies(), _aligned(figures)]
         found += [_above_chance(name, chance, figures) for name, chance in figures.chance.items()]
         found.append(_agreement(figures, task, precision))
         return [check for check in found if check is not None]
@@ -158,6 +158,23 @@ def _beats(score: Score, chance: float) -> bool:
     if score.unit != "percent":
         return score.value > max(chance, NOTHING_FOUND)
     return binomial_tail(round(score.value * score.n / 100.0), score.n, chance / 100.0) < SIGNIFICANCE
+
+
+def _aligned(figures: Figures) -> Check | None:
+    """Hold the labels as they are against the same labels, all moved by some number of classes.
+
+    Where another numbering matches more answers, by a sign test over the answers that decide between the two (corrected
+    for as many numberings as were seen), the labels and the model count their classes differently.
+    """
+    if not figures.offsets:
+        return None
+    straight = figures.offsets[0]
+    offset, hits = max(figures.offsets.items(), key=lambda entry: entry[1])
+    significance = SIGNIFICANCE / len(figures.offsets)
+    if offset == 0 or binomial_tail(hits, hits + straight, 0.5) >= significance:
+        return Check("labels_aligned", PASS, straight, hits, "no other numbering of the classes matches better")
+    why = f"moved by {offset}, the labels would match {hits} answers, as they are they match {straight}: look at the "
+    return Check("labels_aligned", INCONCLUSIVE, straight, hits, why + "label file and at dataset.label_offset")
 
 
 def _agreement(figures: Figures, task: str, precision: str | None) -> Check | None:
