@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.errors import OutputError
+from modelport.core.scratch import CACHE_DEPTH, scratch_folder, sweep_once
 
 # A disk with less than this is full: whatever could not be written failed for that.
 FULL_DISK = 1024 * 1024
@@ -67,13 +68,20 @@ def written_aside(path: Path) -> Iterator[Path]:
     Whatever happens inside the block, ``path`` is either what it was or complete. The yielded path keeps
     the suffix, since libraries choose a format by it. Raises OutputError where the folder cannot be written.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = stack.enter_context(scratch_folder(path.parent, path.name))
+        except OSError as error:
+            raise cannot_write(path.parent, error) from error
+        with _moved_into_place(aside, path):
+            yield aside / path.name
+
+
+@contextlib.contextmanager
+def _moved_into_place(aside: Path, path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise cannot_write(path.parent, error) from error
-    try:
-        yield aside / path.name
+        yield
         with (aside / path.name).open("rb") as stream:
             os.fsync(stream.fileno())
         # A graph may come with a file of weights beside it; the main file moves last.
@@ -89,8 +97,6 @@ def written_aside(path: Path) -> Iterator[Path]:
         if shutil.disk_usage(aside).free < FULL_DISK:
             raise cannot_write(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -129,10 +135,14 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return a folder of the cache: ``$MODELPORT_CACHE``, else ``modelport`` in the user's cache folder."""
+    """Return a folder of the cache: ``$MODELPORT_CACHE``, else ``modelport`` in the user's cache folder.
+
+    The first call of a process frees the cache of what killed runs left there.
+    """
     own = os.environ.get("MODELPORT_CACHE")
     base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelport"
     folder = base.joinpath(*parts)
+    sweep_once(base, CACHE_DEPTH)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

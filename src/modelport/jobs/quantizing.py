@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from modelport import __version__
 from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json, write_text
 from modelport.core.errors import DataError, EngineError
 from modelport.core.progress import Progress
+from modelport.core.scratch import scratch_folder
 from modelport.core.values import Tensors
 from modelport.engines.base import Engine, Options
 from modelport.engines.quantize import METHODS, SUFFIXES, Int8Model, calibrated, versions
@@ -108,8 +108,7 @@ def plan_beside(path: Path) -> Path:
 
 def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
     asked = tuple(block_list(job.plan, read_graph(job.model.path)))
-    with tempfile.TemporaryDirectory(prefix=".work.", dir=path.parent) as folder:
-        work = Path(folder)
+    with scratch_folder(path.parent, "work") as work:
         examination = Examination(job.engine, job.calibration, job.reference, job.options, job.seed)
         tried: list[_Made] = []
         failed: dict[str, EngineError] = {}

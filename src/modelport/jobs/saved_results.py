@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.artifacts import Artifact, prepare_output_folder, write_json, write_text, written_aside
+from modelport.core.artifacts import Artifact, write_text, written_aside
 from modelport.core.errors import DataError, UsageError
+from modelport.core.output_folder import output_folder, write_result
 from modelport.core.progress import Progress
 from modelport.core.values import Sample
 from modelport.data.batches import Fingerprint
@@ -72,6 +74,11 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
 
     Raises ModelportError for whatever the user can mend.
     """
+    with ExitStack() as held:
+        return _evaluate(request, progress, held)
+
+
+def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> Evaluation:
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = _recipe(request)
     if request.files.wanted and recipe.task != "detection":
@@ -79,7 +86,7 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
     dataset = open_dataset(recipe.dataset, request.data)
     samples = dataset[: _positive("--limit", request.limit)]
     if request.out is not None:
-        prepare_output_folder(request.out, RESULT, request.force)
+        held.enter_context(output_folder(request.out, RESULT, request.force, (PREDICTIONS, REPORT)))
     index = None if request.tensors is None else read_index(request.tensors)
     samples, skipped = _without_skipped(recipe, samples, index)
     results = find_results(request.results)
@@ -112,7 +119,7 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
             write_detection_files(request.files, dataset, predictions, progress)
     if request.out is not None:
         write_text(request.out / REPORT, markdown.render(result))
-        write_json(request.out / RESULT, result)
+        write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
     return Evaluation(result, guide_json(recipe, figures.metrics, len(samples)))
 
 
