@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from modelport import __version__
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json
+from modelport.core.records import read_record, write_record
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import model_artifact
 
@@ -35,16 +35,16 @@ def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifa
         kept = model_artifact(path)
         return Artifact(kept.path, kept.kind, kept.sha256, (model.sha256,), kept.parts)
     artifact = engine.compile(model, replace(options, batch=None), path)
-    write_json(record, {file.name: digest_file(file) for file in _files(path)})
+    write_record(record, {file.name: digest_file(file) for file in _files(path)})
     return artifact
 
 
 def _is_whole(record: Path, path: Path) -> bool:
     """Whether every file of the artifact is there with the digest that was written down."""
+    known = read_record(record)
     try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-        return bool(known) and all(digest_file(path.parent / name) == digest for name, digest in known.items())
-    except (OSError, ValueError, AttributeError):
+        return bool(known) and known == {file.name: digest_file(file) for file in _files(path)}
+    except OSError:
         return False
 
 

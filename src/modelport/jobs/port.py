@@ -134,6 +134,7 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
     else:
         with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
             answer_with_source(job, road.source, answers)
+            road.notes += answers.notes
             with opened(engine, model, options) as runner:
                 outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
                 _further_figures(request, job, runner, outcome)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json, write_text
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_text
 from modelport.core.errors import DataError, EngineError
 from modelport.core.progress import Progress
+from modelport.core.records import read_record, write_record
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Tensors
 from modelport.engines.base import Engine, Options
@@ -94,7 +95,7 @@ def quantized(job: Int8Job, progress: Progress) -> Quantized:
     known = _read_record(record, path)
     if known is None:
         known = _make(job, path, progress)
-        write_json(record, known | {"sha256": _digests(path)})
+        write_record(record, known | {"sha256": _digests(path)})
     artifact = model_artifact(path)
     chained = Artifact(artifact.path, artifact.kind, artifact.sha256, (job.model.sha256,), artifact.parts)
     said = {"calibration": job.calibration.to_json(), "plan_file": str(plan_beside(path))}
@@ -250,9 +251,9 @@ def _digests(path: Path) -> dict[str, str]:
 
 def _read_record(record: Path, path: Path) -> dict[str, Any] | None:
     """Return what was made before, None where it is not whole."""
+    known = read_record(record)
+    whole = known is not None and {"record", "notes", "sha256"} <= set(known)
     try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-        whole = isinstance(known, dict) and {"record", "notes", "sha256"} <= set(known)
-        return known if whole and _digests(path) == known["sha256"] else None
-    except (OSError, ValueError):
+        return known if whole and known is not None and _digests(path) == known["sha256"] else None
+    except OSError:
         return None
