@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelport.core.errors import OutputError
+from modelport.core.errors import ModelportError, OutputError
 from modelport.core.scratch import CACHE_DEPTH, scratch_folder, sweep_once
 
 # A disk with less than this is full: whatever could not be written failed for that.
@@ -25,7 +25,8 @@ FULL_DISK = 1024 * 1024
 class Artifact:
     """A file, its sha256 and the digests of what it was made from: the chain is the proof.
 
-    ``parts`` are files that belong to this one (the weights beside a graph file).
+    ``parts`` are files that belong to this one (the weights beside a graph file). ``stands_for`` is the user's file
+    that this one, in the cache, was made from.
     """
 
     path: Path
@@ -33,6 +34,22 @@ class Artifact:
     sha256: str
     made_from: tuple[str, ...] = ()
     parts: tuple[Artifact, ...] = ()
+    stands_for: Path | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The sha256 of the file and of each of its parts."""
+        return self.sha256, *(digest for part in self.parts for digest in part.digests)
+
+    @property
+    def identity(self) -> str:
+        """One digest of the file with all its parts, under which what is made of it is kept."""
+        return digest_json(self.digests) if self.parts else self.sha256
+
+    @property
+    def shown(self) -> Path:
+        """What messages call it: the user's file where there is one."""
+        return self.stands_for or self.path
 
     @staticmethod
     def of(path: Path, kind: str, made_from: tuple[str, ...] = (), parts: tuple[Artifact, ...] = ()) -> Artifact:
@@ -43,6 +60,18 @@ class Artifact:
         """Return this artifact and its parts as the result file lists them."""
         own = {"kind": self.kind, "path": str(self.path), "sha256": self.sha256, "made_from": list(self.made_from)}
         return [own, *(row for part in self.parts for row in part.to_json())]
+
+
+@contextlib.contextmanager
+def named_as_given(artifact: Artifact) -> Iterator[None]:
+    """Let errors raised inside name the user's file, where it is one in the cache that stands for it."""
+    try:
+        yield
+    except ModelportError as error:
+        if artifact.stands_for is None:
+            raise
+        words = (word.replace(str(artifact.path), str(artifact.stands_for)) for word in (error.found, error.fix))
+        raise type(error)(*words) from error
 
 
 def digest_file(path: Path) -> str:

@@ -120,12 +120,12 @@ def take_pixels(model: Artifact, recipe: Recipe, out: Path, nms: Nms = "graph") 
 
 def pixels_cached(model: Artifact, recipe: Recipe) -> tuple[Artifact, Check]:
     """Return the graph that takes pixels from the cache, made and checked on first use."""
-    key = digest_json([model.sha256, recipe.digest, __version__, version("onnx")])
+    key = digest_json([model.identity, recipe.digest, __version__, version("onnx")])
     folder = cache_folder("exports", key[:32])
     path, record = folder / "pixels.onnx", folder / "checks.json"
     known = _read_record(record)
     if known and path.is_file() and digest_file(path) == known["sha256"]:
-        return Artifact(path, "onnx", known["sha256"], (model.sha256,)), Check(**known["checks"][0])
+        return Artifact(path, "onnx", known["sha256"], model.digests), Check(**known["checks"][0])
     artifact, check = take_pixels(model, recipe, path)
     write_record(record, {"sha256": artifact.sha256, "checks": [check.to_json()]})
     return artifact, check

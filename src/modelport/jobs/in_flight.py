@@ -32,7 +32,7 @@ def with_best_in_flight(
         return with_in_flight(options, options.concurrency), "as set"
     if engine.name not in ("openvino", "onnxruntime") or machine.cores() == 1:
         return options, "the engine's own choice"
-    key = [model.sha256, engine.name, engine.available().version, options.precision, options.batch, options.threads]
+    key = [model.identity, engine.name, engine.available().version, options.precision, options.batch, options.threads]
     record = (
         cache_folder("in-flight") / f"{digest_json([*key, machine.processor(), machine.cores(), __version__])}.json"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def quantized(job: Int8Job, progress: Progress) -> Quantized:
         raise EngineError(f"'{name}' has no quantization", f"choose --engine {' or '.join(METHODS)}")
     key = digest_json(
         [
-            *(PROCEDURE, METHODS[name], __version__, versions(name), name, job.model.sha256, job.recipe.digest),
+            *(PROCEDURE, METHODS[name], __version__, versions(name), name, job.model.identity, job.recipe.digest),
             *(job.calibration.digest, job.reference_is, job.seed, job.options.batch),
             *(dict(job.plan.nodes), dict(job.plan.types)),
         ]
@@ -97,7 +97,7 @@ def quantized(job: Int8Job, progress: Progress) -> Quantized:
         known = _make(job, path, progress)
         write_record(record, known | {"sha256": _digests(path)})
     artifact = model_artifact(path)
-    chained = Artifact(artifact.path, artifact.kind, artifact.sha256, (job.model.sha256,), artifact.parts)
+    chained = replace(artifact, made_from=job.model.digests, stands_for=job.model.shown)
     said = {"calibration": job.calibration.to_json(), "plan_file": str(plan_beside(path))}
     return Quantized(chained, (*job.calibration.notes, *known["notes"]), known["record"] | said)
 
