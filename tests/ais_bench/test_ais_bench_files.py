@@ -145,14 +145,16 @@ def test_overlapped_runs_give_the_same_files(tool: Tool, images: Array) -> None:
     tool(*common, "--output_dirname", "r")
     for name, words in {"p": ("--pipeline", 1), "t": ("--threads", 3), "pt": ("--pipeline", 1, "--threads", 2)}.items():
         ran = tool(*common, "--output_dirname", name, "--debug", 1, "--loop", 2, "--warmup-count", 2, *words)
-        threads = words[-1] if "--threads" in words else 1
+        threads = words[-1] if words[:1] == ("--pipeline",) and "--threads" in words else 1
         assert ran.code == 0 and contents(f"out/{name}") == contents("out/r")
         assert ran.out.count("[INFO] load model") == threads
+        assert ran.out.count("[INFO] create model description success") == threads
         assert ran.out.count("model aclExec cost : ") == 2 * threads + 2 * 9
         told = summary(f"out/{name}")
         assert len(told["filesinfo"]) == 17 and told["NPU_compute_time"]["count"] == 18
         if threads == 1:
-            assert told["NPU_compute_time"]["min"] > 0
+            assert told["NPU_compute_time"]["min"] > 0 and len(told["H2D_latency"]) == 6
+            assert any("--threads makes no difference" in note for note in told["modelport"]["notes"]) == (name == "t")
             continue
         assert (
             set(told["NPU_compute_time"]) == set(told["H2D_latency"]) == set(told["D2H_latency"]) == {"mean", "count"}
@@ -162,6 +164,29 @@ def test_overlapped_runs_give_the_same_files(tool: Tool, images: Array) -> None:
         marks = np.unique(spans)
         covered = [any(start <= a and b <= end for start, end in spans) for a, b in pairwise(marks)]
         assert told["NPU_compute_time"]["mean"] == pytest.approx(np.diff(marks)[covered].sum() / 18)
+
+
+@pytest.mark.parametrize(
+    ("saved", "found"),
+    [
+        (lambda array: array.astype(np.float64).reshape(-1)[: array.size // 2], "float64"),
+        (lambda array: array.view(np.int32), "int32"),
+        (lambda array: array.reshape(-1), "shape (24,)"),
+    ],
+)
+def test_npy_files_of_another_kind_are_taken_by_their_bytes_only_where_asked(
+    saved: Callable[[Array], Array], found: str, tool: Tool
+) -> None:
+    model = linear(Path("m.onnx"), 2)
+    array = np.random.default_rng(3).standard_normal((2, 3, 2, 2)).astype(np.float32)
+    Path("npy").mkdir()
+    np.save("npy/a.npy", saved(array))
+    words = ("--model", model, "--input", "npy", "--output", "out", "--output_dirname", "r", "--outfmt", "NPY")
+    tool(*words).refused("a.npy", found, "--npy-as-bytes")
+    ran = tool(*words, "--npy-as-bytes")
+    assert ran.code == 0 and any("--npy-as-bytes" in note for note in summary()["modelport"]["notes"])
+    bits = np.frombuffer(saved(array).tobytes(), np.float32).reshape(array.shape)
+    np.testing.assert_allclose(np.load("out/r/a_0.npy"), linear_by_numpy(bits)[0], rtol=1e-4)
 
 
 def test_busy_time_counts_overlaps_once() -> None:

@@ -294,7 +294,18 @@ def _forget_library() -> None:
 
 def test_a_devices_own_clocks_are_told(tool: Tool, device: Path) -> None:
     for loop, threads in ((1, 1), (4, 1), (1, 2)):
-        words = ("--loop", loop, "--threads", threads, "--device", 7, "--display_all_summary", 1)
+        words = (
+            "--loop",
+            loop,
+            "--pipeline",
+            threads > 1,
+            "--threads",
+            threads,
+            "--device",
+            7,
+            "--display_all_summary",
+            1,
+        )
         assert tool("-m", device, "-i", "in", "-o", "out", "--output_dirname", "r", *words).code == 0
         told = summary()
         assert (told["H2D_latency"]["mean"], told["D2H_latency"]["mean"]) == (2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from modelport.core.errors import DataError, ModelportError, RecipeError
 from modelport.core.values import Array
 from modelport.data.aipp import Aipp, aipp_of, emulate, settings_of, text_of, unpacked
 from modelport.data.aipp_lint import lint, lint_tensors
-from modelport.data.aipp_text import parse_blocks
+from modelport.data.aipp_text import parse_blocks, read_blocks
 from modelport.data.transforms import Preprocess
 from modelport.recipes.load import load_recipe, recipe_names
 from modelport.recipes.schema import Recipe
@@ -129,6 +130,9 @@ def test_what_cannot_be_done_is_refused() -> None:
         ("aipp_op {\n\n aipp_mode: 'static }", "line 3"),
         ("aip_op { }", "aip_op"),
         ("aipp_op { src_image_size_w: wide }", "not a whole number"),
+        ("aipp_op { left_padding_size: -1 }", "not a whole number"),
+        ("aipp_op { crop_size_w: " + "9" * 5000 + " }", "not a whole number"),
+        ("aipp_op { padding_value: 1e9 }", "not a number"),
         ("aipp_op { crop: maybe }", "not true or false"),
         ("aipp_op { var_reci_chn_0: nan }", "not a number"),
         ("aipp_op { input_format: RGB888_U9 }", "did you mean 'RGB888_U8'"),
@@ -147,6 +151,45 @@ def test_no_text_brings_anything_but_a_clear_error(text: str) -> None:
         settings_of(parse_blocks("aipp_op" + text, "x")[0], "x")
     except ModelportError as error:
         assert "x" in str(error)
+
+
+GOOD = "aipp_op {\n aipp_mode: static // the mode\n crop: false # none\n}\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD.encode(),
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        b"# \xce\xde\xb7\xa8 { aipp_op : } \xff\n" + GOOD.encode(),
+        b"// \xff\x00 // '\n" + GOOD.encode().replace(b"\n", b"\r\n"),
+    ],
+)
+def test_bytes_of_comments_do_not_matter(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.cfg"
+    path.write_bytes(content)
+    assert settings_of(read_blocks(path)[0], "x").values == {"aipp_mode": "static", "crop": False}
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"aipp_op {\n aipp_mode: st\xfftic }", "line 2"),
+        (GOOD.encode("utf-16"), "UTF-16"),
+        (b"aipp_op { related_input_name: '\xb7\xa8' }", "UTF-8"),
+    ],
+)
+def test_bytes_outside_of_comments_must_be_text(content: bytes, word: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.cfg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=word):
+        read_blocks(path)
+
+
+def test_a_pipe_is_no_aipp_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.cfg")
+    with pytest.raises(DataError, match="named pipe"):
+        read_blocks(tmp_path / "a.cfg")
 
 
 def test_comments_quotes_and_marks_are_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -264,7 +265,7 @@ def test_a_file_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.Monkey
     place = tmp_path / "test_batch"
     place.write_bytes(content())
     monkeypatch.setattr("modelport.data.cifar10.MAX_BYTES", 1000)
-    with pytest.raises(DataError, match="larger than 1000"):
+    with pytest.raises(DataError, match="more than the 1000"):
         open_cifar10(place)
     monkeypatch.setattr(cifar_pickle, "MAX_BYTES", 1000)
     with pytest.raises(DataError, match="too many for a batch"):
@@ -316,3 +317,38 @@ def test_links_twins_and_damage_in_an_archive_are_refused(tmp_path: Path) -> Non
         open_cifar10(noise)
     with pytest.raises(DataError, match="holds no test_batch"):
         open_cifar10(archive(tmp_path / "empty.tar.gz", ("readme.html", b"x")))
+
+
+DOUBLED = b")" + b"q\x00h\x00\x86" * 60  # t = (t, t), sixty deep
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"}" + DOUBLED + b"K\x01s", "a key that is a tuple"),
+        (b"}U\x04data" + DOUBLED + b"s", "over and over"),
+        (b"}(\x8a\x09" + (2**62).to_bytes(9, "little") + b"K\x01u", "huge integer"),
+    ],
+)
+def test_what_would_be_hashed_or_shown_for_ever_is_refused(body: bytes, found: str) -> None:
+    with pytest.raises(DataError, match=f"x: .*{found}"):
+        load_cifar_pickle(b"\x80\x02" + body + b".", "x")
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "set")
+    (folder / "test_batch").unlink()
+    os.mkfifo(folder / "test_batch")
+    with pytest.raises(DataError, match="a named pipe"):
+        open_cifar10(folder)
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz", "w"])
+def test_an_archive_is_unpacked_as_far_as_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Any) -> None:
+    place = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(place, mode) as stream:
+        stream.add(fill(tmp_path / "anything"), "cifar-10-batches-py")
+    assert len(open_cifar10(place)) == 4
+    monkeypatch.setattr("modelport.data.cifar10.MAX_UNPACKED", 20_000)
+    with pytest.raises(DataError, match="unpacks to more than 20000"):
+        open_cifar10(place)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from modelport.core.errors import DataError
 from modelport.data import coco
@@ -198,7 +199,7 @@ def test_another_layout_is_told_what_is_missing(tmp_path: Path, lack: str, found
 
 def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coco, "MAX_JSON_BYTES", 100)
-    with pytest.raises(DataError, match="too large for COCO annotations"):
+    with pytest.raises(DataError, match="more than the 100"):
         open_coco(laid_out(tmp_path), classes=2)
 
 
@@ -236,3 +237,65 @@ def test_any_value_anywhere_is_data_or_a_data_error(
         sample.id.encode()
         assert np.isfinite(sample.target.boxes).all()
         assert set(sample.target.category_ids.tolist()) <= {number for number, _ in data.categories}
+
+
+def pictured(folder: Path, value: Content, size: tuple[int, int] = (640, 480)) -> Path:
+    """Lay out the data set with real images of one size, which the file declares as 640 × 480."""
+    for row in value["images"]:
+        row.update(width=640, height=480)
+    laid_out(folder, value)
+    for row in value["images"]:
+        Image.new("RGB", size).save(folder / "val2017" / row["file_name"])
+    return folder
+
+
+def test_sizes_and_boxes_that_agree_raise_no_alarm(tmp_path: Path) -> None:
+    assert open_coco(pictured(tmp_path, content()), classes=2).notes == ()
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1280, 960)])
+def test_boxes_for_images_before_they_were_resized_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match="its boxes are for another size"):
+        open_coco(pictured(tmp_path, content(), size), classes=2)
+
+
+def test_a_rotated_image_that_its_boxes_leave_is_refused(tmp_path: Path) -> None:
+    value = content()
+    value["annotations"][1]["bbox"] = [500, 10, 100, 100]
+    with pytest.raises(DataError, match="its boxes are for another size"):
+        open_coco(pictured(tmp_path, value, (480, 640)), classes=2)
+
+
+def test_a_wrong_declared_size_of_fitting_boxes_is_noted(tmp_path: Path) -> None:
+    notes = open_coco(pictured(tmp_path, content(), (480, 640)), classes=2).notes
+    assert any("of 3 images is not the image's" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("turn", "found"),
+    [
+        (lambda x, y, w, h: [x / 640, y / 480, w / 640, h / 480], "look like shares"),
+        (lambda x, y, w, h: [x, y, x + w, y + h], "read as corners"),
+    ],
+)
+def test_boxes_in_another_form_are_named(tmp_path: Path, turn: Callable[..., list[float]], found: str) -> None:
+    value = content()
+    for row in value["annotations"]:
+        row["bbox"] = turn(400, 300, 200, 100)
+    with pytest.raises(DataError, match=found):
+        open_coco(pictured(tmp_path, value), classes=2)
+
+
+@pytest.mark.parametrize("crowds", [False, True])
+def test_nothing_to_measure_is_noted(tmp_path: Path, crowds: bool) -> None:
+    value = content()
+    value["annotations"] = [row | {"iscrowd": 1} for row in value["annotations"]] if crowds else []
+    assert any("no figure can be measured" in note for note in open_coco(laid_out(tmp_path, value), classes=2).notes)
+
+
+def test_annotations_that_are_a_pipe_are_refused_at_once(tmp_path: Path) -> None:
+    file = laid_out(tmp_path) / "annotations" / "instances_val2017.json"
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(DataError, match="named pipe"):
+        open_coco(tmp_path, classes=2)

@@ -157,10 +157,10 @@ def test_no_such_folder_and_a_file(tmp_path: Path) -> None:
 def test_a_label_file_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat("a 0", "b 0")(tmp_path)
     (tmp_path / "val_label.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not UTF-8 text"):
+    with pytest.raises(DataError, match="byte 0 is no utf-8"):
         open_imagenet(tmp_path, classes=1)
     monkeypatch.setattr(imagenet, "MAX_LABEL_BYTES", 2)
-    with pytest.raises(DataError, match="too large"):
+    with pytest.raises(DataError, match="more than the 2"):
         open_imagenet(tmp_path, classes=1)
 
 
@@ -177,4 +177,40 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert found(tmp_path) == [("ñ/é", 0, "é.jpg")]
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/val/\xc3\xb1/\xff.jpg"))).touch()
     with pytest.raises(DataError, match="the name is not UTF-8"):
+        open_imagenet(tmp_path, classes=1)
+
+
+def test_folders_named_by_whole_numbers_are_those_labels(tmp_path: Path) -> None:
+    for number in range(12):
+        make(tmp_path / "val", f"{number}/x{number}.png")
+    data = open_imagenet(tmp_path, classes=12)
+    assert {sample.id: sample.target for sample in data} == {f"{n}/x{n}": n for n in range(12)}
+    assert any("taken as the labels" in note for note in data.notes)
+
+
+def test_zero_padded_folders_with_gaps_keep_their_numbers(tmp_path: Path) -> None:
+    make(tmp_path / "val", "0003/a.png", "0010/b.png")
+    assert [sample.target for sample in open_imagenet(tmp_path, classes=11)] == [3, 10]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [(("1", "2", "3"), "numbered from 1 to 3"), (("0", "7"), "class folder 7"), (("1", "01"), "two class folders")],
+)
+def test_folder_numbers_that_are_no_classes_are_refused(tmp_path: Path, names: tuple[str, ...], found: str) -> None:
+    make(tmp_path / "val", *(f"{name}/x.png" for name in names))
+    with pytest.raises(DataError, match=found):
+        open_imagenet(tmp_path, classes=3)
+
+
+def test_one_label_for_all_images_is_noted(tmp_path: Path) -> None:
+    flat("a 1", "b 1")(tmp_path)
+    assert any("all 2 images have the label 1" in note for note in open_imagenet(tmp_path, classes=2).notes)
+
+
+def test_a_pipe_as_label_file_is_refused_at_once(tmp_path: Path) -> None:
+    flat("a 0")(tmp_path)
+    (tmp_path / "val_label.txt").unlink()
+    os.mkfifo(tmp_path / "val_label.txt")
+    with pytest.raises(DataError, match="named pipe"):
         open_imagenet(tmp_path, classes=1)

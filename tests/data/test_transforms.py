@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from modelport.core.errors import BadSampleError, RecipeError
-from modelport.data.transforms import MAX_PIXELS, Preprocess
+from modelport.data.image_limits import MAX_PIXELS
+from modelport.data.transforms import Preprocess
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import CenterCrop, Decode, Normalize, ResizeShorter
 

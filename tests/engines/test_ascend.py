@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ascend_standins import TABLE, Machine, Session, ascend_fixture  # noqa: F401 - a fixture
+from ascend_standins import TABLE, Machine, Memory, Session, ascend_fixture  # noqa: F401 - a fixture
 from conftest import Call
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError
@@ -29,6 +29,12 @@ from modelport.model.source import load_source
 from modelport.recipes.schema import Recipe
 
 NAME = "actual_input_1"
+OLDER_NAMES = [
+    (Session, "free_resource", "finalize"),
+    (Session, "summary", "sumary"),
+    (Memory, "get_h2d_time_list", "get_H2D_time_list"),
+    (Memory, "get_d2h_time_list", "get_D2H_time_list"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +94,27 @@ def test_the_three_clocks_are_those_of_the_run(compiled: Callable[..., Artifact]
         for _ in range(2):
             outputs, times = runner.run_timed({NAME: _images(2)})
             assert times == DeviceTimes(0.5, 2.0, 0.25) and set(outputs) == {"output1"}
+
+
+def test_wheels_with_the_older_names_are_served(
+    compiled: Callable[..., Artifact], tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner, new, old in OLDER_NAMES:
+        monkeypatch.setattr(owner, old, vars(owner)[new], raising=False)
+        monkeypatch.delattr(owner, new)
+    with opened(AscendEngine(), compiled(), Options(tiny, None, 2)) as runner:
+        assert isinstance(runner, TimedRunner)
+        assert runner.run_timed({NAME: _images(2)})[1] == DeviceTimes(0.5, 2.0, 0.25)
+    assert Session.freed == 1
+
+
+@pytest.mark.parametrize("index", range(1, 4))
+@pytest.mark.usefixtures("ascend")
+def test_wheels_with_neither_name_are_refused_with_what_is_needed(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, new, _ = OLDER_NAMES[index]
+    monkeypatch.delattr(owner, new)
+    here = AscendEngine().available()
+    assert not here.usable and new in here.reason and "2023" in here.reason
 
 
 def test_the_precision_is_the_one_it_was_compiled_for(

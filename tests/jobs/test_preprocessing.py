@@ -100,7 +100,21 @@ def test_the_guides_names_and_bytes(
     call: Call, flat: Path, classed: Path, cifar: Path, coco: Path, tmp_path: Path
 ) -> None:
     stems = sorted(path.stem for path in (flat / "val").iterdir())
-    call("preprocess", "moco-v2", "--data", flat, "--limit", 3, "--out", tmp_path / "m/t", "--style", "guide", "--json")
+    call(
+        "preprocess",
+        "moco-v2",
+        "--data",
+        flat,
+        "--limit",
+        3,
+        "--order",
+        "data",
+        "--out",
+        tmp_path / "m/t",
+        "--style",
+        "guide",
+        "--json",
+    )
     assert written(tmp_path / "m/t") == [f"{stem}.bin" for stem in stems[:3]]
     assert (tmp_path / "m/t" / f"{stems[0]}.bin").stat().st_size == 4 * 3 * 224 * 224
 
@@ -121,7 +135,21 @@ def test_the_guides_names_and_bytes(
     assert len(written(tmp_path / "one/t")) == 5 and np.load(tmp_path / "one/labels.npy").shape == (5, 1)
 
     sim = tmp_path / "c/t"
-    value = call("preprocess", "simclr", "--data", cifar, "--limit", 4, "--out", sim, "--style", "guide", "--json").json
+    value = call(
+        "preprocess",
+        "simclr",
+        "--data",
+        cifar,
+        "--limit",
+        4,
+        "--order",
+        "data",
+        "--out",
+        sim,
+        "--style",
+        "guide",
+        "--json",
+    ).json
     assert written(sim) == [f"Simclr_prep_{number}.bin" for number in range(8)]
     assert value["variant"] == "published" and value["dtype"] == "int8"
     recipe = load_recipe("simclr").with_variant("published")
@@ -140,7 +168,7 @@ def test_the_guides_names_and_bytes(
 
 
 def test_views_as_pixels_or_floats_under_the_guides_names(call: Call, cifar: Path, tmp_path: Path) -> None:
-    words = ("preprocess", "simclr", "--data", cifar, "--limit", 3, "--seed", 5, "--json")
+    words = ("preprocess", "simclr", "--data", cifar, "--limit", 3, "--order", "data", "--seed", 5, "--json")
     recipe = load_recipe("simclr")
     fed = next(feed(recipe, open_dataset(recipe.dataset, cifar)[:3], 6, seed=5)).inputs["input"]
     value = call(*words, "--out", tmp_path / "u/t", "--input-type", "uint8").json

@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from modelport.core import pickle_scan
 from modelport.core.errors import CheckpointError
-from modelport.model import pickle_scan
 from modelport.model.checkpoint import read_checkpoint
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Checkpoint
@@ -297,9 +297,9 @@ def test_zip_with_a_doubled_entry_is_refused(tmp_path: Path) -> None:
 
 
 def test_paths_that_are_no_file(tmp_path: Path) -> None:
-    assert "no such file" in refusal(tmp_path / "absent.pth")
+    assert "No such file" in refusal(tmp_path / "absent.pth")
     assert "a folder" in refusal(tmp_path)
-    assert "no regular file" in refusal(Path("/dev/null"))
+    assert "is a device, not a file" in refusal(Path("/dev/null"))
 
 
 def test_every_truncation_is_refused(write: Write, tmp_path: Path) -> None:

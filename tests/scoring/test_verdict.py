@@ -72,3 +72,31 @@ def test_the_full_set_is_known_by_number_and_names() -> None:
 def test_both_units_of_tolerance() -> None:
     assert floor_of(81.9, Tolerance(value=1.0, unit="percent_of_reference")) == pytest.approx(81.081)
     assert floor_of(81.9, Tolerance(value=1.0, unit="points")) == pytest.approx(80.9)
+
+
+def test_what_does_not_apply_is_no_pass() -> None:
+    scores = _scores(70.0, 90.0, 1000)
+    checks = {check.name: check.verdict for check in judge(RECIPE, Evidence(scores, scores, False, 1000, (), 300))}
+    assert checks["top1_vs_published"] == checks["top5_vs_published"] == "not_applicable"
+
+
+@pytest.mark.parametrize(("skipped", "word"), [(10, "pass"), (11, "inconclusive"), (100, "inconclusive")])
+def test_more_skipped_than_allowed_never_passes(skipped: int, word: str) -> None:
+    scores = _scores(70.0, 90.0, 1000 - skipped)
+    gone = tuple(map(str, range(skipped)))
+    assert _verdict(scores, scores, skipped=gone) == word
+    allowed = Evidence(scores, scores, False, 1000 - skipped, gone, 300, max_skipped=0.2)
+    assert overall(judge(RECIPE, allowed)) == "pass"
+
+
+def test_duplicates_are_told_and_only_the_unique_count_towards_enough() -> None:
+    scores = _scores(70.0, 90.0, 100)
+    evidence = Evidence(scores, scores, False, 100, (), 300, duplicates={f"d{n}": "a" for n in range(300)})
+    checks = judge(RECIPE, evidence)
+    assert overall(checks) == "inconclusive"
+    assert any(check.name == "duplicates" and check.got == 300 and "once" in check.why for check in checks)
+
+
+@pytest.mark.parametrize(("got", "source"), [(float("nan"), 70.0), (70.0, float("nan")), (float("inf"), 70.0)])
+def test_a_figure_that_is_not_finite_is_never_a_pass(got: float, source: float) -> None:
+    assert _verdict(_scores(got, 90.0, 1000), _scores(source, 90.0, 1000)) == "inconclusive"

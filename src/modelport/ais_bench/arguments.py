@@ -60,6 +60,9 @@ class Arguments:
     divide_input: bool = False
     debug: bool = False
     engine: str | None = None
+    timeout: float = 600.0  # seconds that one execution may take
+    npy_as_bytes: bool = False
+    idle_threads: int = 0  # asked for, and not used without --pipeline
     refused: tuple[tuple[str, str], ...] = ()  # (flag, what it asks for) that only ais_bench itself serves
 
 
@@ -87,8 +90,8 @@ def parse(words: list[str]) -> Arguments:
         pure_data_type=found.pure_data_type,
         display_all_summary=found.display_all_summary,
         run_mode=found.run_mode,
-        pipeline=found.pipeline or threads > 1,
-        threads=threads,
+        pipeline=found.pipeline,
+        threads=threads if found.pipeline else 1,  # as there: without --pipeline the number is read and not used
         axis=found.output_batchsize_axis,
         dym_batch=found.dymBatch,
         dym_hw=found.dymHW,
@@ -98,6 +101,9 @@ def parse(words: list[str]) -> Arguments:
         divide_input=found.divide_input,
         debug=found.debug,
         engine=found.engine,
+        timeout=found.timeout,
+        npy_as_bytes=found.npy_as_bytes,
+        idle_threads=0 if found.pipeline else threads - 1,
         refused=tuple((flag, wish) for flag, (default, wish) in DEVICE_ONLY.items() if getattr(found, flag) != default),
     )
 
@@ -131,6 +137,10 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--output", "-o", help="folder for the results; without it nothing is written")
     add("--output_dirname", help="name of the folder inside --output (default: the time)")
     add("--outfmt", default="BIN", choices=("BIN", "NPY", "TXT"), help="format of the results (default BIN)")
+    add(
+        "--npy_as_bytes", "--npy-as-bytes", action="store_true",
+        help="take a .npy file's bytes whatever its dtype and shape, as ais_bench does",
+    )  # fmt: skip
     add("--output_batchsize_axis", type=_at_least(0), default=0, help="axis along which outputs are split (default 0)")
     add("--pure_data_type", default="zero", choices=("zero", "random"), help="input where --input is left out")
 
@@ -144,7 +154,8 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     add("--batchsize", type=_at_least(1), help="batch of a model whose batch is free; else only for the throughput")
     add("--run_mode", default="array", choices=("array", "files", "tensor", "full"), help="(default array)")
     add("--pipeline", type=_boolean, default=False, help="read, compute and write at the same time")
-    add("--threads", type=_at_least(1), default=1, help="computing threads; more than 1 mean --pipeline")
+    add("--threads", type=_at_least(1), default=1, help="computing threads of --pipeline; without it one computes")
+    add("--timeout", type=float, default=600.0, help="seconds that one execution may take (default 600)")
     add("--divide_input", type=_boolean, default=False, help="share the files out among several devices")
     add("--display_all_summary", type=_boolean, default=False, help="print the copies' times as well")
     add("--debug", type=_boolean, default=False, help="print every execution's time")

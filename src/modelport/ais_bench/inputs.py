@@ -107,6 +107,7 @@ class FileFeed:
     specs: tuple[TensorSpec, ...]
     lists: tuple[tuple[str, ...], ...]
     per_batch: int
+    npy_as_bytes: bool = False
 
     def batches(self) -> Iterator[FileBatch]:
         """All batches in order."""
@@ -127,7 +128,7 @@ class FileFeed:
             tensor = np.empty([int(axis) for axis in spec.shape], spec.dtype)
             slots = tensor.reshape(self.per_batch, -1, *tensor.shape[1:])
             for slot, file in zip(slots, files, strict=False):
-                rows = _read_into(slot, file, spec, is_last and file is files[-1])
+                rows = _read_into(slot, file, spec, is_last and file is files[-1], self.npy_as_bytes)
             slots[len(files) :] = slots[0]
             kept.add(Fraction(rows, slots.shape[1]))
             tensors[spec.name] = tensor
@@ -201,13 +202,15 @@ def file_bytes(file: str) -> int:
     return int(_load(file, mapped=True).nbytes) if file.lower().endswith(".npy") else _size(file)
 
 
-def files_per_batch(specs: tuple[TensorSpec, ...], lists: Sequence[Sequence[str]]) -> int:
+def files_per_batch(specs: tuple[TensorSpec, ...], lists: Sequence[Sequence[str]], npy_as_bytes: bool = False) -> int:
     """Return how many files fill the tensors once: tensor bytes ÷ bytes of the first file.
 
-    Raises DataError where that does not divide, or is not the same for every input.
+    Raises DataError where that does not divide, is not the same for every input, or the file is of another dtype.
     """
     counts = []
     for spec, files in zip(specs, lists, strict=True):
+        if not npy_as_bytes:
+            _check_dtype(files[0], spec)
         shape = [int(axis) for axis in spec.shape]
         whole, part = int(np.prod(shape)) * np.dtype(spec.dtype).itemsize, file_bytes(files[0])
         if part == 0 or whole % part or (whole // part > 1 and (shape or [1])[0] % (whole // part)):
@@ -222,6 +225,19 @@ def files_per_batch(specs: tuple[TensorSpec, ...], lists: Sequence[Sequence[str]
     return counts[0]
 
 
+def _check_dtype(file: str, spec: TensorSpec) -> None:
+    """Raise DataError where a .npy file tells another dtype: its size would mislead."""
+    if file.lower().endswith(".npy") and (found := _load(file, mapped=True).dtype) != np.dtype(spec.dtype):
+        raise DataError(
+            f"{file}: holds {found}, the model wants {spec}",
+            f"{_in_dtype(spec)}; nothing is cast (--npy-as-bytes takes the bytes as they are)",
+        )
+
+
+def _in_dtype(spec: TensorSpec) -> str:
+    return f"save it as {spec.dtype}: numpy.save(file, array.astype('{spec.dtype}'))"
+
+
 def _fix_of_size(spec: TensorSpec, whole: int, part: int) -> str:
     rows = int(spec.shape[0]) if spec.shape else 1
     row = whole // rows
@@ -230,9 +246,12 @@ def _fix_of_size(spec: TensorSpec, whole: int, part: int) -> str:
     return f"a row of '{spec.name}' has {row} bytes: see that dtype and shape are the model's"
 
 
-def _read_into(slot: Array, file: str, spec: TensorSpec, may_be_short: bool) -> int:
+def _read_into(slot: Array, file: str, spec: TensorSpec, may_be_short: bool, npy_as_bytes: bool) -> int:
     """Read a file into its share of a tensor and return how many rows it held; missing rows repeat its first."""
-    rows = _rows_of(file, slot, spec) if file.lower().endswith(".npy") else _raw_rows(file, slot, spec)
+    if not file.lower().endswith(".npy"):
+        rows = _raw_rows(file, slot, spec)
+    else:
+        rows = _bytes_as_rows(file, slot, spec) if npy_as_bytes else _rows_of(file, slot, spec)
     if len(rows) == len(slot):
         slot[...] = rows
     elif may_be_short and 0 < len(rows) < len(slot):
@@ -243,6 +262,16 @@ def _read_into(slot: Array, file: str, spec: TensorSpec, may_be_short: bool) -> 
             "write it again; only the very last file may hold fewer rows",
         )
     return len(rows)
+
+
+def _bytes_as_rows(file: str, slot: Array, spec: TensorSpec) -> Array:
+    content, row = _load(file).tobytes(), slot[:1].nbytes
+    if not content or len(content) % row:
+        raise DataError(
+            f"{file}: {len(content)} bytes are no whole number of rows of {row} bytes ({spec})",
+            "write it again with as many bytes as the input has",
+        )
+    return np.frombuffer(content, spec.dtype).reshape(-1, *slot.shape[1:])
 
 
 def _raw_rows(file: str, slot: Array, spec: TensorSpec) -> Array:
@@ -265,12 +294,16 @@ def _rows_of(file: str, slot: Array, spec: TensorSpec) -> Array:
     array = _load(file)
     if array.dtype != np.dtype(spec.dtype):
         raise DataError(
-            f"{file}: holds {array.dtype}, the model wants {spec}", "write it in that dtype; nothing is cast"
+            f"{file}: holds {array.dtype}, the model wants {spec}",
+            f"{_in_dtype(spec)}; nothing is cast (--npy-as-bytes takes the bytes as they are)",
         )
     if array.shape == slot.shape[1:]:
         array = array[np.newaxis]  # one sample, saved without a batch axis
     if array.shape[1:] != slot.shape[1:] or array.ndim != slot.ndim:
-        raise DataError(f"{file}: has shape {array.shape}, the model wants {spec}", "write it in that shape")
+        raise DataError(
+            f"{file}: has shape {array.shape}, the model wants {spec}",
+            "write it in that shape; --npy-as-bytes takes the bytes as they are",
+        )
     return array
 
 
@@ -278,7 +311,8 @@ def _load(file: str, mapped: bool = False) -> Array:
     _size(file)
     try:
         loaded = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    # A broken header is read as a Python literal, whose faults are of many classes.
+    except Exception as error:
         raise _unreadable(file, error) from error
     if not isinstance(loaded, np.ndarray):
         raise DataError(f"{file}: no single array", "write it with numpy.save")

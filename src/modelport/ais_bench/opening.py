@@ -141,6 +141,7 @@ def loaded(chosen: Chosen, arguments: Arguments, part: int, log: Log) -> Iterato
             log.note(text)
         for _ in range(arguments.threads):
             log.info(f"load model {chosen.model.path} success")
+            log.info("create model description success")
         yield Loaded(chosen, runner, specs, tuple(map(tuple, lists)))
 
 

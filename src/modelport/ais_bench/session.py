@@ -24,6 +24,7 @@ from modelport.core.artifacts import write_json
 from modelport.core.errors import ModelportError
 from modelport.core.values import Array
 from modelport.engines.base import TimedRunner
+from modelport.engines.time_limit import limit_runs
 
 READERS = 2
 
@@ -39,6 +40,7 @@ def run(arguments: Arguments, log: Log) -> None:
 
 def run_part(chosen: Chosen, arguments: Arguments, part: int, name: str | None, log: Log) -> float:
     """Run on device number ``part`` of those asked for and return the throughput; ``name`` is a folder they share."""
+    limit_runs(arguments.timeout)
     with loaded(chosen, arguments, part, log) as model:
         log.info(f"try get model batchsize:{model.batch}")
         feed = _feed(model, arguments, log)
@@ -60,8 +62,10 @@ def _feed(model: Loaded, arguments: Arguments, log: Log) -> Feed:
         return OwnShapeFeed(model.specs, model.lists)
     if not model.lists:
         return PureFeed(model.specs, arguments.pure_data_type)
-    each, files = files_per_batch(model.specs, model.lists), model.lists[0]
-    feed = FileFeed(model.specs, model.lists, each)
+    each, files = files_per_batch(model.specs, model.lists, arguments.npy_as_bytes), model.lists[0]
+    feed = FileFeed(model.specs, model.lists, each, arguments.npy_as_bytes)
+    if arguments.npy_as_bytes and any(file.lower().endswith(".npy") for one in model.lists for file in one):
+        log.note("--npy-as-bytes: .npy files are taken by their bytes, whatever their dtypes and shapes")
     log.info(f"files per input: {len(files)}, per batch: {each}, batches: {len(feed)}")
     if last := len(files) % each:
         log.note(f"the last batch holds {last} of {each} files, filled up with {files[-last]}; that part is not saved")

@@ -8,10 +8,9 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK
-from modelport.cli.models import VARIANT, WEIGHTS
-from modelport.cli.words import one_of
-from modelport.core.errors import UsageError
+from modelport.cli.console import TALK, cell
+from modelport.cli.models import TIMEOUT, VARIANT, WEIGHTS
+from modelport.cli.words import batch_size, one_of
 
 
 def register(app: typer.Typer) -> None:
@@ -41,11 +40,14 @@ def bench(
     input_type: str = typer.Option(
         "float32", "--input-type", help="uint8: the graph normalises by itself.", metavar="float32|uint8"
     ),
+    timeout: float = TIMEOUT,
 ) -> None:
     """Pure inference on random inputs: samples/s and latency by batch, beside the published speeds."""
+    from modelport.engines.time_limit import limit_runs
     from modelport.jobs.bench import bench as run_bench
     from modelport.jobs.bench_model import BenchRequest
 
+    limit_runs(timeout)
     request = BenchRequest(
         recipe=recipe,
         weights=weights,
@@ -67,10 +69,8 @@ def bench(
 
 
 def _batches(text: str) -> tuple[int, ...]:
-    try:
-        sizes = {int(word) for word in text.split(",")}
-    except ValueError as error:
-        raise UsageError(f"--batch {text}", "give numbers with commas between, as in --batch 1,4,8") from error
+    fix = "give numbers with commas between, as in --batch 1,4,8"
+    sizes = {batch_size(word.strip(), fix) for word in text.split(",")}
     return tuple(sorted(sizes))
 
 
@@ -109,7 +109,7 @@ def _table(left: tuple[str, ...], right: tuple[str, ...], last: str) -> Any:
     for column in left:
         table.add_column(column, no_wrap=True)
     for column in right:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(cell(column), justify="right", no_wrap=True)
     table.add_column(last)
     return table
 
@@ -133,7 +133,7 @@ def _points(points: list[dict[str, Any]]) -> Any:
         if copies:
             clocks = (point["device"] or {}).get("latency_ms", {})
             cells += [number(clocks.get(name, {}).get("median"), 3) for name in ("h2d", "compute", "d2h")]
-        table.add_row(*cells, ", ".join(flag["short"] for flag in point["flags"]))
+        table.add_row(*map(cell, cells), cell(", ".join(flag["short"] for flag in point["flags"])))
     return table
 
 
@@ -145,7 +145,7 @@ def _published(speed: dict[str, Any]) -> Any:
         flags = [flag["short"] for flag in (*row["flags"], *speed["flags"])]
         printed = row.get("printed_batch")
         flags += [f"printed as batch {printed}"] * bool(printed)
-        table.add_row(
+        said = (
             str(row["batch"]),
             number(row["value"], 1),
             number(row["samples_per_second"], 1),
@@ -153,6 +153,7 @@ def _published(speed: dict[str, Any]) -> Any:
             number(row["ratio"], 3),
             ", ".join(flags),
         )
+        table.add_row(*map(cell, said))
     best = speed["best"]
     cells = (f"best {best['batch']}", "", number(best["samples_per_second"], 1), "", number(best["ratio"], 3))
     table.add_row(*cells, "this machine's best by it")

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import write_json
+from modelport.core.guard import write_out
 from modelport.core.progress import Bar
+from modelport.core.text import plain, plain_lines
 
 
 class Bars:
@@ -29,7 +31,7 @@ class Bars:
     def note(self, text: str) -> None:
         """Say one line, where somebody is watching."""
         if self._console.is_terminal:
-            self._console.print(text, style="dim", highlight=False, markup=False)
+            self._console.print(plain(text), style="dim", highlight=False, markup=False)
 
 
 @contextmanager
@@ -43,14 +45,14 @@ def _drawn(console: Any, title: str, total: int | None, unit: str) -> Iterator[B
             return Text(f"{speed:,.1f} {unit}/s" if speed else f"– {unit}/s")
 
     bytes_wanted = unit == "bytes"
-    columns: list[Any] = [rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn()]
+    columns: list[Any] = [rich_progress.TextColumn("{task.description}", markup=False), rich_progress.BarColumn()]
     if bytes_wanted:
         columns += [rich_progress.DownloadColumn(), rich_progress.TransferSpeedColumn()]
     else:
         columns += [rich_progress.MofNCompleteColumn(), Rate()]
     columns += [rich_progress.TimeRemainingColumn()]
     with rich_progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as drawing:
-        task = drawing.add_task(title, total=total)
+        task = drawing.add_task(plain(title), total=total)
 
         class Advance:
             def advance(self, count: int = 1) -> None:
@@ -78,12 +80,53 @@ class Talk:
         if self.json_out is not None:
             write_json(self.json_out, value)
         if self.json:
-            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        else:
-            from rich.console import Console
+            write_out(json_text(value))
+            return
+        from rich.console import Console
 
-            # Without a terminal rich takes 80 columns, and tables would lose words.
-            draw(Console(highlight=False, width=None if sys.stdout.isatty() else 110))
+        # Without a terminal rich takes 80 columns, and tables would lose words.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        # Rich would end the process with 1 where the reader has left.
+        with console.capture() as drawn:
+            draw(PlainConsole(console))
+        write_out(_encodable(drawn.get()))
+
+
+class PlainConsole:
+    """A rich console to which a line of text is text: no markup, no escape sequences of others."""
+
+    def __init__(self, console: Any) -> None:
+        self._console = console
+
+    def print(self, value: Any = "", **options: Any) -> None:
+        """Print a line, made plain unless ``markup`` is asked for, or something that rich draws."""
+        if isinstance(value, str):
+            markup = options.pop("markup", False)
+            self._console.print(value if markup else plain_lines(value), markup=markup, **options)
+        else:
+            self._console.print(value, **options)
+
+
+def cell(value: object, style: str = "") -> Any:
+    """Return a table's cell or a word in a colour: text in which nothing is read as markup."""
+    from rich.text import Text
+
+    return Text(plain_lines(value), style=style)
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """Return JSON that stdout can take: beyond its encoding (and for names that are not UTF-8) as JSON's escapes."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=indent, allow_nan=False)
+    return text + "\n"
+
+
+def _encodable(text: str) -> str:
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, errors="replace").decode(encoding)
 
 
 TALK = Talk()

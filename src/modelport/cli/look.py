@@ -7,7 +7,13 @@ from typing import Any
 
 import typer
 
-from modelport.cli.console import TALK
+from modelport.cli.console import TALK, cell
+from modelport.core.errors import UsageError
+from modelport.core.guard import write_out
+from modelport.core.text import plain
+
+# Characters of a value that `show` prints without --full.
+SHOWN = 400
 
 
 def register(app: typer.Typer) -> None:
@@ -37,8 +43,9 @@ def doctor() -> None:
             said = (*entry.refused, *entry.accuracy_only)
             notes = "; ".join(f"{word}: {why}" for word, why in said) if entry.usable else entry.reason
             notes += f"\ninstall: {entry.install}" if not entry.usable else ""
-            usable = "[green]yes[/]" if entry.usable else "[red]no[/]"
-            table.add_row(name, usable, entry.version, ", ".join(entry.devices), ", ".join(entry.precisions), notes)
+            usable = cell("yes", "green") if entry.usable else cell("no", "red")
+            rest = (entry.version, ", ".join(entry.devices), ", ".join(entry.precisions), notes)
+            table.add_row(name, usable, *map(cell, rest))
         console.print(table)
         machine: Any = value["environment"]
         console.print(f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}")
@@ -61,21 +68,38 @@ def list_recipes() -> None:
 
 
 def show(
-    what: str = typer.Argument(help="A recipe, by name or path, or an .onnx file.", metavar="RECIPE|FILE.onnx"),
+    what: str = typer.Argument(
+        help="A recipe, by name or path, or an .onnx file, or a weights file (.pth, .safetensors …).",
+        metavar="RECIPE|FILE",
+    ),
+    full: bool = typer.Option(False, "--full", help="Long values whole."),
+    toml: bool = typer.Option(False, "--toml", help="A recipe as TOML that `run` takes."),
 ) -> None:
-    """Show a recipe whole, or the structure of a graph."""
+    """Show a recipe whole, the structure of a graph, or what a weights file holds."""
+    if toml:
+        from modelport.recipes.load import load_recipe
+        from modelport.recipes.toml import toml_text
+
+        if TALK.json:
+            raise UsageError("--toml and --json ask for two forms", "give one of them")
+        write_out(toml_text(load_recipe(what).to_json()))
+        return
     if what.lower().endswith(".onnx"):
         from modelport.model.graph import describe, read_graph
 
         value = describe(read_graph(Path(what)))
+    elif what.lower().endswith((".pth", ".pt", ".tar", ".safetensors", ".ckpt", ".bin")):
+        from modelport.model.checkpoint_content import describe_checkpoint
+
+        value = describe_checkpoint(Path(what))
     else:
         from modelport.recipes.load import load_recipe
 
         value = load_recipe(what).to_json()
-    TALK.give(value, lambda console: _draw_tree(console, what, value))
+    TALK.give(value, lambda console: _draw_tree(console, what, value, None if full else SHOWN))
 
 
-def _draw_tree(console: Any, title: str, value: Any) -> None:
+def _draw_tree(console: Any, title: str, value: Any, limit: int | None) -> None:
     from rich.text import Text
     from rich.tree import Tree
 
@@ -84,12 +108,12 @@ def _draw_tree(console: Any, title: str, value: Any) -> None:
             if isinstance(child, dict) or (
                 isinstance(child, list) and any(isinstance(item, dict | list) for item in child)
             ):
-                grow(tree.add(Text(str(key), style="bold")), child)
+                grow(tree.add(Text(plain(key), style="bold")), child)
             else:
                 shown = ", ".join(map(str, child)) if isinstance(child, list) else str(child)
-                tree.add(Text.assemble((f"{key}: ", "bold"), shown))
+                tree.add(Text.assemble((f"{plain(key)}: ", "bold"), plain(shown, limit)))
 
-    root = Tree(Text(title, style="bold"))
+    root = Tree(Text(plain(title), style="bold"))
     grow(root, value)
     console.print(root)
 

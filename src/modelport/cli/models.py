@@ -9,8 +9,9 @@ from typing import Any, get_args
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.words import one_of
+from modelport.cli.words import batch_size, one_of
 from modelport.core.errors import UsageError
+from modelport.core.text import plain_lines
 
 RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE")
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
@@ -21,6 +22,16 @@ CALIBRATION = typer.Option(
     "--calibration",
     help="Images for int8: a data set (its training split), or a folder of images; none that is scored.",
     metavar="DIR",
+)
+TIMEOUT = typer.Option(600.0, "--timeout", help="Seconds that one run of one batch may take.", metavar="SECONDS")
+ORDER = typer.Option(
+    None,
+    "--order",
+    help="Which samples --limit takes. Default: random under --limit, else data.",
+    metavar="data|random",
+)
+MAX_SKIPPED = typer.Option(
+    0.01, "--max-skipped", help="The share of unreadable images above which nothing passes.", metavar="X"
 )
 VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")
 
@@ -175,15 +186,13 @@ def compile_model(
     TALK.give(value, draw)
     if not TALK.json:
         for note in value["notes"]:
-            typer.echo(f"note: {note}", err=True)
+            typer.echo(plain_lines(f"note: {note}"), err=True)
 
 
 def _batch(text: str) -> int | None:
     if text == "dynamic":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--batch {text}", "give a number of at least 1, or dynamic")
-    return int(text)
+    return batch_size(text, "give a number of at least 1, or dynamic")
 
 
 def _give_lines(value: dict[str, Any]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from modelport.cli.console import TALK
-from modelport.cli.models import CALIBRATION, RECIPE, VARIANT, WEIGHTS
+from modelport.cli.console import TALK, cell
+from modelport.cli.models import CALIBRATION, MAX_SKIPPED, ORDER, RECIPE, TIMEOUT, VARIANT, WEIGHTS
 from modelport.cli.words import one_of
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
@@ -39,7 +39,9 @@ def run(
         None, "--precision", help="See `modelport doctor`. Default: fp32 (ascend: fp16).", metavar="P"
     ),
     batch: int | None = typer.Option(None, "--batch", help="Default: the recipe's.", metavar="N"),
-    limit: int | None = typer.Option(None, "--limit", help="Score the first N samples only.", metavar="N"),
+    limit: int | None = typer.Option(None, "--limit", help="Score N samples only, drawn by --order.", metavar="N"),
+    order: str | None = ORDER,
+    max_skipped: float = MAX_SKIPPED,
     seed: int = typer.Option(0, "--seed", metavar="S"),
     variant: str | None = VARIANT,
     calibration: Path | None = CALIBRATION,
@@ -62,14 +64,17 @@ def run(
         None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
     ),
     coco_json: Path | None = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE"),
+    timeout: float = TIMEOUT,
 ) -> None:
     """Everything in one command: weights to engine, data to verdict, nothing in between on disk.
 
     Exit code: 0 pass, 1 fail, 2 wrong usage or bad input, 3 inconclusive or incomplete.
     """
+    from modelport.engines.time_limit import limit_runs
     from modelport.jobs.detection_files import DetectionFiles
     from modelport.jobs.port import PortRequest, port, set_as_wanted
 
+    limit_runs(timeout)
     if input_type is not None:
         one_of("--input-type", input_type, ("float32", "uint8"))
     request = PortRequest(
@@ -79,6 +84,8 @@ def run(
         weights=weights,
         model=model,
         limit=limit,
+        order=order,
+        max_skipped=max_skipped,
         seed=seed,
         variant=variant,
         on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
@@ -115,7 +122,7 @@ def demo(
         console.print("sample data and sample weights: the figures say nothing of the published model")
         for report in value["reports"]:
             console.print(f"report: {report}", markup=False, soft_wrap=True)
-        console.print(f"verdict: [{COLOURS[value['verdict']]}]{value['verdict']}[/]")
+        console.print(cell("verdict: ") + _verdict(value))
 
     TALK.give(value, draw)
     raise typer.Exit(EXIT_FAIL if value["verdict"] == "fail" else EXIT_PASS)
@@ -125,14 +132,20 @@ def draw_run(console: Any, result: dict[str, Any], out: Path | None) -> None:
     """Show a result: its row, what did not pass, what is to be said, and where the report lies."""
     console.print(_table([result]))
     for check in result["checks"]:
-        if check["verdict"] != "pass":
-            console.print(f"[{COLOURS[check['verdict']]}]{check['verdict']}[/] {check['name']}: {check['why']}")
+        if check["verdict"] not in ("pass", "not_applicable"):
+            console.print(
+                cell(check["verdict"], COLOURS.get(check["verdict"], "")) + cell(f" {check['name']}: {check['why']}")
+            )
     for note in (*result["notes"], *result["speed_warnings"]):
         console.print(f"note: {note}", markup=False)
     console.print(f"{result['n']} samples, {result['skipped']} skipped, {_rate(result)} samples/s end to end")
     console.print(result["rests_on"], markup=False)
     report = f"   report: {out / 'report.md'}" if out else ""
-    console.print(f"verdict: [{COLOURS[result['verdict']]}]{result['verdict']}[/]{report}", soft_wrap=True)
+    console.print(cell("verdict: ") + _verdict(result) + cell(report), soft_wrap=True)
+
+
+def _verdict(result: dict[str, Any]) -> Any:
+    return cell(result["verdict"], COLOURS.get(result["verdict"], ""))
 
 
 def _rate(result: dict[str, Any]) -> str:
@@ -159,10 +172,10 @@ def _table(results: list[dict[str, Any]]) -> Any:
     for result in results:
         metrics, source = result["metrics"], result["source"]["metrics"]
         # The recipe's first metric is the one that it is known by.
-        name, score = next(iter(metrics.items()))
+        name, score = next(iter(metrics.items()), ("", {"unit": "", "value": None}))
         digits = 2 if score["unit"] == "percent" else 3
         agreement = metrics.get("source_agreement")
-        table.add_row(
+        cells = (
             result["recipe"],
             number(result["engine"]),
             number(result["precision"]),
@@ -171,6 +184,6 @@ def _table(results: list[dict[str, Any]]) -> Any:
             number(source[name]["value"], digits) if name in source else "–",
             number(agreement["value"]) if agreement else "–",
             _rate(result),
-            f"[{COLOURS[result['verdict']]}]{result['verdict']}[/]",
         )
+        table.add_row(*map(cell, cells), _verdict(result))
     return table

@@ -9,15 +9,16 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK
-from modelport.cli.models import RECIPE, VARIANT
+from modelport.cli.models import MAX_SKIPPED, ORDER, RECIPE, VARIANT
 from modelport.cli.words import one_of
+from modelport.core.errors import EXIT_INCONCLUSIVE
 
 DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
 STYLE = typer.Option(
     "modelport", "--style", help="guide: names, order and JSON of the guide's scripts.", metavar="modelport|guide"
 )
 SEED = typer.Option(0, "--seed", help="Draws the views of contrastive data, and their pairs.", metavar="S")
-LIMIT = typer.Option(None, "--limit", help="The first N samples only.", metavar="N")
+LIMIT = typer.Option(None, "--limit", help="N samples only, drawn by --order.", metavar="N")
 
 
 def register(app: typer.Typer) -> None:
@@ -44,10 +45,15 @@ def preprocess(
     seed: int = SEED,
     variant: str | None = VARIANT,
     limit: int | None = LIMIT,
+    order: str | None = ORDER,
+    max_skipped: float = MAX_SKIPPED,
     on_bad_image: str = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip"),
     force: bool = typer.Option(False, "--force", help="Replace tensors that lie there."),
 ) -> None:
-    """Write a data set as tensor files, with its labels and an index."""
+    """Write a data set as tensor files, with its labels and an index.
+
+    Exit code 3 where more than --max-skipped of the images have no tensor.
+    """
     from modelport.jobs.preprocessing import PreprocessRequest
     from modelport.jobs.preprocessing import preprocess as run_preprocess
 
@@ -62,6 +68,8 @@ def preprocess(
         seed=seed,
         variant=variant,
         limit=limit,
+        order=order,
+        max_skipped=max_skipped,
         on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
         command=runs.COMMAND,
@@ -83,6 +91,8 @@ def preprocess(
                 console.print(path, markup=False, soft_wrap=True)
 
     TALK.give(value, draw)
+    if not value["complete"]:
+        raise typer.Exit(EXIT_INCONCLUSIVE)
 
 
 def evaluate(
@@ -117,6 +127,8 @@ def evaluate(
     seed: int = SEED,
     variant: str | None = VARIANT,
     limit: int | None = LIMIT,
+    order: str | None = ORDER,
+    max_skipped: float = MAX_SKIPPED,
     force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
 ) -> None:
     """Score saved outputs: the figures that `run` gives.
@@ -137,6 +149,8 @@ def evaluate(
         variant=variant,
         seed=seed,
         limit=limit,
+        order=order,
+        max_skipped=max_skipped,
         force=force,
         files=DetectionFiles(draw, detections, coco_json, score_threshold),
         command=runs.COMMAND,

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK
+from modelport.cli.console import TALK, cell
 from modelport.cli.models import RECIPE, VARIANT, WEIGHTS
 
 
@@ -69,15 +69,17 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("engine", "precision"):
         table.add_column(column, no_wrap=True)
-    for column in ("batch", "in flight", "threads", "pure/s", "end to end/s", value["metric"], "samples"):
+    for column in ("batch", "in flight", "threads", "pure/s", "end to end/s", cell(value["metric"]), "samples"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in sorted(value["points"], key=lambda row: -(row["samples_per_second"] or 0)):
         if row["samples_per_second"] is None:
             continue
-        said = "[green]chosen[/]" if row["chosen"] else "" if row["within_tolerance"] else "[red]loses too much[/]"
+        said = (
+            ("chosen", "green") if row["chosen"] else ("", "") if row["within_tolerance"] else ("loses too much", "red")
+        )
         accuracy = row["accuracy"]
-        table.add_row(
+        cells = (
             row["engine"],
             row["precision"],
             str(row["batch"]),
@@ -87,8 +89,8 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
             number(row["samples_per_second"], 1),
             number(accuracy["value"], 2 if accuracy["unit"] == "percent" else 3),
             str(accuracy["n"]),
-            said,
         )
+        table.add_row(*map(cell, cells), cell(*said))
     console.print(table)
     for row in value["not_scored"]:
         console.print(f"{row['engine']} {row['precision']}: {row['probed']:.1f}/s pure, {row['why']}", markup=False)

@@ -129,9 +129,10 @@ def _moved_into_place(aside: Path, path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file aside and move it into place."""
+    """Write a text file aside and move it into place. Lone surrogates of names that are no UTF-8 become escapes."""
     with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        # In JSON these are JSON's own escapes.
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

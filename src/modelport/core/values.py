@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.errors import BadSampleError, SignatureError
+from modelport.core.files import read_regular
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -95,14 +95,7 @@ class Sample:
         if self.content is not None:
             return self.content
         fix = "mend or remove the file, or pass --on-bad-image skip"
-        try:
-            found = self.path.stat()
-            # A pipe or a device would be read without end.
-            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_SAMPLE_BYTES:
-                raise BadSampleError(f"{self.path}: {found.st_size} bytes that are no image file", fix)
-            return self.path.read_bytes()
-        except OSError as error:
-            raise BadSampleError(f"{self.path}: {error.strerror or error}", fix) from error
+        return read_regular(self.path, MAX_SAMPLE_BYTES, BadSampleError, fix)
 
 
 class DataSet(Protocol):

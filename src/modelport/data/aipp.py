@@ -267,11 +267,11 @@ def _value(key: str, entry: Entry, place: str) -> Any:
                 raise ValueError
             return text.lower() in _TRUE
         if key in WHOLE:
-            return _number(text) if key.startswith("mean_chn") else int(text)
+            return _number(text) if key.startswith("mean_chn") else _whole(key, text)
         if key in DECIMAL:
             return _number(text)
     except ValueError as error:
-        kind = "true or false" if key in SWITCHES else "a whole number" if key in WHOLE else "a number"
+        kind = "true or false" if key in SWITCHES else "a whole number of its range" if key in WHOLE else "a number"
         raise DataError(f"{where}: '{text}' is not {kind}", "mend the value") from error
     choices: Iterable[str] = {"aipp_mode": MODES, "input_format": tuple(FORMATS)}.get(key, (text,))
     if text not in choices:
@@ -279,9 +279,20 @@ def _value(key: str, entry: Entry, place: str) -> Any:
     return text
 
 
+def _whole(key: str, text: str) -> int:
+    """Return a whole number: of 16 bits, sizes and positions not negative. Raises ValueError."""
+    value = int(text) if len(text) <= 11 else None
+    signed = key in MATRIX or key.startswith(("output_bias", "input_bias"))
+    top = 2**31 if key == "max_src_image_size" else 2**12 if key.endswith("_padding_size") else 2**16
+    if value is None or not (-(2**15) if signed else 0) <= value < top:
+        raise ValueError
+    return value
+
+
 def _number(text: str) -> float:
     value = float(text)
-    if not np.isfinite(value):
+    # The device computes in float16.
+    if not abs(value) <= float(np.finfo(np.float16).max):
         raise ValueError
     return value
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelport.core.errors import DataError
+from modelport.core.files import read_regular
+from modelport.core.text import plain
 
 MAX_BYTES = 1024 * 1024
-# A word, a quoted text, or a mark; a comment reaches to the end of the line.
+# A word, a quoted text, or a mark; a comment, after # or //, reaches to the end of the line.
 _TOKEN = re.compile(
-    r"""(?P<skip>[\s,;]+|\#[^\n]*)|(?P<quoted>"[^"\n]*"|'[^'\n]*')|(?P<mark>[{}:])|(?P<word>[^\s{}:,;#"']+)"""
+    r"""(?P<skip>[\s,;]+|(?:\#|//)[^\n]*)|(?P<quoted>"[^"\n]*"|'[^'\n]*')|(?P<mark>[{}:])|(?P<word>(?:(?!//)[^\s{}:,;#"'])+)"""
 )
 
 
@@ -29,16 +32,15 @@ Block = dict[str, Entry]
 
 
 def read_blocks(path: Path) -> list[Block]:
-    """Return the ``aipp_op`` blocks of a file. Raises DataError, with the line, where it is no such file."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path}: too large for an AIPP file", "give the file of --insert_op_conf")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", "check the path") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text", "give the file of --insert_op_conf") from error
-    return parse_blocks(text, str(path))
+    """Return the ``aipp_op`` blocks of a file, with or without a byte order mark.
+
+    Bytes of comments are passed over in any encoding. Raises DataError, with the line, where it is no such file.
+    """
+    content = read_regular(path, MAX_BYTES, DataError, "give the file of --insert_op_conf")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path}: UTF-16 text, which ATC does not read", "save it as UTF-8")
+    # A byte that is no UTF-8 becomes a lone surrogate: seen only where it is not in a comment.
+    return parse_blocks(content.decode("utf-8-sig", "surrogateescape"), str(path))
 
 
 def parse_blocks(text: str, place: str) -> list[Block]:
@@ -123,8 +125,16 @@ def _split(text: str, place: str) -> Iterator[Entry]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise DataError(f"{place}, line {line}: {text[at]!r} begins nothing that belongs there", "close the quotes")
+            raise DataError(
+                f"{place}, line {line}: '{plain(text[at])}' begins nothing that belongs there", "close the quotes"
+            )
         if found.lastgroup != "skip":
-            yield Entry(found.group().strip("\"'"), line)
+            text_of_token = found.group().strip("\"'")
+            if not text_of_token.isprintable():
+                raise DataError(
+                    f"{place}, line {line}: '{plain(text_of_token, 60)}' holds bytes that are no plain UTF-8 text",
+                    "write it in ASCII; comments alone may hold any bytes",
+                )
+            yield Entry(text_of_token, line)
         line += found.group().count("\n")
         at = found.end()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import IO, Any, BinaryIO, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
+from modelport.core.files import open_regular, read_regular
+from modelport.core.text import plain
 from modelport.core.values import Sample
 from modelport.data.cifar_pickle import MAX_BYTES, load_cifar_pickle
 
@@ -24,6 +29,9 @@ TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))
 PIXELS = 3 * 32 * 32
 # The published archive has nine members; a longer one is some other.
 MAX_MEMBERS = 1000
+# The published archive unpacks to 186 MB. A few megabytes of gzip can hide gigabytes of zeros, which a reader must
+# unpack to pass over them.
+MAX_UNPACKED = 512 * 1024**2
 
 _LAYOUTS = f"give the folder that holds {FOLDERS[0]}/, that folder itself, {ARCHIVE}, or the file {TEST}"
 
@@ -165,10 +173,21 @@ def _find(place: Path, split: str) -> _Source:
 
 
 def _content(file: Path) -> bytes:
-    # A pipe or a device would be read without end.
-    if not file.is_file() or file.stat().st_size > MAX_BYTES:
-        raise DataError(f"{file} is no batch of CIFAR-10: no file, or larger than {MAX_BYTES} bytes", _LAYOUTS)
-    return file.read_bytes()
+    return read_regular(file, MAX_BYTES, fix=_LAYOUTS)
+
+
+class _Bounded:
+    """Hands on what a stream unpacks, as far as a bound."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, place: Path) -> None:
+        self.stream, self.place, self.left = stream, place, MAX_UNPACKED
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.stream.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise DataError(f"{self.place}: unpacks to more than {MAX_UNPACKED} bytes", f"fetch {ARCHIVE} again")
+        return content
 
 
 def _unpack(archive: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -176,7 +195,14 @@ def _unpack(archive: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     fix = f"fetch {ARCHIVE} again"
     files: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r|*") as stream:
+        with (
+            open_regular(archive) as packed,
+            _unpacked(packed) as flat,
+            tarfile.open(
+                fileobj=_Bounded(flat, archive),  # type: ignore[call-overload]
+                mode="r|",
+            ) as stream,
+        ):
             for count, member in enumerate(stream):
                 folder, _, name = member.name.removeprefix("./").rpartition("/")
                 if count >= MAX_MEMBERS:
@@ -185,21 +211,34 @@ def _unpack(archive: Path, names: tuple[str, ...]) -> dict[str, bytes]:
                 if name not in names or folder not in FOLDERS:
                     continue
                 if not member.isreg() or member.issparse() or member.size > MAX_BYTES or name in files:
-                    raise DataError(f"{archive}: {member.name} is a link, too large, or there twice", fix)
+                    raise DataError(f"{archive}: {plain(member.name)} is a link, too large, or there twice", fix)
                 opened = stream.extractfile(member)
                 files[name] = b"" if opened is None else opened.read(MAX_BYTES)
                 if len(files[name]) != member.size:
-                    raise DataError(f"{archive}: {member.name} is cut off", fix)
+                    raise DataError(f"{archive}: {plain(member.name)} is cut off", fix)
                 if len(files) == len(names):
                     break
+    except MemoryError as error:
+        raise DataError(f"{archive}: not enough memory to unpack it", "free memory") from error
     # A damaged archive meets what its reader stumbled over: gzip and tar have errors of their own.
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError) as error:
         raise DataError(f"{archive}: a damaged archive: {error}", fix) from error
     except OSError as error:
         if error.errno is not None:
             raise
         raise DataError(f"{archive}: a damaged archive: {error}", fix) from error
     return files
+
+
+def _unpacked(packed: BinaryIO) -> IO[bytes] | gzip.GzipFile:
+    """Return the tar stream inside a file, by its first bytes."""
+    head = packed.read(6)
+    packed.seek(0)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=packed)
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File(packed)
+    return lzma.LZMAFile(packed) if head.startswith(b"\xfd7zXZ") else packed
 
 
 def _batch(content: bytes, file: str, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

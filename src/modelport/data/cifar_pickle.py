@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
+from modelport.core.pickle_scan import scan_pickles
 
 # The published batches are 31 MB.
 MAX_BYTES = 64 * 1024 * 1024
@@ -89,6 +90,8 @@ def load_cifar_pickle(content: bytes, name: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _Refused("no dictionary")
         return {_text(key): item.to_numpy() if isinstance(item, _Array) else item for key, item in value.items()}
+    except MemoryError as error:
+        raise DataError(f"{name}: not enough memory to read it", "free memory") from error
     except _Refused as error:
         raise DataError(f"{name}: no file of CIFAR-10: {error}", _FIX) from error
     # A damaged pickle meets whatever the machine stumbled over: EOFError, IndexError, UnicodeDecodeError, TypeError...
@@ -104,6 +107,10 @@ def _scan(content: bytes) -> None:
         # The unpickler makes room for every place up to a memo's number.
         if count > MAX_OPCODES or (opcode.name in _PUTS and not 0 <= int(argument or 0) <= MAX_OPCODES):
             raise _Refused("the pickle has too many parts")
+    # Keys that are tuples or huge integers, and values nested without end, would be hashed or shown for ever.
+    danger = scan_pickles(io.BytesIO(content)).danger
+    if danger:
+        raise _Refused(danger)
 
 
 class _Reader(pickle.Unpickler):

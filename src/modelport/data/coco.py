@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
+from modelport.core.files import read_regular
 from modelport.core.values import Sample
+from modelport.data.coco_checks import check_boxes
 from modelport.data.imagenet import IMAGE_SUFFIXES, _some, _stem, _suffix
 
 # The published training annotations are 450 megabytes; a file beyond this is some other file.
@@ -70,10 +72,11 @@ class Coco(Sequence[Sample]):
 
 
 def open_coco(folder: Path, *, classes: int = 80, split: Literal["val", "train"] = "val") -> Coco:
-    """Read the annotations of the data set that ``folder`` holds and list its images; no image is opened.
+    """Read the annotations of the data set that ``folder`` holds and list its images; of these the headers are read.
 
     Wants ``<split>2017/`` and ``instances_<split>2017.json`` beside it or in ``annotations/``. Raises DataError,
-    naming the file, where that is not so, where the two disagree, or where there are not ``classes`` categories.
+    naming the file, where that is not so, where the two disagree (sizes and boxes too), or where there are not
+    ``classes`` categories.
     """
     try:
         images, file = _find(folder, split)
@@ -83,6 +86,11 @@ def open_coco(folder: Path, *, classes: int = 80, split: Literal["val", "train"]
         names = _names(file, content)
         _compare(file, names, images, found)
         truths, odd = _Annotations(file, {number for number, _ in categories}, names).gather(content)
+        images_by_id = {row["id"]: row for row in content["images"]}
+        paths = {number: found[name] for number, name in names.items()}
+        odd += tuple(check_boxes(file, images_by_id, paths, {number: one.boxes for number, one in truths.items()}))
+        if content["annotations"] and all(one.iscrowd.all() for one in truths.values()):
+            odd += (f"{file}: every box is a crowd's, so no figure can be measured",)
     except OSError as error:
         place = os.fsdecode(error.filename) if error.filename else folder
         raise DataError(f"{place} cannot be read: {error.strerror or error}", "check the permissions") from error
@@ -102,7 +110,9 @@ def _find(folder: Path, split: str) -> tuple[Path, Path]:
     images = folder / name
     if not images.is_dir():
         raise DataError(f"{folder} holds no {name}/", fix)
-    places = [place for place in (folder / file, folder / "annotations" / file) if place.is_file()]
+    places = [
+        place for place in (folder / file, folder / "annotations" / file) if place.exists() and not place.is_dir()
+    ]
     if not places:
         raise DataError(f"{folder} holds no {file}, nor does {folder / 'annotations'}", fix)
     if len(places) > 1:
@@ -112,10 +122,9 @@ def _find(folder: Path, split: str) -> tuple[Path, Path]:
 
 def _read(file: Path) -> Mapping[str, Any]:
     """Return the file's object, with its three lists of objects."""
-    if file.stat().st_size > MAX_JSON_BYTES:
-        raise DataError(f"{file}: {file.stat().st_size} bytes is too large for COCO annotations", _REPAIR)
+    raw = read_regular(file, MAX_JSON_BYTES, DataError, _REPAIR)
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(raw)
     # ValueError: no JSON, no UTF-8, a number of thousands of digits.
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: is no JSON: {str(error)[:200]}", _REPAIR) from error

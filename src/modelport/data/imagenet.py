@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from modelport.core.errors import DataError
+from modelport.core.files import read_regular_text
 from modelport.core.values import Sample
 
 LABEL_FILE = "val_label.txt"
@@ -84,7 +85,7 @@ def _open(folder: Path, classes: int, split: Literal["val", "train"]) -> ImageNe
     if _holds_folders(images):
         return _class_folders(images, classes)
     for labels in (images / LABEL_FILE, images.parent / LABEL_FILE):
-        if labels.is_file():
+        if labels.exists() and not labels.is_dir():
             return _flat(images, labels, classes)
     if _listing(images).images:
         raise DataError(f"{images} holds images, and there is no {LABEL_FILE} in it or beside it", _LAYOUTS)
@@ -106,11 +107,13 @@ def _flat(folder: Path, label_file: Path, classes: int) -> ImageNet:
             "add a line 'NAME LABEL' for each image, or remove the images",
         )
     samples = (Sample(stem, labels[stem], path) for stem, path in paths.items())
-    return _data_set(samples, f"images in {folder}, labels in {label_file}")
+    return _data_set(
+        samples, f"images in {folder}, labels in {label_file}", _label_notes(label_file, labels.values(), classes)
+    )
 
 
 def _class_folders(folder: Path, classes: int) -> ImageNet:
-    """Label the images of each class folder with the folder's place among the sorted names."""
+    """Label the images of each class folder with the number that it is named, else its place among the sorted names."""
     listing = _listing(folder)
     if listing.images:
         raise DataError(
@@ -125,14 +128,51 @@ def _class_folders(folder: Path, classes: int) -> ImageNet:
             f"{folder} holds {len(names)} class folders ({_some(names)}), the model knows {classes} classes",
             "remove the folders that are no classes, or choose the recipe that fits the data",
         )
+    labels, notes = _folder_labels(folder, names, classes)
     samples = (
         Sample(f"{name}/{stem}", label, path)
-        for label, name in enumerate(names)
+        for name, label in zip(names, labels, strict=True)
         for stem, path in _by_stem(_images_only(folder / name)).items()
     )
-    # Of a part of the data set's folders, the places are not the published class numbers.
-    few = f"{folder}: {len(names)} class folders for {classes} classes; a label is a folder's place among these, sorted"
-    return _data_set(samples, f"{len(names)} class folders in {folder}", (few,) if len(names) < classes else ())
+    return _data_set(samples, f"{len(names)} class folders in {folder}", notes)
+
+
+def _folder_labels(folder: Path, names: Sequence[str], classes: int) -> tuple[Sequence[int], tuple[str, ...]]:
+    """Return the label of each folder, and what is to be said of that; raises DataError for numbers that are none."""
+    if not all(re.fullmatch("[0-9]{1,9}", name) for name in names):
+        few = f"{folder}: {len(names)} class folders for {classes} classes; a label is a folder's place among these, "
+        # Of a part of the data set's folders, the places are not the published class numbers.
+        return range(len(names)), (few + "sorted",) if len(names) < classes else ()
+    # Sorted as text, 10 comes before 2: a place among the names would be another class than the number says.
+    numbers = [int(name) for name in names]
+    if len(set(numbers)) < len(numbers):
+        twice = next(name for name in names if numbers.count(int(name)) > 1)
+        raise DataError(f"{folder}: two class folders are the number {int(twice)}", "put their images into one")
+    if min(numbers) == 1 and max(numbers) == classes:
+        raise DataError(
+            f"{folder}: the class folders are numbered from 1 to {classes}, classes are counted from 0",
+            f"rename each folder to its number less one (0 to {classes - 1}), if 1 is the model's first class",
+        )
+    if max(numbers) >= classes:
+        raise DataError(
+            f"{folder}: class folder {max(numbers)} is no class of the model, which has 0 to {classes - 1}",
+            "name each folder by its class, counted from 0, or choose the recipe that fits the data",
+        )
+    note = f"{folder}: the class folders are named by whole numbers; these are taken as the labels, counted from 0"
+    if 0 not in numbers:
+        note += f"; none is 0 (they are {min(numbers)} to {max(numbers)}): if they count from 1, every label is one off"
+    return numbers, (note,)
+
+
+def _label_notes(file: Path, labels: Iterable[int], classes: int) -> tuple[str, ...]:
+    """Return what is odd about the labels of a file."""
+    found, count = set(labels), len(list(labels))
+    if len(found) == 1 and count > 1 and classes > 1:
+        return (f"{file}: all {count} images have the label {found.pop()}",)
+    # Of fewer images a whole class may well be missing.
+    if count >= classes and min(found) == 1:
+        return (f"{file}: no label is 0 (they are {min(found)} to {max(found)}); do they count from 1?",)
+    return ()
 
 
 def _data_set(samples: Iterable[Sample], layout: str, notes: tuple[str, ...] = ()) -> ImageNet:
@@ -171,12 +211,10 @@ def _read_labels(file: Path, classes: int) -> dict[str, int]:
 
 
 def _text(file: Path) -> str:
-    if file.stat().st_size > MAX_LABEL_BYTES:
-        raise DataError(f"{file}: too large for a label file", "write NAME LABEL, one line for each image")
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text", "write NAME LABEL, one line for each image") from error
+    fix = "write NAME LABEL, one line for each image"
+    # As text files are read: a line may end in CR, LF or both.
+    text = read_regular_text(file, MAX_LABEL_BYTES, DataError, fix, "utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)

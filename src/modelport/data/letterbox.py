@@ -66,6 +66,13 @@ class Letterbox:
         left, top = (self.canvas[0] - new_width) // 2, (self.canvas[1] - new_height) // 2
         return Placement(width, height, new_width / width, new_height / height, left, top), (new_width, new_height)
 
+    def check(self, width: int, height: int, name: str) -> None:
+        """Raise BadSampleError for an image of which nothing is left, whether or not it is rotated by its EXIF."""
+        try:
+            self.place(height, width, name)
+        except BadSampleError:
+            self.place(width, height, name)
+
     def resized(self, image: Image.Image, name: str) -> tuple[NDArray[np.uint8], Placement]:
         """Return uint8 (h, w, 3), not padded, and where it goes. Raises BadSampleError as ``place`` does."""
         placement, size = self.place(image.width, image.height, name)

@@ -22,18 +22,13 @@ from PIL import (
 from modelport.core.errors import BadSampleError, ModelportError, RecipeError
 from modelport.core.placement import Placement
 from modelport.data.fast import RESAMPLING, fast_crop, quickly_cropped, resized_size
+from modelport.data.image_limits import FORMATS, IN_FLIGHT, OR_SKIP, check_area, check_work, out_of_memory, ran_out
 from modelport.data.letterbox import Letterbox
 from modelport.data.resampling import resampler, takes
 from modelport.recipes.schema import CenterCrop, Decode, Normalize, PadCenter, ResizeShorter, Step
 
-# Named one by one, so that no exotic decoder (EPS starts ghostscript) ever sees a sample's bytes.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-# Beyond this Pillow too suspects a decompression bomb; held here because its own limit is a global anyone may lift.
-MAX_PIXELS = 178_956_970
-
 # The EXIF tag, and the values of it that swap width and height.
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
-_OR_SKIP = "replace the file, or pass --on-bad-image skip"
 # The form in which ``warnings`` holds a filter: everything that Pillow's own modules say.
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
@@ -86,7 +81,9 @@ class Preprocess:
         except ModelportError:
             raise
         except Exception as error:
-            raise BadSampleError(f"{name}: cannot be decoded: {_reason(error)}", _OR_SKIP) from error
+            if ran_out(error):
+                raise out_of_memory(name) from error
+            raise BadSampleError(f"{name}: cannot be decoded: {_reason(error)}", OR_SKIP) from error
 
     def into(self, content: bytes, name: str, out: NDArray[np.float32]) -> Placement | None:
         """Write the normalised image into ``out``, float32 (3, H, W), such as one row of a batch.
@@ -133,30 +130,51 @@ class Preprocess:
         if have != want:
             raise BadSampleError(
                 f"{name}: is {_size_text(have)} after preprocessing, the model wants {_size_text(want)}",
-                "add resize_shorter and center_crop to the recipe, " + _OR_SKIP,
+                "add resize_shorter and center_crop to the recipe, " + OR_SKIP,
             )
 
     def _decoded(self, content: bytes, name: str) -> tuple[NDArray[np.uint8], Placement | None]:
         """Return what ``pixels`` returns, and where a letterbox puts it."""
         try:
-            with _open(content, name) as opened:
+            with _open(content, name) as opened, IN_FLIGHT.share(self._most_pixels(opened.size, name)):
                 image = ImageOps.exif_transpose(opened) if self._decode.exif_rotation == "apply" else opened
                 if self._fast is not None:
-                    _check_line(self._fast[0], image, name)
                     return np.asarray(quickly_cropped(image, *self._fast, self._decode.color)), None
                 if self._letterbox is not None:
                     return self._letterbox.resized(image, name)
                 image = image if image.mode == self._decode.color else image.convert(self._decode.color)
-                if (cropped := _at_once(self._geometry, image, name)) is not None:
+                if (cropped := _at_once(self._geometry, image)) is not None:
                     return cropped, None
                 for step in self._geometry:
-                    image = _apply(step, image, name)
+                    image = _apply(step, image)
                 return np.asarray(image), None
         except ModelportError:
             raise
         # Pillow meets damage with whatever its parser stumbled over: OSError, SyntaxError, struct.error, IndexError...
         except Exception as error:
-            raise BadSampleError(f"{name}: cannot be decoded: {_reason(error)}", _OR_SKIP) from error
+            if ran_out(error):
+                raise out_of_memory(name) from error
+            raise BadSampleError(f"{name}: cannot be decoded: {_reason(error)}", OR_SKIP) from error
+
+    def _most_pixels(self, size: tuple[int, int], name: str) -> int:
+        """Return how many pixels an image of this (width, height) has at its largest, as found and resized.
+
+        Raises BadSampleError where a step could not take it; a rotation by EXIF changes none of that.
+        """
+        most = found = size[0] * size[1]
+        if self._letterbox is not None:
+            self._letterbox.check(*size, name)
+            return found
+        for step in self._geometry:
+            if isinstance(step, ResizeShorter):
+                size = resized_size(step, size)
+                # A few thousand pixels in one line would otherwise become gigabytes.
+                check_area(*size, name)
+                most = max(most, found + size[0] * size[1])
+            elif isinstance(step, CenterCrop):
+                _check_crop(step, size, name)
+                size = (step.size, step.size)
+        return most
 
     def _fill(self, planes: NDArray[np.uint8], placement: Placement | None, out: NDArray[np.float32]) -> None:
         """Write the normalised planes (3, h, w) to their place in ``out``, zeros around them."""
@@ -194,11 +212,12 @@ def _open(content: bytes, name: str) -> Image.Image:
     """Return the image, header read and size judged, pixels not decoded yet."""
     _settle_pillow()
     if not content:
-        raise BadSampleError(f"{name}: is empty (0 bytes)", _OR_SKIP)
+        raise BadSampleError(f"{name}: is empty (0 bytes)", OR_SKIP)
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     # Given to the decoder in one piece: fed by 64 KB, a JPEG decoder begins some of its work again.
     image.decodermaxblock = max(image.decodermaxblock, len(content))
-    _check_area(image.width, image.height, name)
+    check_area(image.width, image.height, name)
+    check_work(content, image.format, image.width, image.height, name)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise BadSampleError(
             f"{name}: has more than 8 bits per pixel (mode {image.mode}), which conversion to RGB would clip to white",
@@ -222,43 +241,33 @@ def _settle_pillow() -> None:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _apply(step: Step, image: Image.Image, name: str) -> Image.Image:
+def _apply(step: Step, image: Image.Image) -> Image.Image:
     match step:
         case ResizeShorter():
-            return _resize_shorter(step, image, name)
+            return image.resize(resized_size(step, image.size), RESAMPLING[step.interpolation])
         case CenterCrop():
-            return _center_crop(step, image, name)
+            return _center_crop(step, image)
         case _:
             raise RecipeError(f"preprocess: step '{step.step}' in the middle", "mend the recipe")
 
 
-def _resize_shorter(step: ResizeShorter, image: Image.Image, name: str) -> Image.Image:
-    _check_line(step, image, name)
-    return image.resize(resized_size(step, image.size), RESAMPLING[step.interpolation])
+def _check_crop(step: CenterCrop, size: tuple[int, int], name: str) -> None:
+    if min(size) < step.size:
+        raise BadSampleError(f"{name}: {size[0]} × {size[1]} is smaller than the crop of {step.size}", OR_SKIP)
 
 
-def _check_line(step: ResizeShorter, image: Image.Image, name: str) -> None:
-    # A few thousand pixels in one line would otherwise become gigabytes.
-    _check_area(*resized_size(step, image.size), name)
-
-
-def _center_crop(step: CenterCrop, image: Image.Image, name: str) -> Image.Image:
-    if min(image.size) < step.size:
-        raise BadSampleError(
-            f"{name}: {image.width} × {image.height} is smaller than the crop of {step.size}", _OR_SKIP
-        )
+def _center_crop(step: CenterCrop, image: Image.Image) -> Image.Image:
     left, top = _corner(step, image.size)
     return image.crop((left, top, left + step.size, top + step.size))
 
 
-def _at_once(geometry: Sequence[Step], image: Image.Image, name: str) -> NDArray[np.uint8] | None:
+def _at_once(geometry: Sequence[Step], image: Image.Image) -> NDArray[np.uint8] | None:
     """Return what resize and crop would, bit for bit, computed for the crop alone; None where they must do it."""
     match [*geometry]:
         case [ResizeShorter() as resize, CenterCrop() as crop] if takes(*image.size):
             resample, to = resampler(), resized_size(resize, image.size)
-            if resample is None or min(to) < crop.size:
+            if resample is None:
                 return None
-            _check_area(*to, name)
             return resample(image, to, _corner(crop, to), crop.size, resize.interpolation)
     return None
 
@@ -269,13 +278,6 @@ def _corner(step: CenterCrop, size: tuple[int, int]) -> tuple[int, int]:
     if step.rounding == "floor":
         return across // 2, down // 2
     return round(across / 2), round(down / 2)
-
-
-def _check_area(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise BadSampleError(
-            f"{name}: {width} × {height} pixels is beyond the limit of {MAX_PIXELS} (a decompression bomb?)", _OR_SKIP
-        )
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.errors import DataError, RecipeError, UsageError
+from modelport.data import view_steps_8bit as eight_bits
 from modelport.data.view_steps import (
     Floats,
     Planes,
@@ -52,13 +53,14 @@ class _Random:
     numbers: int
     draw: Callable[[Floats], Any]
     apply: Callable[[Planes, Any], Planes]
+    apply_8bit: Callable[[NDArray[np.uint8], Any], NDArray[np.uint8]]
 
 
 class Views:
     """A recipe's steps from ``decode_raw`` to ``normalize``, ready to run. Thread-safe; holds no state of a sample.
 
-    ``shape`` is (3, H, W) of a view in float32. With ``truncate_to_integer`` last, a view is cast as the published
-    script casts it. With ``pixels`` a view is not normalised but rounded to ``dtype`` uint8, ``shape`` (H, W, 3).
+    ``shape`` is (3, H, W) of a view in float32. With ``truncate_to_integer`` last, a view is made as the published
+    script makes it: 8 bits between the steps, cast at the end. With ``pixels`` a view is not normalised but rounded to ``dtype`` uint8, ``shape`` (H, W, 3).
     Raises RecipeError for steps that make no views, UsageError where ``pixels`` meets a cast.
     """
 
@@ -121,6 +123,8 @@ class Views:
         elif pixels.shape[1:] != (3 * height * width,):
             raise DataError(f"pixels of shape {pixels.shape}", f"give (N, {3 * height * width})")
         planes = pixels.reshape(-1, 3, height, width)
+        if self._truncate:
+            return self._apply_8bit(planes, parameters)
         out = np.empty((len(planes), *self.shape), self.dtype)
         for start in range(0, len(planes), CHUNK):
             part = slice(start, start + CHUNK)
@@ -135,16 +139,19 @@ class Views:
                 self._finish(values.transpose(1, 0, 2, 3), out[part])
         return out
 
+    def _apply_8bit(self, planes: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.float32]:
+        images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+        for step, drawn in zip(self._random, parameters, strict=True):
+            images = step.apply_8bit(images, drawn)
+        out = np.empty((len(images), *self.shape), np.float32)
+        self._finish(images.transpose(0, 3, 1, 2) / np.float32(255), out)
+        return np.trunc(out, out=out)
+
     def _finish(self, values: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        if self._truncate:
-            # The published script's images have 8 bits until the end, so that white stays white through a blur.
-            values = np.rint(values * np.float32(255)) / np.float32(255)
         # In this order plain pixels come out as pixel / divide in float32, to the last bit, where divide is 255.
         np.multiply(values, self._scale, out=out)
         np.subtract(out, self._mean, out=out)
         np.divide(out, self._std, out=out)
-        if self._truncate:
-            np.trunc(out, out=out)
 
 
 def uniforms(keys: Sequence[str], views: Iterable[int], seed: int, count: int) -> Floats:
@@ -176,14 +183,15 @@ def _prepared(step: Step, height: int, width: int) -> _Random:
             22,
             lambda numbers: draw_crop(numbers, height, width, step.scale, step.ratio),
             lambda planes, drawn: cropped(planes, drawn, size),
+            lambda images, drawn: eight_bits.cropped(images, drawn, size),
         )
     if isinstance(step, RandomFlip):
-        return _Random(1, lambda numbers: draw_chance(numbers, step.p), flipped)
+        return _Random(1, lambda numbers: draw_chance(numbers, step.p), flipped, eight_bits.flipped)
     if isinstance(step, RandomGrayscale):
-        return _Random(1, lambda numbers: draw_chance(numbers, step.p), greyed)
+        return _Random(1, lambda numbers: draw_chance(numbers, step.p), greyed, eight_bits.greyed)
     if isinstance(step, ColorJitter):
         strengths = (step.brightness, step.contrast, step.saturation, step.hue)
-        return _Random(9, lambda numbers: draw_jitter(numbers, step.p, strengths), jittered)
+        return _Random(9, lambda numbers: draw_jitter(numbers, step.p, strengths), jittered, eight_bits.jittered)
     if isinstance(step, GaussianBlur):
         kernel = step.kernel
         if kernel % 2 == 0 or kernel // 2 >= min(height, width):
@@ -192,5 +200,6 @@ def _prepared(step: Step, height: int, width: int) -> _Random:
             1,
             lambda numbers: draw_blur(numbers, step.sigma),
             lambda planes, drawn: blurred(planes, drawn, kernel),
+            lambda images, drawn: eight_bits.blurred(images, drawn, kernel),
         )
     raise RecipeError(f"step '{step.step}' among the steps of a view", "leave it out")

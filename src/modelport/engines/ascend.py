@@ -17,11 +17,17 @@ from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.atc import AtcCall, plan_call
 from modelport.engines.atc_run import run_call
 from modelport.engines.base import Availability, DeviceTimes, Options
+from modelport.engines.time_limit import within_limit
 
 INSTALL = (
     "pip install the wheels aclruntime and ais_bench, and source /usr/local/Ascend/ascend-toolkit/set_env.sh "
     "(CANN and the device's driver must be there)"
 )
+# Methods by their names since February 2024 and before.
+FREE = ("free_resource", "finalize")
+SUMMARY = ("summary", "sumary")
+TO_DEVICE = ("get_h2d_time_list", "get_H2D_time_list")
+FROM_DEVICE = ("get_d2h_time_list", "get_D2H_time_list")
 DTYPES = {"float": "float32", "double": "float64", "half": "float16"}
 
 
@@ -64,7 +70,9 @@ class AscendEngine:
         try:
             yield _Runner(session, interface.MemorySummary, model, options)
         finally:
-            session.free_resource()
+            free = _spelled(session, FREE)
+            if free is not None:
+                free()
 
 
 class _Runner:
@@ -96,8 +104,8 @@ class _Runner:
         with self._lock:
             self._memory.reset()
             outputs = self._infer(inputs)
-            copies = [list(read()) for read in (self._memory.get_h2d_time_list, self._memory.get_d2h_time_list)]
-            executions = self._session.summary().exec_time_list
+            copies = [list(_spelled(self._memory, names)()) for names in (TO_DEVICE, FROM_DEVICE)]
+            executions = _spelled(self._session, SUMMARY)().exec_time_list
         if not all(copies) or not executions:
             raise EngineError("aclruntime tells no times of this run", "install a current aclruntime and ais_bench")
         start, end = executions[-1]
@@ -106,7 +114,10 @@ class _Runner:
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         feeds = [np.ascontiguousarray(inputs[spec.name]) for spec in self.signature.inputs]
         try:
-            arrays = self._session.infer(feeds, "static")
+            with within_limit(lambda: None):  # the device's library stops no run
+                arrays = self._session.infer(feeds, "static")
+        except EngineError:
+            raise
         except Exception as error:
             raise _failed("the device failed", error) from error
         if len(arrays) != len(self.signature.outputs):
@@ -120,8 +131,20 @@ class _Runner:
 def _interface() -> Any:
     from ais_bench.infer import interface
 
-    # An older ais_bench without these is not usable either.
-    return interface if interface.InferSession and interface.MemorySummary else None
+    session, memory = interface.InferSession, interface.MemorySummary
+    needed = ((session, SUMMARY), (memory, TO_DEVICE), (memory, FROM_DEVICE), (memory, ("reset",)))
+    for owner, names in needed:
+        if _spelled(owner, names) is None:
+            raise ImportError(
+                f"ais_bench {_version()} has no {owner.__name__}.{names[0]}; "
+                "wheels of ais_bench and aclruntime from 2023 or later are needed"
+            )
+    return interface
+
+
+def _spelled(owner: Any, names: Sequence[str]) -> Any:
+    """Return the method under the first of its names that is there, None without any."""
+    return next((getattr(owner, name) for name in names if hasattr(owner, name)), None)
 
 
 def _version() -> str:

@@ -12,6 +12,7 @@ from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.time_limit import within_limit
 from modelport.model.float16_twin import leaves_in_float16, rounded_twin
 from modelport.model.graph import precision_of, read_graph
 
@@ -119,7 +120,10 @@ def _copied(model: Artifact, graph: Any, out: Path) -> Artifact:
 
 class _Runner:
     def __init__(self, session: Any, precision: str, concurrency: int) -> None:
+        import onnxruntime
+
         self._session = session
+        self._run_options = onnxruntime.RunOptions
         # Unless the cores were shared out, one run uses all of them, and a second only waits for the same threads.
         self.concurrency = concurrency
         self.precision = precision
@@ -128,8 +132,16 @@ class _Runner:
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         self.signature.check_inputs(inputs)
+        settings = self._run_options()
+
+        def stop() -> None:
+            settings.terminate = True
+
         try:
-            arrays = self._session.run(self._outputs, dict(inputs))
+            with within_limit(stop):
+                arrays = self._session.run(self._outputs, dict(inputs), settings)
+        except EngineError:
+            raise
         except Exception as error:
             raise EngineError(
                 f"ONNX Runtime failed: {error}", "choose another engine, or export at another opset"
@@ -138,9 +150,14 @@ class _Runner:
 
 
 def _names_of_batch(graph: Any) -> set[str]:
-    """Return what the free first axes of the inputs are called; a nameless one stays free and takes any batch."""
-    shapes = [entry.type.tensor_type.shape.dim for entry in graph.graph.input]
-    return {shape[0].dim_param for shape in shapes if len(shape) and shape[0].dim_param}
+    """Return what the free first axes of the inputs are called; a nameless one stays free and takes any batch.
+
+    So does one whose name an input's other axis carries too: ONNX Runtime fixes by name, and would fix that axis,
+    a picture's height say, to the batch size.
+    """
+    shapes = [[axis.dim_param for axis in entry.type.tensor_type.shape.dim] for entry in graph.graph.input]
+    others = {name for shape in shapes for name in shape[1:]}
+    return {shape[0] for shape in shapes if shape and shape[0]} - others
 
 
 def _spec(value: Any) -> TensorSpec:

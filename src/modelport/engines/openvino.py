@@ -15,6 +15,7 @@ from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.time_limit import within_limit
 from modelport.model.quantizable import prevailing
 
 DEVICE = "CPU"
@@ -81,7 +82,7 @@ class OpenVinoEngine:
         network = _read(model, options)
         try:
             compiled = openvino.Core().compile_model(network, DEVICE, config)
-        except RuntimeError as error:
+        except Exception as error:
             raise EngineError(
                 f"{model.path}: OpenVINO refuses it: {error}", "export it again, or choose another engine"
             ) from error
@@ -109,14 +110,18 @@ class _Runner:
             # costs beside a small model.
             for index, array in enumerate(feeds):
                 request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
-            request.start_async()
-            request.wait()
+            with within_limit(request.cancel):
+                request.start_async()
+                request.wait()
             # The request's memory is used again by the next run: the caller gets a copy.
             return {
                 spec.name: request.get_output_tensor(index).data.copy()
                 for index, spec in enumerate(self.signature.outputs)
             }
-        except RuntimeError as error:
+        except EngineError:
+            raise
+        # Its bindings raise errors of many classes.
+        except Exception as error:
             raise EngineError(
                 f"OpenVINO failed: {error}", "choose another engine, or export at another opset"
             ) from error
@@ -137,7 +142,7 @@ def _read(model: Artifact, options: Options) -> Any:
                     shapes.setdefault(name, [options.batch, *axes[1:]])
         if shapes:
             network.reshape(shapes)
-    except RuntimeError as error:
+    except Exception as error:
         raise EngineError(
             f"{model.path}: OpenVINO cannot read it: {error}", "export it again, or copy it again whole"
         ) from error

@@ -12,6 +12,7 @@ from modelport.core.artifacts import Artifact, named_as_given
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
 from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.checked import checked
 from modelport.model.graph import onnx_side_files
 from modelport.model.side_files import openvino_weights
 
@@ -113,7 +114,7 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
                 f"'{engine.name}' runs {model.path} in {runner.precision}, {options.precision} was asked for",
                 f"ask for --precision {runner.precision}",
             )
-        yield runner
+        yield checked(runner, model.path, batched=options.recipe is not None)
 
 
 def _check_tensors(model: Artifact, have: tuple[TensorSpec, ...], need: tuple[TensorSpec, ...]) -> None:

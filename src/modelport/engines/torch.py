@@ -12,6 +12,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors
 from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.time_limit import within_limit
 from modelport.model.source import load_source
 from modelport.scoring.tasks import task_of
 
@@ -74,7 +75,12 @@ class TorchRunner:
 
         self.signature.check_inputs(inputs)
         tensors = [torch.from_numpy(inputs[spec.name]) for spec in self.signature.inputs]
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+        # PyTorch stops no run by itself.
+        with (
+            within_limit(lambda: None),
+            torch.inference_mode(),
+            torch.autocast("cpu", torch.bfloat16, enabled=self._bf16),
+        ):
             outputs = self._module(*tensors)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         return self._task.outputs_of([(out.float() if out.is_floating_point() else out).numpy() for out in outputs])

@@ -20,7 +20,7 @@ from modelport.core.errors import OutputError
 from modelport.core.values import Array, Tensors
 
 # How rows are kept; another number is another store.
-FORM = 3
+FORM = 4
 # What SQLite says where the machine is at fault; whatever else it says of these queries is damage to the file.
 MACHINE = (
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),

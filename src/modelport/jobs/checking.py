@@ -17,8 +17,9 @@ def check_weights(recipe_name: str, weights: Path | None, progress: Progress) ->
     """Return what of a checkpoint fits. Raises CheckpointError where it cannot be read safely at all."""
     recipe = load_recipe(recipe_name)
     path, notes = weights_file(recipe, weights, progress)
-    state = read_for(recipe, path)
-    report = compare(build_empty(recipe.model), state)
+    module = build_empty(recipe.model)
+    state = read_for(recipe, path, module)
+    report = compare(module, state)
     return {
         "schema": "modelport.check/1",
         "recipe": recipe.name,

@@ -17,10 +17,12 @@ from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
 from modelport.core.output_folder import output_folder, write_result
 from modelport.core.progress import Progress
-from modelport.core.values import DataSet, Sample
+from modelport.core.values import Check, Sample
 from modelport.data.datasets import open_dataset
+from modelport.data.selection import chosen_samples
 from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import choose_engine, opened, own_precision
+from modelport.engines.row_check import TOLERATED, check_rows
 from modelport.jobs.answers import SourceAnswers
 from modelport.jobs.compiled import compiled_cached
 from modelport.jobs.detection_files import DetectionFiles, write_detection_files
@@ -40,6 +42,7 @@ from modelport.report import markdown
 from modelport.report.result import latency_summary, steadiness_warnings
 from modelport.scoring.base import Task
 from modelport.scoring.tasks import task_of
+from modelport.scoring.verdict import MAX_SKIPPED, is_full_set
 
 RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
 
@@ -57,6 +60,8 @@ class PortRequest:
     precision: str | None = None  # None: the engine's own, fp32 on CPUs
     batch: int | None = None
     limit: int | None = None
+    order: str | None = None  # data or random; None: random under a limit, else data
+    max_skipped: float = MAX_SKIPPED
     seed: int = 0
     variant: str | None = None
     on_bad_image: Literal["fail", "skip"] = "fail"
@@ -112,30 +117,34 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
     if request.files.wanted and recipe.task != "detection":
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
-    samples = _limited(dataset, request.limit)
+    samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
+    check_share("--max-skipped", request.max_skipped)
     held.enter_context(output_folder(request.out, RESULT, request.force, (PREDICTIONS, REPORT)))
     road = walk(Given(request.weights, request.model, pixels), recipe, engine, progress)
     _lower(road, Wanted(recipe, engine, options, request.calibration, seed=request.seed), samples, progress)
     assert road.model is not None
-    road.notes += dataset.notes
+    road.notes += [*dataset.notes, *said]
     task = task_of(recipe, dataset.categories, request.seed)
     model = compiled_cached(engine, road.model, options)
     if model is not road.model:
         road.artifacts.append(model)
     batches = -(-len(samples) * recipe.dataset.views // batch)
     options, how = with_best_in_flight(engine, model, options, batches, progress)
-    job = Pass(recipe, samples, options, task, request.seed, request.on_bad_image, progress, pixels, request.fast)
+    full = is_full_set(recipe, (sample.id for sample in samples), skipped=0)
+    job = Pass(recipe, samples, options, task, request.seed, request.on_bad_image, progress, pixels, request.fast, full)
     if pixels:
         road.notes.append("the graph normalises by itself: it was given uint8 pixels (N, H, W, 3)")
 
     if road.source is None:
         with opened(engine, model, options) as runner:
+            road.checks += _rows_checked(runner, job)
             outcome = score_with_engine(job, runner, None, request.out / PREDICTIONS)
     else:
         with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
             answer_with_source(job, road.source, answers)
             road.notes += answers.notes
             with opened(engine, model, options) as runner:
+                road.checks += _rows_checked(runner, job) if request.model is not None else []
                 outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
                 _further_figures(request, job, runner, outcome)
 
@@ -181,7 +190,11 @@ def _result(
     request: PortRequest, recipe: Recipe, engine: Engine, road: Road, outcome: Outcome, task: Task
 ) -> dict[str, Any]:
     latency = latency_summary(outcome.clocks.latencies_ms)
-    scored = Scored(outcome.figures, outcome.ids, outcome.skipped, outcome.fingerprint, task.smallest_set)
+    scored = Scored(
+        *(outcome.figures, outcome.ids, outcome.skipped, outcome.fingerprint, task.smallest_set, outcome.soundness),
+        duplicates=outcome.duplicates,
+        max_skipped=request.max_skipped,
+    )
     made = Made(engine.name, outcome.precision, outcome.batch, road.source is not None, road.artifacts, road.checks)
     warnings = [*speed_warnings(engine, outcome.precision), *steadiness_warnings(latency)]
     clocks = {
@@ -197,8 +210,17 @@ def _result(
     }
 
 
-def _limited(samples: DataSet, limit: int | None) -> Sequence[Sample]:
-    return samples[: _positive("--limit", limit)]
+def _rows_checked(runner: Runner, job: Pass) -> list[Check]:
+    """Hold a model file that nothing was exported to: does it answer its input, and each row by itself?"""
+    assert job.options.batch is not None
+    check = check_rows(runner, job.options.batch, max(job.task.tolerated, TOLERATED))
+    return [] if check is None else [check]
+
+
+def check_share(option: str, value: float) -> None:
+    """Raise UsageError unless ``value`` is a share from 0 to 1."""
+    if not 0.0 <= value <= 1.0:
+        raise UsageError(f"{option} {value}", "give a share from 0 to 1, as in 0.01")
 
 
 def _positive(option: str, value: int | None) -> int | None:

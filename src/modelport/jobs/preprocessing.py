@@ -15,6 +15,7 @@ from modelport.core.progress import Progress
 from modelport.core.values import Batch, Sample
 from modelport.data.datasets import open_dataset
 from modelport.data.guide_names import GuideNames, OwnNames, Style, check_names, names_of, row_ids
+from modelport.data.selection import chosen_samples
 from modelport.data.tensor_files import (
     Format,
     TensorWriter,
@@ -28,6 +29,7 @@ from modelport.jobs.label_files import BY_ID, LabelFiles
 from modelport.jobs.tensor_index import INDEX, SCHEMA, read_index
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+from modelport.scoring.verdict import MAX_SKIPPED
 
 # Rows that are made at a time where a file holds one.
 AT_ONCE = 16
@@ -47,6 +49,8 @@ class PreprocessRequest:
     seed: int = 0
     variant: str | None = None
     limit: int | None = None
+    order: str | None = None
+    max_skipped: float = MAX_SKIPPED
     on_bad_image: Literal["fail", "skip"] = "fail"
     force: bool = False
     command: str = ""
@@ -90,6 +94,8 @@ def preprocess(request: PreprocessRequest, progress: Progress) -> dict[str, Any]
 
 
 def _preprocess(request: PreprocessRequest, progress: Progress, held: ExitStack) -> dict[str, Any]:
+    if not 0.0 <= request.max_skipped <= 1.0:
+        raise UsageError(f"--max-skipped {request.max_skipped}", "give a share from 0 to 1, as in 0.01")
     work = _plan(request)
     wanted = _planned_names(work, request)
     work.notes.append(check_space(request.out, len(wanted), work.row_count * work.form.bytes))
@@ -113,6 +119,7 @@ def _preprocess(request: PreprocessRequest, progress: Progress, held: ExitStack)
         "out": str(request.out),
         "index": str(request.out / INDEX),
         "files": len(work.files),
+        "complete": len(work.skipped) <= request.max_skipped * len(work.samples),
     }
 
 
@@ -128,7 +135,7 @@ def _plan(request: PreprocessRequest) -> _Work:
         notes.append(f"variant '{variant}': {recipe.variants[variant].about}")
     recipe = recipe.with_variant(variant)
     dataset = open_dataset(recipe.dataset, request.data)
-    samples = dataset[: _positive("--limit", request.limit)]
+    samples, choice = chosen_samples(dataset, request.limit, request.order, request.seed)
     per_file = _positive("--batch-size", request.batch_size) or (guide.batch if guide else 1)
     if guide and guide.names != "batch_number" and per_file > 1:
         raise UsageError(
@@ -136,7 +143,7 @@ def _plan(request: PreprocessRequest) -> _Work:
             "leave --batch-size out, or use --style modelport",
         )
     form = row_form(recipe, kind)
-    notes += [*dataset.notes, *form.notes]
+    notes += [*dataset.notes, *choice, *form.notes]
     stacked = per_file if guide and guide.names == "batch_number" else None
     labels = LabelFiles(request.out, request.force, stacked)
     work = _Work(recipe, samples, form, names, per_file, notes, labels)

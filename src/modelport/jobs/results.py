@@ -12,6 +12,7 @@ from modelport.recipes.schema import Recipe
 from modelport.report.result import SCHEMA, environment
 from modelport.scoring import verdict
 from modelport.scoring.base import Figures
+from modelport.scoring.soundness import Soundness
 from modelport.scoring.topk import percent
 
 
@@ -24,6 +25,9 @@ class Scored:
     skipped: Sequence[str]
     fingerprint: str
     smallest_set: int
+    soundness: Soundness
+    duplicates: Mapping[str, str] = field(default_factory=dict)
+    max_skipped: float = verdict.MAX_SKIPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,14 @@ def assemble(recipe: Recipe, scored: Scored, made: Made, clocks: Mapping[str, An
     """
     n, figures = len(scored.ids), scored.figures
     full = verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
-    evidence = verdict.Evidence(figures.metrics, figures.source, full, n, scored.skipped, scored.smallest_set)
-    checks = [*made.checks, *verdict.judge(recipe, evidence)]
+    evidence = verdict.Evidence(
+        *(figures.metrics, figures.source, full, n, scored.skipped, scored.smallest_set),
+        duplicates=scored.duplicates,
+        max_skipped=scored.max_skipped,
+    )
+    # What keeps the figures from meaning anything is told before the figures.
+    checks = [*scored.soundness.checks(figures, recipe.task, made.precision), *made.checks]
+    checks += verdict.judge(recipe, evidence)
     metrics = dict(figures.metrics)
     if figures.of:
         metrics["source_agreement"] = percent(figures.met, figures.of)
@@ -61,6 +71,7 @@ def assemble(recipe: Recipe, scored: Scored, made: Made, clocks: Mapping[str, An
         "rests_on": _rests_on(recipe, full, made.has_source),
         "n": n,
         "skipped": len(scored.skipped),
+        "duplicates": len(scored.duplicates),
         "metrics": {name: score.to_json() for name, score in metrics.items()},
         "reference": _reference(recipe, full, figures),
         "published": [
@@ -100,8 +111,15 @@ def _reference(recipe: Recipe, full: bool, figures: Figures) -> dict[str, Any]:
 
 
 def _rests_on(recipe: Recipe, full: bool, has_source: bool) -> str:
+    if full and any(figure.variant == recipe.variant for figure in recipe.published):
+        also = " and on the source model" if has_source else ""
+        return f"The verdict rests on the published figures{also}: this is the full published set."
     if full:
-        return "The verdict rests on the published figures and on the source model: this is the full published set."
+        return (
+            "The verdict rests on the source model alone: no figure is published."
+            if has_source
+            else ("There is no source model to rest a verdict on, and no figure is published.")
+        )
     scale = (
         f"this is not the full set of {recipe.dataset.published_n} samples on which the published figures were measured"
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from modelport.data.batches import Fingerprint
 from modelport.data.datasets import open_dataset
 from modelport.data.guide_names import Style
 from modelport.data.result_files import find_results, summary_of
+from modelport.data.selection import Uniques, chosen_samples, sample_ids
 from modelport.data.tensor_rows import placements
 from modelport.jobs.detection_files import WRITTEN_SCORE, DetectionFiles, write_detection_files
-from modelport.jobs.port import PREDICTIONS, REPORT, RESULT
+from modelport.jobs.port import PREDICTIONS, REPORT, RESULT, check_share
 from modelport.jobs.results import Made, Scored, assemble
 from modelport.jobs.saved_rows import SavedRows, Seen, pair
 from modelport.jobs.tensor_index import TensorIndex, read_index
@@ -33,8 +35,11 @@ from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report import markdown
 from modelport.report.guide_json import guide_json
+from modelport.scoring import verdict
 from modelport.scoring.base import Figures, Rows, Task
+from modelport.scoring.soundness import Soundness
 from modelport.scoring.tasks import task_of
+from modelport.scoring.verdict import MAX_SKIPPED
 
 NOTHING_RAN = {
     "throughput": {"end_to_end": None, "host": None, "device": None},
@@ -56,6 +61,8 @@ class EvaluateRequest:
     variant: str | None = None
     seed: int = 0
     limit: int | None = None
+    order: str | None = None
+    max_skipped: float = MAX_SKIPPED
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
@@ -84,7 +91,8 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     if request.files.wanted and recipe.task != "detection":
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
-    samples = dataset[: _positive("--limit", request.limit)]
+    samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
+    check_share("--max-skipped", request.max_skipped)
     if request.out is not None:
         held.enter_context(output_folder(request.out, RESULT, request.force, (PREDICTIONS, REPORT)))
     index = None if request.tensors is None else read_index(request.tensors)
@@ -97,16 +105,19 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     threshold = _threshold(request, recipe)
     with tempfile.TemporaryDirectory(prefix="modelport-") as aside:
         predictions = (request.out or Path(aside)) / PREDICTIONS
-        job = _Scoring(task, recipe, threshold, predictions)
+        full = verdict.is_full_set(recipe, (sample.id for sample in samples), len(skipped))
+        job = _Scoring(task, recipe, threshold, predictions, seen, Uniques(keep_all=full))
         with progress.bar("evaluating", len(samples), "images") as bar:
             figures = job.score(rows, pieces, bar)
         _check_contents(index, seen)
         facts = _own_facts(results.folder)
         if facts.get("partial"):
             results.notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
-        notes = [*results.notes, *dataset.notes, *_said(request, recipe, seen, job, figures)]
+        notes = [*results.notes, *dataset.notes, *said, *_said(request, recipe, seen, job, figures)]
+        counted = [sample for sample in samples if full or sample.id not in job.uniques.repeated]
         scored = Scored(
-            figures, [sample.id for sample in samples], skipped, _fingerprint(seen, samples), task.smallest_set
+            *(figures, [sample.id for sample in counted], skipped, _fingerprint(seen, counted)),
+            *(task.smallest_set, job.soundness, job.uniques.repeated, request.max_skipped),
         )
         result = assemble(recipe, scored, _made(facts), NOTHING_RAN) | {
             "seed": request.seed,
@@ -150,19 +161,39 @@ class _Scoring:
     recipe: Recipe
     threshold: float | None
     predictions: Path
+    seen: Seen
+    uniques: Uniques
     dropped: int = 0
+    soundness: Soundness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.soundness = Soundness(self.recipe.task == "classification")
 
     def score(self, rows: SavedRows, pieces: Sequence[Any], bar: Any) -> Figures:
         """Score all pieces in order and return the figures."""
         scorer = self.task.scorer(False)
         with written_aside(self.predictions) as aside, aside.open("w", encoding="utf-8") as lines:
             for chunk in rows.stream(pieces):
+                bar.advance(sum(self.task.sample_of(row) is not None for row in chunk.ids))
+                chunk = self._counted_once(chunk)
+                if not chunk.ids:
+                    continue
+                self.soundness.take(chunk.ids, chunk.outputs, None)
                 for record in scorer.take(self._above(chunk)):
                     lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-                bar.advance(sum(self.task.sample_of(row) is not None for row in chunk.ids))
             for record in scorer.finish():
                 lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
         return scorer.figures()
+
+    def _counted_once(self, rows: Rows) -> Rows:
+        """Return the rows whose content no earlier sample has brought."""
+        samples = sample_ids(rows.ids, self.task.sample_of)
+        kept = self.uniques.kept(samples, (self.seen.digests[sample] for sample in samples))
+        if all(kept):
+            return rows
+        ids, targets, placements = (list(compress(part, kept)) for part in (rows.ids, rows.targets, rows.placements))
+        outputs = {name: array[np.array(kept)] for name, array in rows.outputs.items()}
+        return Rows(ids, targets, outputs, None, placements)
 
     def _above(self, rows: Rows) -> Rows:
         """Mark the boxes below the threshold as unused."""
@@ -246,9 +277,3 @@ def _own_facts(folder: Path) -> dict[str, Any]:
     """Return what modelport's ais_bench added to the summary; nothing where another one wrote it."""
     facts = (summary_of(folder) or {}).get("modelport")
     return facts if isinstance(facts, dict) else {}
-
-
-def _positive(option: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{option} {value}", "give a number of at least 1")
-    return value

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -20,6 +20,7 @@ from modelport.core.progress import Progress
 from modelport.core.values import Array, Batch, Sample, Tensors
 from modelport.data.batches import Fingerprint
 from modelport.data.feeding import feed
+from modelport.data.selection import Uniques, sample_ids
 from modelport.engines.base import Options, Runner
 from modelport.engines.torch import TorchRunner
 from modelport.jobs.answers import SourceAnswers, split_rows, stack_rows
@@ -28,6 +29,7 @@ from modelport.jobs.evaluate import Clocks, run_batches
 from modelport.model.source import SourceModel
 from modelport.recipes.schema import Recipe
 from modelport.scoring.base import Figures, Rows, Task
+from modelport.scoring.soundness import Soundness
 
 # Rows that are scored at a time, unless their outputs are large: called after every small batch, the scorer would find
 # the processor's caches full of the engine's weights, and take three times as long.
@@ -52,6 +54,7 @@ class Pass:
     progress: Progress
     pixels: bool = False  # the engine's graph takes uint8 pixels; the source model never does
     fast: bool = False  # the engine gets images that were resized the quicker way; the source model never does
+    full_set: bool = False  # the whole published set: what is there twice counts twice, as published
 
     @property
     def rows(self) -> int:
@@ -74,6 +77,8 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
     figures: Figures = field(default_factory=lambda: Figures({}, None))
     fingerprint: str = ""
+    soundness: Soundness = field(default_factory=lambda: Soundness(False))
+    duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
 
     @property
     def n(self) -> int:
@@ -134,7 +139,8 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
     notes = getattr(runner, "notes", ())
     outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, notes)
     scorer = job.task.scorer(answers is not None)
-    fingerprint = Fingerprint()
+    fingerprint, uniques = Fingerprint(), Uniques(keep_all=job.full_set)
+    outcome.soundness = Soundness(job.recipe.task == "classification")
     with (
         written_aside(predictions) as aside,
         aside.open("w", encoding="utf-8") as lines,
@@ -142,14 +148,20 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
         closing(_batches(job, iter(job.samples), outcome.skipped, decoders.count)) as batches,
     ):
         for batch, outputs in _together(run_batches(runner, batches, outcome.clocks)):
+            outcome.rows += len(batch.ids)
+            bar.advance(len(batch.ids))
+            batch, outputs = _counted_once(job.task, batch, outputs, uniques)
+            if not batch.ids:
+                continue
             source = _kept(job, answers, batch)
+            outcome.soundness.take(batch.ids, outputs, source)
             _write(lines, scorer.take(Rows(batch.ids, batch.targets, outputs, source, batch.placements)))
             _count(job.task, batch, outcome, fingerprint)
-            bar.advance(len(batch.ids))
         _write(lines, scorer.finish())
     if outcome.n == 0:
         raise DataError("no sample could be scored", "check --data: every image was skipped")
     outcome.figures = scorer.figures()
+    outcome.duplicates = uniques.repeated
     outcome.fingerprint = fingerprint.hexdigest()
     return outcome
 
@@ -167,6 +179,15 @@ def _together(answered: Iterator[tuple[Batch, Tensors]]) -> Iterator[tuple[Batch
             held, rows, size, since = [], 0, 0, time.monotonic()
     if held:
         yield _joined(held)
+
+
+def _counted_once(task: Task, batch: Batch, outputs: Tensors, uniques: Uniques) -> tuple[Batch, Tensors]:
+    """Return the rows whose content no earlier sample has brought."""
+    kept = uniques.kept(sample_ids(batch.ids, task.sample_of), map(_content, batch.digests))
+    if all(kept):
+        return batch, outputs
+    parts = {name: tuple(compress(getattr(batch, name), kept)) for name in ("ids", "targets", "digests", "placements")}
+    return Batch(inputs={}, **parts), {name: array[np.array(kept)] for name, array in outputs.items()}
 
 
 def _joined(held: Sequence[tuple[Batch, Tensors]]) -> tuple[Batch, Tensors]:
@@ -187,7 +208,6 @@ def _kept(job: Pass, answers: SourceAnswers | None, batch: Batch) -> dict[str, A
 
 
 def _count(task: Task, batch: Batch, outcome: Outcome, fingerprint: Fingerprint) -> None:
-    outcome.rows += len(batch.ids)
     for row, digest in zip(batch.ids, batch.digests, strict=True):
         sample = task.sample_of(row)
         if sample is not None:

@@ -200,8 +200,11 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
             raise DataError(f"the source model has no {search.metric} on these samples", "give more samples")
         search.source = search.source or pair.outcome.figures.source or {}
         floor = verdict.floor_of(want.value, search.tolerance)
-        pair.accepted = got.value >= floor
         pair.why = f"{search.metric} {got.value:.4g}, lowest that passes {floor:.4g}"
+        checks = pair.outcome.soundness.checks(pair.outcome.figures, search.recipe.task, pair.precision)
+        unsound = [check.why for check in checks if check.verdict != verdict.PASS]
+        pair.accepted = got.value >= floor and not unsound
+        pair.why += "".join(f"; {why}" for why in unsound)
         if pair.accepted:
             best = max(best, pair.probed)
     if not best:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelport.core.errors import CheckpointError
+from modelport.core.files import open_regular
+from modelport.core.text import plain
 from modelport.model.weights_file import decode
+from modelport.model.wrapping import (
+    AVERAGED_COUNT,
+    common_prefix,
+    named,
+    others_note,
+    path_of,
+    state_dicts,
+    without_prefix,
+)
 from modelport.recipes.schema import Checkpoint
 
 if TYPE_CHECKING:
@@ -54,20 +65,27 @@ class LoadReport:
         return not (self.missing or self.unexpected or self.misshapen or self.miscast)
 
 
-def read_checkpoint(path: Path, spec: Checkpoint) -> StateDict:
+def read_checkpoint(path: Path, spec: Checkpoint, wanted: Collection[str] = ()) -> StateDict:
     """Read a weights file (torch's zip and legacy formats, safetensors) and unwrap it as ``spec`` says.
 
     Raises CheckpointError where the file is missing, damaged, holds code or anything but plain tensors,
-    or is a known mistake.
+    or is a known mistake. ``wanted``, the model's keys where they are known, lets a prefix be taken off that hides
+    exactly these; whatever is taken off, left out or chosen is noted.
     """
-    content = _read(path)
+    content = read_weights_file(path)
     notes: list[str] = []
     entries = _unwrapped(decode(content, str(path)), spec.unwrap, path, notes)
-    _refuse_known_mistakes(entries, spec, path)
-    tensors = _plain_tensors(entries, len(content), path)
-    return StateDict(
-        _stripped(tensors, spec.strip_prefix, path, notes), hashlib.sha256(content).hexdigest(), tuple(notes)
-    )
+    entries = _without_average_count(entries, notes)
+    _refuse_known_mistakes(entries, spec, path, wanted)
+    tensors = plain_tensors(entries, len(content), path)
+    names, note = without_prefix(tensors, wanted) if wanted else ({}, "")
+    if names and note != f"every key begins with {named(spec.strip_prefix)}: taken off":
+        notes.append(note)
+    if names:
+        tensors = {names[key]: tensor for key, tensor in tensors.items()}
+    else:
+        tensors = _stripped(tensors, spec.strip_prefix, path, notes)
+    return StateDict(tensors, hashlib.sha256(content).hexdigest(), tuple(notes))
 
 
 def compare(module: torch.nn.Module, state: StateDict) -> LoadReport:
@@ -115,7 +133,10 @@ def load_strictly(module: torch.nn.Module, state: StateDict, source: str) -> Loa
     converted = [name for name, got in state.tensors.items() if got.dtype != tensors[name].dtype]
     lost = [name for name in converted if not _is_finite(tensors[name])]
     if lost:
-        raise CheckpointError(f"{source}: too large for the model's dtype: {_some(lost)}", _RIGHT_FILE)
+        raise CheckpointError(
+            f"{source}: {_dtype(state.tensors[lost[0]])} values too large for the model's dtype: {_some(lost)}",
+            _RIGHT_FILE,
+        )
     module.load_state_dict(tensors, strict=True, assign=True)
     hollow = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if hollow:
@@ -127,26 +148,26 @@ def load_strictly(module: torch.nn.Module, state: StateDict, source: str) -> Loa
     return report
 
 
-def _read(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise CheckpointError(f"{path}: a folder", "give the weights file inside it")
-        if not path.exists():
-            raise CheckpointError(f"{path}: no such file", "check --weights, or fetch it with `modelport fetch RECIPE`")
-        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
-            raise CheckpointError(f"{path}: no regular file, or too large for a checkpoint", _RIGHT_FILE)
-        return path.read_bytes()
-    except (OSError, MemoryError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}", "check the path and its permissions") from error
+def read_weights_file(path: Path) -> bytes:
+    """Return the bytes of a weights file. Raises CheckpointError, naming it, where it is no regular file."""
+    fix = "check --weights (a file, not a folder), or fetch it with `modelport fetch RECIPE`"
+    with open_regular(path, MAX_FILE_BYTES, CheckpointError, fix) as stream:
+        try:
+            return stream.read()
+        except MemoryError as error:
+            raise CheckpointError(f"{path}: not enough memory to read it", "free memory") from error
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error}", "check the disk and its permissions") from error
 
 
 def _unwrapped(content: Any, keys: list[str], path: Path, notes: list[str]) -> dict[str, Any]:
     import torch
 
-    absent = []
+    whole, absent, taken = content, [], []
     for key in keys:
         if isinstance(content, Mapping) and key in content:
             content = content[key]
+            taken.append(key)
         else:
             absent.append(repr(key))
     if not isinstance(content, Mapping):
@@ -157,16 +178,36 @@ def _unwrapped(content: Any, keys: list[str], path: Path, notes: list[str]) -> d
         raise CheckpointError(f"{path}: has keys that are no text", _RIGHT_FILE)
     if absent and not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(
-            f"{path}: has no {', '.join(absent)}; its keys are {_some(content)}",
-            "check the recipe's unwrap, or the file",
+            f"{path}: has no {', '.join(absent)}; its keys are {_some(content)}{_held(whole)}",
+            "check the recipe's unwrap, or save the right state dict alone: torch.save(STATE_DICT, FILE)",
         )
     if absent:
         notes.append(f"not wrapped in {', '.join(absent)}: taken as a bare state dict")
+    if note := others_note(whole, tuple(taken)):
+        notes.append(note)
     return dict(content)
 
 
-def _refuse_known_mistakes(keys: Iterable[str], spec: Checkpoint, path: Path) -> None:
+def _held(content: Any) -> str:
+    places = [place for place in state_dicts(content) if place]
+    return f"; it holds a state dict under {', '.join(map(path_of, places[:NAMED]))}" if places else ""
+
+
+def _without_average_count(entries: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Leave out the counter of torch.optim.swa_utils.AveragedModel, which is no weight of the model."""
+    import torch
+
+    count, rest = entries.get(AVERAGED_COUNT), [key for key in entries if key != AVERAGED_COUNT]
+    if not isinstance(count, torch.Tensor) or not rest or not all(key.startswith("module.") for key in rest):
+        return entries
+    notes.append(f"averaged weights (an AveragedModel's): its counter '{AVERAGED_COUNT}' was left out")
+    return {key: entries[key] for key in rest}
+
+
+def _refuse_known_mistakes(keys: Iterable[str], spec: Checkpoint, path: Path, wanted: Collection[str]) -> None:
     bare = [key.removeprefix(spec.strip_prefix) for key in keys]
+    if wanted and set(wanted) <= set(bare):
+        return  # the model is all there: what is beside it is named as unexpected
     for mistake in spec.known_mistakes:
         beginning = mistake.key_prefix.removeprefix(spec.strip_prefix)
         if any(key.startswith(beginning) for key in bare):
@@ -176,14 +217,17 @@ def _refuse_known_mistakes(keys: Iterable[str], spec: Checkpoint, path: Path) ->
             )
 
 
-def _plain_tensors(entries: Mapping[str, Any], file_bytes: int, path: Path) -> dict[str, torch.Tensor]:
+def plain_tensors(entries: Mapping[str, Any], file_bytes: int, path: Path) -> dict[str, torch.Tensor]:
+    """Return dense, contiguous, finite tensors. Raises CheckpointError, naming those that are not."""
     import torch
 
     others = [
         f"{key} ({type(value).__name__})" for key, value in entries.items() if not isinstance(value, torch.Tensor)
     ]
     if others:
-        raise CheckpointError(f"{path}: not only tensors: {_some(others)}", "check the recipe's unwrap, or the file")
+        raise CheckpointError(
+            f"{path}: not only tensors: {_some(others)}{_held(entries)}", "check the recipe's unwrap, or the file"
+        )
     # Called on the class: attributes that the file hung on a tensor must not be called.
     tensors = {key: torch.Tensor.detach(value) for key, value in entries.items()}
     odd = [f"{key} ({_oddity(tensor)})" for key, tensor in tensors.items() if _oddity(tensor)]
@@ -233,6 +277,8 @@ def _mismatch(report: LoadReport) -> str:
         "of another dtype": miscast,
     }
     parts = [f"{len(names)} keys {kind}: {_some(names)}" for kind, names in lists.items() if names]
+    if prefix := common_prefix([*report.unexpected]):
+        parts.insert(0, f"each of the unexpected keys begins with {named(prefix)}")
     wanted = report.matched + len(report.missing) + len(misshapen) + len(miscast)
     if report.matched * 10 <= wanted:
         parts.insert(0, f"only {report.matched} of {wanted} keys fit: these look like weights of another architecture")
@@ -242,7 +288,7 @@ def _mismatch(report: LoadReport) -> str:
 def _some(names: Iterable[str]) -> str:
     names = list(names)
     rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(name[:200] for name in names[:NAMED]) + rest
+    return ", ".join(plain(name, 200) for name in names[:NAMED]) + rest
 
 
 def _is_counter(name: str) -> bool:

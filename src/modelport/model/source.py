@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import CheckpointError
+from modelport.core.files import open_regular
 from modelport.model.architectures import build_empty
 from modelport.model.checkpoint import StateDict, load_strictly, read_checkpoint
 from modelport.recipes.schema import Recipe
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def read_for(recipe: Recipe, weights: Path) -> StateDict:
-    """Read a checkpoint as the recipe unwraps it, a background class cut off where the recipe's variant says so.
+def read_for(recipe: Recipe, weights: Path, module: nn.Module) -> StateDict:
+    """Read a checkpoint as the recipe unwraps it, for its (empty) network ``module``.
+
+    A background class is cut off where the recipe's variant says so.
 
     Raises CheckpointError where the file is missing, damaged or unsafe.
     """
-    state = read_checkpoint(weights, recipe.checkpoint)
+    state = read_checkpoint(weights, recipe.checkpoint, module.state_dict().keys())
     cut = [name for name in recipe.checkpoint.drop_first_output if name in state.tensors]
     if not cut:
         return state
@@ -64,8 +67,8 @@ def load_source(recipe: Recipe, weights: Path) -> SourceModel:
 
     Raises CheckpointError where the file is missing, damaged or unsafe, or does not fit in every key and shape.
     """
-    state = read_for(recipe, weights)
     module = build_empty(recipe.model)
+    state = read_for(recipe, weights, module)
     report = load_strictly(module, state, str(weights))
     return SourceModel(recipe, Artifact(weights, "checkpoint", state.sha256), (module, (*state.notes, *report.notes)))
 
@@ -75,6 +78,8 @@ def open_source(recipe: Recipe, weights: Path) -> SourceModel:
 
     Raises CheckpointError where the file is missing.
     """
+    # A pipe would be waited for.
+    open_regular(weights, error=CheckpointError, fix="check --weights").close()
     try:
         return SourceModel(recipe, Artifact.of(weights, "checkpoint"))
     except OSError:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import warnings
 import zipfile
 from typing import Any
 
 from modelport.core.errors import CheckpointError
-from modelport.model.pickle_scan import Scan, scan_pickles
+from modelport.core.pickle_scan import Scan, scan_pickles
+from modelport.core.text import plain
 
 # The file formats of `torch.save`: a zip archive since torch 1.6, before that five pickles and the raw storages.
 _ZIP = b"PK\x03\x04"
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _LEGACY_PICKLES = 5
+
+# torch writes an entry for each tensor; listing a million takes some seconds.
+MAX_ENTRIES = 1_000_000
+# What safetensors itself accepts; a hundred thousand tensors take ten million.
+MAX_SAFETENSORS_HEADER = 100_000_000
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"7z\xbc\xaf": "7z", b"\xfd7zXZ": "xz", b"Rar!": "RAR"}
 _FETCH_AGAIN = "fetch the file again and compare its size and sha256 with the source's"
@@ -46,6 +53,8 @@ def decode(content: bytes, name: str) -> Any:
             return _decode(content, name)
     except CheckpointError:
         raise
+    except MemoryError as error:
+        raise _no_memory(content, name) from error
     except ImportError as error:
         raise CheckpointError(
             f"{name}: reading weights needs {error.name or error}", "pip install 'modelport[torch]'"
@@ -53,6 +62,8 @@ def decode(content: bytes, name: str) -> Any:
     except Exception as error:
         # The loaders build tensors, sizes and dictionaries from whatever arguments the file gives them, so a
         # damaged file can raise any exception at all: KeyError and TypeError as well as RuntimeError.
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):  # torch's own allocator
+            raise _no_memory(content, name) from error
         raise CheckpointError(
             f"{name}: damaged, cut short or no checkpoint ({_reason(error)})", _FETCH_AGAIN
         ) from error
@@ -63,9 +74,7 @@ def _decode(content: bytes, name: str) -> Any:
     if content.startswith(_ZIP):
         return _decode_zip(content, name)
     if _is_safetensors(content):
-        import safetensors.torch
-
-        return safetensors.torch.load(content)
+        return _decode_safetensors(content, name)
     first = scan_pickles(io.BytesIO(content))
     if content.startswith(b"\x80") or first.complete:
         return _decode_pickles(content, name)
@@ -117,6 +126,11 @@ def _decode_zip(content: bytes, name: str) -> Any:
         # torch.save writes neither; both would let a small file grow, or show the scan another pickle than torch reads.
         if len(set(names)) < len(names) or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise CheckpointError(f"{name}: repacked, with compressed or doubled entries", _RESAVE)
+        if len(entries) > MAX_ENTRIES:
+            raise CheckpointError(f"{name}: {len(entries)} entries, more than the {MAX_ENTRIES} taken", _TENSORS_ONLY)
+        # Entries that overlap would be read over and over, each as large as the file.
+        if sum(entry.file_size for entry in entries) > len(content):
+            raise CheckpointError(f"{name}: its entries overlap: they claim more than the whole file", _FETCH_AGAIN)
         # torch does not verify the checksums by itself: a flipped bit would pass as a weight.
         damaged = archive.testzip()
         if damaged:
@@ -131,6 +145,7 @@ def _decode_pickles(content: bytes, name: str) -> Any:
     _refuse_code(name, [scan])
     if not written_by_torch and scan.complete:
         raise CheckpointError(f"{name}: a pickle that torch.save did not write", _RESAVE)
+    _refuse_endless(name, [scan])
     return _load(content, name, [scan])
 
 
@@ -138,6 +153,7 @@ def _load(content: bytes, name: str, scans: list[Scan]) -> Any:
     import torch
 
     _refuse_code(name, scans)
+    _refuse_endless(name, scans)
     protocol = max(scan.protocol for scan in scans)
     try:
         with torch.serialization.safe_globals([(_Ignored, ignored) for ignored in _ignored_names()]):
@@ -162,6 +178,41 @@ def _refuse_code(name: str, scans: list[Scan]) -> None:
         raise CheckpointError(f"{name}: refused, it would run code or build objects: {shown}", _TENSORS_ONLY)
 
 
+def _refuse_endless(name: str, scans: list[Scan]) -> None:
+    """Raise CheckpointError where building the values might take for ever, or where their end was not seen."""
+    for scan in scans:
+        if scan.danger:
+            raise CheckpointError(
+                f"{name}: refused, reading it might never end or take all memory: {plain(scan.danger)}", _TENSORS_ONLY
+            )
+    if not all(scan.complete for scan in scans):
+        raise CheckpointError(f"{name}: damaged or cut short: its list of values has no proper end", _FETCH_AGAIN)
+
+
+def _decode_safetensors(content: bytes, name: str) -> Any:
+    import safetensors
+    import safetensors.torch
+
+    try:
+        return safetensors.torch.load(content)
+    except (safetensors.SafetensorError, KeyError) as error:
+        # A dtype that torch lacks is a KeyError of the dtype's name alone.
+        header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
+        kinds = sorted({str(entry.get("dtype")) for key, entry in header.items() if key != "__metadata__"})
+        raise CheckpointError(
+            f"{name}: no safetensors file that can be read ({plain(error, 200)}; its dtypes: "
+            f"{plain(', '.join(kinds), 200)})",
+            "check its header: known dtypes, offsets that follow each other and end with the file; or fetch it again",
+        ) from error
+
+
+def _no_memory(content: bytes, name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{name}: not enough memory to load it ({len(content)} bytes, held about twice)",
+        "free memory, or use a machine with more",
+    )
+
+
 def _ignored_names() -> list[str]:
     """Names allowed beyond torch's own, under both NumPy 1 and NumPy 2 names. All of them become ``_Ignored``.
 
@@ -182,7 +233,7 @@ def _is_safetensors(content: bytes) -> bool:
     if len(content) < 10:
         return False
     (header,) = struct.unpack("<Q", content[:8])
-    return content[8:9] == b"{" and header < 100_000_000
+    return content[8:9] == b"{" and header < MAX_SAFETENSORS_HEADER
 
 
 def _is_text(content: bytes) -> bool:
@@ -196,4 +247,4 @@ def _reason(error: Exception) -> str:
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
     if not text or "weights_only" in text:
         return type(error).__name__
-    return f"{type(error).__name__}: {text.splitlines()[0][:200]}"
+    return f"{type(error).__name__}: {plain(text.splitlines()[0], 200)}"

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from modelport.core.errors import RecipeError, did_you_mean, unknown
+from modelport.core.files import read_regular_text
 from modelport.recipes.schema import Recipe
 
 MAX_RECIPE_BYTES = 1024 * 1024
@@ -27,25 +28,18 @@ def recipe_names() -> list[str]:
 def load_recipe(name_or_path: str) -> Recipe:
     """Return the recipe of that name, or the one in that file.
 
-    Anything that ends in ``.toml`` or has a folder in it is a path. Raises RecipeError with the place and the fix.
+    Anything that ends in ``.toml`` or has a folder in it is a path; so is a name that no recipe has where a file of
+    that name lies in the current folder. Raises RecipeError with the place and the fix.
     """
-    if name_or_path.endswith(".toml") or "/" in name_or_path:
-        path = Path(name_or_path)
-        try:
-            if path.stat().st_size > MAX_RECIPE_BYTES:
-                raise RecipeError(f"{path}: too large for a recipe", "give a recipe file in TOML")
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise RecipeError(
-                f"{path}: {error.strerror or error}", "check the path; `modelport list` names the recipes"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{path}: not UTF-8 text", "give a recipe file in TOML") from error
-        return parse_recipe(text, str(path))
-    if name_or_path not in recipe_names():
+    known = recipe_names()
+    is_path = name_or_path.endswith(".toml") or "/" in name_or_path
+    if is_path or (name_or_path not in known and "\0" not in name_or_path and Path(name_or_path).is_file()):
+        fix = "give a recipe file in TOML; `modelport list` names the recipes"
+        return parse_recipe(read_regular_text(Path(name_or_path), MAX_RECIPE_BYTES, RecipeError, fix), name_or_path)
+    if name_or_path not in known:
         raise RecipeError(
             f"no recipe named '{name_or_path}'",
-            unknown("recipes", name_or_path, recipe_names()) + ", or a path to a .toml file",
+            unknown("recipes", name_or_path, known) + ", or a path to a .toml file",
         )
     return parse_recipe(
         files(__package__).joinpath(f"{name_or_path}.toml").read_text(encoding="utf-8"), f"{name_or_path}.toml"
@@ -56,12 +50,15 @@ def parse_recipe(text: str, place: str) -> Recipe:
     """Return the recipe that ``text`` spells; ``place`` names the file in errors."""
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{place}: no valid TOML: {error}", "mend the file") from error
     if "variant" in content:
         raise RecipeError(f"{place}: variant: unknown key", "the table is called variants; --variant names one")
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
+        for name in recipe.variants:
+            recipe.with_variant(name)
+        return recipe
     except ValidationError as error:
         complaints = [_complaint(dict(item), content) for item in error.errors()]
         raise RecipeError(

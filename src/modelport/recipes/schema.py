@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import Signature, TensorSpec
 from modelport.recipes.ascend import Ascend
 from modelport.recipes.guide_files import GuideFiles
+from modelport.recipes.patterns import check_pattern
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import (
     CenterCrop,
@@ -50,6 +51,31 @@ __all__ = [
 ]
 
 SCHEMA = "modelport.recipe/1"
+# What the scoring of each task gives, beside the agreement with the source.
+METRICS = {
+    "classification": ("top1", "top2", "top3", "top4", "top5"),
+    "contrastive": ("contrastive_top1", "knn_top1"),
+    "detection": (
+        *("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"),
+        *("AR_100", "AR_300", "AR_1000", "AR_s", "AR_m", "AR_l"),
+    ),
+}
+# Sizes beyond these are slips: they would only fill the memory.
+MAX_AXIS = 1_000_000
+MAX_CLASSES = 10_000_000
+MAX_BATCH = 65_536
+Batch = Annotated[int, Field(gt=0, le=MAX_BATCH)]
+
+
+def _pattern(pattern: str) -> str:
+    check_pattern(pattern)
+    return pattern
+
+
+def _axis(size: int | str) -> int | str:
+    if isinstance(size, int) and not 0 < size <= MAX_AXIS:
+        raise ValueError(f"{size}: an axis has 1 to {MAX_AXIS} elements, or the name of what is free")
+    return size
 
 
 class Links(Strict):
@@ -120,7 +146,7 @@ class Tensor(Strict):
 
     name: str
     dtype: Literal["float32", "int64", "uint8"]
-    shape: Annotated[list[int | str], Field(strict=False)]
+    shape: Annotated[list[Annotated[int | str, AfterValidator(_axis)]], Field(strict=False, min_length=1, max_length=8)]
 
     def spec(self) -> TensorSpec:
         """Return the tensor as the rest of modelport passes it on."""
@@ -133,12 +159,19 @@ class Tensors(Strict):
     inputs: Annotated[list[Tensor], Field(min_length=1)]
     outputs: Annotated[list[Tensor], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _told_apart(self) -> Tensors:
+        names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two tensors are named '{twice[0]}'; give each its own name")
+        return self
+
 
 class Dataset(Strict):
     """The data set the published figures were measured on."""
 
     kind: Literal["imagenet", "cifar10", "coco"]
-    classes: PositiveInt
+    classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)]
     """Width of the output."""
     label_offset: Annotated[int, Field(ge=0)]
     """Added to a label to get its output index (1 where index 0 is background)."""
@@ -146,8 +179,8 @@ class Dataset(Strict):
     """Rows that the model gets per sample: 2 for contrastive pairs."""
     published_n: PositiveInt
     """Samples in the full set."""
-    published_ids: str
-    """Regular expression that every id of the full set matches."""
+    published_ids: Annotated[str, AfterValidator(_pattern)]
+    """Regular expression that every id of the full set matches, in bounded time."""
 
 
 class Published(Strict):
@@ -180,8 +213,8 @@ class Contrastive(Strict):
 class Run(Strict):
     """Defaults of ``run`` and ``bench``."""
 
-    batch: PositiveInt
-    bench_batches: Annotated[list[PositiveInt], Field(min_length=1)]
+    batch: Batch
+    bench_batches: Annotated[list[Batch], Field(min_length=1)]
 
 
 class Variant(Strict):
@@ -222,6 +255,8 @@ class Recipe(Strict):
         _check_steps([step.step for step in self.preprocess])
         if (self.task == "contrastive") != (self.contrastive is not None):
             raise ValueError("the table contrastive belongs to the task contrastive, and to it alone")
+        _check_metrics(self.task, self.metrics)
+        _check_outputs(self)
         for figure in self.published:
             if figure.metric not in self.metrics:
                 raise ValueError(f"published figure of '{figure.metric}', which is not among metrics {self.metrics}")
@@ -256,6 +291,32 @@ class Recipe(Strict):
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, absent keys left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _check_metrics(task: str, metrics: list[str]) -> None:
+    known = METRICS[task]
+    for name in metrics:
+        if name not in known:
+            raise ValueError(f"metrics: '{name}' is no metric of {task}, {unknown('metrics', name, known)}")
+    if len(set(metrics)) < len(metrics):
+        raise ValueError(f"metrics: one is named twice: {metrics}")
+
+
+def _check_outputs(recipe: Recipe) -> None:
+    """Raise ValueError where a classifier's output is not as wide as dataset.classes."""
+    if recipe.task != "classification":
+        return
+    width = recipe.tensors.outputs[0].shape[-1]
+    if isinstance(width, int) and width != recipe.dataset.classes:
+        raise ValueError(
+            f"dataset.classes is {recipe.dataset.classes}, the width of the output "
+            f"'{recipe.tensors.outputs[0].name}' is {width}; give both the same"
+        )
+    if recipe.dataset.label_offset >= recipe.dataset.classes:
+        raise ValueError(
+            f"dataset.label_offset is {recipe.dataset.label_offset}, so that no label fits {recipe.dataset.classes} "
+            "classes; give a smaller one"
+        )
 
 
 def _check_steps(steps: list[str]) -> None:

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, ValidationError
 
 from modelport.core.errors import RecipeError, unknown
+from modelport.core.files import read_regular_text
 from modelport.recipes.steps import Strict
 
 SCHEMA = "modelport.setting/1"
+MAX_SETTING_BYTES = 1024 * 1024
 
 
 class Setting(Strict):
@@ -35,14 +37,12 @@ class Setting(Strict):
 def read_setting(path: Path) -> Setting:
     """Return the setting in a TOML file. Raises RecipeError for a file that is none, with the nearest key."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_regular_text(path, MAX_SETTING_BYTES, RecipeError))
         return Setting.model_validate(content)
-    except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror or error}", "check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: no TOML: {error}", "give a file that `modelport tune` wrote") from error
     except ValidationError as error:
         raise RecipeError(f"{path}: {_said(error)}", "give a file that `modelport tune` wrote") from error
+    except (ValueError, RecursionError) as error:  # tomllib's own are ValueErrors, as is an integer beyond measure
+        raise RecipeError(f"{path}: no TOML: {error}", "give a file that `modelport tune` wrote") from error
 
 
 def setting_text(setting: Setting) -> str:

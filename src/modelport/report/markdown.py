@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from modelport.core.text import plain
+
+# What starts a link, an emphasis, code or HTML.
+ACTIVE = re.compile(r"[\\`*\[\]]")
 
 
 def render(result: dict[str, Any]) -> str:
@@ -92,18 +98,19 @@ def _quantization(record: dict[str, Any] | None) -> str:
     if record is None:
         return ""
     method, layers, images = record["method"], record["layers"], record["calibration"]
+    folder = foreign(images["folder"])
     higher = ", ".join(f"`{name}`" for name in record["higher_precision"]) or "none"
     rows = [
         ["made by", f"{method['library']}, {method['form']}"],
         [
             "ranges",
-            f"{method['ranges']}, from {len(images['ranges'])} images of {images['folder']} ({images['split']})",
+            f"{method['ranges']}, from {len(images['ranges'])} images of {folder} ({images['split']})",
         ],
         ["weights, activations", f"{method['weights']}; {method['activations']}"],
         ["quantized", f"{layers['quantized']} layers; {layers['heavy']} carry the arithmetic"],
         ["of these in higher precision", higher],
         ["returned for accuracy", ", ".join(f"`{name}`" for name in record["returned"]) or "none"],
-        ["plan", f"`{record['plan_file']}`"],
+        ["plan", code(record["plan_file"])],
     ]
     for word, name in (("before", "loss with nothing returned"), ("after", "loss of this model")):
         loss = record["loss"][word]
@@ -119,7 +126,7 @@ def _flips(result: dict[str, Any]) -> str:
     flips, total = result["source"]["flips"], result["source"]["flip_count"]
     if not flips:
         return ""
-    rows = [[row["id"], row["target"], row["source"], row["engine"]] for row in flips]
+    rows = [[foreign(row["id"]), row["target"], row["source"], row["engine"]] for row in flips]
     text = "## Flips\n\nSamples whose answer is not the source model's.\n\n"
     text += table(["sample", "target", "source", "engine"], rows)
     return text + (
@@ -128,12 +135,16 @@ def _flips(result: dict[str, Any]) -> str:
 
 
 def _notes(result: dict[str, Any]) -> str:
-    return "## Said on the way\n\n" + "\n".join(f"- {note}" for note in result["notes"]) if result["notes"] else ""
+    return (
+        "## Said on the way\n\n" + "\n".join(f"- {foreign(note)}" for note in result["notes"])
+        if result["notes"]
+        else ""
+    )
 
 
 def _origin(result: dict[str, Any]) -> str:
     rows = [
-        [row["kind"], f"`{row['path']}`", _short(row["sha256"]), ", ".join(map(_short, row["made_from"])) or "–"]
+        [row["kind"], code(row["path"]), _short(row["sha256"]), ", ".join(map(_short, row["made_from"])) or "–"]
         for row in result["artifacts"]
     ]
     where = result["environment"]
@@ -144,7 +155,7 @@ def _origin(result: dict[str, Any]) -> str:
         table(["artifact", "path", "sha256", "made from"], rows),
         f"Data: {result['dataset']['n']} samples, fingerprint {_short(result['dataset']['fingerprint'])}.",
         f"{machine}; {packages}.",
-        f"`{result['command']}`",
+        code(result["command"]),
         f"Started {result['started']}, took {result['seconds']:.1f} s.",
     ]
     return "\n\n".join(parts)
@@ -155,4 +166,21 @@ def _short(digest: str) -> str:
 
 
 def _row(cells: Iterable[Any]) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(value: Any) -> str:
+    return plain(str(value).replace("\n", " ")).replace("|", "\\|")
+
+
+def foreign(text: object) -> str:
+    """Return a name or message that others wrote, so that Markdown and HTML take nothing in it for their own."""
+    return ACTIVE.sub(r"\\\g<0>", plain(text)).replace("<", "&lt;")
+
+
+def code(text: object) -> str:
+    """Return text as inline code, fenced by more backticks than it holds."""
+    shown = plain(text)
+    fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
+    pad = " " if "`" in shown else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"

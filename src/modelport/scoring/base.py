@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
@@ -62,6 +63,8 @@ class Figures:
     flips: list[dict[str, Any]] = field(default_factory=list)  # the first of them
     flip_count: int = 0
     notes: list[str] = field(default_factory=list)
+    chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
+    offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
 
 
 class Scorer(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,15 +52,22 @@ class ClassScorer:
         self._metric = TopK(output)
         self._source = TopK(output) if against_source else None
         self._sourced = 0
+        self._targets: Counter[int] = Counter()
+        self._width = 1
+        self._offsets: Counter[int] = Counter()
         self._flips = Flips()
 
     def take(self, rows: Rows) -> list[dict[str, Any]]:
         """Score some rows and return a line for each."""
         targets = [int(label) + self._offset for label in rows.targets]
+        self._targets.update(targets)
+        self._width = rows.outputs[self._output].shape[-1]
         self._metric.update(rows.outputs, targets)
         if self._source is not None and rows.source is not None:
             self._source.update(rows.source, targets)
             self._sourced += len(targets)
+        answers = rows.outputs[self._output].argmax(axis=1)
+        self._offsets.update(map(int, (answers - np.array(targets)) % self._width))
         theirs = [None] * len(targets) if rows.source is None else rows.source[self._output]
         lines = zip(rows.ids, targets, rows.outputs[self._output], theirs, strict=True)
         return [self._line(name, target, mine, other) for name, target, mine, other in lines]
@@ -72,7 +80,22 @@ class ClassScorer:
         """Return top1 … top5, and the source's on the same rows."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
         flips = self._flips
-        return Figures(self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count)
+        return Figures(
+            self._metric.compute(),
+            source,
+            flips.met,
+            flips.of,
+            flips.first,
+            flips.count,
+            [],
+            self._chance(),
+            self._offsets,
+        )
+
+    def _chance(self) -> dict[str, float]:
+        """Return the better of drawing a class and of always naming the most frequent one, in percent."""
+        share = max(self._targets.values(), default=0) / max(1, self._targets.total())
+        return {"top1": 100.0 * max(share, 1.0 / self._width)}
 
     def _line(self, name: str, target: int, mine: Array, theirs: Array | None) -> dict[str, Any]:
         answer = best(mine)

@@ -17,34 +17,51 @@ from modelport.scoring.topk import percent
 PAIRS = 128
 
 
-def similarities(rows: Array, *, zeros: bool = False) -> Array:
+def similarities(rows: Array) -> Array:
     """Return the cosines of all pairs of rows, float64 (N, N); ``rows`` (N, D) float.
 
-    NaN where a row has no direction (NaN, infinity, all zeros unless ``zeros``, which makes it 0), and on the diagonal.
+    NaN where a row has no direction (NaN, infinity, all zeros), and on the diagonal.
     """
     wide = rows.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        lengths = np.sqrt(np.einsum("id,id->i", wide, wide))
-        units = wide / np.where(zeros & (lengths == 0), 1.0, lengths)[:, None]
+        units = wide / np.sqrt(np.einsum("id,id->i", wide, wide))[:, None]
         # Not by BLAS: its kernels may round equal rows apart where a block ends, and a tie would be none.
         cosines: Array = np.einsum("id,jd->ij", units, units)
     np.fill_diagonal(cosines, np.nan)
     return cosines
 
 
-def hits(rows: Array, *, ties: bool = False) -> Array:
+def hits(rows: Array) -> Array:
     """Return whether each row's nearest neighbour is its other view, bool (2n,); rows 2i and 2i + 1 are a pair.
 
-    A tie counts against, and so does a row that has no direction, or whose other view has none. With ``ties`` a tie
-    counts for, and a row of zeros ties with all, as in the published script.
+    A tie counts against, and so does a row that has no direction, or whose other view has none.
     """
-    cosines = similarities(rows, zeros=ties)
+    cosines = similarities(rows)
     index = np.arange(len(rows))
     own = cosines[index, index ^ 1]
     # The other view itself is always >= itself: one less. NaN compares false, hence the separate rule.
-    above = (cosines > own[:, None]).sum(axis=1) if ties else (cosines >= own[:, None]).sum(axis=1) - 1
+    above = (cosines >= own[:, None]).sum(axis=1) - 1
     found: Array = (above == 0) & ~np.isnan(own)
     return found
+
+
+def published_hits(pairs: Array) -> Array:
+    """Return whether each view finds its other one as in the published script, bool (n, 2); ``pairs`` (n, 2, D).
+
+    All is float32, and what differs by rounding alone is told apart by it: a collapsed network's answers too. The
+    rows stand as there, all first views and then all second ones. A tie counts for; a row of zeros ties with all.
+    """
+    n = len(pairs)
+    rows = pairs.transpose(1, 0, 2).reshape(2 * n, -1).astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+        units = rows / np.maximum(lengths, np.float32(1e-12))
+        logits = units @ units.T / np.float32(0.07)
+    np.fill_diagonal(logits, np.nan)
+    index = np.arange(2 * n)
+    own = logits[index, (index + n) % (2 * n)]
+    found: Array = ~(logits > own[:, None]).any(axis=1) & ~np.isnan(own)
+    return found.reshape(2, n).T
 
 
 def nearest(rows: Array) -> Array:
@@ -140,7 +157,7 @@ def published_top1(features: Array, pairs: Array) -> Score:
     """
     counts = [0, 0, 0]
     for drawn in pairs:
-        found = hits(features[drawn].reshape(2 * len(drawn), -1), ties=True).reshape(-1, 2).sum(axis=1)
+        found = published_hits(features[drawn]).sum(axis=1)
         counts = [count + int((found == rank).sum()) for rank, count in enumerate(counts)]
     return _score(counts)
 

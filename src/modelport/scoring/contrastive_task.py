@@ -95,7 +95,10 @@ class PairScorer:
         else:
             metrics, source = self._drawn()
             notes.append(f"pairs drawn with replacement, seed {self._seed}, as the published script draws them")
-        return Figures(metrics, source, self._flips.met, self._flips.of, self._flips.first, self._flips.count, notes)
+        flips = self._flips
+        # One of the 255 other views of a block is the right one.
+        chance = {"contrastive_top1": 100.0 / (2 * PAIRS - 1)}
+        return Figures(metrics, source, flips.met, flips.of, flips.first, flips.count, notes, chance)
 
     def _block(self, block: list[tuple[str, Any, Array, Array | None]]) -> list[dict[str, Any]]:
         ours = np.stack([row for _, _, row, _ in block])

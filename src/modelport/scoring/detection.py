@@ -94,7 +94,9 @@ class BoxScorer:
         """Return COCO's figures, and the source's on the same images."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
         flips = self._flips
-        return Figures(self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count)
+        return Figures(
+            self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count, chance={"mAP": 0.0}
+        )
 
     def _in_image(self, outputs: Tensors, index: int, placement: Placement) -> tuple[Array, Array, Array]:
         """Return boxes (n, 4) in image pixels, scores (n,) and class indices (n,) of one row."""
@@ -103,8 +105,9 @@ class BoxScorer:
         return placement.to_image(dets[:, :4]), dets[:, 4], outputs[self._labels][index][used]
 
 
-def _listed(boxes: Array, scores: Array, classes: Array) -> list[list[float]]:
-    """Return [class, score, x1, y1, x2, y2] per box."""
+def _listed(boxes: Array, scores: Array, classes: Array) -> list[list[float | None]]:
+    """Return [class, score, x1, y1, x2, y2] per box; JSON has no word for what is not finite: None."""
     return [
-        [int(kind), float(score), *map(float, box)] for box, score, kind in zip(boxes, scores, classes, strict=True)
+        [int(kind), *(float(value) if np.isfinite(value) else None for value in (score, *box))]
+        for box, score, kind in zip(boxes, scores, classes, strict=True)
     ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modelport.core.values import Check
 from modelport.recipes.schema import Published, Recipe, Tolerance
 from modelport.scoring.base import Score
 
 PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"
+NOT_APPLICABLE = "not_applicable"  # decides nothing
+# The share of samples that may be missing from a verdict.
+MAX_SKIPPED = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Evidence:
     n: int  # samples scored
     skipped: Sequence[str]  # ids that could not be decoded
     smallest_set: int
+    duplicates: Mapping[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
+    max_skipped: float = MAX_SKIPPED
 
 
 def is_full_set(recipe: Recipe, ids: Iterable[str], skipped: int) -> bool:
@@ -43,9 +49,9 @@ def judge(recipe: Recipe, evidence: Evidence) -> list[Check]:
     why = "enough samples for a verdict" if enough else f"below {evidence.smallest_set} samples no verdict is given"
     checks.append(Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why))
     if evidence.skipped:
-        named = ", ".join(evidence.skipped[:5]) + (" …" if len(evidence.skipped) > 5 else "")
-        why = f"{len(evidence.skipped)} samples could not be decoded and are not scored: {named}"
-        checks.append(Check("skipped", PASS, len(evidence.skipped), 0, why))
+        checks.append(_skipped(evidence))
+    if evidence.duplicates:
+        checks.append(_duplicates(evidence))
     return checks
 
 
@@ -72,6 +78,27 @@ def tolerance_text(tolerance: Tolerance) -> str:
     return f"{tolerance.value:g} {unit}, one-sided"
 
 
+def _skipped(evidence: Evidence) -> Check:
+    count = len(evidence.skipped)
+    share = count / (evidence.n + len(evidence.duplicates) + count)
+    why = f"{count} samples could not be decoded and are not scored: {_some(evidence.skipped)}"
+    if share <= evidence.max_skipped:
+        return Check("skipped", PASS, count, 0, why)
+    why += f"; that is {share:.1%}, at most {evidence.max_skipped:.1%} may be missing (--max-skipped)"
+    return Check("skipped", INCONCLUSIVE, count, 0, why)
+
+
+def _duplicates(evidence: Evidence) -> Check:
+    count = len(evidence.duplicates)
+    named = _some([f"{one} is {other}" for one, other in evidence.duplicates.items()])
+    counted = "as published, each is counted" if evidence.full_set else "each content is counted once"
+    return Check("duplicates", PASS, count, 0, f"{count} samples have the content of another, {counted}: {named}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
 def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Check:
     got = evidence.metrics.get(name)
     if evidence.source is None:
@@ -83,7 +110,7 @@ def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Chec
         return Check(f"{name}_vs_source", INCOMPLETE, got and got.value, want and want.value, f"{missing} is missing")
     floor = floor_of(want.value, tolerance)
     why = f"source model {want.value:.4g}, lowest that passes {floor:.4g} ({tolerance_text(tolerance)})"
-    return Check(f"{name}_vs_source", PASS if got.value >= floor else FAIL, got.value, floor, why)
+    return Check(f"{name}_vs_source", _held(got.value, floor), got.value, floor, why)
 
 
 def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) -> Check:
@@ -92,13 +119,20 @@ def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) ->
     if figure.variant != recipe.variant:
         measured = f"--variant {figure.variant}" if figure.variant else "no --variant"
         why = f"does not apply: {figure.value} was measured with {measured}; "
-        return Check(name, PASS, got and got.value, None, why + "the verdict rests on the source model")
+        return Check(name, NOT_APPLICABLE, got and got.value, None, why + "the verdict rests on the source model")
     if not evidence.full_set:
         why = f"does not apply: not the {recipe.dataset.published_n} samples of the published figure; "
-        return Check(name, PASS, got and got.value, None, why + "the verdict rests on the source model")
+        return Check(name, NOT_APPLICABLE, got and got.value, None, why + "the verdict rests on the source model")
     if got is None:
         return Check(name, INCOMPLETE, None, figure.value, "the figure is missing")
     floor = floor_of(figure.value, recipe.tolerance)
     limit = f"lowest that passes {floor:.4g} ({tolerance_text(recipe.tolerance)})"
     why = f"published {figure.value} on {figure.device}, {limit}"
-    return Check(name, PASS if got.value >= floor else FAIL, got.value, floor, why)
+    return Check(name, _held(got.value, floor), got.value, floor, why)
+
+
+def _held(value: float, floor: float) -> str:
+    """Return fail below the floor; a figure that is not finite, or is held against one, tells nothing."""
+    if not (math.isfinite(value) and math.isfinite(floor)):
+        return INCONCLUSIVE
+    return PASS if value >= floor else FAIL

@@ -1,0 +1,69 @@
+"""A runner whose every answer is held against what the model declares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelport.core.errors import EngineError
+from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.engines.base import DeviceTimes, Runner, TimedRunner
+
+
+def checked(runner: Runner, model: Path, batched: bool) -> Runner:
+    """Return the runner, holding names, dtypes and shapes of each answer against its own signature.
+
+    ``batched``: the first axis of every output is the batch, so that each row of an input has its own answer.
+    """
+    kind = _CheckedTimed if isinstance(runner, TimedRunner) else _Checked
+    return kind(runner, model, batched)
+
+
+class _Checked:
+    """Hands everything through; ``run`` raises EngineError for an answer that is not as declared."""
+
+    def __init__(self, runner: Runner, model: Path, batched: bool) -> None:
+        self._runner = runner
+        self._model = model
+        self._batched = batched
+        self.signature: Signature = runner.signature
+        self.concurrency = runner.concurrency
+        self.precision = runner.precision
+        self.notes: tuple[str, ...] = tuple(getattr(runner, "notes", ()))
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """Run once and hold the answer against the signature."""
+        return self._held(inputs, self._runner.run(inputs))
+
+    def _held(self, inputs: Tensors, outputs: dict[str, Array]) -> dict[str, Array]:
+        rows = next((array.shape[0] for array in inputs.values() if array.ndim), None) if self._batched else None
+        for spec in self.signature.outputs:
+            got = outputs.get(spec.name)
+            if got is None or not _fits(got, spec, rows):
+                found = "nothing" if got is None else f"{got.dtype} {got.shape}"
+                asked = f" for {rows} rows of input" if rows is not None else ""
+                raise EngineError(
+                    f"{self._model}: output '{spec.name}' came as {found}{asked}, the model declares {spec}",
+                    "a batch may be baked into the graph: export it again with a free batch, or use that --batch",
+                )
+        return outputs
+
+
+class _CheckedTimed(_Checked):
+    """The same for a runner that tells its device's clocks."""
+
+    def run_timed(self, inputs: Tensors) -> tuple[dict[str, Array], DeviceTimes]:
+        """Run once, hold the answer against the signature, and tell the clocks."""
+        runner: Any = self._runner
+        outputs, times = runner.run_timed(inputs)
+        return self._held(inputs, outputs), times
+
+
+def _fits(got: Array, spec: TensorSpec, rows: int | None) -> bool:
+    if got.dtype != np.dtype(spec.dtype) or got.ndim != len(spec.shape):
+        return False
+    if rows is not None and (not got.ndim or got.shape[0] != rows):
+        return False
+    return all(isinstance(want, str) or want == have for want, have in zip(spec.shape, got.shape, strict=True))

@@ -1,0 +1,105 @@
+"""How training programs wrap weights: which state dicts a file holds, and the prefixes they put before every key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from modelport.core.text import plain
+
+# Who writes which prefix: torch.compile's OptimizedModule; DataParallel, DistributedDataParallel, AveragedModel.
+WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DataParallel or AveragedModel"}
+AVERAGED_COUNT = "n_averaged"  # of torch.optim.swa_utils.AveragedModel, beside its `module.` keys
+# Where a weights file nests its state dicts: top level, a record such as {"ema": {"state_dict": …}}, one more.
+_LEVELS = 3
+
+
+def state_dicts(content: Any, place: tuple[str, ...] = ()) -> dict[tuple[str, ...], Mapping[str, Any]]:
+    """Return every mapping of text to tensors alone inside ``content``, by the keys that lead to it."""
+    import torch
+
+    if not isinstance(content, Mapping) or not content or len(place) > _LEVELS:
+        return {}
+    if all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()):
+        return {place: content}
+    found: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for key, value in content.items():
+        if isinstance(key, str):
+            found |= state_dicts(value, (*place, key))
+    return found
+
+
+def path_of(place: tuple[str, ...]) -> str:
+    """Return the keys that lead to a state dict, for people."""
+    return "→".join(f"'{plain(key, 100)}'" for key in place)
+
+
+def others_note(content: Any, taken: tuple[str, ...]) -> str:
+    """Say which other state dicts hold the taken one's tensors too (averaged weights, a teacher); empty for none."""
+    found = state_dicts(content)
+    mine = {_ending(key) for key in found.get(taken, ())}
+    rivals = [place for place, tensors in found.items() if place != taken and mine & {_ending(key) for key in tensors}]
+    if not rivals:
+        return ""
+    shown = ", ".join(path_of(place) for place in rivals[:8])
+    more = f" and {len(rivals) - 8} more" if len(rivals) > 8 else ""
+    return (
+        f"several state dicts in this file: {path_of(taken) or 'the top level'} was taken, as the recipe says; "
+        f"not {shown}{more} (averaged and raw weights give different figures)"
+    )
+
+
+def without_prefix(keys: Collection[str], wanted: Collection[str]) -> tuple[dict[str, str], str]:
+    """Return new names for keys under a prefix that hides exactly the ``wanted`` ones, and the note; else nothing.
+
+    ``_orig_mod.`` inside names (a compiled part of a model) counts as well. Counters of batches may be absent.
+    """
+    if _same(keys, wanted):
+        return {}, ""
+    readings = [({key: key for key in keys}, "")]
+    if any("_orig_mod." in key for key in keys):
+        readings.append(({key: key.replace("_orig_mod.", "") for key in keys}, "_orig_mod."))
+    for renamed, inner in readings:
+        prefix = ""
+        while True:
+            names = {key: name.removeprefix(prefix) for key, name in renamed.items()}
+            if (prefix or inner) and _same(names.values(), wanted):
+                return names, _prefix_note(prefix, inner)
+            segment = next(iter(names.values()), "").partition(".")
+            step = segment[0] + segment[1]
+            if not segment[1] or not all(name.startswith(step) for name in names.values()):
+                break
+            prefix += step
+    return {}, ""
+
+
+def common_prefix(keys: Collection[str]) -> str:
+    """Return the known wrappers' prefix that every key begins with, or an empty string."""
+    prefix = ""
+    while step := next((w for w in WRAPPERS if keys and all(key.startswith(prefix + w) for key in keys)), ""):
+        prefix += step
+    return prefix
+
+
+def named(prefix: str) -> str:
+    """Return a prefix with who writes it, for people."""
+    writers = [writer for wrapper, writer in WRAPPERS.items() if wrapper in prefix]
+    return f"'{plain(prefix, 100)}'" + (f" ({', '.join(writers)})" if writers else "")
+
+
+def _prefix_note(prefix: str, inner: str) -> str:
+    if prefix:
+        note = f"every key begins with {named(prefix)}: taken off"
+        return f"{note}, and {named(inner)} inside names" if inner and inner not in prefix else note
+    return f"{named(inner)} taken off inside names"
+
+
+def _same(names: Collection[str], wanted: Collection[str]) -> bool:
+    got, want = set(names), set(wanted)
+    absent = want - got
+    return len(got) == len(names) and got <= want and all(name.endswith(".num_batches_tracked") for name in absent)
+
+
+def _ending(key: str) -> str:
+    """Return the last two parts of a name, which the wrappers' prefixes leave as they are."""
+    return ".".join(key.split(".")[-2:])

@@ -1,0 +1,65 @@
+"""``run`` never passes on what proves nothing: wrong labels, repeated images, too many skipped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Call
+
+LABELS = "val_label.txt"
+
+
+@pytest.fixture
+def data(tiny_data: Path, tmp_path: Path) -> Path:
+    shutil.copytree(tiny_data, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def _run(call: Call, recipe: Path, weights: Path, data: Path, *words: object) -> tuple[int, Any]:
+    out = data.parent / "out"
+    answer = call(
+        *("run", recipe, "--weights", weights, "--data", data, "--out", out, "--engine", "onnxruntime", "--force"),
+        *("--json", *words),
+    )
+    return answer.code, answer.json
+
+
+def _images(data: Path) -> list[Path]:
+    return sorted((data / "val").iterdir())
+
+
+def test_labels_in_another_numbering_do_not_pass(call: Call, tiny_path: Path, tiny_weights: Path, data: Path) -> None:
+    lines = [line.split() for line in (data / LABELS).read_text().splitlines()]
+    (data / LABELS).write_text("".join(f"{name} {(int(label) + 1) % 10}\n" for name, label in lines))
+    code, result = _run(call, tiny_path, tiny_weights, data)
+    assert (code, result["verdict"]) == (3, "inconclusive")
+    # The reason is told first.
+    first = next(check for check in result["checks"] if check["verdict"] != "pass")
+    assert first["name"] == "labels_aligned" and "by 9" in first["why"]
+
+
+def test_repeated_images_are_counted_once(call: Call, tiny_path: Path, tiny_weights: Path, data: Path) -> None:
+    images = _images(data)
+    for number, image in enumerate(images):
+        if number >= 100:
+            shutil.copy(images[number % 100], image)
+    code, result = _run(call, tiny_path, tiny_weights, data)
+    assert (code, result["verdict"]) == (3, "inconclusive")
+    assert (result["n"], result["duplicates"]) == (100, 210)
+    lines = (data.parent / "out" / "predictions.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["id"] for line in lines}) == len(lines) == 100
+
+
+def test_more_skipped_than_allowed_does_not_pass(call: Call, tiny_path: Path, tiny_weights: Path, data: Path) -> None:
+    for image in _images(data)[:5]:
+        image.write_bytes(b"no image")
+    words = ("--on-bad-image", "skip")
+    code, result = _run(call, tiny_path, tiny_weights, data, *words)
+    assert (code, result["verdict"], result["skipped"]) == (3, "inconclusive", 5)
+    code, result = _run(call, tiny_path, tiny_weights, data, *words, "--max-skipped", "0.02")
+    assert (code, result["verdict"]) == (0, "pass")
