@@ -80,6 +80,10 @@ def test_runs_in_flight_are_measured_once_and_only_where_it_pays(
     assert (found.concurrency, found.alone, how, len(asked)) == (1, True, "as set", 1)
     found, how = in_flight.with_best_in_flight(get_engine("torch"), graph, options, 1000, Silent())
     assert (found, len(asked)) == (options, 1)
+    (record,) = (tmp_path / "in-flight").iterdir()
+    record.write_text(record.read_text().replace('"in_flight": 2', '"in_flight": 64'))
+    found, how = in_flight.with_best_in_flight(engine, graph, options, 1000, Silent())
+    assert (found.concurrency, how, len(asked)) == (2, "measured", 2)
 
 
 def test_a_source_is_read_when_it_is_needed_and_not_before(

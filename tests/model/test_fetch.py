@@ -16,7 +16,7 @@ import pytest
 
 from modelport.core.errors import FetchError, RecipeError
 from modelport.model import download as download_module
-from modelport.model.fetch import BY_FIRST_USE, BY_NAME, BY_RECIPE, cached_path, fetch_weights
+from modelport.model.fetch import BY_FIRST_USE, BY_NAME, BY_NEW_RECORD, BY_RECIPE, cached_path, fetch_weights
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -187,11 +187,24 @@ def test_file_put_there_by_hand_is_recorded(site: Site) -> None:
     assert site.asked == []
 
 
-def test_damaged_record_is_refused(site: Site) -> None:
+@pytest.mark.parametrize("damage", ["[]", "{", "one digit", '{"sha256": 3}'])
+def test_damaged_record_is_replaced_and_said(site: Site, damage: str) -> None:
     wanted = recipe(url=site.url)
-    cached_path(wanted).write_bytes(CONTENT)
-    cached_path(wanted).with_name("w.pth.sha256.json").write_text("[]")
-    with pytest.raises(FetchError, match="not readable as the record"):
+    assert fetch_weights(wanted).verified == BY_FIRST_USE
+    sidecar = cached_path(wanted).with_name("w.pth.sha256.json")
+    other = ("0" if DIGEST[0] != "0" else "1") + DIGEST[1:]
+    sidecar.write_text(sidecar.read_text().replace(DIGEST, other) if damage == "one digit" else damage)
+    assert fetch_weights(wanted).verified == BY_NEW_RECORD
+    assert fetch_weights(wanted).verified == BY_FIRST_USE
+    assert json.loads(sidecar.read_text())["sha256"] == DIGEST
+
+
+def test_record_of_an_earlier_version_still_holds(site: Site) -> None:
+    wanted = recipe(url=site.url)
+    cached_path(wanted).write_bytes(b"altered")
+    record = {"sha256": DIGEST, "url": None, "bytes": len(CONTENT), "recorded": "2025-01-01T00:00:00+00:00"}
+    cached_path(wanted).with_name("w.pth.sha256.json").write_text(json.dumps(record))
+    with pytest.raises(FetchError, match=f"{DIGEST} was recorded"):
         fetch_weights(wanted)
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelport.core.errors import OutputError
+from modelport.core.errors import ModelportError, OutputError
+from modelport.core.scratch import CACHE_DEPTH, scratch_folder, sweep_once
 
 # A disk with less than this is full: whatever could not be written failed for that.
 FULL_DISK = 1024 * 1024
@@ -24,7 +25,8 @@ FULL_DISK = 1024 * 1024
 class Artifact:
     """A file, its sha256 and the digests of what it was made from: the chain is the proof.
 
-    ``parts`` are files that belong to this one (the weights beside a graph file).
+    ``parts`` are files that belong to this one (the weights beside a graph file). ``stands_for`` is the user's file
+    that this one, in the cache, was made from.
     """
 
     path: Path
@@ -32,6 +34,22 @@ class Artifact:
     sha256: str
     made_from: tuple[str, ...] = ()
     parts: tuple[Artifact, ...] = ()
+    stands_for: Path | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The sha256 of the file and of each of its parts."""
+        return self.sha256, *(digest for part in self.parts for digest in part.digests)
+
+    @property
+    def identity(self) -> str:
+        """One digest of the file with all its parts, under which what is made of it is kept."""
+        return digest_json(self.digests) if self.parts else self.sha256
+
+    @property
+    def shown(self) -> Path:
+        """What messages call it: the user's file where there is one."""
+        return self.stands_for or self.path
 
     @staticmethod
     def of(path: Path, kind: str, made_from: tuple[str, ...] = (), parts: tuple[Artifact, ...] = ()) -> Artifact:
@@ -42,6 +60,18 @@ class Artifact:
         """Return this artifact and its parts as the result file lists them."""
         own = {"kind": self.kind, "path": str(self.path), "sha256": self.sha256, "made_from": list(self.made_from)}
         return [own, *(row for part in self.parts for row in part.to_json())]
+
+
+@contextlib.contextmanager
+def named_as_given(artifact: Artifact) -> Iterator[None]:
+    """Let errors raised inside name the user's file, where it is one in the cache that stands for it."""
+    try:
+        yield
+    except ModelportError as error:
+        if artifact.stands_for is None:
+            raise
+        words = (word.replace(str(artifact.path), str(artifact.stands_for)) for word in (error.found, error.fix))
+        raise type(error)(*words) from error
 
 
 def digest_file(path: Path) -> str:
@@ -67,13 +97,20 @@ def written_aside(path: Path) -> Iterator[Path]:
     Whatever happens inside the block, ``path`` is either what it was or complete. The yielded path keeps
     the suffix, since libraries choose a format by it. Raises OutputError where the folder cannot be written.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = stack.enter_context(scratch_folder(path.parent, path.name))
+        except OSError as error:
+            raise cannot_write(path.parent, error) from error
+        with _moved_into_place(aside, path):
+            yield aside / path.name
+
+
+@contextlib.contextmanager
+def _moved_into_place(aside: Path, path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise cannot_write(path.parent, error) from error
-    try:
-        yield aside / path.name
+        yield
         with (aside / path.name).open("rb") as stream:
             os.fsync(stream.fileno())
         # A graph may come with a file of weights beside it; the main file moves last.
@@ -89,8 +126,6 @@ def written_aside(path: Path) -> Iterator[Path]:
         if shutil.disk_usage(aside).free < FULL_DISK:
             raise cannot_write(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -130,10 +165,14 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return a folder of the cache: ``$MODELPORT_CACHE``, else ``modelport`` in the user's cache folder."""
+    """Return a folder of the cache: ``$MODELPORT_CACHE``, else ``modelport`` in the user's cache folder.
+
+    The first call of a process frees the cache of what killed runs left there.
+    """
     own = os.environ.get("MODELPORT_CACHE")
     base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelport"
     folder = base.joinpath(*parts)
+    sweep_once(base, CACHE_DEPTH)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

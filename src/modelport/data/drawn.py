@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from modelport.core.artifacts import cannot_write
 from modelport.core.errors import OutputError, UsageError
+from modelport.core.scratch import scratch_folder
 from modelport.data.imagenet import LABEL_FILE
 
 # Streams of one seed: no picture of one is a picture of another.
@@ -58,9 +58,9 @@ def draw_imagenet(
     pictures = [*_validation(count, classes, seed), *_training(train_per_class, classes, seed)]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
+        with scratch_folder(out.parent, out.name) as aside:
             # A folder inside, because the outer one is closed to other users.
-            folder = Path(aside) / "set"
+            folder = aside / "set"
             for done, picture in enumerate(pictures, start=1):
                 _write(folder / picture.file, picture, classes)
                 if progress is not None:

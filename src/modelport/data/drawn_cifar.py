@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from modelport.core.artifacts import cannot_write
 from modelport.core.errors import OutputError, UsageError
+from modelport.core.scratch import scratch_folder
 from modelport.data.cifar10 import FOLDERS, META, PIXELS, TEST, TRAINING
 from modelport.data.drawn import _SHAPES, _clouds, _image, _rgb
 
@@ -55,9 +55,9 @@ def draw_cifar10(
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
+        with scratch_folder(out.parent, out.name) as aside:
             # A folder inside, because the outer one is closed to other users.
-            folder = Path(aside) / "set" / FOLDERS[0]
+            folder = aside / "set" / FOLDERS[0]
             folder.mkdir(parents=True)
             _write(folder / TEST, b"testing batch 1 of 1", range(count), (seed, _TEST), advanced)
             for number, part in enumerate(np.array_split(np.arange(train), len(TRAINING)), start=1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image, ImageFilter
 
 from modelport.core.artifacts import cannot_write
 from modelport.core.errors import OutputError, UsageError
+from modelport.core.scratch import scratch_folder
 from modelport.data.coco_things import THINGS, draw_thing
 from modelport.data.drawn import _develop, _scene
 
@@ -59,9 +59,9 @@ def draw_coco(
         raise OutputError(f"{out} exists and is no empty folder", "choose another --out, or remove it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
+        with scratch_folder(out.parent, out.name) as aside:
             # A folder inside, because the outer one is closed to other users.
-            folder = Path(aside) / "set"
+            folder = aside / "set"
             boxes = {}
             for split, stream, number, before in (("val", _VAL, count, 0), ("train", _TRAIN, train, count)):
                 report = _reporting(progress, before, count + train)

@@ -31,7 +31,7 @@ def run_call(call: AtcCall, model: Artifact, out: Path) -> Artifact:
     log = final.with_name(final.name + ".atc.log")
     with written_aside(final) as aside:
         _run(program, call, model.path, aside, log, final)
-        parts = (model.sha256, *(digest_bytes(text.encode()) for _, text in call.files.values()))
+        parts = (*model.digests, *(digest_bytes(text.encode()) for _, text in call.files.values()))
         artifact = Artifact.of(aside, "om", parts)
         write_json(aside.with_name(final.name + ".json"), _record(call, model, final, artifact))
     return Artifact(final, artifact.kind, artifact.sha256, artifact.made_from)

@@ -47,14 +47,18 @@ class OnnxRuntimeEngine:
         graph = read_graph(model.path)
         if precision_of(graph) == "fp16":
             # Optimised for this processor it would be float32: it is a file for devices that compute float16.
-            return _copied(model, out)
-        self._session(model, graph, options, None)  # a graph that is refused is told apart from a disk that is full
+            return _copied(model, graph, out)
+        # Given the path, ONNX Runtime would leave the weights of other files where they are, out of the copy's reach.
+        content = _whole(model, graph) if model.parts else None
+        self._session(
+            model, graph, options, None, content
+        )  # a graph that is refused is told apart from a disk that is full
         with written_aside(out) as aside:
             try:
-                self._session(model, graph, options, aside)
+                self._session(model, graph, options, aside, content)
             except EngineError as error:
                 raise RuntimeError(str(error)) from error
-            artifact = Artifact.of(aside, "onnx", (model.sha256,))
+            artifact = Artifact.of(aside, "onnx", model.digests)
         return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
 
     @contextmanager
@@ -94,10 +98,23 @@ class OnnxRuntimeEngine:
             ) from error
 
 
-def _copied(model: Artifact, out: Path) -> Artifact:
+def _whole(model: Artifact, graph: Any) -> bytes:
+    """Return a graph with the weights that lie beside it as one file."""
+    from google.protobuf.message import EncodeError
+
+    try:
+        content: bytes = graph.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise EngineError(
+            f"{model.path}: with its weights it is too large for one file: {error}", "choose --engine openvino"
+        ) from error
+    return content
+
+
+def _copied(model: Artifact, graph: Any, out: Path) -> Artifact:
     with written_aside(out) as aside:
-        aside.write_bytes(model.path.read_bytes())
-        artifact = Artifact.of(aside, "onnx", (model.sha256,))
+        aside.write_bytes(_whole(model, graph) if model.parts else model.path.read_bytes())
+        artifact = Artifact.of(aside, "onnx", model.digests)
     return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
 
 

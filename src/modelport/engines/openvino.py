@@ -58,8 +58,8 @@ class OpenVinoEngine:
             raise EngineError(f"{out}: OpenVINO writes .xml files", "give --out a name that ends in .xml")
         with written_aside(out) as aside:
             openvino.save_model(_read(model, options), str(aside), compress_to_fp16=False)
-            weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", (model.sha256,))
-            graph = Artifact.of(aside, "openvino", (model.sha256, weights.sha256))
+            weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", model.digests)
+            graph = Artifact.of(aside, "openvino", (*model.digests, weights.sha256))
         part = Artifact(out.with_suffix(".bin"), weights.kind, weights.sha256, weights.made_from)
         return Artifact(out, graph.kind, graph.sha256, graph.made_from, (part,))
 

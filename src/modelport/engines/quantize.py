@@ -128,7 +128,7 @@ class _QdqModel:
         quantized = self._quantized(kept)
         with written_aside(out) as aside:
             aside.write_bytes(quantized.SerializeToString())
-            artifact = Artifact.of(aside, "onnx", (self._model.sha256,))
+            artifact = Artifact.of(aside, "onnx", self._model.digests)
         return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
 
     def _quantized(self, kept: Collection[str]) -> Any:
@@ -221,8 +221,8 @@ class _NncfModel:
         compress_quantize_weights_transformation(network)
         with written_aside(out) as aside:
             openvino.save_model(network, str(aside), compress_to_fp16=False)
-            weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", (self._model.sha256,))
-            graph = Artifact.of(aside, "openvino", (self._model.sha256, weights.sha256))
+            weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", self._model.digests)
+            graph = Artifact.of(aside, "openvino", (*self._model.digests, weights.sha256))
         part = Artifact(out.with_suffix(".bin"), weights.kind, weights.sha256, weights.made_from)
         return Artifact(out, graph.kind, graph.sha256, graph.made_from, (part,))
 

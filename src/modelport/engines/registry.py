@@ -8,11 +8,13 @@ from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 
-from modelport.core.artifacts import Artifact
+from modelport.core.artifacts import Artifact, named_as_given
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
 from modelport.engines.base import Availability, Engine, Options, Runner
 from modelport.engines.checked import checked
+from modelport.model.graph import onnx_side_files
+from modelport.model.side_files import openvino_weights
 
 # The fastest first: the default engine is the first usable one.
 ENGINES = {
@@ -103,7 +105,7 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
         raise EngineError(
             f"{model.path}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine"
         )
-    with engine.open(model, options) as runner:
+    with named_as_given(model), engine.open(model, options) as runner:
         if options.recipe is not None:
             have, want = runner.signature, options.signature
             _check_tensors(model, (*have.inputs, *have.outputs), (*want.inputs, *want.outputs))
@@ -137,15 +139,22 @@ KINDS = {".onnx": "onnx", ".xml": "openvino", ".om": "om"}
 
 
 def model_artifact(path: Path) -> Artifact:
-    """Return the artifact that lies at ``path``. Raises UsageError where its suffix is unknown or it is missing."""
+    """Return the artifact that lies at ``path``, with the files of weights that are part of it.
+
+    Raises UsageError where its suffix is unknown or it is missing, GraphError where a file of weights is missing, cut
+    off, or not in its folder.
+    """
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         raise UsageError(f"{path}: not a model file that modelport knows", f"give one of: {', '.join(sorted(KINDS))}")
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "check the path")
-    parts = (
-        (Artifact.of(path.with_suffix(".bin"), "openvino-weights"),)
-        if kind == "openvino" and path.with_suffix(".bin").is_file()
-        else ()
-    )
-    return Artifact.of(path, kind, (), parts)
+    return Artifact.of(path, kind, (), tuple(Artifact.of(file, f"{kind}-weights") for file in _beside(path, kind)))
+
+
+def _beside(path: Path, kind: str) -> tuple[Path, ...]:
+    """Return the files of weights that belong to a model file."""
+    if kind == "onnx":
+        return onnx_side_files(path)
+    weights = openvino_weights(path) if kind == "openvino" else None
+    return () if weights is None else (weights,)

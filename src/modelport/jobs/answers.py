@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,23 +15,34 @@ from typing import Self
 
 import numpy as np
 
-from modelport.core.artifacts import cache_folder, digest_json
+from modelport.core.artifacts import cache_folder, cannot_write, digest_json
 from modelport.core.errors import OutputError
 from modelport.core.values import Array, Tensors
 
 # How rows are kept; another number is another store.
-FORM = 3
+FORM = 4
+# What SQLite says where the machine is at fault; whatever else it says of these queries is damage to the file.
+MACHINE = (
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT),
+)
+# The same where the file cannot be opened or written; where it can be, its header asks for what SQLite does not do.
+ACCESS = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH)
 
 
 class SourceAnswers:
     """A store of output rows by the sha256 of a sample's content. One store per model, recipe, seed and versions.
 
-    SQLite keeps it whole through a kill and lets several runs write at once.
+    SQLite keeps it whole through a kill and lets several runs write at once. Each row carries a digest: one that does
+    not verify is as good as none. A file that is damaged as a whole is set aside, and a new one begun.
     """
 
     def __init__(self, weights_sha256: str, recipe_digest: str, seed: int) -> None:
         key = digest_json([FORM, weights_sha256, recipe_digest, seed, _versions()])
         self._path = cache_folder("answers") / f"{key}.sqlite"
+        self._bad: set[str] = set()  # samples whose row did not verify
+        self._set_aside: list[Path] = []
+        self._opened: tuple[int, int] | None = None
         self._connection = self._open()
 
     def __enter__(self) -> Self:
@@ -41,45 +54,127 @@ class SourceAnswers:
         self._connection.close()
 
     def holds(self, digest: str) -> bool:
-        """Whether the answer for a sample of that content is there."""
-        return self._ask("SELECT 1 FROM answers WHERE sample = ?", digest) is not None
+        """Whether the answer for a sample of that content is there, as it was kept."""
+        return self._verified(digest) is not None
+
+    @property
+    def times_begun_anew(self) -> int:
+        """How often a damaged store was set aside: what was held before is then held no longer."""
+        return len(self._set_aside)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the store."""
+        said = [f"the cache of source answers was damaged: set aside as {path}" for path in self._set_aside]
+        if self._bad:
+            said.append(f"{len(self._bad)} kept answers of the source did not verify and were computed again")
+        return said
 
     def get(self, digest: str) -> dict[str, Array] | None:
         """Return the outputs of one sample, without the batch axis, or None."""
-        row = self._ask("SELECT outputs FROM answers WHERE sample = ?", digest)
-        return None if row is None else _unpack(row[0])
+        blob = self._verified(digest)
+        return None if blob is None else _unpack(blob)
 
     def put(self, rows: Mapping[str, Tensors]) -> None:
         """Keep the outputs of several samples, by the sha256 of their content; all or none."""
-        packed = [(digest, _pack(outputs)) for digest, outputs in rows.items()]
+        packed = [(digest, blob := _pack(outputs), _row_digest(digest, blob)) for digest, outputs in rows.items()]
         try:
-            with self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", packed)
+            self._insert(packed)
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            self._begin_anew(error)
+            try:
+                self._insert(packed)
+            except sqlite3.Error as again:
+                raise self._broken(again) from again
+
+    def _insert(self, packed: list[tuple[str, bytes, bytes]]) -> None:
+        with self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", packed)
 
     def _open(self) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(self._path, timeout=60.0)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS answers (sample TEXT PRIMARY KEY, outputs BLOB) WITHOUT ROWID"
-            )
+            connection = _connected(self._path)
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            self._move_aside(error)
+            try:
+                connection = _connected(self._path)
+            except sqlite3.Error as again:
+                raise self._broken(again) from again
+        self._opened = _file_at(self._path)
         return connection
 
-    def _ask(self, query: str, digest: str) -> tuple[bytes] | None:
+    def _verified(self, sample: str) -> bytes | None:
+        """Return what is kept for a sample, None where it is missing or not as it was written."""
         try:
-            row: tuple[bytes] | None = self._connection.execute(query, (digest,)).fetchone()
+            row = self._connection.execute("SELECT outputs, sha256 FROM answers WHERE sample = ?", (sample,)).fetchone()
         except sqlite3.Error as error:
+            self._begin_anew(error)
+            return None
+        if row is None:
+            return None
+        if not isinstance(row[0], bytes) or row[1] != _row_digest(sample, row[0]):
+            self._bad.add(sample)
+            return None
+        return row[0]
+
+    def _begin_anew(self, error: sqlite3.Error) -> None:
+        self._move_aside(error)
+        self._connection.close()
+        self._connection = self._open()
+
+    def _move_aside(self, error: sqlite3.Error) -> None:
+        """Rename a damaged store. Raises OutputError where the fault is another one, or it cannot be renamed."""
+        if not self._is_damage(error):
             raise self._broken(error) from error
-        return row
+        aside = self._path.with_suffix(".damaged")
+        try:
+            # Where it is another file by now, another run has set the damaged one aside.
+            if self._opened is None or self._opened == _file_at(self._path):
+                self._path.replace(aside)
+                for log in ("-wal", "-shm"):  # they belong to the damaged file
+                    self._path.with_name(self._path.name + log).unlink(missing_ok=True)
+        except OSError as failed:
+            raise cannot_write(self._path, failed) from failed
+        self._opened = None
+        self._set_aside.append(aside)
+
+    def _is_damage(self, error: sqlite3.Error) -> bool:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None or (kind := code & 0xFF) in MACHINE:  # the low byte is the kind
+            return False
+        return kind not in ACCESS or (self._path.is_file() and os.access(self._path, os.R_OK | os.W_OK))
 
     def _broken(self, error: sqlite3.Error) -> OutputError:
         return OutputError(
             f"the cache of source answers {self._path} fails: {error}", "delete that file, or free disk space"
         )
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60.0)
+    connection.text_factory = bytes  # a damaged type must not be decoded
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS answers (sample TEXT PRIMARY KEY, outputs BLOB, sha256 BLOB) WITHOUT ROWID"
+        )
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _row_digest(sample: str, blob: bytes) -> bytes:
+    """Return the sha256 of a row: the name is in it, so that no row verifies in another's place."""
+    return hashlib.sha256(sample.encode() + b"\n" + blob).digest()
 
 
 def split_rows(outputs: Tensors, count: int) -> list[dict[str, Array]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from modelport import __version__
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json
+from modelport.core.errors import ModelportError
+from modelport.core.records import read_record, write_record
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import model_artifact
 
@@ -28,24 +29,25 @@ def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifa
     if model.kind != "onnx" or suffix is None or options.precision == "fp16":
         return model
     version = engine.available().version
-    key = digest_json([model.sha256, engine.name, version, machine.processor(), __version__])
+    key = digest_json([model.identity, engine.name, version, machine.processor(), __version__])
     folder = cache_folder("compiled", key[:32])
     path, record = folder / f"model{suffix}", folder / "digests.json"
-    if _is_whole(record, path):
-        kept = model_artifact(path)
-        return Artifact(kept.path, kept.kind, kept.sha256, (model.sha256,), kept.parts)
-    artifact = engine.compile(model, replace(options, batch=None), path)
-    write_json(record, {file.name: digest_file(file) for file in _files(path)})
-    return artifact
+    kept = _kept(record, path)
+    if kept is None:
+        kept = engine.compile(model, replace(options, batch=None), path)
+        write_record(record, {file.name: digest_file(file) for file in _files(path)})
+    return replace(kept, made_from=model.digests, stands_for=model.shown)
 
 
-def _is_whole(record: Path, path: Path) -> bool:
-    """Whether every file of the artifact is there with the digest that was written down."""
+def _kept(record: Path, path: Path) -> Artifact | None:
+    """Return the artifact where each of its files is there with the digest that was written down."""
+    known = read_record(record)
     try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-        return bool(known) and all(digest_file(path.parent / name) == digest for name, digest in known.items())
-    except (OSError, ValueError, AttributeError):
-        return False
+        found = model_artifact(path) if known else None
+    except ModelportError:
+        return None
+    files = () if found is None else (found, *found.parts)
+    return found if known == {file.path.name: file.sha256 for file in files} else None
 
 
 def _files(path: Path) -> list[Path]:

@@ -61,6 +61,11 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
         check_signature(read_graph(request.model), recipe.signature, request.model)
     if request.out.absolute() == request.model.absolute():
         raise UsageError(f"--out {request.out} is the model itself", "choose another --out")
+    for part in source.parts:
+        if part.path.absolute() in (request.out.absolute(), request.out.with_suffix(".bin").absolute()):
+            raise UsageError(
+                f"--out {request.out} would write over the model's weights {part.path}", "choose another --out"
+            )
     if isinstance(engine, AscendEngine):
         if request.calibration is not None:
             raise UsageError("--calibration says nothing to ATC: it quantizes nothing", "leave --calibration out")

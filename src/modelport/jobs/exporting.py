@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json, written_aside
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, written_aside
 from modelport.core.errors import EngineError, GraphError, UsageError
 from modelport.core.progress import Progress
+from modelport.core.records import read_record, write_record
 from modelport.core.values import Array, Check
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import availabilities, get_engine, opened
@@ -78,7 +78,7 @@ def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, li
             Check(**row) for row in known["checks"]
         ]
     artifact, checks = export_checked(source, path, DEFAULT_OPSET, None, progress)
-    write_json(record, {"sha256": artifact.sha256, "checks": [check.to_json() for check in checks]})
+    write_record(record, {"sha256": artifact.sha256, "checks": [check.to_json() for check in checks]})
     return artifact, checks
 
 
@@ -120,14 +120,14 @@ def take_pixels(model: Artifact, recipe: Recipe, out: Path, nms: Nms = "graph") 
 
 def pixels_cached(model: Artifact, recipe: Recipe) -> tuple[Artifact, Check]:
     """Return the graph that takes pixels from the cache, made and checked on first use."""
-    key = digest_json([model.sha256, recipe.digest, __version__, version("onnx")])
+    key = digest_json([model.identity, recipe.digest, __version__, version("onnx")])
     folder = cache_folder("exports", key[:32])
     path, record = folder / "pixels.onnx", folder / "checks.json"
     known = _read_record(record)
     if known and path.is_file() and digest_file(path) == known["sha256"]:
-        return Artifact(path, "onnx", known["sha256"], (model.sha256,)), Check(**known["checks"][0])
+        return Artifact(path, "onnx", known["sha256"], model.digests), Check(**known["checks"][0])
     artifact, check = take_pixels(model, recipe, path)
-    write_json(record, {"sha256": artifact.sha256, "checks": [check.to_json()]})
+    write_record(record, {"sha256": artifact.sha256, "checks": [check.to_json()]})
     return artifact, check
 
 
@@ -202,8 +202,5 @@ def _checking_engine() -> Engine:
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and {"sha256", "checks"} <= set(record) else None
+    record = read_record(path)
+    return record if record is not None and {"sha256", "checks"} <= set(record) else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from modelport import __version__
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, cache_folder, digest_json, write_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_json
 from modelport.core.progress import Progress
+from modelport.core.records import read_record, write_record
 from modelport.engines.base import Engine, Options
 from modelport.jobs.probing import Probe, chosen, probe_concurrency, with_in_flight
 
@@ -32,19 +32,18 @@ def with_best_in_flight(
         return with_in_flight(options, options.concurrency), "as set"
     if engine.name not in ("openvino", "onnxruntime") or machine.cores() == 1:
         return options, "the engine's own choice"
-    key = [model.sha256, engine.name, engine.available().version, options.precision, options.batch, options.threads]
+    key = [model.identity, engine.name, engine.available().version, options.precision, options.batch, options.threads]
     record = (
         cache_folder("in-flight") / f"{digest_json([*key, machine.processor(), machine.cores(), __version__])}.json"
     )
-    try:
-        known = int(json.loads(record.read_text(encoding="utf-8"))["in_flight"])
-        return with_in_flight(options, known), "measured before"
-    except (OSError, ValueError, KeyError, TypeError):
-        if batches < WORTH_BATCHES:
-            return options, f"the engine's own choice: {batches} batches are too few to measure for"
+    known = read_record(record)
+    if known is not None and isinstance(known.get("in_flight"), int):
+        return with_in_flight(options, known["in_flight"]), "measured before"
+    if batches < WORTH_BATCHES:
+        return options, f"the engine's own choice: {batches} batches are too few to measure for"
     progress.note("measuring how many runs in flight serve best")
     found = beside_decoders(probe_concurrency(engine, model, replace(options, concurrency=None), SECONDS))
-    write_json(record, {"in_flight": found})
+    write_record(record, {"in_flight": found})
     return with_in_flight(options, found), "measured"
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_json, write_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_json
 from modelport.core.errors import UsageError
 from modelport.core.progress import Progress
+from modelport.core.records import read_record, write_record
 from modelport.core.values import Check
 from modelport.engines.base import Engine
 from modelport.engines.registry import get_engine, model_artifact
@@ -100,12 +100,11 @@ def _notes_of(source: SourceModel) -> list[str]:
     """Return what was tolerated while loading, remembered from the last time these weights were loaded."""
     key = digest_json([source.checkpoint.sha256, source.recipe.digest, __version__])
     record = cache_folder("sources") / f"{key[:32]}.json"
-    try:
-        notes = json.loads(record.read_text(encoding="utf-8"))["notes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        notes = list(source.notes)
-        write_json(record, {"sha256": source.checkpoint.sha256, "notes": notes})
-    return [str(note) for note in notes]
+    known = read_record(record)
+    if known is None or not isinstance(known.get("notes"), list):
+        known = {"sha256": source.checkpoint.sha256, "notes": list(source.notes)}
+        write_record(record, known)
+    return [str(note) for note in known["notes"]]
 
 
 def _take_given_model(road: Road, given: Given, recipe: Recipe, engine: Engine) -> None:

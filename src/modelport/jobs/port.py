@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from modelport.core.artifacts import prepare_output_folder, write_json, write_text
+from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
+from modelport.core.output_folder import output_folder, write_result
 from modelport.core.progress import Progress
 from modelport.core.values import Check, Sample
 from modelport.data.datasets import open_dataset
@@ -98,6 +100,11 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
 
     Returns the result. Raises ModelportError for whatever the user can mend; then ``out`` holds no new result.
     """
+    with ExitStack() as held:
+        return _port(request, progress, held)
+
+
+def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str, Any]:
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     precision = request.precision or own_precision(request.engine)
@@ -112,7 +119,7 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     check_share("--max-skipped", request.max_skipped)
-    prepare_output_folder(request.out, RESULT, request.force)
+    held.enter_context(output_folder(request.out, RESULT, request.force, (PREDICTIONS, REPORT)))
     road = walk(Given(request.weights, request.model, pixels), recipe, engine, progress)
     _lower(road, Wanted(recipe, engine, options, request.calibration, seed=request.seed), samples, progress)
     assert road.model is not None
@@ -135,6 +142,7 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
     else:
         with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
             answer_with_source(job, road.source, answers)
+            road.notes += answers.notes
             with opened(engine, model, options) as runner:
                 road.checks += _rows_checked(runner, job) if request.model is not None else []
                 outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
@@ -152,7 +160,7 @@ def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
     if request.files.wanted:
         write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
     write_text(request.out / REPORT, markdown.render(result))
-    write_json(request.out / RESULT, result)
+    write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
     return result
 
 

@@ -117,14 +117,15 @@ def _half(model: Artifact, plan: PrecisionPlan, want: Wanted) -> Lowered:
     # A pixel is whole in float16, its normalised value is not.
     blocked += [node.name for node in graph.graph.node if want.pixels and node.name.startswith(f"{PREFIX}/")]
     converted = to_float16(graph, blocked)
-    key = digest_json([__version__, model.sha256, blocked])
+    key = digest_json([__version__, model.identity, blocked])
     path = cache_folder("float16", key[:32]) / "model.onnx"
     with written_aside(path) as aside:
         aside.write_bytes(converted.model.SerializeToString(deterministic=True))
-        artifact = Artifact.of(aside, "onnx", (model.sha256,))
+        artifact = Artifact.of(aside, "onnx", model.digests)
     notes = ["fp16: weights and activations converted", *converted.notes]
     notes += [f"fp16 on {want.engine.name}: {why}" for why in _why_accuracy_only(want.engine, "fp16")]
-    return Lowered(Artifact(path, "onnx", artifact.sha256, artifact.made_from), tuple(notes), made=True)
+    made = Artifact(path, "onnx", artifact.sha256, artifact.made_from, stands_for=model.shown)
+    return Lowered(made, tuple(notes), made=True)
 
 
 def speed_warnings(engine: Engine, precision: str) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from modelport.core.artifacts import prepare_output_folder, write_json, write_text
+from modelport.core.artifacts import write_text
 from modelport.core.errors import BadSampleError, DataError, OutputError, UsageError
+from modelport.core.output_folder import held_folder, write_result
 from modelport.core.progress import Progress
 from modelport.core.values import Batch, Sample
 from modelport.data.datasets import open_dataset
@@ -24,7 +25,7 @@ from modelport.data.tensor_files import (
     tensor_files,
 )
 from modelport.data.tensor_rows import Kind, RowForm, Skips, row_form, sample_rows, stream_rows
-from modelport.jobs.label_files import LabelFiles
+from modelport.jobs.label_files import BY_ID, LabelFiles
 from modelport.jobs.tensor_index import INDEX, SCHEMA, read_index
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
@@ -88,12 +89,18 @@ def preprocess(request: PreprocessRequest, progress: Progress) -> dict[str, Any]
     Returns what was written. Raises ModelportError for whatever the user can mend; an index is there only where all
     files are.
     """
+    with ExitStack() as held:
+        return _preprocess(request, progress, held)
+
+
+def _preprocess(request: PreprocessRequest, progress: Progress, held: ExitStack) -> dict[str, Any]:
     if not 0.0 <= request.max_skipped <= 1.0:
         raise UsageError(f"--max-skipped {request.max_skipped}", "give a share from 0 to 1, as in 0.01")
     work = _plan(request)
     wanted = _planned_names(work, request)
     work.notes.append(check_space(request.out, len(wanted), work.row_count * work.form.bytes))
     progress.note(work.notes[-1])
+    held.enter_context(held_folder(request.out, INDEX, request.force))
     _clear(work, request, set(wanted))
     _write_tensors(work, request, progress)
     if not work.files:
@@ -105,7 +112,7 @@ def preprocess(request: PreprocessRequest, progress: Progress) -> dict[str, Any]
     work.notes += labels.notes
     info = _write_info(work, request)
     index = _index(work, request, labels.places, info)
-    write_json(request.out / INDEX, index)
+    write_result(request.out, INDEX, index, [BY_ID, *([Path(info).name] if info else [])])
     summary = {key: value for key, value in index.items() if key != "files"}
     return summary | {
         "schema": "modelport.preprocess/1",
@@ -162,9 +169,8 @@ def _planned_names(work: _Work, request: PreprocessRequest) -> list[str]:
 def _clear(work: _Work, request: PreprocessRequest, wanted: set[str]) -> None:
     """Make the folder ready: nothing may lie in it that ais_bench would take for an input besides the new files.
 
-    Raises OutputError where the folder holds tensors of another making, or a result and no ``force``.
+    The index goes first. Raises OutputError where the folder holds tensors of another making.
     """
-    prepare_output_folder(request.out, INDEX, request.force)
     work.labels.check(work.samples)
     remove_unfinished(request.out)
     there = set(tensor_files(request.out))
@@ -184,7 +190,7 @@ def _clear(work: _Work, request: PreprocessRequest, wanted: set[str]) -> None:
             "move them elsewhere: ais_bench would take them for inputs",
         )
     index.unlink(missing_ok=True)
-    for name in there:
+    for name in (BY_ID, *there):
         (request.out / name).unlink(missing_ok=True)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_json, write_text
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_text
 from modelport.core.errors import DataError, EngineError
 from modelport.core.progress import Progress
+from modelport.core.records import read_record, write_record
+from modelport.core.scratch import scratch_folder
 from modelport.core.values import Tensors
 from modelport.engines.base import Engine, Options
 from modelport.engines.quantize import METHODS, SUFFIXES, Int8Model, calibrated, versions
@@ -84,7 +85,7 @@ def quantized(job: Int8Job, progress: Progress) -> Quantized:
         raise EngineError(f"'{name}' has no quantization", f"choose --engine {' or '.join(METHODS)}")
     key = digest_json(
         [
-            *(PROCEDURE, METHODS[name], __version__, versions(name), name, job.model.sha256, job.recipe.digest),
+            *(PROCEDURE, METHODS[name], __version__, versions(name), name, job.model.identity, job.recipe.digest),
             *(job.calibration.digest, job.reference_is, job.seed, job.options.batch),
             *(dict(job.plan.nodes), dict(job.plan.types)),
         ]
@@ -94,9 +95,9 @@ def quantized(job: Int8Job, progress: Progress) -> Quantized:
     known = _read_record(record, path)
     if known is None:
         known = _make(job, path, progress)
-        write_json(record, known | {"sha256": _digests(path)})
+        write_record(record, known | {"sha256": _digests(path)})
     artifact = model_artifact(path)
-    chained = Artifact(artifact.path, artifact.kind, artifact.sha256, (job.model.sha256,), artifact.parts)
+    chained = replace(artifact, made_from=job.model.digests, stands_for=job.model.shown)
     said = {"calibration": job.calibration.to_json(), "plan_file": str(plan_beside(path))}
     return Quantized(chained, (*job.calibration.notes, *known["notes"]), known["record"] | said)
 
@@ -108,8 +109,7 @@ def plan_beside(path: Path) -> Path:
 
 def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
     asked = tuple(block_list(job.plan, read_graph(job.model.path)))
-    with tempfile.TemporaryDirectory(prefix=".work.", dir=path.parent) as folder:
-        work = Path(folder)
+    with scratch_folder(path.parent, "work") as work:
         examination = Examination(job.engine, job.calibration, job.reference, job.options, job.seed)
         tried: list[_Made] = []
         failed: dict[str, EngineError] = {}
@@ -251,9 +251,9 @@ def _digests(path: Path) -> dict[str, str]:
 
 def _read_record(record: Path, path: Path) -> dict[str, Any] | None:
     """Return what was made before, None where it is not whole."""
+    known = read_record(record)
+    whole = known is not None and {"record", "notes", "sha256"} <= set(known)
     try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-        whole = isinstance(known, dict) and {"record", "notes", "sha256"} <= set(known)
-        return known if whole and _digests(path) == known["sha256"] else None
-    except (OSError, ValueError):
+        return known if whole and known is not None and _digests(path) == known["sha256"] else None
+    except OSError:
         return None

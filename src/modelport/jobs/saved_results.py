@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+        write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
+    guide = guide_json(recipe, figures.metrics, len(samples))
+    guide["value"] += [{"key": "Note", "value": note} for note in few]
+    return Evaluation(result, guide)
 from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
@@ -14,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.artifacts import Artifact, prepare_output_folder, write_json, write_text, written_aside
+from modelport.core.artifacts import Artifact, write_text, written_aside
 from modelport.core.errors import DataError, UsageError
-from modelport.core.placement import GuidePlacement, Placement
+        write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
+    guide = guide_json(recipe, figures.metrics, len(samples))
+    guide["value"] += [{"key": "Note", "value": note} for note in few]
+    return Evaluation(result, guide)
 from modelport.core.progress import Progress
 from modelport.core.values import Check, Sample
 from modelport.data.batches import Fingerprint
@@ -81,6 +86,11 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
 
     Raises ModelportError for whatever the user can mend.
     """
+    with ExitStack() as held:
+        return _evaluate(request, progress, held)
+
+
+def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> Evaluation:
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = _recipe(request)
     if request.files.wanted and recipe.task != "detection":
@@ -89,7 +99,7 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     check_share("--max-skipped", request.max_skipped)
     if request.out is not None:
-        prepare_output_folder(request.out, RESULT, request.force)
+        held.enter_context(output_folder(request.out, RESULT, request.force, (PREDICTIONS, REPORT)))
     index = None if request.tensors is None else read_index(request.tensors)
     samples, skipped = _without_skipped(recipe, samples, index)
     results = find_results(request.results)
@@ -131,7 +141,7 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
                 write_text(request.files.coco_json.with_suffix(".txt"), guide_text(figures.metrics))
     if request.out is not None:
         write_text(request.out / REPORT, markdown.render(result))
-        write_json(request.out / RESULT, result)
+        write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
     guide = guide_json(recipe, figures.metrics, len(samples))
     guide["value"] += [{"key": "Note", "value": note} for note in few]
     return Evaluation(result, guide)

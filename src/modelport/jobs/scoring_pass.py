@@ -88,6 +88,14 @@ class Outcome:
 
 def answer_with_source(job: Pass, source: SourceModel, answers: SourceAnswers) -> None:
     """Run the source model over the samples whose answers are not yet kept."""
+    begun_anew = answers.times_begun_anew
+    _answer_missing(job, source, answers)
+    if answers.times_begun_anew != begun_anew:
+        # What was found kept before is gone with the damaged store.
+        _answer_missing(job, source, answers)
+
+
+def _answer_missing(job: Pass, source: SourceModel, answers: SourceAnswers) -> None:
     options = replace(job.options, recipe=job.recipe, precision="fp32")
     job = replace(job, options=options, pixels=False, fast=False)
     with job.progress.bar("source model", job.rows, "images") as bar:

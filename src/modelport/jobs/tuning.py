@@ -65,6 +65,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
         options = Options(recipe, "fp32", recipe.run.batch)
         answer_with_source(Pass(recipe, samples, options, task, request.seed, "fail", progress), road.source, answers)
+        road.notes += answers.notes
         yield Search(request, recipe, samples, task, tolerance, progress, road, answers, [*dataset.notes, *said])
 
 

@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelport.core.artifacts import cache_folder, cannot_write, digest_file, write_json
-from modelport.core.errors import FetchError, RecipeError
+from modelport.core.artifacts import cache_folder, cannot_write, digest_file
+from modelport.core.errors import DataError, FetchError, RecipeError
+from modelport.core.files import read_regular_text
+from modelport.core.records import OWN_DIGEST, read_record, write_record
 from modelport.model.download import Progress, download, forget
 from modelport.recipes.schema import Recipe
 
 BY_RECIPE = "sha256 of the recipe"
 BY_NAME = "hash prefix in the file name"
 BY_FIRST_USE = "unverified (recorded on first use)"
+BY_NEW_RECORD = "unverified (the record of its first use was damaged: recorded anew)"
 
 # torch hub's convention: the first digits of the sha256 stand before the suffix, as in `resnet50-0676ba61.pth`.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z.]+$")
@@ -30,7 +33,7 @@ class FetchedWeights:
 
     path: Path
     sha256: str
-    verified: str  # BY_RECIPE, BY_NAME or BY_FIRST_USE
+    verified: str  # BY_RECIPE, BY_NAME, BY_FIRST_USE or BY_NEW_RECORD
 
 
 def cached_path(recipe: Recipe) -> Path:
@@ -79,8 +82,7 @@ def _proved(recipe: Recipe, path: Path, lies_at: Path, url: str | None) -> Fetch
     in_name = _HASH_IN_NAME.search(path.name)
     wanted = recipe.weights.sha256 or (in_name[1] if in_name else "")
     if not wanted:
-        _hold_against_first_use(path, digest, size, url)
-        return FetchedWeights(path, digest, BY_FIRST_USE)
+        return FetchedWeights(path, digest, _hold_against_first_use(path, digest, size, url))
     proof = BY_RECIPE if recipe.weights.sha256 else BY_NAME
     if not digest.startswith(wanted):
         fix = f"the file there is another one: {_by_hand(recipe, path)}" if url else f"delete {path} and run again"
@@ -88,21 +90,36 @@ def _proved(recipe: Recipe, path: Path, lies_at: Path, url: str | None) -> Fetch
     return FetchedWeights(path, digest, proof)
 
 
-def _hold_against_first_use(path: Path, digest: str, size: int, url: str | None) -> None:
+def _hold_against_first_use(path: Path, digest: str, size: int, url: str | None) -> str:
+    """Hold a digest against the one recorded on first use, which is made where it is missing or damaged."""
     sidecar = path.with_name(f"{path.name}.sha256.json")
-    if not sidecar.exists():
+    recorded = _recorded(sidecar)
+    if recorded is None:
+        damaged = sidecar.exists()
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        write_json(sidecar, {"sha256": digest, "url": url, "bytes": size, "recorded": now})
-        return
-    try:
-        recorded = str(json.loads(sidecar.read_text(encoding="utf-8"))["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FetchError(f"{sidecar}: not readable as the record of a digest", f"delete {sidecar}") from error
+        write_record(sidecar, {"sha256": digest, "url": url, "bytes": size, "recorded": now})
+        return BY_NEW_RECORD if damaged else BY_FIRST_USE
     if digest != recorded:
         raise FetchError(
             f"{url or path}: sha256 is {digest}, but {recorded} was recorded on first use",
             f"if you accept the change, delete {path} and {sidecar}, then fetch the file again",
         )
+    return BY_FIRST_USE
+
+
+def _recorded(sidecar: Path) -> str | None:
+    """Return the digest in a record, None where there is none or it is damaged."""
+    record = read_record(sidecar)
+    if record is None:
+        # Earlier versions wrote no digest of the record itself.
+        try:
+            record = json.loads(read_regular_text(sidecar))
+        except (DataError, ValueError, RecursionError):
+            return None
+        if not isinstance(record, dict) or OWN_DIGEST in record:
+            return None
+    digest = record.get("sha256")
+    return digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else None
 
 
 def _by_hand(recipe: Recipe, path: Path) -> str:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelport.core.errors import EngineError, GraphError
+from modelport.core.files import open_regular
 from modelport.core.values import Array, Signature, TensorSpec
+from modelport.model import side_files
 from modelport.model.quantizable import heavy_precisions, prevailing
 
 if TYPE_CHECKING:
@@ -27,16 +29,35 @@ META_WEIGHTS, META_RECIPE, META_RECIPE_SHA, META_VERSION = (
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
-    """Return the model in an ONNX file. Raises GraphError where it is missing, damaged or no ONNX file."""
+    """Return the model in an ONNX file, with the tensors that lie in files beside it.
+
+    Raises GraphError where it is missing, damaged or no ONNX file, or where such a file is missing, cut off, or not in
+    its folder.
+    """
+    return _read(path, whole=True)
+
+
+def onnx_side_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside an ONNX file that hold tensors of it. Raises GraphError as ``read_graph``."""
+    if not side_files.names_side_files(path):
+        return ()
+    return side_files.side_files_of(_read(path, whole=False), path)
+
+
+def _read(path: Path, *, whole: bool) -> onnx.ModelProto:
     try:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise EngineError("the package onnx is not installed", "pip install 'modelport[torch]'") from error
     try:
+        open_regular(path, error=GraphError).close()
         if path.stat().st_size == 0:
             raise GraphError(f"{path}: the file is empty", "export it again")
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
+        side_files.side_files_of(model, path)
+        for tensor in side_files.external_tensors(model) if whole else ():
+            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
     except OSError as error:
         raise GraphError(f"{path}: {error.strerror or error}", "check the path") from error
     # Weights kept in further files are checked by onnx itself, which raises its own errors and ValueError.

@@ -37,7 +37,7 @@ def write_pixel_graph(model: Artifact, recipe: Recipe, out: Path) -> Artifact:
     """Write the graph of ``model`` with pixels as its input. Raises GraphError for a graph of another input."""
     with written_aside(out) as aside:
         aside.write_bytes(with_pixel_input(read_graph(model.path), recipe).SerializeToString(deterministic=True))
-        written = Artifact.of(aside, "onnx", (model.sha256,))
+        written = Artifact.of(aside, "onnx", model.digests)
     return Artifact(out, written.kind, written.sha256, written.made_from)
 
 

@@ -1,0 +1,93 @@
+"""The folder that one run writes: held by it alone, without an old verdict, the result written last."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from modelport.core.artifacts import cannot_write, digest_file, prepare_output_folder, write_json
+from modelport.core.errors import OutputError
+from modelport.core.scratch import sweep
+
+LOCK = ".modelport.lock"
+
+
+@contextlib.contextmanager
+def output_folder(folder: Path, result: str, force: bool, companions: Sequence[str] = ()) -> Iterator[Path]:
+    """Hold ``folder`` as ``held_folder`` does, and free it of an earlier run's files.
+
+    The old ``result`` goes first and then its ``companions``, so that a run that is killed leaves no verdict beside
+    files of another. Raises OutputError.
+    """
+    with held_folder(folder, result, force):
+        for name in (result, *companions):
+            try:
+                (folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise cannot_write(folder / name, error) from error
+        yield folder
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path, result: str, force: bool) -> Iterator[Path]:
+    """Make ``folder``, hold it for this process alone, and sweep what dead runs have left in it.
+
+    The lock goes with the process, however that ends. Raises OutputError where another run holds the folder, where it
+    cannot be written, or holds a ``result`` and ``force`` is not given.
+    """
+    prepare_output_folder(folder, result, force)
+    with _locked(folder):
+        # Whoever held the folder until now may have left a result.
+        prepare_output_folder(folder, result, force)
+        sweep(folder)
+        yield folder
+
+
+def write_result(folder: Path, name: str, result: dict[str, Any], companions: Sequence[str]) -> None:
+    """Write the result as the last file of a folder, with the sha256 of those that belong to it.
+
+    ``result`` gets the key ``companions`` {file name: sha256 in hexadecimal digits}.
+    """
+    result["companions"] = {file: digest_file(folder / file) for file in companions}
+    write_json(folder / name, result)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    path = folder / LOCK
+    try:
+        handle = _lock(path)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{folder}: another run is writing into it", "wait until that run has ended, or choose another --out"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be locked ({LOCK}): {error.strerror or error}", "choose a folder on another disk"
+        ) from error
+    try:
+        yield
+    finally:
+        # Still held: whoever has opened this file meanwhile finds that it is gone, and makes another.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(handle)
+
+
+def _lock(path: Path) -> int:
+    """Return the handle of the held lock file at ``path``. Raises BlockingIOError where another process holds it."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    return handle
+        except OSError:
+            os.close(handle)
+            raise
+        os.close(handle)
