@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-        write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
-    guide = guide_json(recipe, figures.metrics, len(samples))
-    guide["value"] += [{"key": "Note", "value": note} for note in few]
-    return Evaluation(result, guide)
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
@@ -18,10 +17,8 @@ import numpy as np
 
 from modelport.core.artifacts import Artifact, write_text, written_aside
 from modelport.core.errors import DataError, UsageError
-        write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
-    guide = guide_json(recipe, figures.metrics, len(samples))
-    guide["value"] += [{"key": "Note", "value": note} for note in few]
-    return Evaluation(result, guide)
+from modelport.core.output_folder import output_folder, write_result
+from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
 from modelport.core.values import Check, Sample
 from modelport.data.batches import Fingerprint
@@ -138,7 +135,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         if request.files.wanted:
             write_detection_files(request.files, dataset, predictions, progress)
             if request.style == "guide" and request.files.coco_json is not None:
-                write_text(request.files.coco_json.with_suffix(".txt"), guide_text(figures.metrics))
+                write_text(request.files.coco_json.parent / "coco_detection_result.txt", guide_text(figures.metrics))
     if request.out is not None:
         write_text(request.out / REPORT, markdown.render(result))
         write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
