@@ -13,6 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modelport import __version__
 from modelport.ais_bench.arguments import Arguments
 from modelport.ais_bench.inputs import Feed, FileBatch, FileFeed, Filled, OwnShapeFeed, PureFeed, files_per_batch
@@ -24,6 +26,7 @@ from modelport.core.artifacts import write_json
 from modelport.core.errors import ModelportError
 from modelport.core.values import Array
 from modelport.engines.base import TimedRunner
+from modelport.engines.row_check import check_rows
 from modelport.engines.time_limit import limit_runs
 
 READERS = 2
@@ -102,6 +105,7 @@ class Session:
         for _ in range(self.arguments.warmup * self.arguments.threads):
             self._execute(warm)
         self.log.info(f"warm up {self.arguments.warmup} done")
+        self._check_rows()
         counter = Counter(len(self.feed))
         try:
             for _ in self._overlapped() if self.arguments.pipeline else self._in_turn():
@@ -111,6 +115,12 @@ class Session:
                 self.writer.close()
         finally:
             counter.close()
+
+    def _check_rows(self) -> None:
+        """Warn where a row of a batch would not be answered as it is alone."""
+        check = check_rows(self.model.runner, self.model.batch) if self.model.batch > 1 else None
+        if check is not None and check.verdict != "pass":
+            self.log.warn(check.why)
 
     def _in_turn(self) -> Iterator[None]:
         for batch in self.feed.batches():
@@ -156,6 +166,8 @@ class Session:
         if filled.kept != 1:
             rows = f"{filled.kept.numerator}/{filled.kept.denominator}"
             self.log.note(f"{batch.files[0][-1]} holds {rows} of a file's rows, filled up; that part is not saved")
+        if not all(np.isfinite(array).all() for array in outputs if array.dtype.kind == "f"):
+            self.log.note(f"{batch.files[0][0] or 'the output'}: holds NaN or infinity")
         if self.writer is not None:
             share = self.feed.per_batch if isinstance(self.feed, FileFeed) else 1
             parts = split(outputs, share, self.arguments.axis, filled.kept, len(batch.files[0]))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import EngineError
+from modelport.core.errors import EngineError, ModelportError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
+from modelport.engines.time_limit import RunStopped
 
 
 def checked(runner: Runner, model: Path, batched: bool) -> Runner:
@@ -35,7 +38,32 @@ class _Checked:
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run once and hold the answer against the signature."""
-        return self._held(inputs, self._runner.run(inputs))
+        with self._explained(inputs):
+            return self._held(inputs, self._runner.run(inputs))
+
+    @contextmanager
+    def _explained(self, inputs: Tensors) -> Iterator[None]:
+        """Name a batch that is baked into the graph as that, where the engine's own words name some inner node."""
+        try:
+            yield
+        except RunStopped:
+            raise
+        except EngineError as error:
+            rows = {array.shape[0] for array in inputs.values() if array.ndim}
+            if len(rows) != 1 or rows == {1} or not self._runs_one_row(inputs):
+                raise
+            raise EngineError(
+                f"{self._model}: answers a batch of 1, and not of {rows.pop()}: a batch is baked into the graph "
+                f"({error.found})",
+                "run it with --batch 1, or export it again with a free batch",
+            ) from error
+
+    def _runs_one_row(self, inputs: Tensors) -> bool:
+        try:
+            self._held(one := {name: array[:1] for name, array in inputs.items()}, self._runner.run(one))
+        except ModelportError:
+            return False
+        return True
 
     def _held(self, inputs: Tensors, outputs: dict[str, Array]) -> dict[str, Array]:
         rows = next((array.shape[0] for array in inputs.values() if array.ndim), None) if self._batched else None
@@ -57,8 +85,9 @@ class _CheckedTimed(_Checked):
     def run_timed(self, inputs: Tensors) -> tuple[dict[str, Array], DeviceTimes]:
         """Run once, hold the answer against the signature, and tell the clocks."""
         runner: Any = self._runner
-        outputs, times = runner.run_timed(inputs)
-        return self._held(inputs, outputs), times
+        with self._explained(inputs):
+            outputs, times = runner.run_timed(inputs)
+            return self._held(inputs, outputs), times
 
 
 def _fits(got: Array, spec: TensorSpec, rows: int | None) -> bool:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from modelport.core.errors import EXIT_INTERRUPTED, EXIT_USAGE, EngineError, UsageError
@@ -24,6 +24,10 @@ DEFAULT_SECONDS = 600.0
 # What a vendor gets to stop a run that it was asked to stop.
 GRACE_SECONDS = 3.0
 LOOKS_PER_SECOND = 5
+
+
+class RunStopped(EngineError):
+    """A run that was stopped because its time was up, or by a signal."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +47,7 @@ class _Watch:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._signals: socket.socket | None = None
+        self._listener_before = -1  # whoever was told of signals until now still is
 
     def limit(self, seconds: float) -> None:
         self.seconds = seconds
@@ -58,7 +63,7 @@ class _Watch:
         self._signals, told = socket.socketpair()
         told.setblocking(False)
         self._told = told  # kept open
-        signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+        self._listener_before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
 
     def begin(self, run: _Run) -> None:
         with self._lock:
@@ -88,7 +93,11 @@ class _Watch:
             return False
         if not select.select([self._signals], [], [], 1 / LOOKS_PER_SECOND)[0]:
             return False
-        return bool({signal.SIGINT, signal.SIGTERM} & set(self._signals.recv(64)))
+        numbers = self._signals.recv(64)
+        if self._listener_before >= 0:
+            with suppress(OSError):
+                os.write(self._listener_before, numbers)
+        return bool({signal.SIGINT, signal.SIGTERM} & set(numbers))
 
     def _leave(self, run: _Run) -> None:
         """End the process, whose thread is inside the vendor's library for good."""
@@ -114,7 +123,7 @@ def limit_runs(seconds: float) -> None:
 def within_limit(stop: Callable[[], None]) -> Iterator[None]:
     """Hold one run, whatever it raises, to the limit of this process; without one it may take as long as it likes.
 
-    ``stop`` asks the vendor, from another thread, to end the run. Raises EngineError where the time was up.
+    ``stop`` asks the vendor, from another thread, to end the run. Raises RunStopped where the time was up.
     """
     if _WATCH.seconds is None:
         yield
@@ -125,14 +134,14 @@ def within_limit(stop: Callable[[], None]) -> Iterator[None]:
         yield
     except Exception as error:
         if run.asked is not None:
-            raise (EngineError("the run was interrupted") if run.interrupted else _too_long(_WATCH.seconds)) from error
+            raise (RunStopped("the run was interrupted") if run.interrupted else _too_long(_WATCH.seconds)) from error
         raise
     finally:
         _WATCH.end(run)
 
 
-def _too_long(seconds: float) -> EngineError:
-    return EngineError(
+def _too_long(seconds: float) -> RunStopped:
+    return RunStopped(
         f"one run of the model took longer than {seconds:g} s and was stopped",
         "see whether the graph has a loop without end; else allow more with --timeout, or take a smaller --batch",
     )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import onnx
 
 BATCH_AXIS = "batch"
+# TensorProto.DataType: FLOAT, FLOAT16, DOUBLE and BFLOAT16 (onnx.proto).
+FLOATING = frozenset({1, 10, 11, 16})
 # Names under which an exported file tells what it was made from.
 META_WEIGHTS, META_RECIPE, META_RECIPE_SHA, META_VERSION = (
     "modelport.weights_sha256",
@@ -138,7 +140,15 @@ def precision_of(model: onnx.ModelProto) -> str:
 def describe(model: onnx.ModelProto) -> dict[str, Any]:
     """Return the structure of a graph as JSON values, for ``modelport show``."""
     signature = signature_of(model)
-    sizes = [(tensor.name, int(np.prod(tensor.dims))) for tensor in model.graph.initializer]
+    # Some exporters keep their weights as nodes; a Constant of whole numbers is a shape or an index, no weight.
+    in_nodes = [
+        attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value" and attribute.t.data_type in FLOATING
+    ]
+    sizes = [int(np.prod(tensor.dims)) for tensor in (*model.graph.initializer, *in_nodes)]
     return {
         "opset": opset_of(model),
         "ir_version": model.ir_version,
@@ -148,8 +158,8 @@ def describe(model: onnx.ModelProto) -> dict[str, Any]:
         "precision": precision_of(model),
         "nodes": len(model.graph.node),
         "operators": dict(Counter(node.op_type for node in model.graph.node).most_common()),
-        "initialisers": len(sizes),
-        "parameters": sum(size for _, size in sizes),
+        "initialisers": len(model.graph.initializer),
+        "parameters": sum(sizes),
         "metadata": metadata_of(model),
     }
 
