@@ -86,7 +86,7 @@ def test_a_file_that_does_not_fit(tool: Tool, model: Path, name: str, content: A
         ("--npu_id 3", ["--npu_id", "'ascend'"]),
         ("--backend trtexec", ["--backend", "'ascend'"]),
         ("--perf 1", ["--perf", "'ascend'"]),
-        ("--dymShape_range x:1~2,3,2,2", ["--dymShape_range", "'ascend'"]),
+        ("--dymShape_range x:2~1,3,2,2", ["--dymShape_range", "2~1"]),
         ("-o m.onnx", ["m.onnx", "cannot be written"]),
         ("-o out --output_dirname link/a", ["leads out of out"]),
     ],

@@ -28,7 +28,6 @@ DEVICE_ONLY: dict[str, tuple[Any, str]] = {
     "backend": (None, "another backend"),
     "energy_consumption": (False, "measuring the device's power"),
     "npu_id": (0, "measuring the device's power"),
-    "dymShape_range": (None, "one performance test per shape of a range"),
 }
 
 
@@ -55,6 +54,7 @@ class Arguments:
     dym_batch: int = 0
     dym_hw: tuple[int, int] | None = None
     shapes: Shapes = ()
+    shape_range: tuple[Shapes, ...] = ()  # a run for each
     auto_shapes: bool = False  # each file's own shape
     output_size: str | None = None
     divide_input: bool = False
@@ -96,6 +96,7 @@ def parse(words: list[str]) -> Arguments:
         dym_batch=found.dymBatch,
         dym_hw=found.dymHW,
         shapes=_one_of(found),
+        shape_range=found.dymShape_range,
         auto_shapes=found.auto_set_dymshape_mode or found.auto_set_dymdims_mode,
         output_size=found.outputSize,
         divide_input=found.divide_input,
@@ -167,6 +168,7 @@ def _add_shapes(parser: argparse.ArgumentParser) -> None:
     add("--dymHW", type=_height_width, help="'224,224': height and width of a model where they are free")
     add("--dymDims", type=_shapes, help="'data:1,600;info:1,600': shapes of a model's free inputs")
     add("--dymShape", "--dym-shape", type=_shapes, help="as --dymDims")
+    add("--dymShape_range", type=_shape_range, default=(), help="'data:1~2,3,224-300,224': a run of each shape")
     add("--outputSize", help="memory for outputs; engines that find it themselves pass over it")
     add("--auto_set_dymshape_mode", type=_boolean, default=False, help="each .npy file's own shape")
     add("--auto_set_dymdims_mode", type=_boolean, default=False, help="as --auto_set_dymshape_mode")
@@ -226,6 +228,12 @@ def _shapes(word: str) -> Shapes:
     return tuple(shapes)
 
 
+def _shape_range(word: str) -> tuple[Shapes, ...]:
+    from modelport.ais_bench.shape_ranges import ranges_of
+
+    return ranges_of(word)
+
+
 def _sizes(word: str) -> tuple[int, ...]:
     parts = word.split(",")
     if not all(re.fullmatch(r"[1-9]\d{0,9}", part) for part in parts):
@@ -240,6 +248,7 @@ def _one_of(found: argparse.Namespace) -> Shapes:
         "--dymHW": found.dymHW,
         "--dymDims": found.dymDims,
         "--dymShape": found.dymShape,
+        "--dymShape_range": found.dymShape_range,
         "--auto_set_dymshape_mode": found.auto_set_dymshape_mode,
         "--auto_set_dymdims_mode": found.auto_set_dymdims_mode,
     }

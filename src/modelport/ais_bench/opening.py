@@ -71,10 +71,13 @@ def choose(arguments: Arguments, log: Log) -> Chosen:
             f"--device {','.join(map(str, arguments.devices))}: the engine '{name}' has device 0 alone",
             f"leave it out; the engine '{ON_DEVICE}' chooses among devices, with an .om file",
         )
-    if chosen.on_device and (arguments.dym_batch or arguments.dym_hw or arguments.shapes or arguments.auto_shapes):
+    shaped = arguments.dym_batch or arguments.dym_hw or arguments.shapes or arguments.shape_range
+    if chosen.on_device and (shaped or arguments.auto_shapes):
         raise UsageError(
             f"the engine '{name}' runs models of fixed shapes", "compile the model for the shape that is wanted"
         )
+    if arguments.shape_range and len(arguments.devices) > 1:
+        raise UsageError("--dymShape_range runs on one device", "give one number to --device")
     if arguments.auto_shapes and not arguments.inputs:
         raise UsageError("--auto_set_dymshape_mode takes shapes from files, and there are none", "give --input")
     _tell_what_makes_no_difference(arguments, chosen, log)

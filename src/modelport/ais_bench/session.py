@@ -21,6 +21,7 @@ from modelport.ais_bench.inputs import Feed, FileBatch, FileFeed, Filled, OwnSha
 from modelport.ais_bench.log import Counter, Log
 from modelport.ais_bench.opening import Chosen, Loaded, choose, loaded
 from modelport.ais_bench.outputs import Place, Writer, check_names, folder_name, place_for, split
+from modelport.ais_bench.shape_ranges import run_each
 from modelport.ais_bench.summary import Clocks, Interval, summarise, tell
 from modelport.core.artifacts import write_json
 from modelport.core.errors import ModelportError
@@ -35,7 +36,9 @@ READERS = 2
 def run(arguments: Arguments, log: Log) -> None:
     """Do what the words ask. Raises ModelportError; results that were complete by then stay."""
     chosen = choose(arguments, log)
-    if len(arguments.devices) == 1:
+    if arguments.shape_range:
+        run_each(arguments, lambda one: run_part(chosen, one, 0, None, log), log)
+    elif len(arguments.devices) == 1:
         run_part(chosen, arguments, 0, None, log)
     else:
         _run_devices(arguments, log)
