@@ -80,6 +80,7 @@ class OpenVinoEngine:
         if options.concurrency is not None:
             config["NUM_STREAMS"] = options.concurrency
         network = _read(model, options)
+        _refuse_indices_out_of_range(network, model)
         try:
             compiled = openvino.Core().compile_model(network, DEVICE, config)
         except Exception as error:
@@ -147,6 +148,30 @@ def _read(model: Artifact, options: Options) -> Any:
             f"{model.path}: OpenVINO cannot read it: {error}", "export it again, or copy it again whole"
         ) from error
     return network
+
+
+def _refuse_indices_out_of_range(network: Any, model: Artifact) -> None:
+    """Raise EngineError for a Gather whose constant indices lie outside of its axis: OpenVINO would answer zeros.
+
+    Indices that are computed, or an axis that is free, cannot be told before the run.
+    """
+    for node in network.get_ordered_ops():
+        if node.get_type_name() != "Gather":
+            continue
+        indices, axis = (node.input_value(place).get_node() for place in (1, 2))
+        if indices.get_type_name() != "Constant" or axis.get_type_name() != "Constant":
+            continue
+        length = node.input_value(0).get_partial_shape()[int(axis.get_data().item())]
+        values = indices.get_data()
+        if length.is_dynamic or not values.size:
+            continue
+        size = length.get_length()
+        if values.max() >= size or values.min() < -size:
+            worst = int(values.max() if values.max() >= size else values.min())
+            raise EngineError(
+                f"{model.path}: the Gather '{node.get_friendly_name()}' takes index {worst} of an axis of {size}",
+                "mend the graph: ONNX allows indices from -SIZE to SIZE - 1",
+            )
 
 
 def _shareable(array: Array) -> Array:
