@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,8 @@ def images(count: int) -> Pixels:
 
 def grey_of(image: Pixels) -> NDArray[np.int64]:
     # Pillow's documented L = R * 299/1000 + G * 587/1000 + B * 114/1000, with its 16-bit weights.
-    return (image.astype(np.int64) @ np.array([19595, 38470, 7471]) + 0x8000) >> 16
+    grey: NDArray[np.int64] = (image.astype(np.int64) @ np.array([19595, 38470, 7471]) + 0x8000) >> 16
+    return grey
 
 
 def blend(base: NDArray[np.int64], image: Pixels, factor: np.float32) -> Pixels:
@@ -55,7 +58,7 @@ def blurred(image: Pixels, sigma: float) -> Pixels:
     return across[0].mul(255).byte().permute(1, 2, 0).numpy()
 
 
-def one_view(image: Pixels, drawn: list[tuple[object, ...]]) -> Pixels:
+def one_view(image: Pixels, drawn: list[tuple[Any, ...]]) -> Pixels:
     (top, left, height, width), (mirror,), (jitter, order, factors), (grey,), (sigma,) = drawn
     part = Image.fromarray(image).crop((left, top, left + width, top + height))
     view = np.asarray(part.resize((32, 32), Image.Resampling.BILINEAR))

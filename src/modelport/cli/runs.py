@@ -58,7 +58,10 @@ def run(
     ),
     force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
     draw: Path | None = typer.Option(
-        None, "--draw", help="Detectors: pictures with the boxes of score 0.5 or more go here.", metavar="DIR"
+        None, "--draw", help="Detectors: pictures with the boxes go here (see --draw-threshold).", metavar="DIR"
+    ),
+    draw_threshold: float | None = typer.Option(
+        None, "--draw-threshold", help="Lowest score that --draw shows. Default: 0.5.", metavar="X"
     ),
     detections: Path | None = typer.Option(
         None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
@@ -90,7 +93,7 @@ def run(
         variant=variant,
         on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
-        files=DetectionFiles(draw, detections, coco_json),
+        files=DetectionFiles(draw, detections, coco_json, draw_threshold=draw_threshold),
         command=COMMAND,
         fast=fast_preprocess,
         device=device,

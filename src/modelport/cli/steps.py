@@ -115,7 +115,10 @@ def evaluate(
         metavar="X",
     ),
     draw: Path | None = typer.Option(
-        None, "--draw", help="Detectors: pictures with the boxes of score 0.5 or more go here.", metavar="DIR"
+        None, "--draw", help="Detectors: pictures with the boxes go here (see --draw-threshold).", metavar="DIR"
+    ),
+    draw_threshold: float | None = typer.Option(
+        None, "--draw-threshold", help="Lowest score that --draw shows. Default: 0.5.", metavar="X"
     ),
     detections: Path | None = typer.Option(
         None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
@@ -152,7 +155,7 @@ def evaluate(
         order=order,
         max_skipped=max_skipped,
         force=force,
-        files=DetectionFiles(draw, detections, coco_json, score_threshold),
+        files=DetectionFiles(draw, detections, coco_json, score_threshold, draw_threshold),
         command=runs.COMMAND,
     )
     found = run_evaluate(request, TALK.progress)
@@ -166,4 +169,8 @@ def evaluate(
 def _draw_guide(console: Any, value: dict[str, Any]) -> None:
     console.print(value["title"], markup=False)
     for row in value["value"]:
+        if row["key"] == "accuracy1":
+            # The one line of the contrastive script.
+            console.print(f"accuracy1 = {row['value'].removesuffix('%')}", markup=False)
+            continue
         console.print(f"{row['key']}: {row['value']}", markup=False)

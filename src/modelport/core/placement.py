@@ -39,3 +39,31 @@ class Placement:
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float64)
         placed: NDArray[np.float64] = np.asarray(boxes, np.float64).reshape(-1, 4) * scale + shift
         return placed
+
+
+@dataclass(frozen=True, slots=True)
+class GuidePlacement(Placement):
+    """A placement by which boxes go back as the NAS-FPN guide's script takes them: up to a pixel elsewhere.
+
+    There both sides have the one scale that the image was fitted by, though the resized sides are whole pixels, the
+    padding follows from the sides before rounding, and a corner is clipped on its own side only.
+    """
+
+    canvas: tuple[int, int] = (640, 640)  # width and height of the network's input
+
+    @staticmethod
+    def of(placement: Placement, canvas: tuple[int, int]) -> GuidePlacement:
+        """Return the guide's placement of the same image."""
+        own = (placement.image_width, placement.image_height, placement.scale_x, placement.scale_y)
+        return GuidePlacement(*own, placement.pad_left, placement.pad_top, canvas)
+
+    def to_image(self, boxes: Array) -> NDArray[np.float64]:
+        """Return boxes (n, 4), x1 y1 x2 y2 in network pixels, in pixels of the image, as the script does."""
+        size = np.array([self.image_width, self.image_height], np.float64)
+        canvas = np.array(self.canvas, np.float64)
+        scale = float((canvas / size).min())
+        shift = (canvas - size * scale) // 2
+        mapped: NDArray[np.float64] = (np.asarray(boxes, np.float64).reshape(-1, 2, 2) - shift) / scale
+        mapped[:, 0] = np.maximum(mapped[:, 0], 0)
+        mapped[:, 1] = np.minimum(mapped[:, 1], size)
+        return mapped.reshape(-1, 4)

@@ -58,11 +58,11 @@ def blurred(images: Pixels, sigma: Floats, kernel: int) -> Pixels:
     taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma[:, None] * sigma[:, None]))
     # float32 as the script's weights; in float64 a product of two of them is exact.
     taps = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
-    values = images / np.float32(255)
+    values: NDArray[np.float32] = np.divide(images, 255, dtype=np.float32)
     values = np.pad(values, [(0, 0), (reach, reach), (reach, reach), (0, 0)], mode="reflect")
     for axis in (1, 2):
         size = images.shape[axis]
-        total = np.float32(0)
+        total: NDArray[np.float32] = np.zeros(1, np.float32)
         for shift in range(kernel):
             moved = values[(slice(None),) * axis + (slice(shift, shift + size),)]
             total = (total + moved * taps[:, shift].reshape(-1, 1, 1, 1)).astype(np.float32)

@@ -59,8 +59,9 @@ class _Random:
 class Views:
     """A recipe's steps from ``decode_raw`` to ``normalize``, ready to run. Thread-safe; holds no state of a sample.
 
-    ``shape`` is (3, H, W) of a view in float32. With ``truncate_to_integer`` last, a view is made as the published
-    script makes it: 8 bits between the steps, cast at the end. With ``pixels`` a view is not normalised but rounded to ``dtype`` uint8, ``shape`` (H, W, 3).
+    ``shape`` is (3, H, W) of a view in float32. With ``truncate_to_integer`` last, a view is made as the
+    published script makes it: 8 bits between the steps, cast at the end. With ``pixels`` a view is not normalised
+    but rounded to ``dtype`` uint8, ``shape`` (H, W, 3).
     Raises RecipeError for steps that make no views, UsageError where ``pixels`` meets a cast.
     """
 
@@ -144,7 +145,7 @@ class Views:
         for step, drawn in zip(self._random, parameters, strict=True):
             images = step.apply_8bit(images, drawn)
         out = np.empty((len(images), *self.shape), np.float32)
-        self._finish(images.transpose(0, 3, 1, 2) / np.float32(255), out)
+        self._finish(np.divide(images.transpose(0, 3, 1, 2), 255, dtype=np.float32), out)
         return np.trunc(out, out=out)
 
     def _finish(self, values: NDArray[np.float32], out: NDArray[np.float32]) -> None:

@@ -31,6 +31,18 @@ class DetectionFiles:
     detections: Path | None = None
     coco_json: Path | None = None
     score_threshold: float | None = None  # lowest score that is written and drawn; None: the two above
+    draw_threshold: float | None = None  # lowest score that is drawn; None: as above
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a threshold that no score has."""
+        if self.draw_threshold is not None and not (self.draw is not None and 0 <= self.draw_threshold <= 1):
+            raise UsageError(f"--draw-threshold {self.draw_threshold}", "give a number from 0 to 1, beside --draw DIR")
+
+    @property
+    def drawn_from(self) -> float:
+        """The lowest score that is drawn."""
+        given = (self.draw_threshold, self.score_threshold, DRAWN_SCORE)
+        return next(value for value in given if value is not None)
 
     @property
     def wanted(self) -> bool:
@@ -57,7 +69,7 @@ def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: 
                 results += to_results(line["target"], boxes, scores, classes, dataset.categories)
             if files.draw:
                 names = [name for _, name in dataset.categories]
-                shown = scores >= (DRAWN_SCORE if files.score_threshold is None else files.score_threshold)
+                shown = scores >= files.drawn_from
                 sample = samples[line["id"]]
                 picture = draw_boxes(
                     sample.read(), boxes[shown], classes[shown], names, scores[shown], name=str(sample.path)

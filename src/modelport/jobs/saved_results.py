@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
@@ -18,8 +18,9 @@ import numpy as np
 from modelport.core.artifacts import Artifact, write_text, written_aside
 from modelport.core.errors import DataError, UsageError
 from modelport.core.output_folder import output_folder, write_result
+from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
-from modelport.core.values import Sample
+from modelport.core.values import Check, Sample
 from modelport.data.batches import Fingerprint
 from modelport.data.datasets import open_dataset
 from modelport.data.guide_names import Style
@@ -34,12 +35,13 @@ from modelport.jobs.tensor_index import TensorIndex, hold_index, read_index
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report import markdown
-from modelport.report.guide_json import guide_json
+from modelport.report.guide_json import guide_json, guide_text
 from modelport.scoring import verdict
 from modelport.scoring.base import Figures, Rows, Task
 from modelport.scoring.soundness import Soundness
 from modelport.scoring.tasks import task_of
-from modelport.scoring.verdict import MAX_SKIPPED
+from modelport.scoring.ties import TiedRows
+from modelport.scoring.verdict import INCONCLUSIVE, MAX_SKIPPED, judged_metrics
 
 NOTHING_RAN = {
     "throughput": {"end_to_end": None, "host": None, "device": None},
@@ -100,13 +102,14 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     results = find_results(request.results)
     seen = Seen()
     pieces, sizes = pair(results, samples, recipe, index)
-    rows = SavedRows(results, sizes, recipe.signature, placements(recipe), seen)
+    rows = SavedRows(results, sizes, recipe.signature, _placements(request, recipe), seen)
     task = task_of(recipe, dataset.categories, request.seed)
     threshold = _threshold(request, recipe)
     with tempfile.TemporaryDirectory(prefix="modelport-") as aside:
         predictions = (request.out or Path(aside)) / PREDICTIONS
+        tied = TiedRows(recipe.tensors.outputs[0].name, recipe.metrics if recipe.task == "classification" else ())
         full = verdict.is_full_set(recipe, (sample.id for sample in samples), len(skipped))
-        job = _Scoring(task, recipe, threshold, predictions, seen, Uniques(keep_all=full))
+        job = _Scoring(task, recipe, threshold, predictions, seen, Uniques(keep_all=full), tied)
         with progress.bar("evaluating", len(samples), "images") as bar:
             figures = job.score(rows, pieces, bar)
         _check_contents(index, seen)
@@ -119,7 +122,10 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
             *(figures, [sample.id for sample in counted], skipped, _fingerprint(seen, counted)),
             *(task.smallest_set, job.soundness, job.uniques.repeated, request.max_skipped),
         )
-        result = assemble(recipe, scored, _made(facts), NOTHING_RAN) | {
+        few = _few_digits(results.suffix, seen, tied)
+        notes += few
+        made = replace(_made(facts), checks=_digit_checks(recipe, tied, few))
+        result = assemble(recipe, scored, made, NOTHING_RAN) | {
             "seed": request.seed,
             "notes": notes,
             "command": request.command,
@@ -128,10 +134,14 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
         if request.files.wanted:
             write_detection_files(request.files, dataset, predictions, progress)
+            if request.style == "guide" and request.files.coco_json is not None:
+                write_text(request.files.coco_json.parent / "coco_detection_result.txt", guide_text(figures.metrics))
     if request.out is not None:
         write_text(request.out / REPORT, markdown.render(result))
         write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
-    return Evaluation(result, guide_json(recipe, figures.metrics, len(samples)))
+    guide = guide_json(recipe, figures.metrics, len(samples))
+    guide["value"] += [{"key": "Note", "value": note} for note in few]
+    return Evaluation(result, guide)
 
 
 def _recipe(request: EvaluateRequest) -> Recipe:
@@ -163,6 +173,7 @@ class _Scoring:
     predictions: Path
     seen: Seen
     uniques: Uniques
+    tied: TiedRows
     dropped: int = 0
     soundness: Soundness = field(init=False)
 
@@ -179,6 +190,8 @@ class _Scoring:
                 if not chunk.ids:
                     continue
                 self.soundness.take(chunk.ids, chunk.outputs, None)
+                if self.tied.counts:
+                    self.tied.take(dict(chunk.outputs), chunk.targets)
                 for record in scorer.take(self._above(chunk)):
                     lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
             for record in scorer.finish():
@@ -204,6 +217,40 @@ class _Scoring:
         self.dropped += int(low.sum())
         kept = dict(rows.outputs) | {labels: np.where(low, -1, rows.outputs[labels])}
         return Rows(rows.ids, rows.targets, kept, None, rows.placements)
+
+
+def _placements(request: EvaluateRequest, recipe: Recipe) -> Callable[[bytes, str], Placement | None]:
+    """Return where an image lies in the input; the guide's style takes boxes back as the guide's script does."""
+    place = placements(recipe)
+    if request.style != "guide" or recipe.task != "detection":
+        return place
+    height, width = (int(side) for side in recipe.tensors.inputs[0].shape[2:])
+
+    def as_in_guide(content: bytes, name: str) -> Placement | None:
+        own = place(content, name)
+        return None if own is None else GuidePlacement.of(own, (width, height))
+
+    return as_in_guide
+
+
+def _few_digits(suffix: str, seen: Seen, tied: TiedRows) -> list[str]:
+    """Return what is to be said of rows that a tie decides, where the outputs were rounded before they came here."""
+    rounded = "the digits of TXT" if suffix == ".txt" else "float16" if any("float16" in s for s in seen.said) else ""
+    affected = tied.affected(list(tied.counts))
+    if not rounded or not affected:
+        return []
+    named = ", ".join(f"{name}: {count} of {tied.n} rows" for name, count in affected.items())
+    return [
+        f"{rounded} are too few: ties decide {named}; a tie counts as wrong. Save the outputs as NPY or BIN in float32"
+    ]
+
+
+def _digit_checks(recipe: Recipe, tied: TiedRows, few: Sequence[str]) -> tuple[Check, ...]:
+    judged = judged_metrics(recipe)
+    if not few or not tied.too_many(judged):
+        return ()
+    most = max(tied.affected(judged).values())
+    return (Check("txt_digits", INCONCLUSIVE, most, 0, few[0]),)
 
 
 def _without_skipped(

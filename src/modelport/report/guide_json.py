@@ -29,5 +29,13 @@ def guide_json(recipe: Recipe, metrics: Mapping[str, Score], n: int) -> dict[str
     return {"title": "Overall statistical evaluation", "value": value}
 
 
+def guide_text(metrics: Mapping[str, Score]) -> str:
+    """Return the lines of the detector's ``coco_detection_result.txt``: six figures, three decimals, -1 for none."""
+    names = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
+    values = [f"{metrics[name].value if name in metrics else -1.0:.3f}" for name in names]
+    rows = [(f"bbox_{name}", str(float(value))) for name, value in zip(names, values, strict=True)]
+    return "".join(f"{key}: {value}\n" for key, value in [*rows, ("bbox_mAP_copypaste", " ".join(values))])
+
+
 def _percent(score: Score) -> str:
     return f"{round(score.value, 2)}%"
