@@ -13,16 +13,19 @@ import onnx
 import pytest
 
 from modelport.ais_bench.__main__ import main as ais_bench
-from modelport.core.errors import DataError
+from modelport.core.errors import DataError, GraphError
 from modelport.core.output_folder import held_folder, held_results
 from modelport.core.progress import Silent
 from modelport.data.aipp import aipp_of, text_of
 from modelport.data.tensor_form import TensorForm, form_beside, hold_form
 from modelport.jobs.model_road import weights_file
 from modelport.jobs.tensor_index import hold_index, read_index
+from modelport.model.export import check_graph
+from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
+pytest_plugins = "step_data"
 Call = Callable[..., Any]
 PLANES = TensorForm(Path("index.json"), "float32", "NCHW", (3, 32, 32))
 PIXELS = TensorForm(Path("index.json"), "uint8", "NHWC", (32, 32, 3))
@@ -145,6 +148,20 @@ def test_a_recipes_digest_of_its_weights_is_told_and_never_an_error(tiny: Recipe
     assert notes(digest) == ["weights mine.pth: the sha256 is the recipe's"]
     (said,) = notes("0" * 64)
     assert "mine.pth" in said and digest in said and "0" * 64 in said
+
+
+def test_weights_beside_the_graph_are_held_against_the_checkpoint(
+    tiny_path: Path, tiny_weights: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    beside = tmp_path / "m.onnx.data"
+    onnx.save_model(onnx.load(tiny_onnx), tmp_path / "m.onnx", save_as_external_data=True, location=beside.name)
+    source = load_source(load_recipe(str(tiny_path)), tiny_weights)
+    assert {check.verdict for check in check_graph(source, tmp_path / "m.onnx", None, None)} == {"pass"}
+    content = bytearray(beside.read_bytes())
+    content[len(content) // 2 + 2] ^= 0x10
+    beside.write_bytes(content)
+    with pytest.raises(GraphError, match="did not arrive"):
+        check_graph(source, tmp_path / "m.onnx", None, None)
 
 
 def test_every_command_that_writes_a_result_holds_its_folder(
