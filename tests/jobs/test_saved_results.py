@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -56,6 +57,9 @@ def test_evaluate_gives_the_figures_of_run(
     streamed, wanted = ran
     assert json.loads((out / "result.json").read_text()) == result and "# tiny:" in (out / "report.md").read_text()
     assert result["metrics"] == streamed["metrics"]
+    assert set(streamed["companions"]) == {"predictions.jsonl", "report.md"}
+    for name, digest in result["companions"].items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
     for key in ("schema", "verdict", "n", "dataset", "checks", "published", "reference", "recipe_sha256", "seed"):
         if key != "checks":
             assert result[key] == streamed[key], key

@@ -15,6 +15,7 @@ from modelport.ais_bench.log import Log
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
+from modelport.data.tensor_form import hold_files
 from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import KINDS, engine_for, model_artifact, opened
 
@@ -128,6 +129,8 @@ def loaded(chosen: Chosen, arguments: Arguments, part: int, log: Log) -> Iterato
         _check_dtypes(chosen, (*specs, *runner.signature.outputs))
         share = (part, len(arguments.devices)) if arguments.divide_input else (0, 1)
         lists = list_files(arguments.inputs, len(specs), share, log) if arguments.inputs else []
+        if lists and not arguments.npy_as_bytes:
+            hold_files(lists, specs)
         if not arguments.auto_shapes:
             whole = settle(specs, arguments, _rows_of_first(lists), log)
             if whole != specs:

@@ -25,6 +25,7 @@ from modelport.ais_bench.shape_ranges import run_each
 from modelport.ais_bench.summary import Clocks, Interval, summarise, tell
 from modelport.core.artifacts import write_json
 from modelport.core.errors import ModelportError
+from modelport.core.output_folder import held_results
 from modelport.core.values import Array
 from modelport.engines.base import TimedRunner
 from modelport.engines.row_check import check_rows
@@ -47,11 +48,12 @@ def run(arguments: Arguments, log: Log) -> None:
 def run_part(chosen: Chosen, arguments: Arguments, part: int, name: str | None, log: Log) -> float:
     """Run on device number ``part`` of those asked for and return the throughput; ``name`` is a folder they share."""
     limit_runs(arguments.timeout)
-    with loaded(chosen, arguments, part, log) as model:
+    with loaded(chosen, arguments, part, log) as model, contextlib.ExitStack() as held:
         log.info(f"try get model batchsize:{model.batch}")
         feed = _feed(model, arguments, log)
         place = _place(model, arguments, part, name)
         if place is not None:
+            held.enter_context(held_results(Path(place.folder), place.summary))
             log.info(f"output path:{place.folder}")
         writer = None if place is None else Writer(place.folder, arguments.outfmt)
         session = Session(model, arguments, feed, writer, log)

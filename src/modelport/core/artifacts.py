@@ -75,7 +75,9 @@ def named_as_given(artifact: Artifact) -> Iterator[None]:
 
 
 def digest_file(path: Path) -> str:
-    """Return the sha256 of a file, as 64 hexadecimal digits."""
+    """Return the sha256 of a file, as 64 hexadecimal digits. Raises OSError, also for a pipe, instead of waiting."""
+    if not path.is_file() and path.exists():
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -40,11 +40,26 @@ def held_folder(folder: Path, result: str, force: bool) -> Iterator[Path]:
     cannot be written, or holds a ``result`` and ``force`` is not given.
     """
     prepare_output_folder(folder, result, force)
-    with _locked(folder):
+    with _locked(folder, folder / LOCK):
         # Whoever held the folder until now may have left a result.
         prepare_output_folder(folder, result, force)
         sweep(folder)
         yield folder
+
+
+@contextlib.contextmanager
+def held_results(folder: Path, summary: Path) -> Iterator[None]:
+    """Hold a folder of many files by a lock beside it, and remove the old ``summary`` that lies there, too.
+
+    What dead runs have left in the folder is swept. Raises OutputError where another run holds it.
+    """
+    with _locked(folder, folder.parent / f".{folder.name}{LOCK}"):
+        sweep(folder)
+        try:
+            summary.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(summary, error) from error
+        yield
 
 
 def write_result(folder: Path, name: str, result: dict[str, Any], companions: Sequence[str]) -> None:
@@ -57,8 +72,7 @@ def write_result(folder: Path, name: str, result: dict[str, Any], companions: Se
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    path = folder / LOCK
+def _locked(folder: Path, path: Path) -> Iterator[None]:
     try:
         handle = _lock(path)
     except BlockingIOError as error:
@@ -67,7 +81,7 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise OutputError(
-            f"{folder} cannot be locked ({LOCK}): {error.strerror or error}", "choose a folder on another disk"
+            f"{folder} cannot be locked ({path.name}): {error.strerror or error}", "choose a folder on another disk"
         ) from error
     try:
         yield

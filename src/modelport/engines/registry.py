@@ -103,7 +103,7 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
     if model.kind not in engine.consumes:
         takes = ", ".join(sorted(engine.consumes))
         raise EngineError(
-            f"{model.path}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine"
+            f"{model.shown}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine"
         )
     with named_as_given(model), engine.open(model, options) as runner:
         if options.recipe is not None:

@@ -27,6 +27,7 @@ from modelport.data.aipp import (
 )
 from modelport.data.aipp_lint import Finding, lint, lint_tensors
 from modelport.data.aipp_text import read_blocks
+from modelport.data.tensor_form import form_beside, hold_form
 from modelport.data.transforms import Preprocess
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Decode, Normalize, Recipe, Step
@@ -169,6 +170,14 @@ class _Reader:
         return whole
 
     def _of_tensor(self, path: Path) -> Pixels:
+        form = form_beside(path)
+        if form is not None and form.dtype == "float32":
+            hold_form(form, "uint8", form.shape, "AIPP")
+        if form is not None and self._aipp.format == "RGB888_U8" and form.layout != "NHWC":
+            raise DataError(
+                f"{form.place}: the files hold {form}: planes, AIPP takes the values of a pixel side by side",
+                "write them with `modelport preprocess --input-type uint8`",
+            )
         size = self._aipp.source_size() or (None if self._recipe is None else input_size(self._recipe))
         try:
             if path.suffix == ".npy":

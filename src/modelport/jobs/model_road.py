@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json
 from modelport.core.errors import UsageError
 from modelport.core.progress import Progress
 from modelport.core.records import read_record, write_record
@@ -91,9 +91,26 @@ def fetched_weights(recipe: Recipe, progress: Progress) -> FetchedWeights:
 def weights_file(recipe: Recipe, given: Path | None, progress: Progress) -> tuple[Path, list[str]]:
     """Return the weights given, or the recipe's from the cache (fetched where missing), and what is to be said."""
     if given is not None:
-        return given, []
+        return given, _held_against_recipe(recipe, given)
     fetched = fetched_weights(recipe, progress)
     return fetched.path, [f"weights {fetched.path.name}: {fetched.verified}"]
+
+
+def _held_against_recipe(recipe: Recipe, weights: Path) -> list[str]:
+    """Return whether the user's file is the one whose sha256 the recipe states, where it states one."""
+    stated = recipe.weights.sha256
+    try:
+        found = digest_file(weights) if stated else None
+    except OSError:
+        return []  # reading it says what is wrong
+    if found is None:
+        return []
+    if found == stated:
+        return [f"weights {weights.name}: the sha256 is the recipe's"]
+    return [
+        f"weights {weights.name}: not the file that the recipe {recipe.name} states (sha256 {found}, the recipe's "
+        f"{stated}): the published figures may not be its own"
+    ]
 
 
 def _notes_of(source: SourceModel) -> list[str]:

@@ -24,9 +24,10 @@ from modelport.data.tensor_files import (
     size_text,
     tensor_files,
 )
+from modelport.data.tensor_form import INDEX, SCHEMA
 from modelport.data.tensor_rows import Kind, RowForm, Skips, row_form, sample_rows, stream_rows
 from modelport.jobs.label_files import BY_ID, LabelFiles
-from modelport.jobs.tensor_index import INDEX, SCHEMA, read_index
+from modelport.jobs.tensor_index import read_index
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.scoring.verdict import MAX_SKIPPED

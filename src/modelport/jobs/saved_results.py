@@ -31,7 +31,7 @@ from modelport.jobs.detection_files import WRITTEN_SCORE, DetectionFiles, write_
 from modelport.jobs.port import PREDICTIONS, REPORT, RESULT, check_share
 from modelport.jobs.results import Made, Scored, assemble
 from modelport.jobs.saved_rows import SavedRows, Seen, pair
-from modelport.jobs.tensor_index import TensorIndex, read_index
+from modelport.jobs.tensor_index import TensorIndex, hold_index, read_index
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report import markdown
@@ -259,8 +259,7 @@ def _without_skipped(
     """Return the samples that have tensors, and the ids of those that ``preprocess`` skipped."""
     if index is None:
         return samples, []
-    if index.recipe != recipe.name:
-        raise DataError(f"{index.place} is of {index.recipe}, not of {recipe.name}", "name the recipe of the tensors")
+    hold_index(index, recipe)
     gone = set(index.skipped)
     skipped = [sample.id for sample in samples if sample.id in gone]
     return [sample for sample in samples if sample.id not in gone], skipped

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.errors import DataError
+from modelport.data.tensor_form import INDEX, MAX_INDEX_BYTES, SCHEMA, TensorForm, form_of
+from modelport.data.tensor_rows import row_form
+from modelport.recipes.schema import Recipe
 
-SCHEMA = "modelport.tensors/1"
-INDEX = "index.json"
-MAX_INDEX_BYTES = 1024 * 1024 * 1024
 _AGAIN = "write the tensors again, or leave --tensors out"
 
 
@@ -24,6 +24,9 @@ class TensorIndex:
     files: dict[str, tuple[str, ...]]  # file name → ids of its rows
     digests: dict[str, str]  # sample id → sha256 of its content
     skipped: tuple[str, ...]  # samples that could not be decoded
+    recipe_sha256: str
+    variant: str | None
+    form: TensorForm
 
 
 def read_index(place: Path) -> TensorIndex:
@@ -51,4 +54,30 @@ def _parsed(file: Path, value: dict[str, Any]) -> TensorIndex:
         files[str(entry["file"])] = tuple(map(str, entry["ids"]))
         for row, digest in zip(entry["ids"], entry["sha256"], strict=True):
             digests[str(row).rpartition("#")[0] if value["views"] > 1 else str(row)] = str(digest)
-    return TensorIndex(file, str(value["recipe"]), files, digests, tuple(map(str, value["skipped"])))
+    variant = value["variant"]
+    return TensorIndex(
+        *(file, str(value["recipe"]), files, digests, tuple(map(str, value["skipped"]))),
+        recipe_sha256=str(value["recipe_sha256"]),
+        variant=None if variant is None else str(variant),
+        form=form_of(file, value),
+    )
+
+
+def hold_index(index: TensorIndex, recipe: Recipe) -> None:
+    """Raise DataError unless the tensors were made by this recipe, in this variant, as it makes them today."""
+    if index.recipe != recipe.name:
+        raise DataError(f"{index.place} is of {index.recipe}, not of {recipe.name}", "name the recipe of the tensors")
+    if index.variant != recipe.variant:
+        told, asked = (f"variant '{name}'" if name else "no variant" for name in (index.variant, recipe.variant))
+        fix = f"--variant {index.variant}" if index.variant else "leave --variant and --style guide out"
+        raise DataError(f"{index.place}: the tensors are of {told}, the results are scored with {asked}", fix)
+    if index.recipe_sha256 != recipe.digest:
+        raise DataError(
+            f"{index.place}: the recipe {recipe.name} was another when the tensors were written "
+            f"(sha256 {index.recipe_sha256[:12]}…, now {recipe.digest[:12]}…)",
+            "write the tensors again and run the model on them, or give the recipe that they were made by",
+        )
+    kinds = ("float32", "uint8", "int8")
+    form = next((row_form(recipe, kind) for kind in kinds if kind == index.form.dtype), None)  # type: ignore[arg-type]
+    if form is None or (form.layout, form.shape) != (index.form.layout, index.form.shape):
+        raise DataError(f"{index.place}: {recipe.name} has no tensors of {index.form}", _AGAIN)

@@ -1,0 +1,81 @@
+"""What the index beside tensor files says of them, held against what is to read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelport.core.errors import DataError
+from modelport.core.files import read_regular
+from modelport.core.values import TensorSpec
+
+SCHEMA = "modelport.tensors/1"
+INDEX = "index.json"
+MAX_INDEX_BYTES = 1024 * 1024 * 1024
+# Bytes as the guide's script casts them; a model takes them through an input of the other type.
+_CAST = ("int8", "uint8")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorForm:
+    """What every row of a folder's files is: ``shape`` without the batch axis, ``layout`` NCHW or NHWC."""
+
+    place: Path
+    dtype: str
+    layout: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.layout} ({', '.join(map(str, self.shape))}) a row"
+
+
+def form_beside(file: Path) -> TensorForm | None:
+    """Return what the index in a tensor file's folder says of it; None where there is none, or it names other files."""
+    place = file.parent / INDEX
+    if not place.is_file():
+        return None
+    try:
+        value = json.loads(read_regular(place, MAX_INDEX_BYTES))
+        if value["schema"] != SCHEMA or file.name not in {entry["file"] for entry in value["files"]}:
+            return None
+        return form_of(place, value)
+    except (DataError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # another program's index
+
+
+def form_of(place: Path, value: dict[str, Any]) -> TensorForm:
+    """Return the form that an index tells. Raises KeyError, TypeError or ValueError where it tells none."""
+    return TensorForm(place, str(value["dtype"]), str(value["layout"]), tuple(map(int, value["shape"])))
+
+
+def hold_form(form: TensorForm, dtype: str, shape: Sequence[int | str], what: str) -> None:
+    """Raise DataError where rows of ``form`` are no rows of ``what``: another type, or the same axes in another order.
+
+    ``shape`` is without the batch axis; a free axis fits any size. Bytes cast to int8 fit a uint8 input.
+    """
+    if (form.dtype, dtype) == _CAST:
+        return
+    fits = len(shape) != len(form.shape) or all(
+        isinstance(want, str) or have == want for have, want in zip(form.shape, shape, strict=True)
+    )
+    if form.dtype == dtype and fits:
+        return
+    wanted = f"{dtype} ({', '.join(map(str, shape))})"
+    raise DataError(f"{form.place}: the files hold {form}, {what} takes {wanted}", _fix(dtype))
+
+
+def hold_files(lists: Sequence[Sequence[str]], specs: Sequence[TensorSpec]) -> None:
+    """Hold the files of each model input against it, where an index lies beside them. Raises DataError."""
+    for files, spec in zip(lists, specs, strict=True):
+        form = form_beside(Path(files[0]))
+        if form is not None:
+            hold_form(form, spec.dtype, spec.shape[1:], f"the model's input '{spec.name}'")
+
+
+def _fix(dtype: str) -> str:
+    if dtype in ("float32", "uint8"):
+        return f"write them with `modelport preprocess --input-type {dtype}`, or give a model of that input"
+    return "give tensor files of that type, or a model that takes these"
