@@ -127,6 +127,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         ["while True:", "    try:", "        time.sleep(600)", "    except KeyboardInterrupt:", "        pass"]
     )
     process = _process("modelport", stubborn, tmp_path / "out")
+    time.sleep(0.5)  # "ready" is said a moment before it is deaf to the first signal
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert process.poll() is None
