@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from modelport.core.errors import OutputError
-from modelport.core.output_folder import LOCK, held_folder, output_folder, write_result
+from modelport.core.output_folder import LOCK, held_folder, write_result
 
 RESULT, BESIDE = "result.json", ("predictions.jsonl", "report.md")
 HOLD = (
-    "import os, sys; from pathlib import Path; from modelport.core.output_folder import output_folder\n"
-    "with output_folder(Path(sys.argv[1]), 'result.json', True, ('report.md',)) as folder:\n"
+    "import os, sys; from pathlib import Path\n"
+    "from modelport.core.output_folder import drop_old_result, held_folder\n"
+    "with held_folder(Path(sys.argv[1]), 'result.json', True) as folder:\n"
+    "    drop_old_result(folder, 'result.json', ('report.md',))\n"
     "    (folder / 'predictions.jsonl').write_text('new'); print('held', flush=True); sys.stdin.read()\n"
 )
 
@@ -31,12 +33,12 @@ def _holder(folder: Path) -> subprocess.Popen[str]:
 def test_a_second_run_is_refused_while_the_first_lives_and_served_after_its_kill(tmp_path: Path) -> None:
     first = _holder(tmp_path)
     for force in (False, True):
-        with pytest.raises(OutputError, match="another run is writing"), output_folder(tmp_path, RESULT, force):
+        with pytest.raises(OutputError, match="another run is writing"), held_folder(tmp_path, RESULT, force):
             pass
     assert (tmp_path / "predictions.jsonl").read_text() == "new"
     first.kill()
     first.communicate()
-    with output_folder(tmp_path, RESULT, False):
+    with held_folder(tmp_path, RESULT, False):
         pass
     assert not (tmp_path / LOCK).exists()
 
@@ -53,12 +55,12 @@ def test_a_forced_run_that_is_killed_leaves_no_old_verdict_beside_new_files(tmp_
 
 def test_nothing_is_removed_where_the_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / RESULT).write_text("old")
-    with pytest.raises(OutputError, match="--force"), output_folder(tmp_path, RESULT, False, BESIDE):
+    with pytest.raises(OutputError, match="--force"), held_folder(tmp_path, RESULT, False):
         pass
     with (
         held_folder(tmp_path, RESULT, True),
         pytest.raises(OutputError, match="another run"),
-        output_folder(tmp_path, RESULT, True, BESIDE),
+        held_folder(tmp_path, RESULT, True),
     ):
         pass
     assert (tmp_path / RESULT).read_text() == "old"
@@ -77,6 +79,6 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None
     (tmp_path / "mine").write_text("kept")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / LOCK).symlink_to(tmp_path / "mine")
-    with pytest.raises(OutputError, match="cannot be locked"), output_folder(tmp_path / "out", RESULT, False):
+    with pytest.raises(OutputError, match="cannot be locked"), held_folder(tmp_path / "out", RESULT, False):
         pass
     assert (tmp_path / "mine").read_text() == "kept"

@@ -63,3 +63,32 @@ def test_more_skipped_than_allowed_does_not_pass(call: Call, tiny_path: Path, ti
     assert (code, result["verdict"], result["skipped"]) == (3, "inconclusive", 5)
     code, result = _run(call, tiny_path, tiny_weights, data, *words, "--max-skipped", "0.02")
     assert (code, result["verdict"]) == (0, "pass")
+
+
+def test_a_forced_run_with_a_mistake_keeps_the_earlier_result(
+    call: Call, tiny_path: Path, tiny_weights: Path, data: Path
+) -> None:
+    code, _ = _run(call, tiny_path, tiny_weights, data)
+    out = data.parent / "out"
+    kept = {path.name: path.read_bytes() for path in out.iterdir()}
+    words = ("run", tiny_path, "--data", data, "--out", out, "--engine", "onnxruntime", "--force")
+    call(*words, "--weights", data / "no_such.pth").refused("no_such.pth")
+    assert code == 0 and {path.name: path.read_bytes() for path in out.iterdir()} == kept
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 3), (("--max-skipped", "0.02"), 0)])
+def test_preprocess_ends_with_three_where_too_many_have_no_tensor(
+    call: Call, tiny_path: Path, data: Path, words: tuple[str, ...], code: int
+) -> None:
+    for image in _images(data)[:5]:
+        image.write_bytes(b"no image")
+    out = data.parent / "tensors"
+    answer = call("preprocess", tiny_path, "--data", data, "--out", out, "--on-bad-image", "skip", "--json", *words)
+    assert (answer.code, len(answer.json["skipped"])) == (code, 5)
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.1", "nan"])
+def test_no_share_is_refused(call: Call, tiny_path: Path, data: Path, share: str) -> None:
+    call("preprocess", tiny_path, "--data", data, "--out", data.parent / "t", "--max-skipped", share).refused(
+        "--max-skipped", "share"
+    )

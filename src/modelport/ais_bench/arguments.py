@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from modelport.core.errors import UsageError, unknown
+from modelport.core.options import RUN_SECONDS
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # (input, its whole shape)
 
@@ -60,7 +61,7 @@ class Arguments:
     divide_input: bool = False
     debug: bool = False
     engine: str | None = None
-    timeout: float = 600.0  # seconds that one execution may take
+    timeout: float = RUN_SECONDS  # seconds that one execution may take
     npy_as_bytes: bool = False
     idle_threads: int = 0  # asked for, and not used without --pipeline
     refused: tuple[tuple[str, str], ...] = ()  # (flag, what it asks for) that only ais_bench itself serves
@@ -156,7 +157,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     add("--run_mode", default="array", choices=("array", "files", "tensor", "full"), help="(default array)")
     add("--pipeline", type=_boolean, default=False, help="read, compute and write at the same time")
     add("--threads", type=_at_least(1), default=1, help="computing threads of --pipeline; without it one computes")
-    add("--timeout", type=float, default=600.0, help="seconds that one execution may take (default 600)")
+    add("--timeout", type=float, default=RUN_SECONDS, help="seconds that one execution may take (default %(default)g)")
     add("--divide_input", type=_boolean, default=False, help="share the files out among several devices")
     add("--display_all_summary", type=_boolean, default=False, help="print the copies' times as well")
     add("--debug", type=_boolean, default=False, help="print every execution's time")

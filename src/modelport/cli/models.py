@@ -10,6 +10,7 @@ import typer
 
 from modelport.cli.console import TALK
 from modelport.cli.words import batch_size, one_of
+from modelport.core import options
 from modelport.core.errors import UsageError
 from modelport.core.text import plain_lines
 
@@ -23,7 +24,9 @@ CALIBRATION = typer.Option(
     help="Images for int8: a data set (its training split), or a folder of images; none that is scored.",
     metavar="DIR",
 )
-TIMEOUT = typer.Option(600.0, "--timeout", help="Seconds that one run of one batch may take.", metavar="SECONDS")
+TIMEOUT = typer.Option(
+    options.RUN_SECONDS, "--timeout", help="Seconds that one run of one batch may take.", metavar="SECONDS"
+)
 ORDER = typer.Option(
     None,
     "--order",
@@ -31,7 +34,7 @@ ORDER = typer.Option(
     metavar="data|random",
 )
 MAX_SKIPPED = typer.Option(
-    0.01, "--max-skipped", help="The share of unreadable images above which nothing passes.", metavar="X"
+    options.MAX_SKIPPED, "--max-skipped", help="The share of unreadable images above which nothing passes.", metavar="X"
 )
 VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")
 

@@ -17,22 +17,6 @@ LOCK = ".modelport.lock"
 
 
 @contextlib.contextmanager
-def output_folder(folder: Path, result: str, force: bool, companions: Sequence[str] = ()) -> Iterator[Path]:
-    """Hold ``folder`` as ``held_folder`` does, and free it of an earlier run's files.
-
-    The old ``result`` goes first and then its ``companions``, so that a run that is killed leaves no verdict beside
-    files of another. Raises OutputError.
-    """
-    with held_folder(folder, result, force):
-        for name in (result, *companions):
-            try:
-                (folder / name).unlink(missing_ok=True)
-            except OSError as error:
-                raise cannot_write(folder / name, error) from error
-        yield folder
-
-
-@contextlib.contextmanager
 def held_folder(folder: Path, result: str, force: bool) -> Iterator[Path]:
     """Make ``folder``, hold it for this process alone, and sweep what dead runs have left in it.
 
@@ -60,6 +44,18 @@ def held_results(folder: Path, summary: Path) -> Iterator[None]:
         except OSError as error:
             raise cannot_write(summary, error) from error
         yield
+
+
+def drop_old_result(folder: Path, result: str, companions: Sequence[str]) -> None:
+    """Remove an earlier run's ``result``, and then its ``companions``, before anything new is written.
+
+    A run that is killed then leaves no verdict beside files of another. Raises OutputError.
+    """
+    for name in (result, *companions):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(folder / name, error) from error
 
 
 def write_result(folder: Path, name: str, result: dict[str, Any], companions: Sequence[str]) -> None:

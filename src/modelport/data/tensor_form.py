@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,20 @@ def form_beside(file: Path) -> TensorForm | None:
     place = file.parent / INDEX
     if not place.is_file():
         return None
+    form, names = _index_at(place, place.stat().st_mtime_ns)
+    return form if file.name in names else None
+
+
+@lru_cache(maxsize=8)
+def _index_at(place: Path, _changed: int) -> tuple[TensorForm | None, frozenset[str]]:
+    """Return what an index tells and which files it names: read once, however many files of its folder are met."""
     try:
         value = json.loads(read_regular(place, MAX_INDEX_BYTES))
-        if value["schema"] != SCHEMA or file.name not in {entry["file"] for entry in value["files"]}:
-            return None
-        return form_of(place, value)
+        if value["schema"] != SCHEMA:
+            return None, frozenset()
+        return form_of(place, value), frozenset(str(entry["file"]) for entry in value["files"])
     except (DataError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # another program's index
+        return None, frozenset()  # another program's index
 
 
 def form_of(place: Path, value: dict[str, Any]) -> TensorForm:

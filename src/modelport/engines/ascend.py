@@ -136,8 +136,8 @@ def _interface() -> Any:
     for owner, names in needed:
         if _spelled(owner, names) is None:
             raise ImportError(
-                f"ais_bench {_version()} has no {owner.__name__}.{names[0]}; "
-                "wheels of ais_bench and aclruntime from 2023 or later are needed"
+                f"ais_bench {_version()} has no {owner.__name__}.{' or '.join(names)}; "
+                "wheels of ais_bench and aclruntime that have it are needed"
             )
     return interface
 

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 
 from modelport.core.errors import EXIT_INTERRUPTED, EXIT_USAGE, EngineError, UsageError
 
-# A batch of the largest recipe takes seconds on two cores; what takes this long does not end.
-DEFAULT_SECONDS = 600.0
 # What a vendor gets to stop a run that it was asked to stop.
 GRACE_SECONDS = 3.0
 LOOKS_PER_SECOND = 5

@@ -11,8 +11,9 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import UsageError
 from modelport.core.progress import Progress
 from modelport.core.values import Signature
-from modelport.engines.base import Engine, Options
+from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import choose_engine, engine_for, model_artifact, opened
+from modelport.engines.row_check import check_rows
 from modelport.jobs.bench_inputs import refuse_too_large
 from modelport.jobs.model_road import Given, walk
 from modelport.jobs.precision import Wanted, check_calibration, lowered
@@ -24,6 +25,8 @@ from modelport.recipes.schema import Recipe
 GUIDE_BATCHES = (1, 4, 8, 16, 32, 64)
 # More runs in flight for each core only wait for each other.
 MOST_PER_CORE = 16
+# Of a free batch, as many rows as tell whether they hang on each other.
+ROWS_CHECKED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,16 @@ def _given_model(request: BenchRequest, recipe: Recipe | None, path: Path) -> Su
     with opened(engine, model, options) as runner:
         batches, notes = _batches(request, recipe, runner.signature, path)
         refuse_too_large(runner.signature, batches)
+        notes += _of_rows(runner, max(batches))
     return Subject(recipe, engine, model, (model,), options, batches, notes)
+
+
+def _of_rows(runner: Runner, largest: int) -> tuple[str, ...]:
+    """Say where a row of a batch is not answered as it is by itself: such a speed is of another model."""
+    fixed = runner.signature.inputs[0].shape[0]
+    batch = fixed if isinstance(fixed, int) else min(largest, ROWS_CHECKED)
+    check = check_rows(runner, batch) if batch > 1 else None
+    return () if check is None or check.verdict == "pass" else (check.why,)
 
 
 def _batches(

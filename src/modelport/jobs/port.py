@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.output_folder import output_folder, write_result
+from modelport.core.options import MAX_SKIPPED, positive, share
+from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.progress import Progress
-from modelport.core.values import Check, Sample
+from modelport.core.values import Sample
 from modelport.data.datasets import open_dataset
 from modelport.data.selection import chosen_samples
 from modelport.engines.base import Engine, Options, Runner
@@ -42,7 +43,7 @@ from modelport.report import markdown
 from modelport.report.result import latency_summary, steadiness_warnings
 from modelport.scoring.base import Task
 from modelport.scoring.tasks import task_of
-from modelport.scoring.verdict import MAX_SKIPPED, is_full_set
+from modelport.scoring.verdict import is_full_set
 
 RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
 
@@ -111,15 +112,15 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
     engine = choose_engine(request.engine, precision)
     pixels = request.input_type == "uint8"
     form = recipe_of_pixels(recipe) if pixels else recipe
-    batch = _positive("--batch", request.batch) or recipe.run.batch
+    batch = positive("--batch", request.batch) or recipe.run.batch
     options = Options(form, precision, batch, request.threads, concurrency=request.concurrency, device=request.device)
     check_calibration(precision, request.calibration, request.model)
     if request.files.wanted and recipe.task != "detection":
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
-    check_share("--max-skipped", request.max_skipped)
-    held.enter_context(output_folder(request.out, RESULT, request.force, (PREDICTIONS, REPORT)))
+    share("--max-skipped", request.max_skipped)
+    held.enter_context(held_folder(request.out, RESULT, request.force))
     road = walk(Given(request.weights, request.model, pixels), recipe, engine, progress)
     _lower(road, Wanted(recipe, engine, options, request.calibration, seed=request.seed), samples, progress)
     assert road.model is not None
@@ -137,15 +138,13 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
 
     if road.source is None:
         with opened(engine, model, options) as runner:
-            road.checks += _rows_checked(runner, job)
-            outcome = score_with_engine(job, runner, None, request.out / PREDICTIONS)
+            outcome = _scored(request, road, job, runner, None)
     else:
         with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
             answer_with_source(job, road.source, answers)
             road.notes += answers.notes
             with opened(engine, model, options) as runner:
-                road.checks += _rows_checked(runner, job) if request.model is not None else []
-                outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
+                outcome = _scored(request, road, job, runner, answers)
                 _further_figures(request, job, runner, outcome)
 
     road.notes += [*outcome.notes, *outcome.figures.notes]
@@ -210,23 +209,17 @@ def _result(
     }
 
 
-def _rows_checked(runner: Runner, job: Pass) -> list[Check]:
-    """Hold a model file that nothing was exported to: does it answer its input, and each row by itself?"""
+def _scored(request: PortRequest, road: Road, job: Pass, runner: Runner, answers: SourceAnswers | None) -> Outcome:
+    """Hold a given model file against its own rows, and go through the data.
+
+    An earlier result goes here and not before: until now whatever the user gave might be wrong.
+    """
     assert job.options.batch is not None
-    check = check_rows(runner, job.options.batch, max(job.task.tolerated, TOLERATED))
-    return [] if check is None else [check]
-
-
-def check_share(option: str, value: float) -> None:
-    """Raise UsageError unless ``value`` is a share from 0 to 1."""
-    if not 0.0 <= value <= 1.0:
-        raise UsageError(f"{option} {value}", "give a share from 0 to 1, as in 0.01")
-
-
-def _positive(option: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{option} {value}", "give a number of at least 1")
-    return value
+    if request.model is not None:
+        check = check_rows(runner, job.options.batch, max(job.task.tolerated, TOLERATED))
+        road.checks += [] if check is None else [check]
+    drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
+    return score_with_engine(job, runner, answers, request.out / PREDICTIONS)
 
 
 def throughputs(outcome: Outcome) -> dict[str, Any]:

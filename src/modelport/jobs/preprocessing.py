@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import BadSampleError, DataError, OutputError, UsageError
+from modelport.core.options import MAX_SKIPPED, positive, share
 from modelport.core.output_folder import held_folder, write_result
 from modelport.core.progress import Progress
 from modelport.core.values import Batch, Sample
@@ -30,7 +31,6 @@ from modelport.jobs.label_files import BY_ID, LabelFiles
 from modelport.jobs.tensor_index import read_index
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
-from modelport.scoring.verdict import MAX_SKIPPED
 
 # Rows that are made at a time where a file holds one.
 AT_ONCE = 16
@@ -95,8 +95,7 @@ def preprocess(request: PreprocessRequest, progress: Progress) -> dict[str, Any]
 
 
 def _preprocess(request: PreprocessRequest, progress: Progress, held: ExitStack) -> dict[str, Any]:
-    if not 0.0 <= request.max_skipped <= 1.0:
-        raise UsageError(f"--max-skipped {request.max_skipped}", "give a share from 0 to 1, as in 0.01")
+    share("--max-skipped", request.max_skipped)
     work = _plan(request)
     wanted = _planned_names(work, request)
     work.notes.append(check_space(request.out, len(wanted), work.row_count * work.form.bytes))
@@ -137,7 +136,7 @@ def _plan(request: PreprocessRequest) -> _Work:
     recipe = recipe.with_variant(variant)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, choice = chosen_samples(dataset, request.limit, request.order, request.seed)
-    per_file = _positive("--batch-size", request.batch_size) or (guide.batch if guide else 1)
+    per_file = positive("--batch-size", request.batch_size) or (guide.batch if guide else 1)
     if guide and guide.names != "batch_number" and per_file > 1:
         raise UsageError(
             f"--batch-size {per_file}: the guide of {recipe.name} writes one row to a file, and ais_bench batches them",
@@ -280,9 +279,3 @@ def _index(work: _Work, request: PreprocessRequest, labels: dict[str, str], info
 def _some(names: set[str]) -> str:
     ordered = sorted(names)
     return ", ".join(ordered[:3]) + (f" … ({len(ordered)} in all)" if len(ordered) > 3 else "")
-
-
-def _positive(option: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{option} {value}", "give a number of at least 1")
-    return value

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelport.core.artifacts import Artifact
+from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
 from modelport.report.result import SCHEMA, environment
@@ -27,7 +28,7 @@ class Scored:
     smallest_set: int
     soundness: Soundness
     duplicates: Mapping[str, str] = field(default_factory=dict)
-    max_skipped: float = verdict.MAX_SKIPPED
+    max_skipped: float = MAX_SKIPPED
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ import numpy as np
 
 from modelport.core.artifacts import Artifact, write_text, written_aside
 from modelport.core.errors import DataError, UsageError
-from modelport.core.output_folder import output_folder, write_result
+from modelport.core.options import MAX_SKIPPED, share
+from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
 from modelport.core.values import Check, Sample
@@ -28,7 +29,7 @@ from modelport.data.result_files import find_results, summary_of
 from modelport.data.selection import Uniques, chosen_samples, sample_ids
 from modelport.data.tensor_rows import placements
 from modelport.jobs.detection_files import WRITTEN_SCORE, DetectionFiles, write_detection_files
-from modelport.jobs.port import PREDICTIONS, REPORT, RESULT, check_share
+from modelport.jobs.port import PREDICTIONS, REPORT, RESULT
 from modelport.jobs.results import Made, Scored, assemble
 from modelport.jobs.saved_rows import SavedRows, Seen, pair
 from modelport.jobs.tensor_index import TensorIndex, hold_index, read_index
@@ -41,7 +42,7 @@ from modelport.scoring.base import Figures, Rows, Task
 from modelport.scoring.soundness import Soundness
 from modelport.scoring.tasks import task_of
 from modelport.scoring.ties import TiedRows
-from modelport.scoring.verdict import INCONCLUSIVE, MAX_SKIPPED, judged_metrics
+from modelport.scoring.verdict import INCONCLUSIVE, judged_metrics
 
 NOTHING_RAN = {
     "throughput": {"end_to_end": None, "host": None, "device": None},
@@ -94,9 +95,9 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
-    check_share("--max-skipped", request.max_skipped)
+    share("--max-skipped", request.max_skipped)
     if request.out is not None:
-        held.enter_context(output_folder(request.out, RESULT, request.force, (PREDICTIONS, REPORT)))
+        held.enter_context(held_folder(request.out, RESULT, request.force))
     index = None if request.tensors is None else read_index(request.tensors)
     samples, skipped = _without_skipped(recipe, samples, index)
     results = find_results(request.results)
@@ -105,6 +106,8 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     rows = SavedRows(results, sizes, recipe.signature, _placements(request, recipe), seen)
     task = task_of(recipe, dataset.categories, request.seed)
     threshold = _threshold(request, recipe)
+    if request.out is not None:
+        drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
     with tempfile.TemporaryDirectory(prefix="modelport-") as aside:
         predictions = (request.out or Path(aside)) / PREDICTIONS
         tied = TiedRows(recipe.tensors.outputs[0].name, recipe.metrics if recipe.task == "classification" else ())

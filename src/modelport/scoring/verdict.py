@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.recipes.schema import Published, Recipe, Tolerance
 from modelport.scoring.base import Score
 
 PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"
 NOT_APPLICABLE = "not_applicable"  # decides nothing
-# The share of samples that may be missing from a verdict.
-MAX_SKIPPED = 0.01
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,10 @@ class MemorySummary:
         """Return the times of the outputs' copies since the last reset."""
         return list(cls.d2h_time_list)
 
+    # As they were called before February 2024.
+    get_H2D_time_list = get_h2d_time_list
+    get_D2H_time_list = get_d2h_time_list
+
     @classmethod
     def reset(cls) -> None:
         """Forget them."""
