@@ -137,7 +137,7 @@ def _interface() -> Any:
         if _spelled(owner, names) is None:
             raise ImportError(
                 f"ais_bench {_version()} has no {owner.__name__}.{' or '.join(names)}; "
-                "wheels of ais_bench and aclruntime that have it are needed"
+                "wheels of ais_bench and aclruntime from February 2024 or later are needed"
             )
     return interface
 
