@@ -70,3 +70,16 @@ def test_an_image_to_be_scored_is_found_by_its_content(tiny: Recipe, tiny_data: 
     with pytest.raises(UsageError, match=rf"{scored[7].id} is renamed\.jpeg"):
         refuse_overlap(mixed, scored)
     refuse_overlap(mixed, scored[:7])
+
+
+def test_repeats_teach_nothing_and_are_left_out(tiny: Recipe, tiny_data: Path, tmp_path: Path) -> None:
+    one, *others = sorted((tiny_data / "train" / "n00000001").iterdir())[:4]
+    for number in range(40):
+        shutil.copy(one, tmp_path / f"again_{number}{one.suffix}")
+    for file in others:
+        shutil.copy(file, tmp_path)
+    found = open_calibration(tiny, tmp_path, 0)
+    used = [found.digests[sample.id] for sample in (*found.ranges, *found.held_out)]
+    assert len(used) == len(set(used)) == 4
+    assert any("39 calibration images" in note for note in found.notes)
+    assert any("only 3 calibration images" in note for note in found.notes)

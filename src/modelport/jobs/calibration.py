@@ -84,12 +84,30 @@ def open_calibration(recipe: Recipe, folder: Path, seed: int) -> Calibration:
     pool, split, notes = _found(recipe, folder)
     order = [pool[int(index)] for index in np.random.default_rng(seed).permutation(len(pool))]
     most = RANGES[recipe.task]
-    count = min(most, -(-len(order) * 2 // 3))
-    ranges, held_out = tuple(order[:count]), tuple(order[count : count + most])
+    unique, digests, repeats = _each_once(order, 2 * most)
+    if repeats:
+        notes = (*notes, f"{repeats} calibration images have the content of another and were left out")
+    count = min(most, -(-len(unique) * 2 // 3))
+    ranges, held_out = tuple(unique[:count]), tuple(unique[count : count + most])
     if len(ranges) < FEW:
         notes = (*notes, f"only {len(ranges)} calibration images: ranges may be too narrow; {most} are usual")
-    digests = {sample.id: digest_bytes(sample.read()) for sample in (*ranges, *held_out)}
     return Calibration(recipe, folder, split, ranges, held_out, digests, getattr(pool, "categories", ()), notes)
+
+
+def _each_once(samples: Sequence[Sample], enough: int) -> tuple[list[Sample], dict[str, str], int]:
+    """Return the first ``enough`` samples of different content, the sha256 of each, and how many repeats were met."""
+    unique, digests, seen, repeats = list[Sample](), dict[str, str](), set[str](), 0
+    for sample in samples:
+        if len(unique) == enough:
+            break
+        digest = digest_bytes(sample.read())
+        if digest in seen:
+            repeats += 1
+            continue
+        seen.add(digest)
+        unique.append(sample)
+        digests[sample.id] = digest
+    return unique, digests, repeats
 
 
 def refuse_overlap(calibration: Calibration, scored: Iterable[Sample]) -> None:
