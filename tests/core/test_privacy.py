@@ -33,36 +33,53 @@ int connect(int f, const struct sockaddr *a, socklen_t l) {
 """
 USE = """
 import sys, time
-import numpy as np
+from contextlib import ExitStack
+from pathlib import Path
 import modelport
-import onnx, onnxruntime, openvino
+from modelport.core.artifacts import Artifact
+from modelport.engines.base import Options
+from modelport.engines.registry import get_engine, model_artifact, opened
+from modelport.recipes.load import load_recipe
+import numpy as np
+import onnx
 from onnx import helper as h, TensorProto as T
+recipe, weights, graph = load_recipe(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+shape = [1, 3, 4, 4]
+body = h.make_graph([h.make_node("Relu", ["x"], ["y"])], "g",
+    [h.make_tensor_value_info("x", T.FLOAT, shape)], [h.make_tensor_value_info("y", T.FLOAT, shape)])
+onnx.save(h.make_model(body, opset_imports=[h.make_opsetid("", 17)], ir_version=9), graph)
+end = time.monotonic() + float(sys.argv[4])
+wanted = sys.argv[5].split(",")
+with ExitStack() as stack:
+    runners = []
+    for name in wanted:
+        if name == "torch":
+            model, options = Artifact.of(weights, "checkpoint"), Options(recipe=recipe, batch=1)
+        else:
+            model, options = model_artifact(graph), Options(precision=None)
+            if name == "openvino":
+                model = get_engine(name).compile(model, options, graph.with_suffix(".xml"))
+        runners.append(stack.enter_context(opened(get_engine(name), model, options)))
+    while time.monotonic() < end:
+        for runner in runners:
+            runner.run({spec.name: np.ones([1 if isinstance(n, str) else n for n in spec.shape], spec.dtype)
+                        for spec in runner.signature.inputs})
+        time.sleep(0.2)
 try:
     import nncf
     from nncf.telemetry import telemetry
     telemetry.start_session("nncf"); telemetry.send_event("nncf", "a", "b"); telemetry.end_session("nncf")
 except ImportError:
     pass
-shape = [1, 3, 4, 4]
-graph = h.make_graph([h.make_node("Relu", ["x"], ["y"])], "g",
-    [h.make_tensor_value_info("x", T.FLOAT, shape)], [h.make_tensor_value_info("y", T.FLOAT, shape)])
-onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=9), sys.argv[1])
-x = np.ones(shape, np.float32)
-end = time.monotonic() + float(sys.argv[2])
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-openvino.convert_model(sys.argv[1])
-model = openvino.Core().compile_model(sys.argv[1], "CPU")
-while time.monotonic() < end:
-    session.run(None, {"x": x}); model(x); time.sleep(0.2)
 """
 
 
 @pytest.mark.slow
-def test_engines_look_nothing_up_and_leave_nothing_at_home(tmp_path: Path) -> None:
+def test_engines_look_nothing_up_and_leave_nothing_at_home(tmp_path: Path, tiny_path: Path, tiny_weights: Path) -> None:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler: look-ups of native code cannot be seen")
-    for package in ("onnxruntime", "openvino"):
+    for package in ("onnxruntime", "openvino", "torch"):
         pytest.importorskip(package)
     source, shim, log, home = (tmp_path / name for name in ("shim.c", "shim.so", "lookups", "home"))
     source.write_text(SHIM)
@@ -74,7 +91,8 @@ def test_engines_look_nothing_up_and_leave_nothing_at_home(tmp_path: Path) -> No
     subprocess.run(seen, env=kept | own, check=True)
     assert "a.invalid" in log.read_text()  # the guard does see
     log.unlink()
-    subprocess.run([sys.executable, "-c", USE, tmp_path / "m.onnx", "15"], env=kept | own, check=True, cwd=tmp_path)
+    words: list[str | Path] = [tiny_path, tiny_weights, tmp_path / "m.onnx", "15", "onnxruntime,openvino,torch"]
+    subprocess.run([sys.executable, "-c", USE, *words], env=kept | own, check=True, cwd=tmp_path)
     assert not log.exists(), log.read_text()
     assert [file for file in home.rglob("*") if file.is_file()] == []
     assert list(tmp_path.glob("*.ses")) == []

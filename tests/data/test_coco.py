@@ -107,8 +107,8 @@ def changed(*path: Any) -> Callable[[Any], Content]:
 FIRST = ("annotations", 0)
 WRONG = [
     (changed(*FIRST, "category_id")(4), "annotation 7: category_id 4 is no category"),
-    (changed(*FIRST, "category_id")(3.0), "annotation 7: category_id 3.0 is no category"),
-    (changed(*FIRST, "category_id")([3]), r"annotation 7: category_id \[3\] is no category"),
+    (changed(*FIRST, "category_id")(3.0), "annotation 7: category_id 3.0 is no integer"),
+    (changed(*FIRST, "category_id")([3]), r"annotation 7: category_id \[3\] is no integer"),
     (changed(*FIRST, "image_id")(140), "annotation 7: image_id 140 is no image"),
     (changed(*FIRST, "image_id")(None), r"annotation 7: image_id \(none\) is no image"),
     (changed(*FIRST, "bbox")([1, 2, 3]), r"annotation 7: bbox \[1, 2, 3\] is not four finite numbers"),
@@ -159,6 +159,17 @@ def test_what_does_not_fit_names_the_file_and_the_way_out(tmp_path: Path, value:
         open_coco(laid_out(tmp_path, value), classes=2)
     assert "instances_val2017.json" in caught.value.found
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("kind", ["annotations", "images", "categories"])
+def test_what_shares_a_number_but_differs_is_not_to_be_thrown_away(tmp_path: Path, kind: str) -> None:
+    for same, fix in ((False, "of its own"), (True, "keep one of the two")):
+        value = content()
+        rows = value[kind]
+        rows.append({**rows[0], **({} if same else {"note": "another"})})
+        with pytest.raises(DataError, match="is listed twice") as caught:
+            open_coco(laid_out(tmp_path / str(same), value), classes=2)
+        assert fix in caught.value.fix
 
 
 def test_an_image_without_an_entry_is_named_clutter_is_not(tmp_path: Path) -> None:

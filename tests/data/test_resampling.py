@@ -65,3 +65,14 @@ def test_where_pillow_computes_otherwise_pillow_is_taken(monkeypatch: pytest.Mon
     finally:
         monkeypatch.undo()
         resampler.cache_clear()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "L", "1", "CMYK", "RGBA"])
+def test_bands_of_a_large_image_give_the_same(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 70, 3), np.uint8)).convert(mode)
+    resample = resampler()
+    assert resample is not None
+    want = image.convert("RGB").resize((40, 51), Image.Resampling.BICUBIC).crop((3, 4, 33, 34))
+    for pixels in (1, 70 * 13, 70 * 90):
+        monkeypatch.setattr(resampling, "BAND_PIXELS", pixels)
+        assert np.array_equal(resample(image, (40, 51), (3, 4), 30, "bicubic"), np.asarray(want))

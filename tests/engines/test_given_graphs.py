@@ -68,13 +68,28 @@ def test_bench_says_where_rows_mix(tail: list[NodeProto], mixes: bool, tmp_path:
     assert any("mixes rows" in note for note in bench(request, Silent())["notes"]) == mixes
 
 
-def test_a_baked_in_batch_is_named_as_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [None, 2])
+def test_a_baked_in_batch_is_named_as_that(batch: int | None, tmp_path: Path) -> None:
     model = model_artifact(_graph(tmp_path / "g.onnx", SOUND, rows=1))
     row = np.ones((1, 3, 2, 2), np.float32)
-    with opened(get_engine("onnxruntime"), model, Options(precision=None)) as runner:
-        assert runner.run({"x": row})["y"].shape == (1, 5)
+    with opened(get_engine("onnxruntime"), model, Options(precision=None, batch=batch)) as runner:
+        if batch is None:
+            assert runner.run({"x": row})["y"].shape == (1, 5)
         with pytest.raises(EngineError, match=r"g\.onnx: answers a batch of 1, and not of 2: a batch is baked"):
             runner.run({"x": row.repeat(2, axis=0)})
+
+
+def test_openvino_tells_the_outputs_by_the_graphs_own_names(tmp_path: Path) -> None:
+    # One row joined with none is that row: OpenVINO folds the two, and puts the names of both on the output.
+    none = numpy_helper.from_array(np.zeros((0, 5), np.float32))
+    tail = [
+        helper.make_node("Constant", [], ["none"], value=none),
+        helper.make_node("Identity", ["z"], ["a_row"]),
+        helper.make_node("Concat", ["a_row", "none"], ["y"], axis=0),
+    ]
+    model = model_artifact(_graph(tmp_path / "g.onnx", tail))
+    with opened(get_engine("openvino"), model, Options(precision=None, batch=1)) as runner:
+        assert [spec.name for spec in runner.signature.outputs] == ["y"]
 
 
 def test_weights_that_are_nodes_are_counted_as_parameters(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,7 @@ def test_rows_that_hang_on_each_other_or_on_nothing_fail(answer: Callable[[Array
 )
 def test_an_answer_that_is_not_as_declared_is_refused(answer: Callable[[Array], Array], tmp_path: Path) -> None:
     x = {"x": np.zeros((3, 3, 4, 4), np.float32)}
-    assert checked(Fake(_sound), tmp_path / "m.onnx", batched=True).run(x)["y"].shape == (3, 5)
+    model, alone = tmp_path / "m.onnx", lambda: nullcontext(Fake(answer))
+    assert checked(Fake(_sound), model, True, alone).run(x)["y"].shape == (3, 5)
     with pytest.raises(EngineError, match=r"m\.onnx"):
-        checked(Fake(answer), tmp_path / "m.onnx", batched=True).run(x)
+        checked(Fake(answer), model, True, alone).run(x)

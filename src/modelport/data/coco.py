@@ -227,7 +227,9 @@ class _Annotations:
         image, category, box = row.get("image_id"), row.get("category_id"), row.get("bbox")
         if not _is_id(image) or image not in self.images:
             raise DataError(f"{place}: image_id {_short(image)} is no image of the file", _REPAIR)
-        if not _is_id(category) or category not in self.categories:
+        if not _is_id(category):
+            raise DataError(f"{place}: category_id {_short(category)} is no integer from 0 on", _REPAIR)
+        if category not in self.categories:
             raise DataError(f"{place}: category_id {_short(category)} is no category of the file", _REPAIR)
         if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise DataError(
@@ -263,7 +265,9 @@ def _by_id(file: Path, kind: str, rows: Iterable[Mapping[str, Any]]) -> dict[int
         if not _is_id(number):
             raise DataError(f"{file}: {kind} at place {place}: id {_short(number)} is no integer from 0 on", _REPAIR)
         if number in found:
-            raise DataError(f"{file}: {kind} {number} is listed twice", "keep one of the two")
+            other = {**row, "id": 0} != {**found[number], "id": 0}
+            fix = "keep one of the two" if not other else f"they differ: give each {kind} a number of its own"
+            raise DataError(f"{file}: {kind} {number} is listed twice", fix)
         found[number] = row
     return found
 

@@ -20,6 +20,8 @@ from PIL import Image
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 # Rows that the horizontal pass takes at a time.
 LANES = 32
+# Of a larger image no more than this many pixels are copied and made RGB at once; photographs are smaller.
+BAND_PIXELS = 1 << 24
 
 Resample = Callable[[Image.Image, tuple[int, int], tuple[int, int], int, str], NDArray[np.uint8]]
 
@@ -28,7 +30,7 @@ Resample = Callable[[Image.Image, tuple[int, int], tuple[int, int], int, str], N
 def resampler() -> Resample | None:
     """Return the function that resizes and crops, compiled on first use; None without numba.
 
-    It takes an image in mode RGB, the (width, height) to resize to, (left, top) and size of the crop, and
+    It takes an image that can be made RGB, the (width, height) to resize to, (left, top) and size of the crop, and
     ``bilinear`` or ``bicubic``, and returns uint8 (size, size, 3). The crop must lie within the resized image, and the
     image must be one that ``takes`` accepts. None as well where another Pillow computes otherwise: its results are the
     measure.
@@ -45,17 +47,28 @@ def resampler() -> Resample | None:
         image: Image.Image, to: tuple[int, int], corner: tuple[int, int], size: int, filter_name: str
     ) -> NDArray[np.uint8]:
         width, height = image.size
-        # Pillow's own memory holds a pixel in four bytes: copied so, for less than three of them take.
-        pixels = np.frombuffer(image.tobytes("raw", "RGBX"), np.dtype("<u4")).reshape(height, width)
         support, cubic = SUPPORT[filter_name], filter_name == "bicubic"
         across = coefficients(width, to[0], corner[0], size, support, cubic)
         down = coefficients(height, to[1], corner[1], size, support, cubic)
         starts, lengths, _ = down
-        between = horizontal(pixels[starts[0] : starts[-1] + lengths[-1]], *across)
+        first, last, rows = starts[0], starts[-1] + lengths[-1], max(1, BAND_PIXELS // width)
+        # Each row is resized by itself, so that a band at a time gives the same.
+        parts = [horizontal(_pixels(image, y, min(y + rows, last)), *across) for y in range(first, last, rows)]
+        between = parts[0] if len(parts) == 1 else np.concatenate(parts)
         made: NDArray[np.uint8] = vertical(between, *down)
         return made
 
     return resample if _equals_pillow(resample) else None
+
+
+def _pixels(image: Image.Image, top: int, bottom: int) -> NDArray[np.uint32]:
+    """Return rows of an image as uint32 (bottom - top, width), a pixel's RGB in the lower three bytes."""
+    if bottom - top < image.height and image.width * image.height > BAND_PIXELS:
+        image, top, bottom = image.crop((0, top, image.width, bottom)), 0, bottom - top
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    # Pillow's own memory holds a pixel in four bytes: copied so, for less than three of them take.
+    pixels = np.frombuffer(image.tobytes("raw", "RGBX"), np.dtype("<u4"))
+    return pixels.reshape(image.height, image.width)[top:bottom]
 
 
 def takes(width: int, height: int) -> bool:

@@ -142,9 +142,9 @@ class Preprocess:
                     return np.asarray(quickly_cropped(image, *self._fast, self._decode.color)), None
                 if self._letterbox is not None:
                     return self._letterbox.resized(image, name)
-                image = image if image.mode == self._decode.color else image.convert(self._decode.color)
-                if (cropped := _at_once(self._geometry, image)) is not None:
+                if self._decode.color == "RGB" and (cropped := _at_once(self._geometry, image)) is not None:
                     return cropped, None
+                image = image if image.mode == self._decode.color else image.convert(self._decode.color)
                 for step in self._geometry:
                     image = _apply(step, image)
                 return np.asarray(image), None

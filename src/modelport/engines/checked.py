@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,24 @@ from modelport.engines.base import DeviceTimes, Runner, TimedRunner
 from modelport.engines.time_limit import RunStopped
 
 
-def checked(runner: Runner, model: Path, batched: bool) -> Runner:
+def checked(runner: Runner, model: Path, batched: bool, alone: Callable[[], AbstractContextManager[Runner]]) -> Runner:
     """Return the runner, holding names, dtypes and shapes of each answer against its own signature.
 
     ``batched``: the first axis of every output is the batch, so that each row of an input has its own answer.
+    ``alone`` opens the model for a batch of 1.
     """
     kind = _CheckedTimed if isinstance(runner, TimedRunner) else _Checked
-    return kind(runner, model, batched)
+    return kind(runner, model, batched, alone)
 
 
 class _Checked:
     """Hands everything through; ``run`` raises EngineError for an answer that is not as declared."""
 
-    def __init__(self, runner: Runner, model: Path, batched: bool) -> None:
+    def __init__(
+        self, runner: Runner, model: Path, batched: bool, alone: Callable[[], AbstractContextManager[Runner]]
+    ) -> None:
         self._runner = runner
+        self._alone = alone
         self._model = model
         self._batched = batched
         self.signature: Signature = runner.signature
@@ -60,7 +64,9 @@ class _Checked:
 
     def _runs_one_row(self, inputs: Tensors) -> bool:
         try:
-            self._held(one := {name: array[:1] for name, array in inputs.items()}, self._runner.run(one))
+            # The runner itself may have been opened for a batch of another size.
+            with self._alone() as runner:
+                runner.run({name: array[:1] for name, array in inputs.items()})
         except ModelportError:
             return False
         return True

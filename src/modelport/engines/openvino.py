@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,18 @@ class OpenVinoEngine:
             raise EngineError(
                 f"{model.path}: OpenVINO refuses it: {error}", "export it again, or choose another engine"
             ) from error
-        yield _Runner(compiled)
+        # A compiled output bears the names of all tensors that were folded into it, so they are taken from the graph.
+        yield _Runner(compiled, [port.get_any_name() for port in (*network.inputs, *network.outputs)])
 
 
 class _Runner:
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, names: Sequence[str]) -> None:
+        """``names``: of the inputs and then the outputs, in order."""
         self.concurrency = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self.signature = Signature(tuple(map(_spec, compiled.inputs)), tuple(map(_spec, compiled.outputs)))
+        count = len(compiled.inputs)
+        self.signature = Signature(
+            tuple(map(_spec, compiled.inputs, names[:count])), tuple(map(_spec, compiled.outputs, names[count:]))
+        )
         self.precision = _executed_precision(compiled)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.concurrency):
@@ -180,9 +185,9 @@ def _shareable(array: Array) -> Array:
     return array if flags.c_contiguous and flags.writeable else np.array(array, order="C")
 
 
-def _spec(port: Any) -> TensorSpec:
+def _spec(port: Any, name: str) -> TensorSpec:
     shape = tuple(axis.get_length() if axis.is_static else "?" for axis in port.partial_shape)
-    return TensorSpec(port.get_any_name(), str(port.element_type.to_dtype()), shape)
+    return TensorSpec(name, str(port.element_type.to_dtype()), shape)
 
 
 def _executed_precision(compiled: Any) -> str:

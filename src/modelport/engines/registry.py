@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
@@ -114,7 +115,8 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
                 f"'{engine.name}' runs {model.path} in {runner.precision}, {options.precision} was asked for",
                 f"ask for --precision {runner.precision}",
             )
-        yield checked(runner, model.path, batched=options.recipe is not None)
+        alone = replace(options, batch=1, shapes=())
+        yield checked(runner, model.path, options.recipe is not None, lambda: engine.open(model, alone))
 
 
 def _check_tensors(model: Artifact, have: tuple[TensorSpec, ...], need: tuple[TensorSpec, ...]) -> None:
