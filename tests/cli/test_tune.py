@@ -121,6 +121,31 @@ def test_a_setting_that_loses_too_much_is_not_chosen(
     assert json.dumps(found)
 
 
+def test_a_batch_whose_answers_are_others_is_not_chosen(
+    call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where rows mix at every batch but the recipe's, the fastest of these is measured and left."""
+    honest = tuning_search.Search.run
+
+    def mixing(self: Any, pair: Any, options: Any, count: int | None) -> Any:
+        outcome = honest(self, pair, options, count)
+        if options.batch != self.recipe.run.batch:
+            outcome.figures.met = outcome.figures.of // 5
+        return outcome
+
+    monkeypatch.setattr(tuning_search.Search, "run", mixing)
+    monkeypatch.setattr(tuning_refine, "BATCHES", (16,))
+    monkeypatch.setattr(tuning_refine, "_climbed", lambda search, pair: [tuning_refine.Point(pair, 16, 1, 1, 1e9)])
+    monkeypatch.setattr(tuning_refine, "_probe", lambda *_: None)
+    monkeypatch.setattr(type(get_engine("onnxruntime")), "available", _fp32_only(get_engine("onnxruntime")))
+    out = tmp_path / "s.toml"
+    line = ["tune", *words, "--out", out, "--seconds", 0.02, "--limit", 100, "--engines", "onnxruntime", "--json"]
+    found = call(*line).json
+    mixed = next(row for row in found["points"] if row["batch"] == 16)
+    assert not mixed["within_tolerance"] and "another model" in mixed["why"] and mixed["samples_per_second"] > 0
+    assert found["chosen"]["batch"] == read_setting(out).batch == 8
+
+
 def _fp32_only(engine: Any) -> Any:
     here = engine.available()
     return lambda self: type(here)(True, here.version, here.devices, ("fp32",))

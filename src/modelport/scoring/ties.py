@@ -80,10 +80,9 @@ class TiedViews(Ties):
         for rows in self._blocks.cut(outputs[self._output]):
             cosines, index = similarities(rows), np.arange(len(rows))
             own: Array = cosines[index, index ^ 1]
-            none: Array = np.isnan(own)
             above, level = (cosines > own[:, None]).sum(axis=1), (cosines >= own[:, None]).sum(axis=1) - 1
-            finite: Array = np.isfinite(rows).all(axis=1)
-            tied: Array = none | ((above == 0) & (level > 0))
+            finite: Array = np.asarray(np.isfinite(rows).all(axis=1))
+            tied = np.logical_or(np.isnan(own), (above == 0) & (level > 0))
             self.counts["contrastive_top1"] += int((tied & finite & finite[index ^ 1]).sum())
             self.n += len(rows)
 
