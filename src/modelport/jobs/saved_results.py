@@ -32,8 +32,9 @@ from modelport.jobs.detection_files import WRITTEN_SCORE, DetectionFiles, write_
 from modelport.jobs.port import PREDICTIONS, REPORT, RESULT
 from modelport.jobs.results import Made, Scored, assemble
 from modelport.jobs.saved_rows import SavedRows, Seen, pair
-from modelport.jobs.tensor_index import TensorIndex, hold_index, read_index
+from modelport.jobs.tensor_index import TensorIndex, hold_index, hold_sizes, read_index
 from modelport.jobs.tied_figures import digit_checks, rounding_of, tie_notes
+from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report import markdown
@@ -246,6 +247,7 @@ def _without_skipped(
     if index is None:
         return samples, []
     hold_index(index, recipe)
+    hold_sizes(index)
     gone = set(index.skipped)
     skipped = [sample.id for sample in samples if sample.id in gone]
     return [sample for sample in samples if sample.id not in gone], skipped
@@ -265,6 +267,12 @@ def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, job: _Scoring, f
     notes = ["saved outputs were scored: nothing was run here, and there is no source model to hold them against"]
     if recipe.variant and recipe.variant != request.variant:
         notes.append(f"variant '{recipe.variant}', as the guide's script does it")
+    if request.style == "guide" and recipe.task == "detection":
+        notes.append(
+            "boxes go back to the image as the guide's script takes them: one scale for both sides, each corner "
+            "clipped on its own side only; up to a pixel from where `modelport run` and --style modelport put them"
+        )
+    notes += filter(None, [odd_input_range(recipe)])
     notes += sorted(seen.said)
     if seen.with_nan:
         first = ", ".join(seen.with_nan[:3]) + (" …" if len(seen.with_nan) > 3 else "")
