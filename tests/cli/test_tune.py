@@ -121,6 +121,33 @@ def test_a_setting_that_loses_too_much_is_not_chosen(
     assert json.dumps(found)
 
 
+def test_what_was_scored_on_some_samples_only_is_not_chosen(
+    call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too slow to win by its probe, and the fastest from files to scores by accident."""
+    monkeypatch.setattr(tuning_search, "HOPELESS", 1e9)
+    monkeypatch.setattr(tuning_search, "SPEED_SAMPLES", 60)
+    monkeypatch.setattr(tuning_refine, "_climbed", lambda *_: [])
+    scored = tuning_refine._scored_point
+
+    def lucky(pair: Any) -> Any:
+        point = scored(pair)
+        if pair.outcome.n < 100:
+            point.end_to_end = 1e9
+        return point
+
+    monkeypatch.setattr(tuning_refine, "_scored_point", lucky)
+    for name, precisions in (("openvino", ("fp32",)), ("onnxruntime", ("fp32",)), ("torch", ("bf16",))):
+        here = get_engine(name).available()
+        answer = type(here)(True, here.version, here.devices, precisions)
+        monkeypatch.setattr(type(get_engine(name)), "available", lambda self, answer=answer: answer)
+    line = ["tune", *words, "--out", tmp_path / "s.toml", "--seconds", 0.02, "--limit", 100, "--json"]
+    found = call(*line, "--engines", "openvino,onnxruntime,torch").json
+    some = [row for row in found["points"] if row["accuracy"]["n"] < 100]
+    assert len(some) == 1 and "of 60 samples only" in some[0]["why"]
+    assert found["chosen"]["accuracy"]["n"] == 100 and not some[0]["chosen"]
+
+
 def test_a_batch_whose_answers_are_others_is_not_chosen(
     call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,9 @@ def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
         pairs = probed_pairs(search)
         score(search, pairs)
         points = refine(search, pairs)
-    best = max((point for point in points if point.accepted), key=lambda point: point.end_to_end or 0.0)
+    best = max(
+        (point for point in points if point.accepted and point.pair.whole), key=lambda point: point.end_to_end or 0.0
+    )
     setting = _setting(search, best)
     write_text(request.out, setting_text(setting))
     return _result(search, pairs, points, best) | {"seconds": time.perf_counter() - clock}
