@@ -133,6 +133,8 @@ class _Runner:
     def run(self, inputs: Tensors) -> dict[str, Array]:
         self.signature.check_inputs(inputs)
         settings = self._run_options()
+        # What fails is raised, with the words that would be logged: an error is told once. 4: fatal.
+        settings.log_severity_level = 4
 
         def stop() -> None:
             settings.terminate = True
