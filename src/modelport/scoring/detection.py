@@ -58,6 +58,10 @@ class Detection:
         return outputs[self._dets][row][used][:, :4], outputs[self._labels][row][used]
 
 
+# Probabilities, with what bfloat16 rounds them up by.
+MOST_SCORE = 1.01
+
+
 class BoxScorer:
     """Maps boxes back to the image and counts them; keeps boxes and truths, a few kilobytes an image."""
 
@@ -67,6 +71,7 @@ class BoxScorer:
         self._source = CocoMap(categories) if against_source else None
         self._sourced = 0
         self._flips = Flips()
+        self._top_score = 0.0
 
     def take(self, rows: Rows) -> list[dict[str, Any]]:
         """Score some images and return a line for each."""
@@ -74,6 +79,7 @@ class BoxScorer:
         for index, (name, truth, placement) in enumerate(zip(rows.ids, rows.targets, rows.placements, strict=True)):
             mine = self._in_image(rows.outputs, index, placement)
             self._metric.add(truth, *mine)
+            self._top_score = max(self._top_score, float(np.max(mine[1], initial=0.0)))
             line = {"id": name, "target": truth.image_id, "boxes": _listed(*mine)}
             if self._source is not None and rows.source is not None:
                 theirs = self._in_image(rows.source, index, placement)
@@ -94,9 +100,15 @@ class BoxScorer:
         """Return COCO's figures, and the source's on the same images."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
         flips = self._flips
-        return Figures(
+        figures = Figures(
             self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count, chance={"mAP": 0.0}
         )
+        if self._top_score > MOST_SCORE:
+            figures.notes.append(
+                f"scores reach {self._top_score:g}, and a detector's lie between 0 and 1: mAP, which looks at their "
+                "order alone, is not touched; thresholds are"
+            )
+        return figures
 
     def _in_image(self, outputs: Tensors, index: int, placement: Placement) -> tuple[Array, Array, Array]:
         """Return boxes (n, 4) in image pixels, scores (n,) and class indices (n,) of one row."""

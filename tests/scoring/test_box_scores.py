@@ -1,0 +1,24 @@
+"""Scores of boxes that are no probabilities are said; the figure looks at their order alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from modelport.core.placement import Placement
+from modelport.data.coco import Truth
+from modelport.scoring.base import Rows
+from modelport.scoring.detection import BoxScorer
+
+
+@pytest.mark.parametrize(("score", "said"), [(0.0, False), (1.0, False), (1.004, False), (90.0, True), (255.0, True)])
+def test_scores_beyond_one_are_said_and_change_no_figure(score: float, said: bool) -> None:
+    box = np.array([[10.0, 10.0, 20.0, 20.0]])
+    truth = Truth(1, box, np.array([3]), np.array([False]), np.array([400.0]))
+    dets = np.array([[[10, 10, 30, 30, score]]], np.float32)
+    scorer = BoxScorer(("dets", "labels"), [(3, "cup")], against_source=False)
+    place = Placement(100, 100, 1.0, 1.0, 0, 0)
+    scorer.take(Rows(["a"], [truth], {"dets": dets, "labels": np.zeros((1, 1), np.int64)}, None, [place]))
+    figures = scorer.figures()
+    assert any("between 0 and 1" in note for note in figures.notes) == said
+    assert figures.metrics["mAP"].value == pytest.approx(1.0)
