@@ -6,6 +6,9 @@ gains less than 10 points.
 
 from __future__ import annotations
 
+import modelport  # noqa: F401  before any vendor's package: it switches their telemetry off
+
+# isort: split
 import argparse
 import json
 import tempfile

@@ -9,6 +9,9 @@ on the machine hits them alike, and the least of each form's times counts.
 
 from __future__ import annotations
 
+import modelport  # noqa: F401  before any vendor's package: it switches their telemetry off
+
+# isort: split
 import argparse
 import contextlib
 import io
