@@ -67,6 +67,10 @@ def _run(words: list[str]) -> int:
     runs.COMMAND = shlex.join(["modelport", *words])
     if nul := next((word for word in words if "\0" in word), None):
         raise UsageError(f"{nul}: holds a NUL byte", "no name can hold one; check the command line")
+    if "" in words:
+        # As a path it would be the folder at hand, as another value the default.
+        after = f" after {words[words.index('') - 1]}" if words[0] else ""
+        raise UsageError(f"an empty word{after}", "give a value; is a variable of the shell empty?")
     try:
         app(words, prog_name="modelport")
         sys.stdout.flush()

@@ -9,6 +9,7 @@ from typing import Literal
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import UsageError
+from modelport.core.options import seconds
 from modelport.core.progress import Progress
 from modelport.core.values import Signature
 from modelport.engines.base import Engine, Options, Runner
@@ -148,8 +149,7 @@ def _check_words(request: BenchRequest) -> None:
         raise UsageError("--input-type says nothing to --model: the file is made", "leave it out, or name the recipe")
     if request.recipe is None and request.variant is not None:
         raise UsageError("--variant belongs to a recipe", "name the recipe, or leave --variant out")
-    if not 0 < request.duration < float("inf"):
-        raise UsageError(f"--duration {request.duration:g}", "give seconds above 0")
+    seconds("--duration", request.duration)
     for option, value in (("--concurrency", request.concurrency), ("--threads", request.threads)):
         if value is not None and value < 1:
             raise UsageError(f"{option} {value}", "give a number of at least 1")

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelport.core.artifacts import Artifact, write_json
 from modelport.core.errors import EngineError, UsageError
+from modelport.core.options import batch_rows
 from modelport.core.progress import Progress
 from modelport.engines.ascend import AscendEngine
 from modelport.engines.atc import AtcCall, artifact_path
@@ -46,8 +47,7 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
 
     Raises GraphError, EngineError or UsageError.
     """
-    if request.batch is not None and request.batch < 1:
-        raise UsageError(f"--batch {request.batch}", "give a number of at least 1")
+    batch_rows("--batch", request.batch)
     if request.device is not None and request.device < 0:
         raise UsageError(f"--device {request.device}", "give a device's number, from 0")
     recipe = load_recipe(request.recipe)

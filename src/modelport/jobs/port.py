@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.options import MAX_SKIPPED, positive, share
+from modelport.core.options import MAX_SKIPPED, batch_rows, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.progress import Progress
 from modelport.core.values import Sample
@@ -112,7 +112,7 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
     engine = choose_engine(request.engine, precision)
     pixels = request.input_type == "uint8"
     form = recipe_of_pixels(recipe) if pixels else recipe
-    batch = positive("--batch", request.batch) or recipe.run.batch
+    batch = batch_rows("--batch", request.batch) or recipe.run.batch
     options = Options(form, precision, batch, request.threads, concurrency=request.concurrency, device=request.device)
     check_calibration(precision, request.calibration, request.model)
     if request.files.wanted and recipe.task != "detection":
