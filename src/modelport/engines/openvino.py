@@ -138,7 +138,7 @@ def _read(model: Artifact, options: Options) -> Any:
         shapes: dict[str, list[Any]] = {name: list(shape) for name, shape in options.shapes}
         if options.batch is not None:
             for port in network.inputs:
-                name, axes = port.get_any_name(), list(port.partial_shape)
+                name, axes = _name(port), list(port.partial_shape)
                 if axes and axes[0].is_dynamic:
                     shapes.setdefault(name, [options.batch, *axes[1:]])
         if shapes:
@@ -180,9 +180,15 @@ def _shareable(array: Array) -> Array:
     return array if flags.c_contiguous and flags.writeable else np.array(array, order="C")
 
 
+def _name(port: Any) -> str:
+    """Return what the file calls an input or output; without its last Identity a tensor has its own name, too."""
+    names, node = port.get_names(), str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
+    return node if node in names or not names else str(port.get_any_name())
+
+
 def _spec(port: Any) -> TensorSpec:
     shape = tuple(axis.get_length() if axis.is_static else "?" for axis in port.partial_shape)
-    return TensorSpec(port.get_any_name(), str(port.element_type.to_dtype()), shape)
+    return TensorSpec(_name(port), str(port.element_type.to_dtype()), shape)
 
 
 def _executed_precision(compiled: Any) -> str:

@@ -15,7 +15,7 @@ from modelport.core.values import Signature
 from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import choose_engine, engine_for, model_artifact, opened
 from modelport.engines.row_check import check_rows
-from modelport.jobs.bench_inputs import refuse_too_large
+from modelport.jobs.bench_inputs import refuse_free_axes, refuse_too_large
 from modelport.jobs.model_road import Given, walk
 from modelport.jobs.precision import Wanted, check_calibration, lowered
 from modelport.model.pixel_input import recipe_of_pixels
@@ -107,6 +107,7 @@ def _given_model(request: BenchRequest, recipe: Recipe | None, path: Path) -> Su
     options = Options(recipe, request.precision, threads=request.threads)
     with opened(engine, model, options) as runner:
         batches, notes = _batches(request, recipe, runner.signature, path)
+        refuse_free_axes(runner.signature.with_batch(max(batches)), f"{path}: ")
         refuse_too_large(runner.signature, batches)
         notes += _of_rows(runner, max(batches))
     return Subject(recipe, engine, model, (model,), options, batches, notes)
