@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from modelport.core.errors import UsageError
 from modelport.core.text import plain
 
@@ -11,6 +13,12 @@ MAX_SKIPPED = 0.01
 RUN_SECONDS = 600.0
 # A larger batch is a slip of the keyboard.
 MAX_BATCH = 65_536
+
+
+def refuse_nul(words: Sequence[str]) -> None:
+    """Raise UsageError where a word of the command line holds a NUL byte, which no file's name can."""
+    if nul := next((word for word in words if "\0" in word), None):
+        raise UsageError(f"{plain(nul, 200)}: holds a NUL byte", "no name can hold one; check the command line")
 
 
 def batch_rows(option: str, value: int | None) -> int | None:

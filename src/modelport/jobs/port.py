@@ -157,7 +157,7 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
         result["notes"].append(effect_note(result["fast_preprocess"]))
     result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
     if request.files.wanted:
-        write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
+        result["notes"] += write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
     write_text(request.out / REPORT, markdown.render(result))
     write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
     return result
