@@ -121,7 +121,7 @@ def _find(folder: Path, split: str) -> tuple[Path, Path]:
 
 def _read(file: Path) -> Mapping[str, Any]:
     """Return the file's object, with its three lists of objects."""
-    content = read_json(file, MAX_JSON_BYTES, DataError, _REPAIR)
+    content = read_json(file, MAX_JSON_BYTES, DataError, _REPAIR, finite=False)
     if not isinstance(content, dict):
         raise DataError(f"{file}: is no JSON object", _REPAIR)
     for key in ("images", "annotations", "categories"):

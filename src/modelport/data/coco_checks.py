@@ -60,7 +60,7 @@ def _declared(row: Mapping[str, Any]) -> Size | None:
     width, height = row.get("width"), row.get("height")
     if type(width) is not int or type(height) is not int:
         return None
-    return (width, height) if 0 < min(width, height) and max(width, height) < MOST_PIXELS else None
+    return (width, height) if min(width, height) > 0 and max(width, height) < MOST_PIXELS else None
 
 
 def _check_sizes(
