@@ -16,7 +16,7 @@ import onnx
 import pytest
 import torch
 import typer
-from onnx import TensorProto, helper, numpy_helper
+from given_graphs import classifier
 
 from conftest import Answer, Call
 from modelport.cli.main import app
@@ -94,27 +94,6 @@ def place(tiny: Recipe, tiny_path: Path, tmp_path_factory: pytest.TempPathFactor
     return Place(folder, {command: line.split() for command, line in words.items()})
 
 
-def classifier(recipe: Recipe, classes: int, last: str = "Identity", **attributes: Any) -> onnx.ModelProto:
-    """Return a graph with the recipe's input: the channels' means times a matrix, and one more node."""
-    given, wanted = recipe.signature.inputs[0], recipe.signature.outputs[0]
-    weights = np.random.default_rng(0).normal(size=(3, classes)).astype(np.float32)
-    nodes = [
-        helper.make_node("ReduceMean", [given.name], ["means"], axes=[2, 3], keepdims=0),
-        helper.make_node("MatMul", ["means", "weights"], ["logits"]),
-        helper.make_node(last, ["logits"], [wanted.name], **attributes),
-    ]
-    kind = TensorProto.INT64 if last == "ArgMax" else TensorProto.FLOAT
-    shape = ["batch"] if last == "ArgMax" else ["batch", classes]
-    graph = helper.make_graph(
-        nodes,
-        "classifier",
-        [helper.make_tensor_value_info(given.name, TensorProto.FLOAT, list(given.shape))],
-        [helper.make_tensor_value_info(wanted.name, kind, shape)],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
 def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Yield name and command of each leaf of the tree."""
     for name, command in group.commands.items():
@@ -151,7 +130,7 @@ def test_no_value_of_an_option_is_a_crash(
     name: str, flag: str, place: Place, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.folder)
-    monkeypatch.setattr("modelport.jobs.tuning.answer_with_source", searched)
+    monkeypatch.setattr("modelport.jobs.tuning.walk", searched)
     for value in hostile(name, flag):
         place.renew()
         if name.startswith("aipp") and not Path("a.cfg").exists():
@@ -168,7 +147,7 @@ def test_no_value_of_an_option_is_a_crash(
 
 
 def searched(*_: object) -> None:
-    """Stand in for the passes that take ten seconds: whatever is wrong with the words has been told before."""
+    """Stand in for the export and the passes, ten seconds: what is wrong with the words is told before."""
     raise UsageError("the search begins")
 
 
