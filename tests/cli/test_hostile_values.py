@@ -54,10 +54,13 @@ class Place:
             os.mkfifo(self.folder / "pipe")
 
 
+FP16 = ("--precision", "fp16")
 CONTENTS = {
     "slashed": b"",
     "nested": b"[" * 100_000,
-    "over": b'{"schema": 1e400, "nodes": NaN}',
+    # An index in all but one number.
+    "over": b'{"schema": "modelport.tensors/1", "recipe": "tiny", "recipe_sha256": "", "variant": null, "files": [], '
+    b'"views": 1, "skipped": [], "dtype": "float32", "layout": "NCHW", "shape": [1e400], "nodes": NaN}',
     "utf16": '{"schema": "x"}'.encode("utf-16"),
 }
 
@@ -144,6 +147,26 @@ def test_no_value_of_an_option_is_a_crash(
         assert answer.code in (0, 2, 3), (value[:20], answer)
         assert "Traceback" not in answer.err and "a fault of modelport" not in answer.err
         assert answer.code != 2 or answer.err.strip()
+
+
+@pytest.mark.parametrize("content", ["nested", "over", "utf16", "slashed"])
+def test_no_json_of_a_user_is_a_crash(content: str, place: Place, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.folder)
+    place.renew()
+    shutil.rmtree("coco", ignore_errors=True)
+    Path("coco/val2017").mkdir(parents=True)
+    for name in ("folder/index.json", "coco/instances_val2017.json", "p.json", "m.onnx.json", "results_summary.json"):
+        Path(name).write_bytes(CONTENTS[content])
+    compiling = place.words["compile"]
+    for line, file in (
+        (["evaluate", *place.words["evaluate"], "--tensors", "folder"], "folder/index.json"),
+        (["preprocess", "nas-fpn", "--data", "coco", "--out", "o"], "coco/instances_val2017.json"),
+        (["compile", *compiling[:3], "ascend", "--out", "x.om", "--soc", "310P3", "--plan", "p.json"], "p.json"),
+        (["compile", *compiling[:3], "onnxruntime", "--out", "x.onnx", "--plan", "p.json", *FP16], "p.json"),
+    ):
+        call(*line).refused(file)
+    # What another program left beside the results is passed over.
+    assert call("evaluate", *place.words["evaluate"]).code == 3
 
 
 def searched(*_: object) -> None:
