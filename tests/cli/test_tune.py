@@ -121,6 +121,58 @@ def test_a_setting_that_loses_too_much_is_not_chosen(
     assert json.dumps(found)
 
 
+def test_what_was_scored_on_some_samples_only_is_not_chosen(
+    call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too slow to win by its probe, and the fastest from files to scores by accident."""
+    monkeypatch.setattr(tuning_search, "HOPELESS", 1e9)
+    monkeypatch.setattr(tuning_search, "SPEED_SAMPLES", 60)
+    monkeypatch.setattr(tuning_refine, "_climbed", lambda *_: [])
+    scored = tuning_refine._scored_point
+
+    def lucky(pair: Any) -> Any:
+        point = scored(pair)
+        if pair.outcome.n < 100:
+            point.end_to_end = 1e9
+        return point
+
+    monkeypatch.setattr(tuning_refine, "_scored_point", lucky)
+    for name, precisions in (("openvino", ("fp32",)), ("onnxruntime", ("fp32",)), ("torch", ("bf16",))):
+        here = get_engine(name).available()
+        answer = type(here)(True, here.version, here.devices, precisions)
+        monkeypatch.setattr(type(get_engine(name)), "available", lambda self, answer=answer: answer)
+    line = ["tune", *words, "--out", tmp_path / "s.toml", "--seconds", 0.02, "--limit", 100, "--json"]
+    found = call(*line, "--engines", "openvino,onnxruntime,torch").json
+    some = [row for row in found["points"] if row["accuracy"]["n"] < 100]
+    assert len(some) == 1 and "of 60 samples only" in some[0]["why"]
+    assert found["chosen"]["accuracy"]["n"] == 100 and not some[0]["chosen"]
+
+
+def test_a_batch_whose_answers_are_others_is_not_chosen(
+    call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where rows mix at every batch but the recipe's, the fastest of these is measured and left."""
+    honest = tuning_search.Search.run
+
+    def mixing(self: Any, pair: Any, options: Any, count: int | None) -> Any:
+        outcome = honest(self, pair, options, count)
+        if options.batch != self.recipe.run.batch:
+            outcome.figures.met = outcome.figures.of // 5
+        return outcome
+
+    monkeypatch.setattr(tuning_search.Search, "run", mixing)
+    monkeypatch.setattr(tuning_refine, "BATCHES", (16,))
+    monkeypatch.setattr(tuning_refine, "_climbed", lambda search, pair: [tuning_refine.Point(pair, 16, 1, 1, 1e9)])
+    monkeypatch.setattr(tuning_refine, "_probe", lambda *_: None)
+    monkeypatch.setattr(type(get_engine("onnxruntime")), "available", _fp32_only(get_engine("onnxruntime")))
+    out = tmp_path / "s.toml"
+    line = ["tune", *words, "--out", out, "--seconds", 0.02, "--limit", 100, "--engines", "onnxruntime", "--json"]
+    found = call(*line).json
+    mixed = next(row for row in found["points"] if row["batch"] == 16)
+    assert not mixed["within_tolerance"] and "another model" in mixed["why"] and mixed["samples_per_second"] > 0
+    assert found["chosen"]["batch"] == read_setting(out).batch == 8
+
+
 def _fp32_only(engine: Any) -> Any:
     here = engine.available()
     return lambda self: type(here)(True, here.version, here.devices, ("fp32",))

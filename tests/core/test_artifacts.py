@@ -52,6 +52,29 @@ def test_companion_files_arrive_with_the_main_one(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["model.bin", "model.xml"]
 
 
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_a_kill_between_the_moves_never_leaves_a_graph_beside_other_weights(tmp_path: Path, moves: int) -> None:
+    """Killed before, between and after the moves: the pair is the old one, gone in part, or the new one."""
+    (tmp_path / "model.xml").write_text("old graph")
+    (tmp_path / "model.bin").write_text("old weights")
+    program = (
+        "import os, sys; from pathlib import Path; from modelport.core.artifacts import written_aside\n"
+        "left, move = int(sys.argv[2]), os.replace\n"
+        "def replace(self, target):\n"
+        "    global left\n"
+        "    if left == 0: os.kill(os.getpid(), 9)\n"
+        "    left -= 1; move(self, target)\n"
+        "Path.replace = replace\n"
+        "with written_aside(Path(sys.argv[1])) as aside:\n"
+        "    aside.write_text('new graph'); aside.with_suffix('.bin').write_text('new weights')\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.xml"), str(moves)], check=False)
+    graph, weights = tmp_path / "model.xml", (tmp_path / "model.bin").read_text()
+    assert not graph.exists() or graph.read_text().split()[0] == weights.split()[0]
+    assert weights == ("new weights" if moves else "old weights")
+    assert graph.exists() == (moves == 2)
+
+
 def test_artifact_digest_is_the_files_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"content")
     assert Artifact.of(tmp_path / "a", "onnx").sha256 == hashlib.sha256(b"content").hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from modelport.core.output_folder import held_folder, held_results
 from modelport.core.progress import Silent
 from modelport.data.aipp import aipp_of, text_of
 from modelport.data.tensor_form import TensorForm, form_beside, hold_form
+from modelport.jobs import model_road
 from modelport.jobs.model_road import weights_file
-from modelport.jobs.tensor_index import hold_index, read_index
+from modelport.jobs.tensor_index import hold_index, hold_sizes, read_index
+from modelport.model import graph as graphs
 from modelport.model.export import check_graph
-from modelport.model.source import load_source
+from modelport.model.source import load_source, open_source
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -82,6 +85,41 @@ def test_evaluate_refuses_tensors_of_another_recipe(
     other.write_text(tiny_path.read_text().replace("size = 40", "size = 36"))
     answer = call("evaluate", other, "--results", folder, "--data", tiny_data, "--tensors", folder)
     answer.refused("was another when the tensors were written", "fix:")
+
+
+@pytest.mark.parametrize("more", [-4, 4, 12_288], ids=["cut off", "longer", "a row more"])
+def test_evaluate_refuses_tensors_of_another_size(
+    call: Call, tensors: Callable[[str], Path], tiny_path: Path, tiny_data: Path, more: int
+) -> None:
+    folder = tensors("float32")
+    file = min(folder.glob("*.bin"))
+    content = file.read_bytes()
+    file.write_bytes((content + bytes(max(0, more)))[: len(content) + more])
+    answer = call("evaluate", tiny_path, "--results", folder, "--data", tiny_data, "--tensors", folder)
+    answer.refused(str(file), f"has {len(content) + more} bytes", "write the tensors again")
+    # What is gone is not needed: the results are.
+    file.unlink()
+    hold_sizes(read_index(folder))
+
+
+def test_what_was_said_of_weights_is_said_anew_by_other_code(
+    tiny: Recipe, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path))
+
+    def notes(*said: str) -> list[str]:
+        source = open_source(tiny, tiny_weights)
+        monkeypatch.setattr(type(source), "notes", property(lambda _: said))
+        return model_road._notes_of(source)
+
+    assert notes("first") == ["first"]
+    assert notes("never asked") == ["first"]
+    code = tmp_path / "model"
+    shutil.copytree(Path(graphs.__file__).parent, code)
+    with (code / "checkpoint.py").open("a") as changed:
+        changed.write("# other code\n")
+    monkeypatch.setattr(graphs, "__file__", str(code / "graph.py"))
+    assert notes("second") == ["second"]
 
 
 def test_planes_and_pixels_are_told_apart_by_ais_bench(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from modelport.engines.quantize import calibrated as calibrated_honestly
 from modelport.engines.registry import get_engine, opened
 from modelport.jobs import calibration, quantizing
 from modelport.jobs.calibration import open_calibration
-from modelport.jobs.examination import Examination, Loss, Reference, _collapse
+from modelport.jobs.examination import Examination, Loss, Reference
 from modelport.jobs.exporting import export_cached
 from modelport.jobs.precision import Wanted, check_calibration, lowered
 from modelport.jobs.quantizing import Int8Job, quantized
@@ -98,7 +98,7 @@ def test_a_method_that_the_library_cannot_do_is_left_out_and_said(
     monkeypatch.setattr(quantizing, "calibrated", calibrated)
     made = quantized(_job(tiny, graph, tiny_data), Silent())
     assert [method.get("failed") for method in made.record["tried"]] == [None, "the library stumbled"]
-    assert any("'percentile' was not tried: the library stumbled" in note for note in made.notes)
+    assert any("'percentile' was not taken: the library stumbled" in note for note in made.notes)
     broken.add("minmax")
     with pytest.raises(EngineError, match="the library stumbled"):
         quantized(_job(tiny, graph, tiny_data, PrecisionPlan(types={"Conv": "fp32"})), Silent())
@@ -136,16 +136,87 @@ def test_layers_return_where_too_much_is_lost_and_the_plan_says_which(
     assert any("returned to float32" in note for note in done.notes)
 
 
-def test_collapsed_outputs_are_told_apart_from_dull_ones() -> None:
-    rng = np.random.default_rng(0)
-    want = rng.standard_normal((6, 4))
-    assert _collapse(want + 0.1, want, True) == ""
-    assert "every sample" in _collapse(np.ones((6, 4)), want, True)
-    assert "one class" in _collapse(want * 1e-3 + np.array([9.0, 0, 0, 0]), want, True)
-    assert _collapse(want * 1e-3 + np.array([9.0, 0, 0, 0]), want, False) == ""
-    assert "NaN" in _collapse(np.where(want > 1, np.nan, want), want, True)
-    dull = np.ones((6, 4))
-    assert _collapse(dull, dull, True) == ""
+def _spoilt(change: Callable[[Array], Array], when: Callable[[], bool] = lambda: True) -> Any:
+    """Return what answers on trial in place of ``Examination._outputs``, with outputs made into something else."""
+    real = Examination._outputs
+
+    def outputs(self: Examination, *given: Any) -> Iterator[tuple[Any, dict[str, Array]]]:
+        for batch, answer in real(self, *given):
+            yield batch, {key: change(array) for key, array in answer.items()} if when() else answer
+
+    return outputs
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: np.full_like(array, np.nan),
+        lambda array: np.zeros_like(array),
+        lambda array: 1e-3 * array + np.eye(10, dtype=np.float32)[3],
+    ],
+    ids=["NaN", "constant", "one class"],
+)
+def test_what_has_collapsed_is_refused(
+    tiny: Recipe,
+    graph: Artifact,
+    tiny_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Array], Array],
+) -> None:
+    job = _job(tiny, graph, tiny_data)
+    examination = Examination(job.engine, job.calibration, job.reference, job.options, 0)
+    examination.refuse_collapsed(graph)
+    monkeypatch.setattr(Examination, "_outputs", _spoilt(change))
+    with pytest.raises(EngineError, match="has collapsed"):
+        examination.refuse_collapsed(graph)
+
+
+def test_where_one_way_collapses_the_other_is_chosen(
+    tiny: Recipe, graph: Artifact, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path))
+    made: list[str] = []
+
+    def calibrated(engine: str, name: str, *rest: Any) -> Any:
+        made.append(name)
+        return calibrated_honestly(engine, name, *rest)
+
+    monkeypatch.setattr(quantizing, "calibrated", calibrated)
+    monkeypatch.setattr(Examination, "_outputs", _spoilt(np.zeros_like, lambda: made[-1] == "minmax"))
+    done = quantized(_job(tiny, graph, tiny_data), Silent())
+    assert "percentile" in done.record["method"]["ranges"]
+    assert any("'minmax' was not taken: the int8 model has collapsed" in note for note in done.notes)
+    assert done.record["loss"]["after"]["unsound"] == []
+
+
+def test_answers_that_are_another_models_are_not_tolerated_though_the_figure_holds(
+    tiny: Recipe, graph: Artifact, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _job(tiny, graph, tiny_data)
+    examination = Examination(job.engine, job.calibration, job.reference, job.options, 0)
+    sound = examination.loss(graph)
+    assert sound.unsound == () and sound.excess <= 0 and examination.notes == ()
+    monkeypatch.setattr(Examination, "_outputs", _spoilt(lambda array: np.roll(array, 1, axis=1)))
+    found = examination.loss(graph)
+    assert any("this may be another model" in why for why in found.unsound)
+    # However little the figure fell, nothing unsound is tolerated, and JSON can say so.
+    held = Loss(found.metric, found.source, found.source, found.allowed, found.n, found.unsound)
+    assert held.excess == np.inf and json.dumps(held.to_json(), allow_nan=False)
+    assert Loss("mAP", float("nan"), 0.5, 0.1, 9).excess == np.inf
+
+
+def test_a_source_that_is_not_sound_itself_is_told_and_no_fault_of_int8(
+    tiny: Recipe, graph: Artifact, tiny_data: Path
+) -> None:
+    job = _job(tiny, graph, tiny_data)
+
+    def broken(inputs: Tensors) -> Mapping[str, Array]:
+        return {name: np.full_like(array, np.nan) for name, array in job.reference.run(inputs).items()}
+
+    examination = Examination(job.engine, job.calibration, Reference(broken, False), job.options, 0)
+    assert any("NaN or infinity" in why for why in examination.notes)
+    examination.refuse_collapsed(graph)
+    assert examination.distance(graph) == np.inf
 
 
 def test_a_collapsed_model_stops_the_job(
@@ -159,7 +230,7 @@ def test_a_collapsed_model_stops_the_job(
 
     monkeypatch.setattr(Examination, "_outputs", broken)
     monkeypatch.setattr(quantizing, "_read_record", lambda *_: None)
-    with pytest.raises(EngineError, match="collapsed: 'output1' is the same for every sample"):
+    with pytest.raises(EngineError, match="collapsed on calibration images: 'output1' is the same for all"):
         quantized(_job(tiny, graph, tiny_data), Silent())
 
 

@@ -43,6 +43,16 @@ def test_labels_in_another_numbering_do_not_pass(call: Call, tiny_path: Path, ti
     assert first["name"] == "labels_aligned" and "by 9" in first["why"]
 
 
+def test_a_missing_division_is_told_and_does_not_pass(
+    call: Call, tiny_path: Path, tiny_weights: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bytes.toml").write_text(tiny_path.read_text().replace("divide = 255.0", "divide = 1.0"))
+    code, result = _run(call, tmp_path / "bytes.toml", tiny_weights, data)
+    assert (code, result["verdict"]) == (3, "inconclusive")
+    assert any("normalised inputs reach" in note for note in result["notes"])
+    assert "normalised inputs reach" in (data.parent / "out" / "report.md").read_text()
+
+
 def test_repeated_images_are_counted_once(call: Call, tiny_path: Path, tiny_weights: Path, data: Path) -> None:
     images = _images(data)
     for number, image in enumerate(images):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+import torch
 
 from modelport.core.values import Array
-from modelport.model.proof import _Pool
+from modelport.model.proof import _Pool, prove_weights
 
 WEIGHTS = np.random.default_rng(0).standard_normal((6, 12, 1, 1)).astype(np.float32)
 
@@ -27,3 +29,19 @@ def test_equal_parts_are_the_whole_and_a_changed_bit_is_not(axis: int, count: in
 def test_a_vector_is_not_found_in_single_numbers() -> None:
     assert not _holds([np.zeros(1, np.float32)], np.zeros(4, np.float32))
     assert not _holds([np.zeros((1, 1), np.float32)], np.zeros((2, 2), np.float32))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30])
+def test_a_bias_of_zeros_may_be_left_out_and_any_other_is_lost(value: float) -> None:
+    """What PyTorch's exporter makes of a layer whose bias is zero has no bias at all."""
+    layer = torch.nn.Linear(3, 2)
+    with torch.no_grad():
+        layer.bias.fill_(value)
+    weight = onnx.numpy_helper.from_array(layer.weight.detach().numpy(), "weight")
+    node = onnx.helper.make_node("Gemm", ["x", "weight"], ["y"], transB=1)
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1, size]) for name, size in (("x", 3), ("y", 2))]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [weight]))
+    assert prove_weights(layer, model, torch.zeros(1, 3)).lost == (() if value == 0 else ("bias",))
+    with torch.no_grad():
+        layer.weight.fill_(0)
+    assert "weight" in prove_weights(layer, model, torch.zeros(1, 3)).lost

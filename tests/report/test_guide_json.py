@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from modelport.recipes.load import load_recipe
-from modelport.report.guide_json import guide_json
+from modelport.report.guide_json import accuracy_line, guide_json
 from modelport.scoring.base import Score
 
 
@@ -28,3 +31,15 @@ def test_it_is_spelt_as_published() -> None:
 def test_a_detectors_missing_figure_is_minus_one() -> None:
     value = guide_json(load_recipe("nas-fpn"), {"mAP": Score(0.4054, "fraction", 5, None)}, 5)["value"]
     assert [row["value"] for row in value[:4]] == ["5", "80", "0.405", "-1.000"] and len(value) == 14
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_contrastive_line_has_the_scripts_digits(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hits = rng.integers(0, 257, 78)  # rows that found their other view, of the 256 of each batch
+    total = np.float32(0)
+    for count in hits:  # the script's: a float32 tensor, to which each batch's percentage is added
+        total = np.float32(total + np.float32(count) * np.float32(100.0 / 256))
+    want = f"accuracy1 = {total.item() / 78}"
+    figure = 100.0 * float((0.5 * hits.sum()) / (78 * 128))
+    assert accuracy_line(figure, 78 * 128) == want

@@ -9,11 +9,13 @@ import pytest
 
 from modelport.core.errors import UsageError
 from modelport.core.placement import GuidePlacement, Placement
+from modelport.core.values import Array
 from modelport.data.letterbox import Letterbox
 from modelport.jobs.detection_files import DetectionFiles
+from modelport.recipes.load import load_recipe
 from modelport.report.guide_json import guide_text
 from modelport.scoring.base import Score
-from modelport.scoring.ties import TiedRows
+from modelport.scoring.ties import TiedRows, TiedViews, ties_of
 
 
 def test_small_probabilities_in_six_decimals_are_ties_that_decide() -> None:
@@ -72,3 +74,50 @@ def test_the_detectors_text_file_has_the_scripts_lines() -> None:
     text = guide_text({"mAP": Score(0.4049, "mAP", 5, None), "mAP_50": Score(0.6, "mAP", 5, None)})
     assert text.splitlines()[:3] == ["bbox_mAP: 0.405", "bbox_mAP_50: 0.6", "bbox_mAP_75: -1.0"]
     assert text.splitlines()[-1] == "bbox_mAP_copypaste: 0.405 0.600 -1.000 -1.000 -1.000 -1.000"
+
+
+def test_the_labels_offset_is_counted_in() -> None:
+    # Ten classes behind a background class: the ties are those of class 4, not of class 3.
+    logits = np.array([[0.0, 9, 8, 7, 5, 5, 5, 5, 0, 0, 0]])
+    plain, moved = TiedRows("o", ("top5",)), TiedRows("o", ("top5",), offset=1)
+    plain.take({"o": logits}, [3])
+    moved.take({"o": logits}, [3])
+    assert plain.counts == {"top5": 1 if _decides(logits[0], 3, 5) else 0}
+    assert moved.counts == {"top5": 1 if _decides(logits[0], 4, 5) else 0} == {"top5": 1}
+    assert plain.counts != moved.counts
+
+
+def _decides(row: Array, target: int, k: int) -> bool:
+    others = np.delete(row, target)
+    best, worst = (others > row[target]).sum(), (others >= row[target]).sum()
+    return bool(best < k <= worst)
+
+
+def test_views_that_rounding_made_alike_are_counted() -> None:
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(130, 2, 8)).astype(np.float32)
+    features[:, 1] = features[:, 0]  # each view finds its other one
+    features[3] = features[7]  # … but these four are one
+    features[5, 1] = 0  # nothing is left of this one: neither view of 5 has another to find
+    tied, healthy = TiedViews("o"), TiedViews("o")
+    rows = features.reshape(-1, 8)
+    for start in range(0, len(rows), 30):
+        tied.take({"o": rows[start : start + 30]}, ())
+    assert (tied.n, tied.counts) == (256, {"contrastive_top1": 4 + 2})
+    assert tied.points(["contrastive_top1"]) == {"contrastive_top1": 600 / 256}
+    healthy.take({"o": rng.normal(size=(256, 8))}, ())
+    assert healthy.affected(["contrastive_top1"]) == {}
+
+
+def test_a_row_of_nan_is_no_tie_of_views() -> None:
+    rows = np.random.default_rng(2).normal(size=(256, 8))
+    rows[10] = np.nan
+    tied = TiedViews("o")
+    tied.take({"o": rows}, ())
+    assert tied.counts == {"contrastive_top1": 0}
+
+
+@pytest.mark.parametrize(("recipe", "metrics"), [("moco-v2", 5), ("inception-v4", 2), ("simclr", 1), ("nas-fpn", 0)])
+def test_every_task_has_its_ties(recipe: str, metrics: int) -> None:
+    found = ties_of(load_recipe(recipe))
+    assert len(found.counts) >= min(metrics, 1) and (metrics > 0) == bool(found.counts)

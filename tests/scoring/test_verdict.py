@@ -100,3 +100,27 @@ def test_duplicates_are_told_and_only_the_unique_count_towards_enough() -> None:
 @pytest.mark.parametrize(("got", "source"), [(float("nan"), 70.0), (70.0, float("nan")), (float("inf"), 70.0)])
 def test_a_figure_that_is_not_finite_is_never_a_pass(got: float, source: float) -> None:
     assert _verdict(_scores(got, 90.0, 1000), _scores(source, 90.0, 1000)) == "inconclusive"
+
+
+@pytest.mark.parametrize(("points", "word"), [(0.0, "fail"), (1.9, "fail"), (2.1, "inconclusive")])
+@pytest.mark.parametrize("full", [False, True], ids=["against the source", "against the published"])
+def test_a_drop_that_ties_could_explain_is_no_failure(points: float, word: str, full: bool) -> None:
+    reference = _scores(67.41, 88.02, 50_000)
+    got = _scores(67.41, 88.02 * 0.99 - 2.0, 50_000)
+    source = None if full else reference
+    checks = judge(RECIPE, Evidence(got, source, full, 50_000, [], 300, unsure={"top5": points}))
+    name = "top5_vs_published" if full else "top5_vs_source"
+    check = next(check for check in checks if check.name == name)
+    assert check.verdict == word and ("ties alone" in check.why) == (word == "inconclusive")
+    assert overall([check]) == word
+    # The ties of another figure explain nothing.
+    others = judge(RECIPE, Evidence(got, source, full, 50_000, [], 300, unsure={"top1": 50.0}))
+    assert next(check for check in others if check.name == name).verdict == "fail"
+
+
+def test_a_source_below_the_published_figure_is_told_where_the_engine_fails() -> None:
+    low, high = _scores(30.0, 50.0, 50_000), _scores(67.41, 88.02, 50_000)
+    for source, said in ((low, True), (high, False)):
+        checks = judge(RECIPE, Evidence(low, source, True, 50_000, [], 300))
+        why = next(check.why for check in checks if check.name == "top1_vs_published")
+        assert ("which both share" in why) == said

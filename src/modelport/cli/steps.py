@@ -160,17 +160,19 @@ def evaluate(
     )
     found = run_evaluate(request, TALK.progress)
     if request.style == "guide":
-        TALK.give(found.guide, lambda console: _draw_guide(console, found.guide))
+        TALK.give(found.guide, lambda console: _draw_guide(console, found))
         return
     TALK.give(found.result, lambda console: runs.draw_run(console, found.result, out))
     raise typer.Exit(runs.EXIT_CODES[found.result["verdict"]])
 
 
-def _draw_guide(console: Any, value: dict[str, Any]) -> None:
-    console.print(value["title"], markup=False)
-    for row in value["value"]:
+def _draw_guide(console: Any, found: Any) -> None:
+    from modelport.report.guide_json import accuracy_line
+
+    console.print(found.guide["title"], markup=False)
+    for row in found.guide["value"]:
         if row["key"] == "accuracy1":
-            # The one line of the contrastive script.
-            console.print(f"accuracy1 = {row['value'].removesuffix('%')}", markup=False)
+            score = found.result["metrics"]["contrastive_top1"]
+            console.print(accuracy_line(score["value"], score["n"]), markup=False, highlight=False)
             continue
         console.print(f"{row['key']}: {row['value']}", markup=False)

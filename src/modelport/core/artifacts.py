@@ -97,9 +97,12 @@ def digest_json(value: Any) -> str:
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to, and move it into place once the block succeeded.
 
-    Whatever happens inside the block, ``path`` is either what it was or complete. The yielded path keeps
-    the suffix, since libraries choose a format by it. Raises OutputError where the folder cannot be written, and
-    where a pipe, a device or a folder lies at ``path``: a file would take its place.
+    Whatever happens inside the block, ``path`` is either what it was or complete. Files that the block leaves beside
+    the yielded path move with it, the main one last: between the two moves there is none, so that a graph never lies
+    beside weights that are not its own. The yielded path keeps the suffix, since libraries choose a format by it.
+
+    Raises OutputError where the folder cannot be written, and where a pipe, a device or a folder lies at ``path``: a
+    file would take its place.
     """
     hold_target(path)
     with contextlib.ExitStack() as stack:
@@ -123,11 +126,17 @@ def hold_target(path: Path) -> None:
 def _moved_into_place(aside: Path, path: Path) -> Iterator[None]:
     try:
         yield
-        with (aside / path.name).open("rb") as stream:
-            os.fsync(stream.fileno())
         # A graph may come with a file of weights beside it; the main file moves last.
-        for companion in sorted(aside.iterdir(), key=lambda file: file.name == path.name):
-            companion.replace(path.parent / companion.name)
+        files = sorted(aside.iterdir(), key=lambda file: file.name == path.name)
+        for file in files:
+            if file.is_file():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+        if len(files) > 1:
+            # A run that is killed between the moves must not leave the old graph beside the new weights.
+            path.unlink(missing_ok=True)
+        for file in files:
+            file.replace(path.parent / file.name)
     except OSError as error:
         raise cannot_write(path, error) from error
     except OutputError as error:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelport import __version__
 from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json
 from modelport.core.errors import UsageError
 from modelport.core.progress import Progress
@@ -114,8 +113,9 @@ def _held_against_recipe(recipe: Recipe, weights: Path) -> list[str]:
 
 
 def _notes_of(source: SourceModel) -> list[str]:
-    """Return what was tolerated while loading, remembered from the last time these weights were loaded."""
-    key = digest_json([source.checkpoint.sha256, source.recipe.digest, __version__])
+    """Return what was tolerated while loading, remembered from the last time that this code loaded these weights."""
+    code = [digest_file(part) for part in sorted(Path(graph.__file__).parent.glob("*.py"))]
+    key = digest_json([source.checkpoint.sha256, source.recipe.digest, code])
     record = cache_folder("sources") / f"{key[:32]}.json"
     known = read_record(record)
     if known is None or not isinstance(known.get("notes"), list):

@@ -36,6 +36,7 @@ from modelport.jobs.precision import Wanted, check_calibration, lowered, speed_w
 from modelport.jobs.results import Made, Scored, assemble
 from modelport.jobs.scoring_pass import Outcome, Pass, answer_with_source, score_with_engine
 from modelport.model.pixel_input import recipe_of_pixels
+from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.recipes.setting import read_setting
@@ -124,7 +125,7 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
     road = walk(Given(request.weights, request.model, pixels), recipe, engine, progress)
     _lower(road, Wanted(recipe, engine, options, request.calibration, seed=request.seed), samples, progress)
     assert road.model is not None
-    road.notes += [*dataset.notes, *said]
+    road.notes += [*dataset.notes, *said, *filter(None, [odd_input_range(recipe)])]
     task = task_of(recipe, dataset.categories, request.seed)
     model = compiled_cached(engine, road.model, options)
     if model is not road.model:

@@ -21,7 +21,7 @@ from modelport.engines.quantize import METHODS, SUFFIXES, Int8Model, calibrated,
 from modelport.engines.registry import model_artifact
 from modelport.jobs.calibration import Calibration
 from modelport.jobs.examination import AGREEMENT, Examination, Loss, Reference
-from modelport.jobs.sensitivity import groups_of, ranked, return_layers
+from modelport.jobs.sensitivity import as_json, groups_of, ranked, return_layers
 from modelport.model.graph import read_graph
 from modelport.model.precision_plan import PrecisionPlan, block_list, plan_text
 from modelport.recipes.schema import Recipe
@@ -29,7 +29,7 @@ from modelport.recipes.schema import Recipe
 # A metric in percent from which on nothing can be seen to be lost.
 SATURATED = 99.9
 # What takes part in the key: a change of the procedure makes what is cached old.
-PROCEDURE = 2
+PROCEDURE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +117,11 @@ def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
             progress.note(f"quantizing {job.recipe.name} for {job.engine.name}: {method}")
             try:
                 model = calibrated(job.engine.name, method, job.model, lambda: _inputs(job), work)
+                tried.append(_first(job, model, asked, examination, work))
             except EngineError as error:
-                # The libraries know some operators by one way only; the other way is said and then does.
+                # The libraries know some operators by one way only, and one way's outputs may have collapsed; the
+                # other way is said and then does.
                 failed[method] = error
-                continue
-            tried.append(_first(job, model, asked, examination, work))
         if not tried:
             raise next(iter(failed.values()))
         # The loss moves in steps of whole images; among equals the distance of the outputs decides.
@@ -130,12 +130,19 @@ def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
             _let_return(best, asked, job, examination, (work, progress))
         best.model.write(best.kept, path)
     known = _told(job, best, asked, path)
+    known["notes"] += [
+        f"on held-out calibration images the source itself is not sound: {why}" for why in examination.notes
+    ]
     known["record"]["tried"] = [
-        {"ranges": made.model.method["ranges"], "distance": made.distance, "excess": made.first and made.first.excess}
+        {
+            "ranges": made.model.method["ranges"],
+            "distance": as_json(made.distance),
+            "excess": made.first and as_json(made.first.excess),
+        }
         for made in tried
     ] + [{"ranges": method, "failed": error.found} for method, error in failed.items()]
     known["notes"] += [
-        f"int8 with ranges by '{method}' was not tried: {error.found}" for method, error in failed.items()
+        f"int8 with ranges by '{method}' was not taken: {error.found}" for method, error in failed.items()
     ]
     return known
 
@@ -214,6 +221,8 @@ def _told(job: Int8Job, made: _Made, asked: tuple[str, ...], path: Path) -> dict
         notes.append(f"returned to float32 for accuracy: {', '.join(returned[:8])}{more}")
     if made.loss is None:
         notes.append(f"what int8 loses was not measured on calibration images: {made.why_not}")
+    elif made.loss.unsound:
+        notes.append(f"int8 is not sound on held-out calibration images: {'; '.join(made.loss.unsound)}")
     elif made.loss.source >= SATURATED and made.loss.metric != AGREEMENT:
         notes.append(
             f"the source answers all {made.loss.n} held-out calibration images right: they tell little of what int8 "

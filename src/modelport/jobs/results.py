@@ -29,6 +29,7 @@ class Scored:
     soundness: Soundness
     duplicates: Mapping[str, str] = field(default_factory=dict)
     max_skipped: float = MAX_SKIPPED
+    unsure: Mapping[str, float] = field(default_factory=dict)  # points by which ties may have lowered a metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def assemble(recipe: Recipe, scored: Scored, made: Made, clocks: Mapping[str, An
         *(figures.metrics, figures.source, full, n, scored.skipped, scored.smallest_set),
         duplicates=scored.duplicates,
         max_skipped=scored.max_skipped,
+        unsure=scored.unsure,
     )
     # What keeps the figures from meaning anything is told before the figures.
     checks = [*scored.soundness.checks(figures, recipe.task, made.precision), *made.checks]

@@ -21,7 +21,7 @@ from modelport.core.options import MAX_SKIPPED, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
-from modelport.core.values import Check, Sample
+from modelport.core.values import Sample
 from modelport.data.batches import Fingerprint
 from modelport.data.datasets import open_dataset
 from modelport.data.guide_names import Style
@@ -32,7 +32,9 @@ from modelport.jobs.detection_files import WRITTEN_SCORE, DetectionFiles, write_
 from modelport.jobs.port import PREDICTIONS, REPORT, RESULT
 from modelport.jobs.results import Made, Scored, assemble
 from modelport.jobs.saved_rows import SavedRows, Seen, pair
-from modelport.jobs.tensor_index import TensorIndex, hold_index, read_index
+from modelport.jobs.tensor_index import TensorIndex, hold_index, hold_sizes, read_index
+from modelport.jobs.tied_figures import digit_checks, rounding_of, tie_notes
+from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report import markdown
@@ -41,8 +43,8 @@ from modelport.scoring import verdict
 from modelport.scoring.base import Figures, Rows, Task
 from modelport.scoring.soundness import Soundness
 from modelport.scoring.tasks import task_of
-from modelport.scoring.ties import TiedRows
-from modelport.scoring.verdict import INCONCLUSIVE, judged_metrics
+from modelport.scoring.ties import Ties, ties_of
+from modelport.scoring.verdict import judged_metrics
 
 NOTHING_RAN = {
     "throughput": {"end_to_end": None, "host": None, "device": None},
@@ -110,7 +112,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
     with tempfile.TemporaryDirectory(prefix="modelport-") as aside:
         predictions = (request.out or Path(aside)) / PREDICTIONS
-        tied = TiedRows(recipe.tensors.outputs[0].name, recipe.metrics if recipe.task == "classification" else ())
+        tied = ties_of(recipe)
         full = verdict.is_full_set(recipe, (sample.id for sample in samples), len(skipped))
         job = _Scoring(task, recipe, threshold, predictions, seen, Uniques(keep_all=full), tied)
         with progress.bar("evaluating", len(samples), "images") as bar:
@@ -121,13 +123,15 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
             results.notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
         notes = [*results.notes, *dataset.notes, *said, *_said(request, recipe, seen, job, figures)]
         counted = [sample for sample in samples if full or sample.id not in job.uniques.repeated]
+        rounding = rounding_of(results.suffix, seen.said, recipe)
+        few = tie_notes(rounding, recipe, tied)
+        notes += few
         scored = Scored(
             *(figures, [sample.id for sample in counted], skipped, _fingerprint(seen, counted)),
             *(task.smallest_set, job.soundness, job.uniques.repeated, request.max_skipped),
+            unsure=tied.points(judged_metrics(recipe)) if rounding else {},
         )
-        few = _few_digits(results.suffix, seen, tied)
-        notes += few
-        made = replace(_made(facts), checks=_digit_checks(recipe, tied, few))
+        made = replace(_made(facts), checks=digit_checks(rounding, recipe, tied, few))
         result = assemble(recipe, scored, made, NOTHING_RAN) | {
             "seed": request.seed,
             "notes": notes,
@@ -178,7 +182,7 @@ class _Scoring:
     predictions: Path
     seen: Seen
     uniques: Uniques
-    tied: TiedRows
+    tied: Ties
     dropped: int = 0
     soundness: Soundness = field(init=False)
 
@@ -238,26 +242,6 @@ def _placements(request: EvaluateRequest, recipe: Recipe) -> Callable[[bytes, st
     return as_in_guide
 
 
-def _few_digits(suffix: str, seen: Seen, tied: TiedRows) -> list[str]:
-    """Return what is to be said of rows that a tie decides, where the outputs were rounded before they came here."""
-    rounded = "the digits of TXT" if suffix == ".txt" else "float16" if any("float16" in s for s in seen.said) else ""
-    affected = tied.affected(list(tied.counts))
-    if not rounded or not affected:
-        return []
-    named = ", ".join(f"{name}: {count} of {tied.n} rows" for name, count in affected.items())
-    return [
-        f"{rounded} are too few: ties decide {named}; a tie counts as wrong. Save the outputs as NPY or BIN in float32"
-    ]
-
-
-def _digit_checks(recipe: Recipe, tied: TiedRows, few: Sequence[str]) -> tuple[Check, ...]:
-    judged = judged_metrics(recipe)
-    if not few or not tied.too_many(judged):
-        return ()
-    most = max(tied.affected(judged).values())
-    return (Check("txt_digits", INCONCLUSIVE, most, 0, few[0]),)
-
-
 def _without_skipped(
     recipe: Recipe, samples: Sequence[Sample], index: TensorIndex | None
 ) -> tuple[Sequence[Sample], list[str]]:
@@ -265,6 +249,7 @@ def _without_skipped(
     if index is None:
         return samples, []
     hold_index(index, recipe)
+    hold_sizes(index)
     gone = set(index.skipped)
     skipped = [sample.id for sample in samples if sample.id in gone]
     return [sample for sample in samples if sample.id not in gone], skipped
@@ -284,6 +269,12 @@ def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, job: _Scoring, f
     notes = ["saved outputs were scored: nothing was run here, and there is no source model to hold them against"]
     if recipe.variant and recipe.variant != request.variant:
         notes.append(f"variant '{recipe.variant}', as the guide's script does it")
+    if request.style == "guide" and recipe.task == "detection":
+        notes.append(
+            "boxes go back to the image as the guide's script takes them: one scale for both sides, each corner "
+            "clipped on its own side only; up to a pixel from where `modelport run` and --style modelport put them"
+        )
+    notes += filter(None, [odd_input_range(recipe)])
     notes += sorted(seen.said)
     if seen.with_nan:
         first = ", ".join(seen.with_nan[:3]) + (" …" if len(seen.with_nan) > 3 else "")

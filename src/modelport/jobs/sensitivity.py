@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ class Examined(Protocol):
 
     @property
     def excess(self) -> float:
-        """How far the loss is above what is tolerated, in the metric's unit; 0 or below passes."""
+        """How far the loss is above what is tolerated, in the metric's unit; 0 or below passes, infinite never does."""
 
 
 Distance = Callable[[Collection[str]], float]  # the layers in float32 → how far the outputs are from the source's
@@ -59,7 +60,7 @@ def ranked(
     with progress.bar("which layers lose accuracy", len(groups), "layers") as bar:
         for group in groups:
             left = distance({*kept, *group})
-            found.append((group, (whole - left) / whole if whole > 0 else 0.0))
+            found.append((group, (whole - left) / whole if 0 < whole < math.inf else 0.0))
             bar.advance()
     # Sorted by the gain alone, so that equals stay in the graph's order.
     return sorted(found, key=lambda entry: -entry[1])
@@ -85,8 +86,13 @@ def return_layers(
             break
         now += returning
         step = Returned(tuple(now), examine(now))
-        steps.append({"returned": returning, "excess": step.examined.excess})
+        steps.append({"returned": returning, "excess": as_json(step.examined.excess)})
         if step.examined.excess < best.examined.excess:
             best = step
     best.steps = steps
     return best
+
+
+def as_json(excess: float) -> float | None:
+    """Return an excess as JSON knows it: null for one that is infinite."""
+    return excess if math.isfinite(excess) else None

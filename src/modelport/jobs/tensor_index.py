@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.json_text import read_json
@@ -74,3 +77,21 @@ def hold_index(index: TensorIndex, recipe: Recipe) -> None:
     form = next((row_form(recipe, kind) for kind in kinds if kind == index.form.dtype), None)  # type: ignore[arg-type]
     if form is None or (form.layout, form.shape) != (index.form.layout, index.form.shape):
         raise DataError(f"{index.place}: {recipe.name} has no tensors of {index.form}", _AGAIN)
+
+
+def hold_sizes(index: TensorIndex) -> None:
+    """Raise DataError where a tensor file that is still there has not the rows that the index tells.
+
+    Only raw files (``.bin``) tell their rows by their size.
+    """
+    row = math.prod(index.form.shape) * np.dtype(index.form.dtype).itemsize
+    for name, ids in index.files.items():
+        file = index.place.parent / name
+        if file.suffix != ".bin" or not file.is_file():
+            continue
+        size, wanted = file.stat().st_size, row * len(ids)
+        if size != wanted:
+            raise DataError(
+                f"{file}: has {size} bytes, the index tells {len(ids)} rows of {row}: {wanted}",
+                "write the tensors again and run the model on them",
+            )

@@ -40,7 +40,9 @@ def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
         pairs = probed_pairs(search)
         score(search, pairs)
         points = refine(search, pairs)
-    best = max((point for point in points if point.pair.accepted), key=lambda point: point.end_to_end or 0.0)
+    best = max(
+        (point for point in points if point.accepted and point.pair.whole), key=lambda point: point.end_to_end or 0.0
+    )
     setting = _setting(search, best)
     write_text(request.out, setting_text(setting))
     return _result(search, pairs, points, best) | {"seconds": time.perf_counter() - clock}
@@ -140,7 +142,7 @@ def _row(search: Search, point: Point, best: Point) -> dict[str, Any]:
         "accuracy": outcome.figures.metrics[search.metric].to_json(),
         # Of the very samples that the accuracy is of: what is too slow to win is scored on some of them only.
         "source_accuracy": (outcome.figures.source or {})[search.metric].to_json(),
-        "within_tolerance": point.pair.accepted,
-        "why": point.pair.why,
+        "within_tolerance": point.accepted,
+        "why": point.why,
         "chosen": point is best,
     }

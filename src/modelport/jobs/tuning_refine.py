@@ -9,6 +9,8 @@ from modelport.core import machine
 from modelport.engines.registry import opened
 from modelport.jobs.probing import with_in_flight
 from modelport.jobs.tuning_search import SPEED_SAMPLES, Pair, Search, pure_speed
+from modelport.scoring.soundness import AGREEMENT
+from modelport.scoring.verdict import FAIL, PASS
 
 # Batches around the recipe's that are tried.
 BATCHES = (1, 2, 4, 8, 16)
@@ -26,6 +28,17 @@ class Point:
     threads: int
     probed: float  # samples/s, pure inference
     end_to_end: float | None = None  # samples/s
+    unsound: tuple[str, ...] = ()  # why its answers, with this batch and so many runs in flight, are not the pair's
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it may be chosen."""
+        return self.pair.accepted and not self.unsound
+
+    @property
+    def why(self) -> str:
+        """What was found of its accuracy."""
+        return "; ".join([self.pair.why, *self.unsound])
 
 
 def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
@@ -36,7 +49,7 @@ def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
     fresh = _climbed(search, winner) if winner.engine.consumes & {"onnx"} else []
     fresh.sort(key=lambda point: -point.probed)
     for point in fresh[:FINALISTS]:
-        point.end_to_end = _end_to_end(search, point)
+        _take_through(search, point)
     if fresh:
         # Fewer threads leave cores to the decoders: what pure speed says nothing of.
         best = max(fresh[:FINALISTS], key=lambda point: point.end_to_end or 0.0)
@@ -46,7 +59,7 @@ def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
                 fresh.append(fewer)
                 # What is slower by itself is not faster with decoders beside it.
                 if fewer.probed > (best.end_to_end or 0.0):
-                    fewer.end_to_end = _end_to_end(search, fewer)
+                    _take_through(search, fewer)
     return [*points, *fresh]
 
 
@@ -73,11 +86,19 @@ def _climbed(search: Search, winner: Pair) -> list[Point]:
     return points
 
 
-def _end_to_end(search: Search, point: Point) -> float:
-    """Return samples/s of a setting from files to scores."""
+def _take_through(search: Search, point: Point) -> None:
+    """Measure samples/s of a setting from files to scores, and hold its answers against the source's.
+
+    Batch and runs in flight are no reason for other answers: where they are (a graph that mixes rows), the setting is
+    not to be chosen. What only a lack of samples explains is no objection here.
+    """
     options = replace(point.pair.options, batch=point.batch, threads=point.threads)
     outcome = search.run(point.pair, with_in_flight(options, point.in_flight), SPEED_SAMPLES)
-    return outcome.rows / outcome.clocks.seconds
+    point.end_to_end = outcome.rows / outcome.clocks.seconds
+    checks = outcome.soundness.checks(outcome.figures, search.recipe.task, point.pair.precision)
+    point.unsound = tuple(
+        check.why for check in checks if check.verdict == FAIL or (check.name == AGREEMENT and check.verdict != PASS)
+    )
 
 
 def _scored_point(pair: Pair) -> Point:

@@ -61,6 +61,7 @@ class Pair:
     probed: float = 0.0  # samples/s, pure inference
     outcome: Outcome | None = None
     accepted: bool = False
+    whole: bool = True  # scored on all samples: only then can it be chosen
     why: str = ""
 
 
@@ -205,6 +206,9 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
         unsound = [check.why for check in checks if check.verdict != verdict.PASS]
         pair.accepted = got.value >= floor and not unsound
         pair.why += "".join(f"; {why}" for why in unsound)
+        pair.whole = not hopeless or len(search.samples) <= SPEED_SAMPLES
+        if not pair.whole:
+            pair.why += f"; of {SPEED_SAMPLES} samples only: too slow to win"
         if pair.accepted:
             best = max(best, pair.probed)
     if not best:

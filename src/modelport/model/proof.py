@@ -47,7 +47,8 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
 
     ``example`` (one input of the module) shows which batch norm follows which convolution. A pair counts as folded
     where both w·γ/√(σ²+ε) and (b−μ)·γ/√(σ²+ε)+β are constants of the graph, within float32 rounding; any other
-    tensor must be there to the bit (transposed or reshaped at most; weights also cut into a few equal parts).
+    tensor must be there to the bit (transposed or reshaped at most; weights also cut into a few equal parts), but for a
+    bias of zeros, which exporters leave out.
     """
     state = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
     pool = _Pool(constants(graph))
@@ -61,9 +62,14 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
     unused = {name for name in state if name.endswith("num_batches_tracked")}
     folded -= unused
     rest = [name for name in state if name not in unused | folded]
-    identical = {name for name in rest if pool.holds(state[name])}
+    # An exporter leaves a bias out that is zero everywhere, here too.
+    identical = {name for name in rest if pool.holds(state[name]) or _is_zero_bias(name, state[name])}
     lost = [name for name in rest if name not in identical]
     return WeightsProof(tuple(sorted(identical)), tuple(sorted(folded)), tuple(sorted(unused)), tuple(lost))
+
+
+def _is_zero_bias(name: str, value: Array) -> bool:
+    return name.rpartition(".")[2] == "bias" and not value.any()
 
 
 class _Pool:

@@ -7,12 +7,14 @@ from typing import Any
 
 from modelport.recipes.schema import Recipe
 from modelport.scoring.base import Score
+from modelport.scoring.contrastive import PAIRS
 
 
 def guide_json(recipe: Recipe, metrics: Mapping[str, Score], n: int) -> dict[str, Any]:
     """Return the table that the scripts write: strings only, percentages rounded to two decimals.
 
-    The contrastive script prints its one figure, the detector's three decimals; both stand in the same form here.
+    The contrastive script prints its one figure (``accuracy_line``), the detector's three decimals; both stand in the
+    same form here.
     """
     rows = [("Number of images", str(n))]
     match recipe.task:
@@ -35,6 +37,16 @@ def guide_text(metrics: Mapping[str, Score]) -> str:
     values = [f"{metrics[name].value if name in metrics else -1.0:.3f}" for name in names]
     rows = [(f"bbox_{name}", str(float(value))) for name, value in zip(names, values, strict=True)]
     return "".join(f"{key}: {value}\n" for key, value in [*rows, ("bbox_mAP_copypaste", " ".join(values))])
+
+
+def accuracy_line(figure: float, images: int) -> str:
+    """Return the contrastive script's one line, with its digits; ``figure`` in percent of both views of ``images``.
+
+    The script adds up the percentages of its batches of 128 pairs and divides once, in a double: so the figure is
+    counted back to rows first, and the same division gives the same last digit.
+    """
+    rows = round(figure / 100.0 * 2 * images)
+    return f"accuracy1 = {rows * (100.0 / (2 * PAIRS)) / (images / PAIRS)}"
 
 
 def _percent(score: Score) -> str:

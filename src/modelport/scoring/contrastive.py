@@ -79,7 +79,7 @@ class Contrastive:
     """
 
     def __init__(self, output: str) -> None:
-        self._rows = _Cutter()
+        self._rows = Blocks()
         self._output = output
         self._pairs_hit = [0, 0, 0]  # pairs of which no, one, both rows found the other
 
@@ -129,7 +129,7 @@ class NeighbourAgreement:
 
     def __init__(self, output: str) -> None:
         self._output = output
-        self._rows = _Cutter()
+        self._rows = Blocks()
         self._same = 0
         self._n = 0
 
@@ -162,7 +162,7 @@ def published_top1(features: Array, pairs: Array) -> Score:
     return _score(counts)
 
 
-class _Cutter:
+class Blocks:
     """Cuts arriving rows into blocks of 2 · 128, and holds what is left over."""
 
     def __init__(self) -> None:
@@ -171,9 +171,9 @@ class _Cutter:
     def __len__(self) -> int:
         return sum(map(len, self._held))
 
-    def copy(self) -> _Cutter:
+    def copy(self) -> Blocks:
         """Return one that holds the same rows."""
-        other = _Cutter()
+        other = Blocks()
         other._held = list(self._held)
         return other
 

@@ -15,6 +15,7 @@ from modelport.core.values import Array, Check, Tensors
 from modelport.scoring.base import Figures, Score
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
+AGREEMENT = "agreement_explained"  # the check's name
 # How likely chance, or sampling, may be to look as good or as bad as what was found.
 SIGNIFICANCE = 0.01
 # A figure from 0 to 1 that is not above this has found nothing (mAP of boxes that meet none).
@@ -186,6 +187,6 @@ def _agreement(figures: Figures, task: str, precision: str | None) -> Check | No
     # As many disagreements or more, were the floor the truth.
     chance = binomial_tail(figures.of - figures.met, figures.of, 1.0 - floor / 100.0)
     if share >= floor or chance >= SIGNIFICANCE:
-        return Check("agreement_explained", PASS, share, floor, f"{precision} explains what differs")
+        return Check(AGREEMENT, PASS, share, floor, f"{precision} explains what differs")
     why = f"{share:.4g} % of the answers are the source's, {precision} explains {floor:g} % and more: "
-    return Check("agreement_explained", INCONCLUSIVE, share, floor, why + "this may be another model")
+    return Check(AGREEMENT, INCONCLUSIVE, share, floor, why + "this may be another model")
