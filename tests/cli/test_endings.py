@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -200,3 +201,39 @@ def test_no_number_is_a_crash(line: str, call: Call, tmp_path: Path, monkeypatch
 def test_error_json_stays_exact(call: Call) -> None:
     answer = call("show", "a\x1b[31m", "--json")
     assert json.loads(answer.out)["error"] == "no recipe named 'a\x1b[31m'"
+
+
+@pytest.mark.parametrize("flag", ["--model", "--input", "--output", "--output_dirname", "--engine", "--dymShape"])
+def test_no_name_given_to_ais_bench_is_a_crash(
+    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (*NASTY_NAMES, "a\0b", "n" * 5000):
+        line = ["--model", "x.onnx", *(["--output", "o"] if flag == "--output_dirname" else []), flag, name]
+        assert ais_bench(line) == 2, name
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err + said.out and "\x1b" not in said.err + said.out
+
+
+def test_the_log_of_ais_bench_is_plain_and_a_full_stdout_is_an_error() -> None:
+    code = "from modelport.ais_bench.log import Log; Log().info('a\\udcff\\x1b[31m')"
+    answer = subprocess.run([PYTHON, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    assert answer.stdout == "[INFO] a\\udcff\\x1b[31m\n"
+    line = [PYTHON, "-m", "modelport.ais_bench", "--help"]
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert answer.returncode == 2 and "No space left" in answer.stderr
+
+
+@pytest.mark.parametrize("words", ["show ''", "run moco-v2 --data d --out ''", "compile moco-v2 m --precision ''"])
+def test_an_empty_word_is_refused_and_its_place_told(words: str, call: Call) -> None:
+    line = shlex.split(words)
+    call(*line).refused(f"an empty word after {line[line.index('') - 1]}")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_not_written_over(kind: str, call: Call, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    (os.mkfifo if kind == "pipe" else os.mkdir)(target)
+    call("aipp", "write", "moco-v2", "--out", target).refused(str(target), kind)
+    assert target.exists() and not target.is_file()

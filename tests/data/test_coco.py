@@ -131,6 +131,7 @@ WRONG = [
     (changed("images", 0, "file_name")("/etc/passwd"), "image 9: file_name '/etc/passwd' is no plain name"),
     (changed("images", 0, "file_name")("val2017\\9.jpg"), "image 9: file_name .* is no plain name"),
     (changed("images", 0, "file_name")(".."), "image 9: file_name '..' is no plain name"),
+    (changed("images", 0, "file_name")("a\0.jpg"), "image 9: file_name .* is no plain name"),
     (changed("images", 0, "file_name")(""), "image 9: file_name '' is no plain name"),
     (changed("images", 0, "file_name")("a\n.jpg"), "image 9: file_name .* is no plain name"),
     (changed("images", 0, "file_name")("\udcff.jpg"), "image 9: file_name .* is no plain name"),
@@ -148,7 +149,8 @@ WRONG = [
     (changed("annotations")([1]), "'annotations' is no list of objects"),
     ([], "is no JSON object"),
     ("{", "is no JSON: "),
-    ("[" * 100_000, "is no JSON: "),
+    ("[" * 100_000, "is no JSON: nested too deeply"),
+    (json.dumps(content()).replace("11.5", "1e400"), "annotation 7: area inf is no number"),
     ('{"images": ' + "9" * 5000 + "}", "is no JSON: "),
 ]
 
@@ -262,6 +264,13 @@ def pictured(folder: Path, value: Content, size: tuple[int, int] = (640, 480)) -
 
 def test_sizes_and_boxes_that_agree_raise_no_alarm(tmp_path: Path) -> None:
     assert open_coco(pictured(tmp_path, content()), classes=2).notes == ()
+
+
+def test_a_size_beyond_measure_is_not_the_image_s(tmp_path: Path) -> None:
+    folder = pictured(tmp_path, content())
+    file = folder / "annotations" / "instances_val2017.json"
+    file.write_text(file.read_text().replace('"width": 640, "height": 480', f'"width": 320, "height": {10**400}'))
+    assert len(open_coco(folder, classes=2)) == 3
 
 
 @pytest.mark.parametrize("size", [(320, 240), (1280, 960)])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from modelport.core.errors import UsageError, unknown
-from modelport.core.options import RUN_SECONDS
+from modelport.core.options import RUN_SECONDS, refuse_nul
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # (input, its whole shape)
 
@@ -69,6 +69,7 @@ class Arguments:
 
 def parse(words: list[str]) -> Arguments:
     """Return the call that ``words`` describe. Raises UsageError; ``--help`` prints and leaves."""
+    refuse_nul(words)
     parser = _parser()
     found, rest = parser.parse_known_args(words)
     if rest:

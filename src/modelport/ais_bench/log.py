@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
+
+from modelport.core.guard import write_out
+from modelport.core.text import plain_lines
 
 
 @dataclass(slots=True)
@@ -16,7 +18,6 @@ class Log:
     debugging: bool = False
     notes: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _deaf: bool = False  # whoever read stdout has left
 
     def info(self, text: str) -> None:
         """Print an ``[INFO]`` line."""
@@ -39,15 +40,8 @@ class Log:
 
     def _print(self, level: str, text: str) -> None:
         with self._lock:
-            if self._deaf:
-                return
-            try:
-                sys.stdout.write(f"[{level}] {text}\n")
-                sys.stdout.flush()
-            except BrokenPipeError:
-                # The results matter more than the talk. Python flushes stdout once more at its end: into nothing.
-                self._deaf = True
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Where the reader has left it goes on: the results matter more than the talk.
+            write_out(f"[{level}] {plain_lines(text)}\n")
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import typer
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
 from modelport.cli.models import TIMEOUT, VARIANT, WEIGHTS
-from modelport.cli.words import batch_size, one_of
+from modelport.cli.words import batch_size, one_of, seed_option
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def bench(
         None, "--concurrency", help="Runs in flight. Default: the best, found by measuring.", metavar="N"
     ),
     threads: int | None = typer.Option(None, "--threads", help="Default: all cores.", metavar="N"),
-    seed: int = typer.Option(0, "--seed", help="Draws the inputs.", metavar="S"),
+    seed: int = seed_option("Draws the inputs."),
     variant: str | None = VARIANT,
     calibration: Path | None = typer.Option(
         None, "--calibration", help="Images that --precision int8 is calibrated on.", metavar="DIR"

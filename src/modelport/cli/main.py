@@ -16,6 +16,7 @@ from modelport.cli import aipp, bench, look, models, runs, samples, steps, tune
 from modelport.cli.console import TALK, json_text
 from modelport.core.errors import EXIT_INTERRUPTED, EXIT_PASS, UsageError
 from modelport.core.guard import fill_closed_streams, guarded, leave, watch_signals, write_out
+from modelport.core.options import refuse_nul
 from modelport.core.text import plain_lines
 
 GLOBAL = "Every command takes --json (the result on stdout as JSON) and --json-out FILE (written there as well)."
@@ -65,8 +66,11 @@ def _run(words: list[str]) -> int:
     TALK.json, TALK.json_out = "--json" in words, None
     TALK.json, TALK.json_out, words = take_global_options(words)
     runs.COMMAND = shlex.join(["modelport", *words])
-    if nul := next((word for word in words if "\0" in word), None):
-        raise UsageError(f"{nul}: holds a NUL byte", "no name can hold one; check the command line")
+    refuse_nul(words)
+    if "" in words:
+        # As a path it would be the folder at hand, as another value the default.
+        after = f" after {words[words.index('') - 1]}" if words[0] else ""
+        raise UsageError(f"an empty word{after}", "give a value; is a variable of the shell empty?")
     try:
         app(words, prog_name="modelport")
         sys.stdout.flush()

@@ -9,7 +9,7 @@ import typer
 
 from modelport.cli.console import TALK, cell
 from modelport.cli.models import CALIBRATION, MAX_SKIPPED, ORDER, RECIPE, TIMEOUT, VARIANT, WEIGHTS
-from modelport.cli.words import one_of
+from modelport.cli.words import one_of, seed_option
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
 EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "incomplete": EXIT_INCONCLUSIVE}
@@ -42,7 +42,7 @@ def run(
     limit: int | None = typer.Option(None, "--limit", help="Score N samples only, drawn by --order.", metavar="N"),
     order: str | None = ORDER,
     max_skipped: float = MAX_SKIPPED,
-    seed: int = typer.Option(0, "--seed", metavar="S"),
+    seed: int = seed_option(),
     variant: str | None = VARIANT,
     calibration: Path | None = CALIBRATION,
     input_type: str | None = typer.Option(
@@ -52,7 +52,7 @@ def run(
     setting: Path | None = typer.Option(
         None, "--setting", help="What `tune` wrote; flags that are given beat it.", metavar="FILE"
     ),
-    device: int = typer.Option(0, "--device", help="Which device, for an engine that has several.", metavar="D"),
+    device: int = typer.Option(0, "--device", help="Which device, for an engine that has several.", metavar="D", min=0),
     fast_preprocess: bool = typer.Option(
         False, "--fast-preprocess", help="Resize the quicker way; the result says how far the pixels are off."
     ),

@@ -8,6 +8,10 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
+from modelport.cli.words import seed_option
+
+# What may be drawn: more than any published validation set.
+MOST_IMAGES = 1_000_000
 
 app = typer.Typer(help="Make small data sets and weights on the spot.", no_args_is_help=True)
 
@@ -16,8 +20,8 @@ app = typer.Typer(help="Make small data sets and weights on the spot.", no_args_
 def data(
     kind: str = typer.Argument(help="imagenet, cifar10 or coco.", metavar="KIND"),
     out: Path = typer.Option(..., "--out", help="A folder that does not exist yet, or is empty.", metavar="DIR"),
-    count: int | None = typer.Option(None, "--count", help="Validation images.", metavar="N"),
-    seed: int = typer.Option(0, "--seed", metavar="S"),
+    count: int | None = typer.Option(None, "--count", help="Validation images.", metavar="N", min=1, max=MOST_IMAGES),
+    seed: int = seed_option(),
 ) -> None:
     """Draw a small data set in the published layout, with a training and a validation split."""
     from modelport.jobs.samples import make_data
@@ -31,7 +35,7 @@ def weights(
     recipe: str = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE"),
     data: Path = typer.Option(..., "--data", help="A data set with a training split.", metavar="DIR"),
     out: Path = typer.Option(..., "--out", help="The checkpoint to write.", metavar="FILE"),
-    seed: int = typer.Option(0, "--seed", metavar="S"),
+    seed: int = seed_option(),
 ) -> None:
     """Fit a checkpoint in the published wrapping on the training split."""
     from modelport.jobs.samples import make_weights

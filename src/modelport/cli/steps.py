@@ -10,14 +10,14 @@ import typer
 from modelport.cli import runs
 from modelport.cli.console import TALK
 from modelport.cli.models import MAX_SKIPPED, ORDER, RECIPE, VARIANT
-from modelport.cli.words import one_of
+from modelport.cli.words import one_of, seed_option
 from modelport.core.errors import EXIT_INCONCLUSIVE
 
 DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
 STYLE = typer.Option(
     "modelport", "--style", help="guide: names, order and JSON of the guide's scripts.", metavar="modelport|guide"
 )
-SEED = typer.Option(0, "--seed", help="Draws the views of contrastive data, and their pairs.", metavar="S")
+SEED = seed_option("Draws the views of contrastive data, and their pairs.")
 LIMIT = typer.Option(None, "--limit", help="N samples only, drawn by --order.", metavar="N")
 
 

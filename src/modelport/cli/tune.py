@@ -10,6 +10,7 @@ import typer
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
 from modelport.cli.models import RECIPE, VARIANT, WEIGHTS
+from modelport.cli.words import seed_option
 
 
 def register(app: typer.Typer) -> None:
@@ -31,17 +32,18 @@ def tune(
     engines: str | None = typer.Option(None, "--engines", help="Default: every usable one.", metavar="E,E,…"),
     limit: int | None = typer.Option(None, "--limit", help="The first N samples only.", metavar="N"),
     seconds: float = typer.Option(0.5, "--seconds", help="Of each probe.", metavar="S"),
-    seed: int = typer.Option(0, "--seed", metavar="S"),
+    seed: int = seed_option(),
     variant: str | None = VARIANT,
 ) -> None:
     """Search engine, precision, batch and runs in flight for the highest throughput within the tolerance."""
     from modelport.core.errors import UsageError
+    from modelport.core.options import seconds as some_seconds
     from modelport.jobs.tuning import tune as run_tune
     from modelport.jobs.tuning_search import TuneRequest
 
-    for option, number in (("--limit", limit), ("--seconds", seconds)):
-        if number is not None and not 0 < number < float("inf"):
-            raise UsageError(f"{option} {number:g}", "give a number above 0")
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}", "give a number above 0")
+    some_seconds("--seconds", seconds)
     request = TuneRequest(
         recipe=recipe,
         data=data,

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
 from modelport.core.errors import UsageError, unknown
+from modelport.core.options import MAX_BATCH
 from modelport.core.text import plain
 
-# A larger batch is a slip of the keyboard.
-MAX_BATCH = 65_536
+# What torch and NumPy both take for a seed.
+MAX_SEED = 2**63 - 1
+
+
+def seed_option(help: str | None = None) -> Any:
+    """Return the option ``--seed``, an integer from 0 to 2**63 - 1."""
+    return typer.Option(0, "--seed", help=help, metavar="S", min=0, max=MAX_SEED)
 
 
 def batch_size(text: str, fix: str) -> int:

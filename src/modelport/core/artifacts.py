@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.errors import ModelportError, OutputError
+from modelport.core.files import kind_of
 from modelport.core.scratch import CACHE_DEPTH, scratch_folder, sweep_once
 
 # A disk with less than this is full: whatever could not be written failed for that.
@@ -100,8 +101,10 @@ def written_aside(path: Path) -> Iterator[Path]:
     the yielded path move with it, the main one last: between the two moves there is none, so that a graph never lies
     beside weights that are not its own. The yielded path keeps the suffix, since libraries choose a format by it.
 
-    Raises OutputError where the folder cannot be written.
+    Raises OutputError where the folder cannot be written, and where a pipe, a device or a folder lies at ``path``: a
+    file would take its place.
     """
+    hold_target(path)
     with contextlib.ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +113,13 @@ def written_aside(path: Path) -> Iterator[Path]:
             raise cannot_write(path.parent, error) from error
         with _moved_into_place(aside, path):
             yield aside / path.name
+
+
+def hold_target(path: Path) -> None:
+    """Raise OutputError where something that is no file lies at a path that is to be written."""
+    with contextlib.suppress(OSError, ValueError):  # nothing there; or whoever writes is told why it cannot
+        if kind := kind_of(path.stat().st_mode):
+            raise OutputError(f"{path} is {kind}, not a file", "choose another place")
 
 
 @contextlib.contextmanager

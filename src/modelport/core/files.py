@@ -19,6 +19,13 @@ KINDS = (
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 
 
+def kind_of(mode: int) -> str:
+    """Return what a file's mode (``st_mode``) says that it is, empty for a regular file."""
+    if stat.S_ISREG(mode):
+        return ""
+    return next((name for test, name in KINDS if test(mode)), "no regular file")
+
+
 def open_regular(
     path: Path, limit: int | None = None, error: type[ModelportError] = DataError, fix: str = "check the path"
 ) -> BinaryIO:
@@ -33,9 +40,8 @@ def open_regular(
     except (OSError, ValueError) as failed:  # ValueError: a NUL inside the name
         raise error(f"{path}: {getattr(failed, 'strerror', None) or failed}", fix) from failed
     found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode):
+    if kind := kind_of(found.st_mode):
         os.close(handle)
-        kind = next((name for test, name in KINDS if test(found.st_mode)), "no regular file")
         raise error(f"{path}: is {kind}, not a file", fix)
     if limit is not None and found.st_size > limit:
         os.close(handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -26,7 +27,8 @@ def guarded(work: Callable[[], int], say: Callable[[str, str], None], kept: Call
     """Return the exit code of ``work``, or the one of what it raised.
 
     ``say(found, fix)`` tells the user of an error; ``kept()`` is what an interruption leaves. A ModelportError ends
-    with its own code, lack of memory with 2, an interruption with 130, anything else with 70 and a traceback in a file.
+    with its own code, lack of memory and a name too long for the disk with 2, an interruption with 130, anything else
+    with 70 and a traceback in a file.
     """
     try:
         return work()
@@ -42,6 +44,10 @@ def guarded(work: Callable[[], int], say: Callable[[str, str], None], kept: Call
     except BrokenPipeError:
         return 0  # whoever listened has left
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            # Whatever is done to such a file fails so, the question whether it exists as well.
+            _told(say, f"{plain(error.filename, 200)}: {error.strerror}", "give a shorter name")
+            return EXIT_USAGE
         what = plain(f"{type(error).__name__}: {error}", 300)
         _told(say, f"a fault of modelport itself: {what}", f"the traceback is in {_kept(error)}, please report it")
         return EXIT_FAULT

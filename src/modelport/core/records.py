@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import digest_json, write_json
 from modelport.core.errors import DataError
-from modelport.core.files import read_regular_text
+from modelport.core.json_text import read_json
 
 OWN_DIGEST = "record_sha256"
 
@@ -21,8 +20,8 @@ def write_record(path: Path, value: dict[str, Any]) -> None:
 def read_record(path: Path) -> dict[str, Any] | None:
     """Return what ``write_record`` wrote there, None where it is missing, unreadable or not as it was written."""
     try:
-        value = json.loads(read_regular_text(path))
-    except (DataError, ValueError, RecursionError):
+        value = read_json(path)
+    except DataError:
         return None
     if not isinstance(value, dict):
         return None

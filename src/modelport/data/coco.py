@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
-from modelport.core.files import read_regular
+from modelport.core.json_text import read_json
 from modelport.core.values import Sample
 from modelport.data.coco_checks import check_boxes
 from modelport.data.imagenet import IMAGE_SUFFIXES, _some, _stem, _suffix
@@ -122,12 +121,7 @@ def _find(folder: Path, split: str) -> tuple[Path, Path]:
 
 def _read(file: Path) -> Mapping[str, Any]:
     """Return the file's object, with its three lists of objects."""
-    raw = read_regular(file, MAX_JSON_BYTES, DataError, _REPAIR)
-    try:
-        content = json.loads(raw)
-    # ValueError: no JSON, no UTF-8, a number of thousands of digits.
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: is no JSON: {str(error)[:200]}", _REPAIR) from error
+    content = read_json(file, MAX_JSON_BYTES, DataError, _REPAIR, finite=False)
     if not isinstance(content, dict):
         raise DataError(f"{file}: is no JSON object", _REPAIR)
     for key in ("images", "annotations", "categories"):

@@ -18,6 +18,8 @@ from modelport.data.image_limits import FORMATS
 MOST_HEADERS = 5000
 # Published boxes leave their image by rounding, up to a pixel.
 ROUNDING = 1.5
+# No image format has a longer side; arithmetic on a wider number would overflow.
+MOST_PIXELS = 2**32
 
 Size = tuple[int, int]
 Boxes = Mapping[int, NDArray[np.float64]]
@@ -56,7 +58,9 @@ def check_boxes(
 
 def _declared(row: Mapping[str, Any]) -> Size | None:
     width, height = row.get("width"), row.get("height")
-    return (width, height) if type(width) is int and type(height) is int and min(width, height) > 0 else None
+    if type(width) is not int or type(height) is not int:
+        return None
+    return (width, height) if min(width, height) > 0 and max(width, height) < MOST_PIXELS else None
 
 
 def _check_sizes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.errors import DataError
+from modelport.core.json_text import read_json
 from modelport.core.values import Array, Tensors, TensorSpec
 
 SUFFIXES = (".bin", ".npy", ".txt")
@@ -61,12 +61,11 @@ def summary_of(folder: Path) -> dict[str, Any] | None:
     places += [place / name for place in (folder, folder.absolute().parent) for name in (*SUMMARIES, "_summary.json")]
     for place in places:
         try:
-            if place.is_file() and place.stat().st_size <= MAX_SUMMARY_BYTES:
-                value = json.loads(place.read_bytes())
-                if isinstance(value, dict):
-                    return value
-        except (OSError, ValueError, RecursionError):
+            value = read_json(place, MAX_SUMMARY_BYTES)
+        except DataError:
             continue
+        if isinstance(value, dict):
+            return value
     return None
 
 

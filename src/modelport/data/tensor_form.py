@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.errors import DataError
-from modelport.core.files import read_regular
+from modelport.core.json_text import read_json
 from modelport.core.values import TensorSpec
 
 SCHEMA = "modelport.tensors/1"
@@ -46,11 +45,11 @@ def form_beside(file: Path) -> TensorForm | None:
 def _index_at(place: Path, _changed: int) -> tuple[TensorForm | None, frozenset[str]]:
     """Return what an index tells and which files it names: read once, however many files of its folder are met."""
     try:
-        value = json.loads(read_regular(place, MAX_INDEX_BYTES))
+        value = read_json(place, MAX_INDEX_BYTES)
         if value["schema"] != SCHEMA:
             return None, frozenset()
         return form_of(place, value), frozenset(str(entry["file"]) for entry in value["files"])
-    except (DataError, ValueError, KeyError, TypeError, RecursionError):
+    except (DataError, ValueError, KeyError, TypeError):
         return None, frozenset()  # another program's index
 
 

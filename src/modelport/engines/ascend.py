@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from modelport.core.artifacts import Artifact
-from modelport.core.errors import EngineError
+from modelport.core.errors import DataError, EngineError
+from modelport.core.json_text import read_json
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.atc import AtcCall, plan_call
 from modelport.engines.atc_run import run_call
@@ -167,8 +167,8 @@ def _precision(model: Artifact, asked: str | None, notes: list[str]) -> str:
     """Return the precision that the file's record tells; without one, what was asked for, and a note that says so."""
     record = model.path.with_name(model.path.name + ".json")
     try:
-        told = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        told = read_json(record)
+    except DataError:
         told = None
     if isinstance(told, dict) and told.get("sha256") == model.sha256 and isinstance(told.get("precision"), str):
         return str(told["precision"])

@@ -88,7 +88,7 @@ class OpenVinoEngine:
                 f"{model.path}: OpenVINO refuses it: {error}", "export it again, or choose another engine"
             ) from error
         # A compiled output bears the names of all tensors that were folded into it, so they are taken from the graph.
-        yield _Runner(compiled, [port.get_any_name() for port in (*network.inputs, *network.outputs)])
+        yield _Runner(compiled, [_name(port) for port in (*network.inputs, *network.outputs)])
 
 
 class _Runner:
@@ -143,7 +143,7 @@ def _read(model: Artifact, options: Options) -> Any:
         shapes: dict[str, list[Any]] = {name: list(shape) for name, shape in options.shapes}
         if options.batch is not None:
             for port in network.inputs:
-                name, axes = port.get_any_name(), list(port.partial_shape)
+                name, axes = _name(port), list(port.partial_shape)
                 if axes and axes[0].is_dynamic:
                     shapes.setdefault(name, [options.batch, *axes[1:]])
         if shapes:
@@ -183,6 +183,12 @@ def _shareable(array: Array) -> Array:
     """Return the array as OpenVINO reads it in place: contiguous and writable, though nothing is written."""
     flags = array.flags
     return array if flags.c_contiguous and flags.writeable else np.array(array, order="C")
+
+
+def _name(port: Any) -> str:
+    """Return what the file calls an input or output; without its last Identity a tensor has its own name, too."""
+    names, node = port.get_names(), str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
+    return node if node in names or not names else str(port.get_any_name())
 
 
 def _spec(port: Any, name: str) -> TensorSpec:

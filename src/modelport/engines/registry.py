@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from itertools import zip_longest
 from pathlib import Path
 
 from modelport.core.artifacts import Artifact, named_as_given
@@ -24,6 +23,7 @@ ENGINES = {
     "torch": "modelport.engines.torch:TorchEngine",
     "ascend": "modelport.engines.ascend:AscendEngine",
 }
+_OTHER_RECIPE = "give the recipe of this model"
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 
@@ -109,7 +109,8 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
     with named_as_given(model), engine.open(model, options) as runner:
         if options.recipe is not None:
             have, want = runner.signature, options.signature
-            _check_tensors(model, (*have.inputs, *have.outputs), (*want.inputs, *want.outputs))
+            _check_tensors(model, "inputs", have.inputs, want.inputs)
+            _check_tensors(model, "outputs", have.outputs, want.outputs)
         if options.precision is not None and runner.precision != options.precision:
             raise EngineError(
                 f"'{engine.name}' runs {model.path} in {runner.precision}, {options.precision} was asked for",
@@ -119,12 +120,15 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
         yield checked(runner, model.path, options.recipe is not None, lambda: engine.open(model, alone))
 
 
-def _check_tensors(model: Artifact, have: tuple[TensorSpec, ...], need: tuple[TensorSpec, ...]) -> None:
+def _check_tensors(model: Artifact, kind: str, have: tuple[TensorSpec, ...], need: tuple[TensorSpec, ...]) -> None:
     """Raise EngineError unless every tensor serves the recipe's; an axis that is free on either side fits."""
-    for got, want in zip_longest(have, need):
-        if got is None or want is None or not _serves(got, want):
-            fix = "give the recipe of this model"
-            if got and want and got.name == want.name and isinstance(got.shape[0], int):
+    if len(have) != len(need):
+        told, wanted = ("; ".join(map(str, specs)) or "none" for specs in (have, need))
+        raise EngineError(f"{model.path}: its {kind} are {told}; the recipe wants {wanted}", _OTHER_RECIPE)
+    for got, want in zip(have, need, strict=True):
+        if not _serves(got, want):
+            fix = _OTHER_RECIPE
+            if got.name == want.name and got.shape[1:] == want.shape[1:] and isinstance(got.shape[0], int):
                 fix += f", and --batch {got.shape[0]}, for which it was made"
             raise EngineError(f"{model.path}: has {got}, the recipe wants {want}", fix)
 

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from modelport.core.errors import EXIT_INTERRUPTED, EXIT_USAGE, EngineError, UsageError
+from modelport.core import options
+from modelport.core.errors import EXIT_INTERRUPTED, EXIT_USAGE, EngineError
 
 # What a vendor gets to stop a run that it was asked to stop.
 GRACE_SECONDS = 3.0
@@ -112,9 +113,7 @@ _WATCH = _Watch()
 
 def limit_runs(seconds: float) -> None:
     """From now on, let no run of this process take longer than ``seconds``. Raises UsageError for no such time."""
-    if not 0 < seconds < 1e9:
-        raise UsageError(f"--timeout {seconds:g}: no time that a run may take", "give seconds, more than 0")
-    _WATCH.limit(seconds)
+    _WATCH.limit(options.seconds("--timeout", seconds))
 
 
 @contextmanager

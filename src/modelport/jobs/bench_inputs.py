@@ -32,10 +32,7 @@ def random_inputs(signature: Signature, recipe: Recipe | None, seed: int) -> Inp
     With a recipe, float inputs are random pixels after its normalisation; without, standard normal. Bytes are 0 to 255,
     other integers 0 or 1. Raises UsageError for an axis that is free, or a dtype that cannot be drawn.
     """
-    for spec in signature.inputs:
-        free = [axis for axis in spec.shape if isinstance(axis, str)]
-        if free:
-            raise UsageError(f"input {spec}: its axis {free[0]} is free", "export the model with fixed axes")
+    refuse_free_axes(signature)
     size = sum(_bytes_of(spec) for spec in signature.inputs)
     count = min(BUFFERS, max(2, MOST_BYTES // max(1, size)))
     rng = np.random.default_rng(seed)
@@ -46,6 +43,14 @@ def random_inputs(signature: Signature, recipe: Recipe | None, seed: int) -> Inp
     about += ["random bytes"] * ("uint8" in kinds)
     about += ["random zeros and ones"] * any(kind == "bool" or ("int" in kind and kind != "uint8") for kind in kinds)
     return Inputs(buffers, f"{count} buffers in turn: {', '.join(about)} (seed {seed})")
+
+
+def refuse_free_axes(signature: Signature, place: str = "") -> None:
+    """Raise UsageError where an axis of an input is free; ``place`` names the file."""
+    for spec in signature.inputs:
+        free = [axis for axis in spec.shape if isinstance(axis, str)]
+        if free:
+            raise UsageError(f"{place}input {spec}: its axis {free[0]} is free", "export the model with fixed axes")
 
 
 def refuse_too_large(signature: Signature, batches: Iterable[int]) -> None:

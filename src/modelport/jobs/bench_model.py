@@ -9,12 +9,13 @@ from typing import Literal
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import UsageError
+from modelport.core.options import seconds
 from modelport.core.progress import Progress
 from modelport.core.values import Signature
 from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import choose_engine, engine_for, model_artifact, opened
 from modelport.engines.row_check import check_rows
-from modelport.jobs.bench_inputs import refuse_too_large
+from modelport.jobs.bench_inputs import refuse_free_axes, refuse_too_large
 from modelport.jobs.model_road import Given, walk
 from modelport.jobs.precision import Wanted, check_calibration, lowered
 from modelport.model.pixel_input import recipe_of_pixels
@@ -106,6 +107,7 @@ def _given_model(request: BenchRequest, recipe: Recipe | None, path: Path) -> Su
     options = Options(recipe, request.precision, threads=request.threads)
     with opened(engine, model, options) as runner:
         batches, notes = _batches(request, recipe, runner.signature, path)
+        refuse_free_axes(runner.signature.with_batch(max(batches)), f"{path}: ")
         refuse_too_large(runner.signature, batches)
         notes += _of_rows(runner, max(batches))
     return Subject(recipe, engine, model, (model,), options, batches, notes)
@@ -148,8 +150,7 @@ def _check_words(request: BenchRequest) -> None:
         raise UsageError("--input-type says nothing to --model: the file is made", "leave it out, or name the recipe")
     if request.recipe is None and request.variant is not None:
         raise UsageError("--variant belongs to a recipe", "name the recipe, or leave --variant out")
-    if not 0 < request.duration < float("inf"):
-        raise UsageError(f"--duration {request.duration:g}", "give seconds above 0")
+    seconds("--duration", request.duration)
     for option, value in (("--concurrency", request.concurrency), ("--threads", request.threads)):
         if value is not None and value < 1:
             raise UsageError(f"{option} {value}", "give a number of at least 1")

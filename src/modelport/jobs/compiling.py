@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modelport.core.artifacts import Artifact, write_json
+from modelport.core.artifacts import Artifact, named_as_given, write_json, written_aside
 from modelport.core.errors import EngineError, UsageError
+from modelport.core.options import batch_rows
 from modelport.core.progress import Progress
 from modelport.engines.ascend import AscendEngine
 from modelport.engines.atc import AtcCall, artifact_path
-from modelport.engines.base import Options
+from modelport.engines.base import Engine, Options
 from modelport.engines.npu_smi import PREFIX, found_chip
 from modelport.engines.registry import choose_engine, get_engine, model_artifact, opened
 from modelport.jobs.precision import Wanted, lowered, speed_warnings
@@ -46,8 +47,7 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
 
     Raises GraphError, EngineError or UsageError.
     """
-    if request.batch is not None and request.batch < 1:
-        raise UsageError(f"--batch {request.batch}", "give a number of at least 1")
+    batch_rows("--batch", request.batch)
     if request.device is not None and request.device < 0:
         raise UsageError(f"--device {request.device}", "give a device's number, from 0")
     recipe = load_recipe(request.recipe)
@@ -96,18 +96,32 @@ def _compile_here(request: CompileRequest, recipe: Recipe, source: Artifact, pro
         return value | {"command": [], "line": "", "files": [], "notes": [note]}
     calibrated_by = replace(options, batch=request.batch or recipe.run.batch)
     done = lowered(Wanted(recipe, engine, calibrated_by, request.calibration, request.plan), source, None, (), progress)
-    artifact = engine.compile(done.artifact, options, request.out)
-    with opened(engine, artifact, options) as runner:
-        value["precision"] = runner.precision
+    artifact, precision = _compiled(engine, done.artifact, options, request)
+    value["precision"] = precision
     if done.record is not None:
         write_json(plan_beside(request.out), done.record["plan"])
         done.record["plan_file"] = str(plan_beside(request.out))
     between = done.artifact.to_json() if done.made else []
     return value | {
         "artifacts": [*source.to_json(), *between, *artifact.to_json()],
-        "notes": [*done.notes, *speed_warnings(engine, runner.precision)],
+        "notes": [*done.notes, *speed_warnings(engine, precision)],
         "quantization": done.record,
     }
+
+
+def _compiled(engine: Engine, source: Artifact, options: Options, request: CompileRequest) -> tuple[Artifact, str]:
+    """Compile to the file asked for, and return it and the precision that it runs in.
+
+    What the engine then refuses, or what is no model of the recipe, does not come to lie there.
+    """
+    out = request.out
+    with written_aside(out) as aside:
+        with named_as_given(Artifact(aside, "", "", stands_for=out)):
+            made = engine.compile(source, options, aside)
+        with opened(engine, replace(made, stands_for=request.model), options) as runner:
+            precision = runner.precision
+    parts = tuple(replace(part, path=out.with_name(part.path.name)) for part in made.parts)
+    return replace(made, path=out, parts=parts), precision
 
 
 def _compile_for_ascend(

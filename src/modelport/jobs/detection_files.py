@@ -50,17 +50,23 @@ class DetectionFiles:
         return any(place is not None for place in (self.draw, self.detections, self.coco_json))
 
 
-def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: Path, progress: Progress) -> None:
-    """Write what is wanted from the lines of predictions.jsonl.
+def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: Path, progress: Progress) -> list[str]:
+    """Write what is wanted from the lines of predictions.jsonl, and return what is to be said of it.
+
+    A box whose score or corners are not finite goes nowhere: a COCO result list has no word for them.
 
     Raises UsageError where the predictions hold no boxes, OutputError where a place cannot be written.
     """
     samples = {sample.id: sample for sample in dataset} if files.draw else {}
     results: list[dict[str, Any]] = []
+    left_out = 0
     with progress.bar("writing detections", len(dataset), "images") as bar:
         for line in _lines(predictions):
-            rows = np.array(line["boxes"], np.float64).reshape(-1, 6)
-            rows = rows[~(rows[:, 1] < (WRITTEN_SCORE if files.score_threshold is None else files.score_threshold))]
+            rows = np.array(line["boxes"], np.float64).reshape(-1, 6)  # None becomes NaN
+            finite = np.isfinite(rows).all(axis=1)
+            left_out += int(np.sum(~finite))
+            rows = rows[finite]
+            rows = rows[rows[:, 1] >= (WRITTEN_SCORE if files.score_threshold is None else files.score_threshold)]
             classes, scores, boxes = rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2:]
             if files.detections:
                 text = detection_text(boxes, scores, classes, dataset.categories)
@@ -78,6 +84,7 @@ def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: 
             bar.advance()
     if files.coco_json:
         write_json(files.coco_json, results)
+    return [f"{left_out} boxes whose score or corners are not finite are in no file and no picture"] if left_out else []
 
 
 def _lines(predictions: Path) -> Iterator[dict[str, Any]]:

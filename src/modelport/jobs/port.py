@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.options import MAX_SKIPPED, positive, share
+from modelport.core.options import MAX_SKIPPED, batch_rows, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.progress import Progress
 from modelport.core.values import Sample
@@ -113,7 +113,7 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
     engine = choose_engine(request.engine, precision)
     pixels = request.input_type == "uint8"
     form = recipe_of_pixels(recipe) if pixels else recipe
-    batch = positive("--batch", request.batch) or recipe.run.batch
+    batch = batch_rows("--batch", request.batch) or recipe.run.batch
     options = Options(form, precision, batch, request.threads, concurrency=request.concurrency, device=request.device)
     check_calibration(precision, request.calibration, request.model)
     if request.files.wanted and recipe.task != "detection":
@@ -158,7 +158,7 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
         result["notes"].append(effect_note(result["fast_preprocess"]))
     result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
     if request.files.wanted:
-        write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
+        result["notes"] += write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
     write_text(request.out / REPORT, markdown.render(result))
     write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
     return result

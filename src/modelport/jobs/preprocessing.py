@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import BadSampleError, DataError, OutputError, UsageError
-from modelport.core.options import MAX_SKIPPED, positive, share
+from modelport.core.options import MAX_SKIPPED, batch_rows, share
 from modelport.core.output_folder import held_folder, write_result
 from modelport.core.progress import Progress
 from modelport.core.values import Batch, Sample
@@ -136,7 +136,7 @@ def _plan(request: PreprocessRequest) -> _Work:
     recipe = recipe.with_variant(variant)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, choice = chosen_samples(dataset, request.limit, request.order, request.seed)
-    per_file = positive("--batch-size", request.batch_size) or (guide.batch if guide else 1)
+    per_file = batch_rows("--batch-size", request.batch_size) or (guide.batch if guide else 1)
     if guide and guide.names != "batch_number" and per_file > 1:
         raise UsageError(
             f"--batch-size {per_file}: the guide of {recipe.name} writes one row to a file, and ais_bench batches them",

@@ -139,15 +139,17 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
             "results": {"path": str(results.folder), "format": results.suffix[1:].upper(), "files": len(results.files)},
         }
         result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
+        left_out: list[str] = []
         if request.files.wanted:
-            write_detection_files(request.files, dataset, predictions, progress)
+            left_out = write_detection_files(request.files, dataset, predictions, progress)
+            result["notes"] += left_out
             if request.style == "guide" and request.files.coco_json is not None:
                 write_text(request.files.coco_json.parent / "coco_detection_result.txt", guide_text(figures.metrics))
     if request.out is not None:
         write_text(request.out / REPORT, markdown.render(result))
         write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
     guide = guide_json(recipe, figures.metrics, len(samples))
-    guide["value"] += [{"key": "Note", "value": note} for note in few]
+    guide["value"] += [{"key": "Note", "value": note} for note in (*few, *left_out)]
     return Evaluation(result, guide)
 
 

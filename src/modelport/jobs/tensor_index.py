@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.errors import DataError
+from modelport.core.json_text import read_json
 from modelport.data.tensor_form import INDEX, MAX_INDEX_BYTES, SCHEMA, TensorForm, form_of
 from modelport.data.tensor_rows import row_form
 from modelport.recipes.schema import Recipe
@@ -35,14 +35,7 @@ class TensorIndex:
 def read_index(place: Path) -> TensorIndex:
     """Read ``index.json``, or the one in a folder. Raises DataError where it is missing or no such file."""
     file = place / INDEX if place.is_dir() else place
-    try:
-        if file.stat().st_size > MAX_INDEX_BYTES:
-            raise DataError(f"{file}: too large for an index of tensor files", _AGAIN)
-        value = json.loads(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}", "name the folder that preprocess wrote") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: is no JSON: {str(error)[:200]}", _AGAIN) from error
+    value = read_json(file, MAX_INDEX_BYTES, DataError, "name the folder that preprocess wrote")
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise DataError(f"{file}: is no index of tensor files ({SCHEMA})", "name the folder that preprocess wrote")
     try:

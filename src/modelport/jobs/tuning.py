@@ -54,8 +54,10 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a setting is a .toml file", "name it setting.toml")
-    if request.max_drop is not None and request.max_drop < 0:
+    if request.max_drop is not None and not 0 <= request.max_drop < float("inf"):
         raise UsageError(f"--max-drop {request.max_drop:g}", "give a number of at least 0")
+    if request.calibration is not None and not request.calibration.is_dir():
+        raise UsageError(f"--calibration {request.calibration}: there is no such folder", "give a folder of images")
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, None, request.seed)
     tolerance = recipe.tolerance

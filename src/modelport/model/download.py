@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +14,8 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from modelport.core.artifacts import write_json
-from modelport.core.errors import FetchError
+from modelport.core.errors import DataError, FetchError
+from modelport.core.json_text import read_json
 
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
@@ -79,10 +79,10 @@ def _state_file(part: Path) -> Path:
 def _resume_point(part: Path, url: str) -> tuple[int, str]:
     """Return how many bytes are there, and what tells whether the server's file is still the same."""
     try:
-        state = json.loads(_state_file(part).read_text(encoding="utf-8"))
+        state = read_json(_state_file(part))
         if state["url"] == url and isinstance(state["validator"], str):
             return part.stat().st_size, state["validator"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, DataError, KeyError, TypeError):
         pass  # nothing there, or nothing to be relied on: from the beginning
     return 0, ""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from modelport.core.artifacts import cache_folder, cannot_write, digest_file
 from modelport.core.errors import DataError, FetchError, RecipeError
-from modelport.core.files import read_regular_text
+from modelport.core.json_text import read_json
 from modelport.core.records import OWN_DIGEST, read_record, write_record
 from modelport.model.download import Progress, download, forget
 from modelport.recipes.schema import Recipe
@@ -113,8 +112,8 @@ def _recorded(sidecar: Path) -> str | None:
     if record is None:
         # Earlier versions wrote no digest of the record itself.
         try:
-            record = json.loads(read_regular_text(sidecar))
-        except (DataError, ValueError, RecursionError):
+            record = read_json(sidecar)
+        except DataError:
             return None
         if not isinstance(record, dict) or OWN_DIGEST in record:
             return None

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelport.core.errors import GraphError, UsageError, did_you_mean, unknown
+from modelport.core.files import read_regular_text
+from modelport.core.json_text import read_json
 
 if TYPE_CHECKING:
     import onnx
@@ -50,16 +52,13 @@ class ResolvedPlan:
 
 def read_plan(path: Path) -> PrecisionPlan:
     """Return the plan in a JSON or TOML file. Raises UsageError with the place and the fix."""
+    if path.suffix != ".toml":
+        return parse_plan(read_json(path, MAX_BYTES, UsageError), str(path))
+    text = read_regular_text(path, MAX_BYTES, UsageError)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path}: too large for a precision plan", "give a JSON or TOML file")
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}", "check the path") from error
+        return parse_plan(tomllib.loads(text), str(path))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: neither valid JSON nor, as .toml, TOML: {error}", "mend the file") from error
-    return parse_plan(content, str(path))
+        raise UsageError(f"{path}: is no TOML: {str(error)[:200]}", "mend the file") from error
 
 
 def parse_plan(content: Any, place: str) -> PrecisionPlan:
@@ -75,7 +74,7 @@ def parse_plan(content: Any, place: str) -> PrecisionPlan:
         if not isinstance(table, dict):
             raise UsageError(f"{place}: {key} is no table of names", example)
         for name, word in table.items():
-            if word not in WORDS:
+            if not isinstance(word, str) or word not in WORDS:
                 raise UsageError(f"{place}: {key}.{name}: '{word}'", unknown("precisions", str(word), WORDS))
     if not any(tables.values()):
         raise UsageError(f"{place}: names no node and no operator type", example)
