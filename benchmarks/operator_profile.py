@@ -20,7 +20,7 @@ import numpy as np
 
 from modelport.core import machine
 from modelport.core.values import Array
-from modelport.model.graph import read_graph, signature_of
+from modelport.model.graph.file import read_graph, signature_of
 from sides import seeded_graph
 
 # (operator, kernel or provider) and name → milliseconds of each run

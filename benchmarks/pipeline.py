@@ -30,19 +30,19 @@ from PIL import Image
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Silent
-from modelport.data.datasets import open_dataset
-from modelport.data.feeding import feed
+from modelport.data.sets.table import open_dataset
+from modelport.data.stream.feeding import feed
 from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, model_artifact, opened
-from modelport.jobs.bench_inputs import random_inputs
-from modelport.jobs.bench_loop import Load, measure
-from modelport.jobs.in_flight import SECONDS, beside_decoders
-from modelport.jobs.port import PortRequest, port
-from modelport.jobs.precision import Wanted, lowered
-from modelport.jobs.probing import probe_concurrency, with_in_flight
-from modelport.model.pixel_input import recipe_of_pixels, write_pixel_graph
+from modelport.jobs.run import PortRequest, port
+from modelport.measure.in_flight import SECONDS, beside_decoders
+from modelport.measure.inputs import random_inputs
+from modelport.measure.load import Load, measure
+from modelport.measure.probing import probe_concurrency, with_in_flight
+from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
+from modelport.stages.lower import Wanted, lowered
 from photos import draw_photos
 from sides import seeded_graph
 

@@ -27,7 +27,7 @@ BAR_SECONDS = 2.0
 MARK = "first at"  # what the programs print before the time
 FIRST = """
 import sys, time
-import modelport.jobs.evaluate as evaluate
+import modelport.evaluate.loop as evaluate
 real = evaluate._timed_run
 def first(*words):
     print('first at', time.time(), file=sys.stderr, flush=True)

@@ -74,9 +74,9 @@ def measure_ours(arguments: Sequence[str]) -> float:
     """Return samples/s of one point, in this process."""
     from modelport.engines.base import Options
     from modelport.engines.registry import get_engine, model_artifact, opened
-    from modelport.jobs.bench_inputs import random_inputs
-    from modelport.jobs.bench_loop import Load, measure
-    from modelport.jobs.probing import with_in_flight
+    from modelport.measure.inputs import random_inputs
+    from modelport.measure.load import Load, measure
+    from modelport.measure.probing import with_in_flight
 
     engine, model, seconds = arguments[0], model_artifact(Path(arguments[1])), float(arguments[5])
     batch, in_flight, threads = map(int, arguments[2:5])
@@ -104,9 +104,9 @@ def seeded_graph(name: str = "moco-v2") -> Path:
     out = cache_folder("benchmarks") / f"{name}-seeded-{__version__}.onnx"
     if not out.is_file():
         from modelport.core.progress import Silent
-        from modelport.jobs.exporting import export_checked
-        from modelport.model.export import DEFAULT_OPSET
+        from modelport.model.graph.export import DEFAULT_OPSET
         from modelport.model.source import load_source
+        from modelport.stages.export import export_checked
 
         recipe = load_recipe(name)
         with tempfile.TemporaryDirectory() as folder:

@@ -15,18 +15,18 @@ from pathlib import Path
 
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Silent
-from modelport.data.drawn_cifar import draw_cifar10
+from modelport.data.drawn.cifar10 import draw_cifar10
 from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, opened
-from modelport.jobs.bench_inputs import random_inputs
-from modelport.jobs.bench_loop import Load, measure
-from modelport.jobs.exporting import export_checked
-from modelport.jobs.port import PortRequest, port
-from modelport.jobs.probing import best_concurrency, with_in_flight
-from modelport.model.export import DEFAULT_OPSET
+from modelport.jobs.run import PortRequest, port
+from modelport.measure.inputs import random_inputs
+from modelport.measure.load import Load, measure
+from modelport.measure.probing import best_concurrency, with_in_flight
+from modelport.model.graph.export import DEFAULT_OPSET
 from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
+from modelport.stages.export import export_checked
 from sides import seeded_weights
 
 BAR = 0.5

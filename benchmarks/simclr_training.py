@@ -19,13 +19,13 @@ import torch
 from torch import nn
 
 from modelport.core.progress import Silent
-from modelport.data.datasets import open_dataset
-from modelport.data.feeding import feed
+from modelport.data.sets.table import open_dataset
+from modelport.data.stream.feeding import feed
 from modelport.jobs.samples import make_data, make_weights
 from modelport.model.architectures import build_random
 from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
-from modelport.scoring.contrastive import Contrastive
+from modelport.tasks.contrastive.pairs import Contrastive
 
 WANTED_POINTS = 10.0
 ROWS = 256  # 128 pairs, the block that is scored

@@ -24,16 +24,16 @@ from pathlib import Path
 
 from modelport.core import machine
 from modelport.core.progress import Silent
-from modelport.data.drawn import draw_imagenet
+from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.engines.base import Options
-from modelport.jobs.port import PortRequest, port, set_as_wanted
-from modelport.jobs.probing import with_in_flight
+from modelport.jobs.run import PortRequest, port, set_as_wanted
 from modelport.jobs.samples import make_data, make_weights
-from modelport.jobs.tuning import searching, tune
-from modelport.jobs.tuning_search import Pair, Search, TuneRequest, probed_pairs
+from modelport.jobs.tune.search import Pair, Search, TuneRequest, probed_pairs
+from modelport.jobs.tune.tune import searching, tune
+from modelport.measure.probing import with_in_flight
 from modelport.recipes.setting import read_setting
 from modelport.report.result import environment
-from modelport.scoring.verdict import floor_of
+from modelport.verdict.rules import floor_of
 from photos import draw_photos
 from pipeline import Model, guides_way
 

@@ -14,9 +14,9 @@ import pytest
 
 from modelport.cli.main import main
 from modelport.core.progress import Silent
-from modelport.data.drawn import draw_imagenet
-from modelport.data.drawn_cifar import draw_cifar10
-from modelport.data.drawn_coco import draw_coco
+from modelport.data.drawn.cifar10 import draw_cifar10
+from modelport.data.drawn.coco import draw_coco
+from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 

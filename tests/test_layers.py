@@ -10,21 +10,30 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "modelport"
-FLOORS = [{"core"}, {"recipes"}, {"model", "data", "scoring"}, {"engines", "report"}, {"jobs"}, {"cli", "ais_bench"}]
+FLOORS = [
+    {"core"},
+    {"recipes"},
+    {"model", "data", "tasks"},
+    {"engines", "verdict"},
+    {"measure", "evaluate"},
+    {"stages", "report"},
+    {"jobs"},
+    {"cli", "ais_bench"},
+]
 ROOMS = {
     "torch": ("model/", "engines/torch.py"),
-    "onnx": ("model/",),
+    "onnx": ("model/", "engines/onnxruntime/"),
     "onnxscript": ("model/",),
     "safetensors": ("model/",),
-    "onnxruntime": ("engines/onnxruntime.py", "engines/quantize.py"),
-    "openvino": ("engines/openvino.py", "engines/quantize.py"),
-    "nncf": ("engines/quantize.py",),
-    "ais_bench": ("engines/ascend.py",),
-    "aclruntime": ("engines/ascend.py",),
-    "PIL": ("data/",),
-    "numba": ("data/",),
-    "cv2": ("data/",),
-    "faster_coco_eval": ("scoring/",),
+    "onnxruntime": ("engines/onnxruntime/",),
+    "openvino": ("engines/openvino/",),
+    "nncf": ("engines/openvino/",),
+    "ais_bench": ("engines/ascend/",),
+    "aclruntime": ("engines/ascend/",),
+    "PIL": ("data/", "report/pictures.py"),
+    "numba": ("data/prepare/",),
+    "cv2": ("data/prepare/",),
+    "faster_coco_eval": ("tasks/detection/",),
     "typer": ("cli/",),
     "rich": ("cli/",),
 }

@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conftest import Call
 from modelport.ais_bench.__main__ import main as ais_bench
-from modelport.data.drawn import draw_imagenet
-from modelport.data.drawn_cifar import draw_cifar10
-from modelport.data.drawn_coco import draw_coco
+from modelport.data.drawn.cifar10 import draw_cifar10
+from modelport.data.drawn.coco import draw_coco
+from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.recipes.load import load_recipe, recipe_names
 from modelport.recipes.schema import Recipe
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modelport.data.aipp import aipp_of, text_of
-from modelport.data.transforms import Preprocess
+from modelport.data.prepare.transforms import Preprocess
+from modelport.engines.ascend.aipp import aipp_of, text_of
 from modelport.recipes.schema import Recipe
 
 Call = Callable[..., Any]

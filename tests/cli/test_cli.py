@@ -271,7 +271,7 @@ def test_the_source_is_not_run_again_for_a_second_engine(
 ) -> None:
     assert run("--out", tmp_path / "one").code == 3
     asked = []
-    monkeypatch.setattr("modelport.jobs.answers.SourceAnswers.put", lambda self, rows: asked.extend(rows))
+    monkeypatch.setattr("modelport.evaluate.store.SourceAnswers.put", lambda self, rows: asked.extend(rows))
     assert run("--out", tmp_path / "two", "--engine", "onnxruntime").code == 3
     assert asked == []
     assert run("--out", tmp_path / "three", "--seed", 1).code == 3
@@ -281,7 +281,7 @@ def test_the_source_is_not_run_again_for_a_second_engine(
 def test_weights_are_fetched_where_none_are_given(
     call: Call, tiny_path: Path, tiny_weights: Path, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modelport.model.fetch import cached_path
+    from modelport.model.weights.fetch import cached_path
     from modelport.recipes.load import load_recipe
 
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path / "cache"))

@@ -14,7 +14,7 @@ from given_graphs import classifier
 from onnx import TensorProto, helper
 
 from conftest import Call
-from modelport.data.drawn import draw_imagenet
+from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.recipes.schema import Recipe
 
 ENGINES = {"onnxruntime": ".onnx", "openvino": ".xml"}

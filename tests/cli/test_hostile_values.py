@@ -21,7 +21,7 @@ from given_graphs import classifier
 from conftest import Answer, Call
 from modelport.cli.main import app
 from modelport.core.errors import UsageError
-from modelport.data.drawn import draw_imagenet
+from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.model.architectures import build_random
 from modelport.recipes.schema import Recipe
 
@@ -133,7 +133,7 @@ def test_no_value_of_an_option_is_a_crash(
     name: str, flag: str, place: Place, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.folder)
-    monkeypatch.setattr("modelport.jobs.tuning.walk", searched)
+    monkeypatch.setattr("modelport.jobs.tune.tune.walk", searched)
     for value in hostile(name, flag):
         place.renew()
         if name.startswith("aipp") and not Path("a.cfg").exists():

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from modelport.data.drawn import draw_imagenet
+from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.model.architectures import build_random
-from modelport.model.fit import save_as_published
+from modelport.model.samples.fit import save_as_published
 from modelport.recipes.load import load_recipe
 
 Call = Callable[..., Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelport.jobs import calibration
+from modelport.stages.int8 import calibrate as calibration
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ import pytest
 from conftest import Call
 from modelport.core import machine
 from modelport.engines.registry import get_engine
-from modelport.jobs import tuning_refine, tuning_search
+from modelport.jobs.tune import refine as tuning_refine
+from modelport.jobs.tune import search as tuning_search
 from modelport.recipes.setting import read_setting
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from modelport.core.errors import BadSampleError, UsageError
 from modelport.core.values import Sample
-from modelport.data.feeding import feed
-from modelport.data.transforms import Preprocess
-from modelport.data.views import Views
+from modelport.data.prepare.transforms import Preprocess
+from modelport.data.prepare.views import Views
+from modelport.data.stream.feeding import feed
 from modelport.recipes.load import load_recipe
 
 IMAGES = sorted((Path(__file__).parents[1] / "golden" / "images").iterdir())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import conv2d, pad
 
-from modelport.data.views import Views
+from modelport.data.prepare.views import Views
 from modelport.recipes.load import load_recipe
 
 Pixels = NDArray[np.uint8]

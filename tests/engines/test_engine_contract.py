@@ -15,9 +15,9 @@ from modelport.core.progress import Silent
 from modelport.core.values import Array
 from modelport.engines.base import Options
 from modelport.engines.registry import ENGINES, availabilities, choose_engine, get_engine, model_artifact, opened
-from modelport.jobs.exporting import export_checked
 from modelport.model.source import SourceModel, load_source
 from modelport.recipes.schema import Recipe
+from modelport.stages.export import export_checked
 
 HERE = availabilities()
 # The Ascend engine runs what ATC compiled: its contract stands in test_ascend.py.

@@ -14,8 +14,8 @@ from modelport.core.progress import Silent
 from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.jobs.bench import bench
-from modelport.jobs.bench_model import BenchRequest
-from modelport.model.graph import describe, read_graph
+from modelport.model.graph.file import describe, read_graph
+from modelport.stages.bench_model import BenchRequest
 
 WEIGHTS = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
 

@@ -15,16 +15,16 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.progress import Silent
 from modelport.core.values import Array, Tensors
-from modelport.data.datasets import open_dataset
-from modelport.data.feeding import feed
+from modelport.data.sets.table import open_dataset
+from modelport.data.stream.feeding import feed
 from modelport.engines.base import Options
 from modelport.engines.quantize import METHODS, SUFFIXES, Int8Model, calibrated
 from modelport.engines.registry import get_engine, opened
-from modelport.jobs.exporting import export_cached
-from modelport.model.graph import read_graph
-from modelport.model.quantizable import heavy_precisions
+from modelport.model.graph.file import read_graph
+from modelport.model.graph.quantizable import heavy_precisions
 from modelport.model.source import load_source
 from modelport.recipes.schema import Recipe
+from modelport.stages.export import export_cached
 
 PAIRS = [(engine, method) for engine, methods in METHODS.items() for method in methods]
 CALIBRATED, ASKED = 24, 40

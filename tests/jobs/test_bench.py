@@ -19,14 +19,14 @@ from modelport.core.progress import Silent
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import DeviceTimes, Options
 from modelport.jobs import bench as bench_module
-from modelport.jobs import probing
 from modelport.jobs.bench import bench
-from modelport.jobs.bench_inputs import random_inputs
-from modelport.jobs.bench_loop import Load, measure
-from modelport.jobs.bench_model import BenchRequest
-from modelport.jobs.probing import Probe, best_concurrency, chosen
+from modelport.measure import probing
+from modelport.measure.inputs import random_inputs
+from modelport.measure.load import Load, measure
+from modelport.measure.probing import Probe, best_concurrency, chosen
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+from modelport.stages.bench_model import BenchRequest
 
 MS = 1_000_000
 INPUT = TensorSpec("x", "float32", ("batch", 1))
@@ -224,7 +224,7 @@ def test_a_batch_that_this_machine_cannot_hold_is_refused_before_anything_is_loa
 
 
 def test_buffers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelport.jobs.bench_inputs.MOST_BYTES", 3 * 4 * 100)
+    monkeypatch.setattr("modelport.measure.inputs.MOST_BYTES", 3 * 4 * 100)
     assert len(random_inputs(_signature(TensorSpec("x", "float32", (1, 100))), None, 0).buffers) == 3
     assert len(random_inputs(_signature(TensorSpec("x", "float32", (1, 400))), None, 0).buffers) == 2
 
@@ -265,8 +265,8 @@ def test_engines_honour_the_runs_in_flight(engine: str, threads: int, tiny_graph
 
 @pytest.fixture(scope="module")
 def tiny_graph(tiny: Recipe, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    from modelport.jobs.exporting import export_checked
     from modelport.model.source import load_source
+    from modelport.stages.export import export_checked
 
     out = tmp_path_factory.mktemp("bench") / "tiny.onnx"
     return export_checked(load_source(tiny, tiny_weights), out, 20, None, Silent())[0]
@@ -302,8 +302,8 @@ def test_a_model_file_needs_no_recipe(tiny_graph: Artifact) -> None:
 
 
 def test_a_model_fixed_to_a_batch_leaves_no_choice(tiny: Recipe, tiny_weights: Path, tmp_path: Path) -> None:
-    from modelport.jobs.exporting import export_checked
     from modelport.model.source import load_source
+    from modelport.stages.export import export_checked
 
     fixed, _ = export_checked(load_source(tiny, tiny_weights), tmp_path / "fixed.onnx", 20, 3, Silent())
     value = bench(BenchRequest(model=fixed.path, engine="openvino", duration=0.01, concurrency=1), Silent())

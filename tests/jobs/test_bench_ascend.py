@@ -8,13 +8,13 @@ import pytest
 
 from ascend_standins import Machine, ascend_fixture  # noqa: F401 - a fixture
 from modelport.core.progress import Silent
-from modelport.engines.ascend import AscendEngine
+from modelport.engines.ascend.engine import AscendEngine
 from modelport.engines.base import Options
 from modelport.jobs.bench import bench
-from modelport.jobs.bench_model import BenchRequest
-from modelport.jobs.exporting import export_checked
 from modelport.model.source import load_source
 from modelport.recipes.schema import Recipe
+from modelport.stages.bench_model import BenchRequest
+from modelport.stages.export import export_checked
 
 
 def test_copies_and_computing_stand_apart(

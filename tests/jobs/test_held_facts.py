@@ -17,16 +17,16 @@ from modelport.ais_bench.__main__ import main as ais_bench
 from modelport.core.errors import DataError, GraphError
 from modelport.core.output_folder import held_folder, held_results
 from modelport.core.progress import Silent
-from modelport.data.aipp import aipp_of, text_of
-from modelport.data.tensor_form import TensorForm, form_beside, hold_form
-from modelport.jobs import model_road
-from modelport.jobs.model_road import weights_file
-from modelport.jobs.tensor_index import hold_index, hold_sizes, read_index
-from modelport.model import graph as graphs
-from modelport.model.export import check_graph
+from modelport.data.files.tensor_form import TensorForm, form_beside, hold_form
+from modelport.data.files.tensor_index import hold_index, hold_sizes, read_index
+from modelport.engines.ascend.aipp import aipp_of, text_of
+from modelport.model.graph import file as graphs
+from modelport.model.graph.export import check_graph
 from modelport.model.source import load_source, open_source
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+from modelport.stages import source as model_road
+from modelport.stages.source import weights_file
 
 pytest_plugins = "step_data"
 Call = Callable[..., Any]

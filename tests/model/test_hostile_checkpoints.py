@@ -16,9 +16,10 @@ import torch
 
 from modelport.core.errors import CheckpointError
 from modelport.core.pickle_scan import MAX_INT_KEY, scan_pickles
-from modelport.model import checkpoint, weights_file
-from modelport.model.checkpoint import compare, read_checkpoint
-from modelport.model.checkpoint_content import describe_checkpoint
+from modelport.model.weights import checkpoint
+from modelport.model.weights import file as weights_file
+from modelport.model.weights.checkpoint import compare, read_checkpoint
+from modelport.model.weights.content import describe_checkpoint
 from modelport.recipes.schema import Checkpoint, KnownMistake
 
 WRAPPED = Checkpoint(unwrap=["state_dict"], strip_prefix="")

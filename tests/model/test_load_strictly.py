@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modelport.core.errors import CheckpointError
-from modelport.model.checkpoint import StateDict, compare, load_strictly
+from modelport.model.weights.checkpoint import StateDict, compare, load_strictly
 
 
 def net() -> torch.nn.Module:

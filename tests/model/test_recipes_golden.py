@@ -13,10 +13,10 @@ import torch
 from seeded_weights import seeded_array, seeded_input
 
 from modelport.core.progress import Silent
-from modelport.jobs.exporting import export_checked
-from modelport.model.graph import opset_of, read_graph, signature_of
+from modelport.model.graph.file import opset_of, read_graph, signature_of
 from modelport.model.source import SourceModel, load_source
 from modelport.recipes.load import load_recipe
+from modelport.stages.export import export_checked
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FILES = {

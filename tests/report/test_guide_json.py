@@ -7,7 +7,7 @@ import pytest
 
 from modelport.recipes.load import load_recipe
 from modelport.report.guide_json import accuracy_line, guide_json
-from modelport.scoring.base import Score
+from modelport.tasks.base import Score
 
 
 def test_it_is_spelt_as_published() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from modelport.core.placement import Placement
-from modelport.data.coco import Truth
-from modelport.scoring.base import Rows
-from modelport.scoring.detection import BoxScorer
+from modelport.data.sets.coco import Truth
+from modelport.tasks.base import Rows
+from modelport.tasks.detection.task import BoxScorer
 
 
 @pytest.mark.parametrize(("score", "said"), [(0.0, False), (1.0, False), (1.004, False), (90.0, True), (255.0, True)])

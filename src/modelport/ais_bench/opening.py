@@ -15,7 +15,7 @@ from modelport.ais_bench.log import Log
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
-from modelport.data.tensor_form import hold_files
+from modelport.data.files.tensor_form import hold_files
 from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import KINDS, engine_for, model_artifact, opened
 

@@ -45,7 +45,7 @@ def bench(
     """Pure inference on random inputs: samples/s and latency by batch, beside the published speeds."""
     from modelport.engines.time_limit import limit_runs
     from modelport.jobs.bench import bench as run_bench
-    from modelport.jobs.bench_model import BenchRequest
+    from modelport.stages.bench_model import BenchRequest
 
     limit_runs(timeout)
     request = BenchRequest(

@@ -85,11 +85,11 @@ def show(
         write_out(toml_text(load_recipe(what).to_json()))
         return
     if what.lower().endswith(".onnx"):
-        from modelport.model.graph import describe, read_graph
+        from modelport.model.graph.file import describe, read_graph
 
         value = describe(read_graph(Path(what)))
     elif what.lower().endswith((".pth", ".pt", ".tar", ".safetensors", ".ckpt", ".bin")):
-        from modelport.model.checkpoint_content import describe_checkpoint
+        from modelport.model.weights.content import describe_checkpoint
 
         value = describe_checkpoint(Path(what))
     else:

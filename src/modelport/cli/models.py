@@ -49,8 +49,8 @@ def register(app: typer.Typer) -> None:
 
 def fetch(recipe: str = RECIPE) -> None:
     """Bring the recipe's weights into the cache, checked."""
-    from modelport.jobs.model_road import fetched_weights
     from modelport.recipes.load import load_recipe
+    from modelport.stages.source import fetched_weights
 
     weights = fetched_weights(load_recipe(recipe), TALK.progress)
     value = {
@@ -64,7 +64,7 @@ def fetch(recipe: str = RECIPE) -> None:
 
 def check(recipe: str = RECIPE, weights: Path | None = WEIGHTS) -> None:
     """Load a checkpoint safely and strictly; list missing, unexpected and misshapen keys (any of them: exit 2)."""
-    from modelport.jobs.checking import check_weights
+    from modelport.jobs.check import check_weights
 
     report = check_weights(recipe, weights, TALK.progress)
 
@@ -106,11 +106,11 @@ def export(
     variant: str | None = VARIANT,
 ) -> None:
     """Write ONNX with the recipe's tensor names, checked against the source model."""
-    from modelport.jobs.exporting import export_checked
-    from modelport.jobs.model_road import weights_file
-    from modelport.model.export import DEFAULT_OPSET, Nms
+    from modelport.model.graph.export import DEFAULT_OPSET, Nms
     from modelport.model.source import load_source
     from modelport.recipes.load import load_recipe
+    from modelport.stages.export import export_checked
+    from modelport.stages.source import weights_file
 
     if out.suffix != ".onnx":
         raise UsageError(f"--out {out}: an ONNX file ends in .onnx", "rename it")
@@ -170,7 +170,7 @@ def compile_model(
     dry_run: bool = typer.Option(False, "--dry-run", help="Print the vendor command; write and run nothing."),
 ) -> None:
     """Write the artifact that an engine loads fastest."""
-    from modelport.jobs.compiling import CompileRequest, compile_checked
+    from modelport.jobs.compile import CompileRequest, compile_checked
 
     if input_type is not None:
         one_of("--input-type", input_type, ("float32", "uint8"))

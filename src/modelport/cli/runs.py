@@ -74,8 +74,8 @@ def run(
     Exit code: 0 pass, 1 fail, 2 wrong usage or bad input, 3 inconclusive or incomplete.
     """
     from modelport.engines.time_limit import limit_runs
-    from modelport.jobs.detection_files import DetectionFiles
-    from modelport.jobs.port import PortRequest, port, set_as_wanted
+    from modelport.jobs.run import PortRequest, port, set_as_wanted
+    from modelport.report.detections import DetectionFiles
 
     limit_runs(timeout)
     if input_type is not None:

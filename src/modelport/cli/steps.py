@@ -54,8 +54,8 @@ def preprocess(
 
     Exit code 3 where more than --max-skipped of the images have no tensor.
     """
-    from modelport.jobs.preprocessing import PreprocessRequest
-    from modelport.jobs.preprocessing import preprocess as run_preprocess
+    from modelport.jobs.preprocess import PreprocessRequest
+    from modelport.jobs.preprocess import preprocess as run_preprocess
 
     request = PreprocessRequest(
         recipe=recipe,
@@ -138,9 +138,9 @@ def evaluate(
 
     Exit code: as `run`; with --style guide 0, as the guide's scripts give no verdict.
     """
-    from modelport.jobs.detection_files import DetectionFiles
-    from modelport.jobs.saved_results import EvaluateRequest
-    from modelport.jobs.saved_results import evaluate as run_evaluate
+    from modelport.jobs.evaluate import EvaluateRequest
+    from modelport.jobs.evaluate import evaluate as run_evaluate
+    from modelport.report.detections import DetectionFiles
 
     request = EvaluateRequest(
         recipe=recipe,

@@ -18,10 +18,10 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Tensors
-from modelport.engines.fake_quantize import Editor
-from modelport.model.graph import opset_of, read_graph
-from modelport.model.qdq_weights import Int8Weight, give_weights, int8_weights
-from modelport.model.quantizable import after_the_last_heavy, heavy_nodes, name_nodes, quantized_nodes
+from modelport.engines.onnxruntime.qdq_weights import Int8Weight, give_weights, int8_weights
+from modelport.engines.openvino.fake_quantize import Editor
+from modelport.model.graph.file import opset_of, read_graph
+from modelport.model.graph.quantizable import after_the_last_heavy, heavy_nodes, name_nodes, quantized_nodes
 
 # Below it QuantizeLinear has no axis, and weights could not have a scale per channel.
 OLDEST_OPSET = 13

@@ -13,15 +13,15 @@ from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
 from modelport.engines.base import Availability, Engine, Options, Runner
 from modelport.engines.checked import checked
-from modelport.model.graph import onnx_side_files
-from modelport.model.side_files import openvino_weights
+from modelport.model.graph.file import onnx_side_files
+from modelport.model.graph.side_files import openvino_weights
 
 # The fastest first: the default engine is the first usable one.
 ENGINES = {
-    "openvino": "modelport.engines.openvino:OpenVinoEngine",
-    "onnxruntime": "modelport.engines.onnxruntime:OnnxRuntimeEngine",
+    "openvino": "modelport.engines.openvino.engine:OpenVinoEngine",
+    "onnxruntime": "modelport.engines.onnxruntime.engine:OnnxRuntimeEngine",
     "torch": "modelport.engines.torch:TorchEngine",
-    "ascend": "modelport.engines.ascend:AscendEngine",
+    "ascend": "modelport.engines.ascend.engine:AscendEngine",
 }
 _OTHER_RECIPE = "give the recipe of this model"
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")

@@ -14,7 +14,7 @@ from modelport.core.values import Array, Signature, Tensors
 from modelport.engines.base import Availability, Options, Runner
 from modelport.engines.time_limit import within_limit
 from modelport.model.source import load_source
-from modelport.scoring.tasks import task_of
+from modelport.tasks.table import task_of
 
 
 class TorchEngine:

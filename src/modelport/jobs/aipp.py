@@ -14,7 +14,9 @@ from modelport.core.artifacts import write_text, written_aside
 from modelport.core.errors import DataError, OutputError, UsageError
 from modelport.core.progress import Progress
 from modelport.core.values import Array, Sample
-from modelport.data.aipp import (
+from modelport.data.files.tensor_form import form_beside, hold_form
+from modelport.data.prepare.transforms import Preprocess
+from modelport.engines.ascend.aipp import (
     Aipp,
     aipp_of,
     emulate,
@@ -25,10 +27,8 @@ from modelport.data.aipp import (
     unpacked,
     wanted_constants,
 )
-from modelport.data.aipp_lint import Finding, lint, lint_tensors
-from modelport.data.aipp_text import read_blocks
-from modelport.data.tensor_form import form_beside, hold_form
-from modelport.data.transforms import Preprocess
+from modelport.engines.ascend.aipp_lint import Finding, lint, lint_tensors
+from modelport.engines.ascend.aipp_text import read_blocks
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Decode, Normalize, Recipe, Step
 

@@ -13,13 +13,13 @@ from modelport.core.errors import EngineError
 from modelport.core.progress import Progress
 from modelport.engines.base import DeviceTimes, Options, TimedRunner
 from modelport.engines.registry import opened
-from modelport.jobs.bench_inputs import random_inputs
-from modelport.jobs.bench_loop import Clock, Load, Measured, measure
-from modelport.jobs.bench_model import BenchRequest, Subject, subject_of
-from modelport.jobs.precision import speed_warnings
-from modelport.jobs.probing import Probe, chosen, probe_concurrency, with_in_flight
+from modelport.measure.inputs import random_inputs
+from modelport.measure.load import Clock, Load, Measured, measure
+from modelport.measure.probing import Probe, chosen, probe_concurrency, with_in_flight
 from modelport.report.result import environment, latency_summary
 from modelport.report.speed import SCHEMA, best_of, compare, figures_of
+from modelport.stages.bench_model import BenchRequest, Subject, subject_of
+from modelport.stages.lower import speed_warnings
 
 # The search for the number of runs in flight takes this share of a point's time for each candidate.
 SEARCH_SHARE = 0.2

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelport.core.progress import Progress
 from modelport.engines.registry import availabilities
-from modelport.jobs.port import REPORT, PortRequest, port
+from modelport.jobs.run import REPORT, PortRequest, port
 from modelport.jobs.samples import make_data, make_weights
 from modelport.recipes.load import load_recipe
 

@@ -13,18 +13,18 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import UsageError, unknown
 from modelport.core.progress import Progress
 from modelport.core.values import Array, DataSet, Sample
-from modelport.data.cifar10 import Cifar10
-from modelport.data.datasets import open_dataset
-from modelport.data.drawn import draw_imagenet
-from modelport.data.drawn_cifar import draw_cifar10
-from modelport.data.drawn_coco import draw_coco
-from modelport.data.feeding import feed
-from modelport.data.view_batches import training_views
-from modelport.data.views import Views
+from modelport.data.drawn.cifar10 import draw_cifar10
+from modelport.data.drawn.coco import draw_coco
+from modelport.data.drawn.imagenet import draw_imagenet
+from modelport.data.prepare.views import Views
+from modelport.data.sets.cifar10 import Cifar10
+from modelport.data.sets.table import open_dataset
+from modelport.data.stream.feeding import feed
+from modelport.data.stream.view_batches import training_views
 from modelport.model.architectures import build_random
-from modelport.model.fit import calibrate_batch_norms, fit_head, save_as_published
-from modelport.model.fit_contrastive import PAIRS, STEPS, train_simclr
-from modelport.model.fit_detector import fit_detector, soften
+from modelport.model.samples.fit import calibrate_batch_norms, fit_head, save_as_published
+from modelport.model.samples.fit_contrastive import PAIRS, STEPS, train_simclr
+from modelport.model.samples.fit_detector import fit_detector, soften
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 

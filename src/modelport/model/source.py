@@ -10,7 +10,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import CheckpointError
 from modelport.core.files import open_regular
 from modelport.model.architectures import build_empty
-from modelport.model.checkpoint import StateDict, load_strictly, read_checkpoint
+from modelport.model.weights.checkpoint import StateDict, load_strictly, read_checkpoint
 from modelport.recipes.schema import Recipe
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelport.recipes.schema import Recipe
-from modelport.scoring.base import Score
-from modelport.scoring.contrastive import PAIRS
+from modelport.tasks.base import Score
+from modelport.tasks.contrastive.pairs import PAIRS
 
 
 def guide_json(recipe: Recipe, metrics: Mapping[str, Score], n: int) -> dict[str, Any]:

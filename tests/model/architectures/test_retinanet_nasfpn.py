@@ -17,10 +17,10 @@ import torch
 
 from modelport.core.errors import GraphError, SignatureError
 from modelport.core.values import Array
-from modelport.model import tail
 from modelport.model.architectures.retinanet_nasfpn import RetinaNet, anchor_table, retinanet_r50_nasfpn
-from modelport.model.proof import prove_weights
-from modelport.scoring.decode import best_detections, decode_levels, level_anchors
+from modelport.model.graph import tail
+from modelport.model.graph.proof import prove_weights
+from modelport.tasks.detection.decode import best_detections, decode_levels, level_anchors
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 KEYS: dict[str, list[int]] = json.loads((GOLDEN / "retinanet_r50_nasfpn.json").read_text())["state_dict"]

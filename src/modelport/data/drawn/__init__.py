@@ -1,0 +1,1 @@
+"""Small data sets, drawn on the spot."""

@@ -1,0 +1,1 @@
+"""Tensor files and result files: names, forms, reading and writing."""

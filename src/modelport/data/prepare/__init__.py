@@ -1,0 +1,1 @@
+"""Exact preprocessing: from a file's bytes to the network's input."""

@@ -1,0 +1,1 @@
+"""Samples → batches, ahead of the engine, in order, in bounded memory."""

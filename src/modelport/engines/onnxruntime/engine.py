@@ -1,0 +1,168 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from modelport.core import machine
+from modelport.core.artifacts import Artifact, written_aside
+from modelport.core.errors import EngineError
+from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.onnxruntime.float16_twin import leaves_in_float16, rounded_twin
+from modelport.engines.time_limit import within_limit
+from modelport.model.graph.file import precision_of, read_graph
+
+PROVIDERS = ["CPUExecutionProvider"]
+# It quantizes the float32 weights of a layer that stands between 8-bit ones: such a layer was kept for its accuracy.
+UNWANTED = ["WeightBiasQuantization"]
+HALF_NOTE = "ONNX Runtime's CPU provider has no float16 arithmetic: float32, each result rounded to float16"
+
+
+class OnnxRuntimeEngine:
+    """Runs ONNX files. Its artifact is the graph as ONNX Runtime has optimised it for this machine."""
+
+    name = "onnxruntime"
+    consumes = frozenset({"onnx"})
+
+    def available(self) -> Availability:
+        """Say whether onnxruntime can be imported."""
+        install = "pip install 'modelport[onnxruntime]'"
+        try:
+            import onnxruntime
+        except ImportError as error:
+            return Availability(False, reason=str(error), install=install)
+        refused = (("bf16", "ONNX Runtime's CPU provider has no bfloat16 convolution"),)
+        slow = (("fp16", HALF_NOTE),)
+        precisions = ("fp32", "fp16", "int8")
+        return Availability(True, onnxruntime.__version__, ("CPU",), precisions, refused, accuracy_only=slow)
+
+    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+        """Write the optimised graph. It is made for this processor; carry the ONNX file to another one."""
+        if out.suffix != ".onnx":
+            raise EngineError(f"{out}: ONNX Runtime writes .onnx files", "give --out a name that ends in .onnx")
+        graph = read_graph(model.path)
+        if precision_of(graph) == "fp16":
+            # Optimised for this processor it would be float32: it is a file for devices that compute float16.
+            return _copied(model, graph, out)
+        # Given the path, ONNX Runtime would leave the weights of other files where they are, out of the copy's reach.
+        content = _whole(model, graph) if model.parts else None
+        self._session(
+            model, graph, options, None, content
+        )  # a graph that is refused is told apart from a disk that is full
+        with written_aside(out) as aside:
+            try:
+                self._session(model, graph, options, aside, content)
+            except EngineError as error:
+                raise RuntimeError(str(error)) from error
+            artifact = Artifact.of(aside, "onnx", model.digests)
+        return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
+
+    @contextmanager
+    def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
+        """Load an ONNX file. Raises EngineError where ONNX Runtime refuses it."""
+        graph = read_graph(model.path)
+        precision, content = precision_of(graph), None
+        if precision == "fp16" and not leaves_in_float16(graph):
+            # Left to itself, ONNX Runtime keeps float32 between the nodes: no result would be rounded or overflow.
+            content = rounded_twin(graph).SerializeToString()
+        session = self._session(model, graph, options, None, content)
+        yield _Runner(session, precision, options.concurrency or 1)
+
+    def _session(
+        self, model: Artifact, graph: Any, options: Options, write: Path | None, content: bytes | None = None
+    ) -> Any:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        # Every run in flight computes in its caller's thread; the pool that they share has the other cores.
+        callers = options.concurrency or 1
+        settings.intra_op_num_threads = max(1, (options.threads or machine.cores()) - callers + 1)
+        settings.log_severity_level = 3  # errors; they are raised as well
+        if write is not None:
+            settings.optimized_model_filepath = str(write)
+        if options.batch is not None:
+            for name in _names_of_batch(graph):
+                settings.add_free_dimension_override_by_name(name, options.batch)
+        try:
+            return onnxruntime.InferenceSession(
+                content or str(model.path), settings, providers=PROVIDERS, disabled_optimizers=UNWANTED
+            )
+        # onnxruntime's errors share no base below Exception.
+        except Exception as error:
+            raise EngineError(
+                f"{model.path}: ONNX Runtime refuses it: {error}", "export it again, or choose another engine"
+            ) from error
+
+
+def _whole(model: Artifact, graph: Any) -> bytes:
+    """Return a graph with the weights that lie beside it as one file."""
+    from google.protobuf.message import EncodeError
+
+    try:
+        content: bytes = graph.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise EngineError(
+            f"{model.path}: with its weights it is too large for one file: {error}", "choose --engine openvino"
+        ) from error
+    return content
+
+
+def _copied(model: Artifact, graph: Any, out: Path) -> Artifact:
+    with written_aside(out) as aside:
+        aside.write_bytes(_whole(model, graph) if model.parts else model.path.read_bytes())
+        artifact = Artifact.of(aside, "onnx", model.digests)
+    return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
+
+
+class _Runner:
+    def __init__(self, session: Any, precision: str, concurrency: int) -> None:
+        import onnxruntime
+
+        self._session = session
+        self._run_options = onnxruntime.RunOptions
+        # Unless the cores were shared out, one run uses all of them, and a second only waits for the same threads.
+        self.concurrency = concurrency
+        self.precision = precision
+        self.signature = Signature(tuple(map(_spec, session.get_inputs())), tuple(map(_spec, session.get_outputs())))
+        self._outputs = [spec.name for spec in self.signature.outputs]
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        self.signature.check_inputs(inputs)
+        settings = self._run_options()
+        # What fails is raised, with the words that would be logged: an error is told once. 4: fatal.
+        settings.log_severity_level = 4
+
+        def stop() -> None:
+            settings.terminate = True
+
+        try:
+            with within_limit(stop):
+                arrays = self._session.run(self._outputs, dict(inputs), settings)
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(
+                f"ONNX Runtime failed: {error}", "choose another engine, or export at another opset"
+            ) from error
+        return dict(zip(self._outputs, arrays, strict=True))
+
+
+def _names_of_batch(graph: Any) -> set[str]:
+    """Return what the free first axes of the inputs are called; a nameless one stays free and takes any batch.
+
+    So does one whose name an input's other axis carries too: ONNX Runtime fixes by name, and would fix that axis,
+    a picture's height say, to the batch size.
+    """
+    shapes = [[axis.dim_param for axis in entry.type.tensor_type.shape.dim] for entry in graph.graph.input]
+    others = {name for shape in shapes for name in shape[1:]}
+    return {shape[0] for shape in shapes if shape and shape[0]} - others
+
+
+def _spec(value: Any) -> TensorSpec:
+    dtypes = {"float": "float32", "double": "float64"}
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    return TensorSpec(value.name, dtypes.get(kind, kind), tuple("?" if axis is None else axis for axis in value.shape))

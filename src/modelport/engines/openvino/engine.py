@@ -1,0 +1,206 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelport.core import machine
+from modelport.core.artifacts import Artifact, written_aside
+from modelport.core.errors import EngineError
+from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.time_limit import within_limit
+from modelport.model.graph.quantizable import prevailing
+
+DEVICE = "CPU"
+# What carries nearly all the arithmetic; their precision is the precision of the run.
+HEAVY_LAYERS = {"Convolution", "GroupConvolution", "MatMul", "FullyConnected", "Deconvolution"}
+PRECISION_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+
+
+class OpenVinoEngine:
+    """Runs ONNX files and OpenVINO's own (.xml and .bin)."""
+
+    name = "openvino"
+    consumes = frozenset({"onnx", "openvino"})
+
+    def available(self) -> Availability:
+        """Say whether openvino can be imported and what its CPU plugin executes."""
+        install = "pip install 'modelport[openvino]'"
+        try:
+            import openvino
+        except ImportError as error:
+            return Availability(False, reason=str(error), install=install)
+        core = openvino.Core()
+        if DEVICE not in core.available_devices:
+            return Availability(False, reason="OpenVINO finds no CPU device", install=install)
+        capable = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") and machine.has_bf16()
+        precisions = ("fp32", "bf16", "int8") if capable else ("fp32", "int8")
+        refused: tuple[tuple[str, str], ...] = (
+            ("fp16", "asked for f16, OpenVINO's CPU plugin runs another precision on this processor"),
+        )
+        if not capable:
+            refused += (("bf16", machine.NO_BF16),)
+        version = openvino.get_version().partition("-")[0]
+        return Availability(True, version, tuple(core.available_devices), precisions, refused)
+
+    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+        """Write OpenVINO's files (.xml, .bin beside it). Weights stay float32: the precision is chosen on opening."""
+        import openvino
+
+        if out.suffix != ".xml":
+            raise EngineError(f"{out}: OpenVINO writes .xml files", "give --out a name that ends in .xml")
+        with written_aside(out) as aside:
+            openvino.save_model(_read(model, options), str(aside), compress_to_fp16=False)
+            weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", model.digests)
+            graph = Artifact.of(aside, "openvino", (*model.digests, weights.sha256))
+        part = Artifact(out.with_suffix(".bin"), weights.kind, weights.sha256, weights.made_from)
+        return Artifact(out, graph.kind, graph.sha256, graph.made_from, (part,))
+
+    @contextmanager
+    def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
+        """Load a model and compile it for this processor. Raises EngineError where OpenVINO refuses it."""
+        import openvino
+
+        # Without the hint the plugin takes bf16 by itself where the processor has it.
+        config = {
+            "INFERENCE_PRECISION_HINT": "bf16" if options.precision == "bf16" else "f32",
+            "PERFORMANCE_HINT": "LATENCY" if options.alone else "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": options.threads or machine.cores(),
+        }
+        if not options.alone:
+            # A run that is bound to a core would wait there for a decoder while another core idles.
+            config["ENABLE_CPU_PINNING"] = False
+        if options.concurrency is not None:
+            config["NUM_STREAMS"] = options.concurrency
+        network = _read(model, options)
+        _refuse_indices_out_of_range(network, model)
+        try:
+            compiled = openvino.Core().compile_model(network, DEVICE, config)
+        except Exception as error:
+            raise EngineError(
+                f"{model.path}: OpenVINO refuses it: {error}", "export it again, or choose another engine"
+            ) from error
+        # A compiled output bears the names of all tensors that were folded into it, so they are taken from the graph.
+        yield _Runner(compiled, [_name(port) for port in (*network.inputs, *network.outputs)])
+
+
+class _Runner:
+    def __init__(self, compiled: Any, names: Sequence[str]) -> None:
+        """``names``: of the inputs and then the outputs, in order."""
+        self.concurrency = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        count = len(compiled.inputs)
+        self.signature = Signature(
+            tuple(map(_spec, compiled.inputs, names[:count])), tuple(map(_spec, compiled.outputs, names[count:]))
+        )
+        self.precision = _executed_precision(compiled)
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(self.concurrency):
+            self._requests.put(compiled.create_infer_request())
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        import openvino
+
+        self.signature.check_inputs(inputs)
+        # The request only points at these arrays: they must outlive the run.
+        feeds = [_shareable(inputs[spec.name]) for spec in self.signature.inputs]
+        request = self._requests.get()
+        try:
+            # By index, in the caller's memory and without a dictionary of results: less than half of what infer(dict)
+            # costs beside a small model.
+            for index, array in enumerate(feeds):
+                request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
+            with within_limit(request.cancel):
+                request.start_async()
+                request.wait()
+            # The request's memory is used again by the next run: the caller gets a copy.
+            return {
+                spec.name: request.get_output_tensor(index).data.copy()
+                for index, spec in enumerate(self.signature.outputs)
+            }
+        except EngineError:
+            raise
+        # Its bindings raise errors of many classes.
+        except Exception as error:
+            raise EngineError(
+                f"OpenVINO failed: {error}", "choose another engine, or export at another opset"
+            ) from error
+        finally:
+            self._requests.put(request)
+
+
+def _read(model: Artifact, options: Options) -> Any:
+    import openvino
+
+    try:
+        network = openvino.Core().read_model(str(model.path))
+        shapes: dict[str, list[Any]] = {name: list(shape) for name, shape in options.shapes}
+        if options.batch is not None:
+            for port in network.inputs:
+                name, axes = _name(port), list(port.partial_shape)
+                if axes and axes[0].is_dynamic:
+                    shapes.setdefault(name, [options.batch, *axes[1:]])
+        if shapes:
+            network.reshape(shapes)
+    except Exception as error:
+        raise EngineError(
+            f"{model.path}: OpenVINO cannot read it: {error}", "export it again, or copy it again whole"
+        ) from error
+    return network
+
+
+def _refuse_indices_out_of_range(network: Any, model: Artifact) -> None:
+    """Raise EngineError for a Gather whose constant indices lie outside of its axis: OpenVINO would answer zeros.
+
+    Indices that are computed, or an axis that is free, cannot be told before the run.
+    """
+    for node in network.get_ordered_ops():
+        if node.get_type_name() != "Gather":
+            continue
+        indices, axis = (node.input_value(place).get_node() for place in (1, 2))
+        if indices.get_type_name() != "Constant" or axis.get_type_name() != "Constant":
+            continue
+        length = node.input_value(0).get_partial_shape()[int(axis.get_data().item())]
+        values = indices.get_data()
+        if length.is_dynamic or not values.size:
+            continue
+        size = length.get_length()
+        if values.max() >= size or values.min() < -size:
+            worst = int(values.max() if values.max() >= size else values.min())
+            raise EngineError(
+                f"{model.path}: the Gather '{node.get_friendly_name()}' takes index {worst} of an axis of {size}",
+                "mend the graph: ONNX allows indices from -SIZE to SIZE - 1",
+            )
+
+
+def _shareable(array: Array) -> Array:
+    """Return the array as OpenVINO reads it in place: contiguous and writable, though nothing is written."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.writeable else np.array(array, order="C")
+
+
+def _name(port: Any) -> str:
+    """Return what the file calls an input or output; without its last Identity a tensor has its own name, too."""
+    names, node = port.get_names(), str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
+    return node if node in names or not names else str(port.get_any_name())
+
+
+def _spec(port: Any, name: str) -> TensorSpec:
+    shape = tuple(axis.get_length() if axis.is_static else "?" for axis in port.partial_shape)
+    return TensorSpec(name, str(port.element_type.to_dtype()), shape)
+
+
+def _executed_precision(compiled: Any) -> str:
+    """Return the precision of most heavy layers in the graph that really executes."""
+    found = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = node.get_rt_info()
+        if "layerType" in info and info["layerType"].astype(str) in HEAVY_LAYERS:
+            found.append(info["runtimePrecision"].astype(str))
+    return prevailing([PRECISION_NAMES.get(name, name) for name in found])

@@ -1,0 +1,283 @@
+"""One way through the data: first with the source model where its answers are missing, then with the engine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import chain, compress
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import numpy as np
+
+from modelport.core.artifacts import digest_bytes, written_aside
+from modelport.core.errors import BadSampleError, DataError
+from modelport.core.progress import Progress
+from modelport.core.values import Array, Batch, Sample, Tensors
+from modelport.data.sets.selection import Uniques, sample_ids
+from modelport.data.stream.batches import Fingerprint
+from modelport.data.stream.feeding import feed
+from modelport.engines.base import Options, Runner
+from modelport.engines.torch import TorchRunner
+from modelport.evaluate.decoders import ROWS, Decoders, enough_decoders
+from modelport.evaluate.loop import Clocks, run_batches
+from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
+from modelport.model.source import SourceModel
+from modelport.recipes.schema import Recipe
+from modelport.tasks.base import Figures, Rows, Task
+from modelport.verdict.soundness import Soundness
+
+# Rows that are scored at a time, unless their outputs are large: called after every small batch, the scorer would find
+# the processor's caches full of the engine's weights, and take three times as long.
+SCORED_TOGETHER = 32
+LARGE_OUTPUTS = 4 * 1024 * 1024  # bytes
+# Nor longer than this: the bar must move.
+PATIENCE = 0.5  # seconds
+# A way through the data of fewer batches for each run in flight would not win back another run of each, to be timed.
+WORTH_TIMING = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What both ways through the data share."""
+
+    recipe: Recipe
+    samples: Sequence[Sample]
+    options: Options
+    task: Task
+    seed: int
+    on_bad: Literal["fail", "skip"]
+    progress: Progress
+    pixels: bool = False  # the engine's graph takes uint8 pixels; the source model never does
+    fast: bool = False  # the engine gets images that were resized the quicker way; the source model never does
+    full_set: bool = False  # the whole published set: what is there twice counts twice, as published
+
+    @property
+    def rows(self) -> int:
+        """How many rows the model gets."""
+        return len(self.samples) * self.recipe.dataset.views
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an engine answered, and what the source answered to the same samples."""
+
+    precision: str
+    batch: int
+    in_flight: int
+    decoders: Decoders
+    notes: tuple[str, ...] = ()  # what the runner had to say
+    clocks: Clocks = field(default_factory=Clocks)
+    rows: int = 0
+    ids: list[str] = field(default_factory=list)  # samples scored
+    skipped: list[str] = field(default_factory=list)
+    figures: Figures = field(default_factory=lambda: Figures({}, None))
+    fingerprint: str = ""
+    soundness: Soundness = field(default_factory=lambda: Soundness(False))
+    duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
+
+    @property
+    def n(self) -> int:
+        """Samples scored."""
+        return len(self.ids)
+
+
+def answer_with_source(job: Pass, source: SourceModel, answers: SourceAnswers) -> None:
+    """Run the source model over the samples whose answers are not yet kept."""
+    begun_anew = answers.times_begun_anew
+    _answer_missing(job, source, answers)
+    if answers.times_begun_anew != begun_anew:
+        # What was found kept before is gone with the damaged store.
+        _answer_missing(job, source, answers)
+
+
+def _answer_missing(job: Pass, source: SourceModel, answers: SourceAnswers) -> None:
+    options = replace(job.options, recipe=job.recipe, precision="fp32")
+    job = replace(job, options=options, pixels=False, fast=False)
+    with job.progress.bar("source model", job.rows, "images") as bar:
+
+        def missing() -> Iterator[Sample]:
+            for sample in job.samples:
+                try:
+                    content = sample.read()
+                except BadSampleError:
+                    if job.on_bad == "fail":
+                        raise
+                    continue  # counted when the engine comes to it
+                if _is_answered(job, sample, content, answers):
+                    bar.advance(job.recipe.dataset.views)
+                else:
+                    yield replace(sample, content=content)
+
+        samples = missing()
+        # Where nothing is missing the source model is not even read.
+        first = next(samples, None)
+        if first is None:
+            return
+        runner = TorchRunner(source.module, options)
+        with closing(_batches(job, chain([first], samples), None)) as batches:
+            for batch, outputs in run_batches(runner, batches, Clocks()):
+                answers.put(dict(zip(_answer_keys(job, batch), split_rows(outputs, len(batch.ids)), strict=True)))
+                bar.advance(len(batch.ids))
+
+
+def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswers) -> bool:
+    digest, views = digest_bytes(content), job.recipe.dataset.views
+    if views == 1:
+        return answers.holds(digest)
+    return all(answers.holds(f"{digest} {sample.id}#{view}") for view in range(views))
+
+
+def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, predictions: Path) -> Outcome:
+    """Run the engine over all samples, score it and the source's kept answers, and write ``predictions``."""
+    assert job.options.batch is not None
+    decoders = enough_decoders(_warm_up(runner, job), _first_batches(job))
+    notes = getattr(runner, "notes", ())
+    outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, notes)
+    scorer = job.task.scorer(answers is not None)
+    fingerprint, uniques = Fingerprint(), Uniques(keep_all=job.full_set)
+    outcome.soundness = Soundness(job.recipe.task == "classification")
+    with (
+        written_aside(predictions) as aside,
+        aside.open("w", encoding="utf-8") as lines,
+        job.progress.bar("evaluating", job.rows, "images") as bar,
+        closing(_batches(job, iter(job.samples), outcome.skipped, decoders.count)) as batches,
+    ):
+        for batch, outputs in _together(run_batches(runner, batches, outcome.clocks)):
+            outcome.rows += len(batch.ids)
+            bar.advance(len(batch.ids))
+            batch, outputs = _counted_once(job.task, batch, outputs, uniques)
+            if not batch.ids:
+                continue
+            source = _kept(job, answers, batch)
+            outcome.soundness.take(batch.ids, outputs, source)
+            _write(lines, scorer.take(Rows(batch.ids, batch.targets, outputs, source, batch.placements)))
+            _count(job.task, batch, outcome, fingerprint)
+        _write(lines, scorer.finish())
+    if outcome.n == 0:
+        raise DataError("no sample could be scored", "check --data: every image was skipped")
+    outcome.figures = scorer.figures()
+    outcome.duplicates = uniques.repeated
+    outcome.fingerprint = fingerprint.hexdigest()
+    return outcome
+
+
+def _together(answered: Iterator[tuple[Batch, Tensors]]) -> Iterator[tuple[Batch, Tensors]]:
+    """Yield batches with their outputs, small ones joined; the inputs are let go."""
+    held: list[tuple[Batch, Tensors]] = []
+    rows, size, since = 0, 0, time.monotonic()
+    for batch, outputs in answered:
+        held.append((replace(batch, inputs={}), outputs))
+        rows += len(batch.ids)
+        size += sum(array.nbytes for array in outputs.values())
+        if rows >= SCORED_TOGETHER or size >= LARGE_OUTPUTS or time.monotonic() - since >= PATIENCE:
+            yield _joined(held)
+            held, rows, size, since = [], 0, 0, time.monotonic()
+    if held:
+        yield _joined(held)
+
+
+def _counted_once(task: Task, batch: Batch, outputs: Tensors, uniques: Uniques) -> tuple[Batch, Tensors]:
+    """Return the rows whose content no earlier sample has brought."""
+    kept = uniques.kept(sample_ids(batch.ids, task.sample_of), map(_content, batch.digests))
+    if all(kept):
+        return batch, outputs
+    parts = {name: tuple(compress(getattr(batch, name), kept)) for name in ("ids", "targets", "digests", "placements")}
+    return Batch(inputs={}, **parts), {name: array[np.array(kept)] for name, array in outputs.items()}
+
+
+def _joined(held: Sequence[tuple[Batch, Tensors]]) -> tuple[Batch, Tensors]:
+    batches, outputs = zip(*held, strict=True)
+    parts = {
+        name: tuple(chain.from_iterable(getattr(batch, name) for batch in batches))
+        for name in ("ids", "targets", "digests", "placements")
+    }
+    return Batch(inputs={}, **parts), {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+
+
+def _kept(job: Pass, answers: SourceAnswers | None, batch: Batch) -> dict[str, Array] | None:
+    """Return the source's answers to a batch, None where one is missing."""
+    if answers is None:
+        return None
+    rows = [row for key in _answer_keys(job, batch) if (row := answers.get(key)) is not None]
+    return stack_rows(rows) if len(rows) == len(batch.ids) else None
+
+
+def _count(task: Task, batch: Batch, outcome: Outcome, fingerprint: Fingerprint) -> None:
+    for row, digest in zip(batch.ids, batch.digests, strict=True):
+        sample = task.sample_of(row)
+        if sample is not None:
+            outcome.ids.append(sample)
+            fingerprint.update(sample, _content(digest))
+
+
+def _write(lines: TextIO, records: list[dict[str, Any]]) -> None:
+    lines.writelines(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
+
+
+def _batches(
+    job: Pass, samples: Iterator[Sample], skipped: list[str] | None, decoders: int | None = None
+) -> Generator[Batch, None, None]:
+    assert job.options.batch is not None
+
+    def bad(sample: Sample, error: BadSampleError) -> None:
+        if skipped is not None:
+            skipped.append(sample.id)
+
+    return feed(
+        job.recipe,
+        samples,
+        job.options.batch,
+        seed=job.seed,
+        pixels=job.pixels,
+        fast=job.fast,
+        workers=decoders,
+        on_bad=job.on_bad,
+        bad=bad,
+    )
+
+
+def _first_batches(job: Pass) -> Generator[Batch, None, None]:
+    """Return batches of the first samples, made by one thread. Images come one by one: a batch may hold many."""
+    assert job.options.batch is not None
+    views = job.recipe.dataset.views
+    batch = job.options.batch if views > 1 else 1
+    first = replace(job, options=replace(job.options, batch=batch), on_bad="skip")
+    return _batches(first, iter(job.samples[: -(-(ROWS + batch) // views)]), None, decoders=1)
+
+
+def _answer_keys(job: Pass, batch: Batch) -> list[str]:
+    """Return under what each row's answer is kept: the content alone decides, but for views, drawn per sample."""
+    if job.recipe.dataset.views == 1:
+        return list(batch.digests)
+    return [f"{_content(digest)} {row}" for row, digest in zip(batch.ids, batch.digests, strict=True)]
+
+
+def _content(digest: str) -> str:
+    """Return the sha256 of a sample's content, without the number of the view."""
+    return digest.partition("#")[0]
+
+
+def _warm_up(runner: Runner, job: Pass) -> float | None:
+    """Run on zeros, unscored, as many at once as will be in flight: engines allocate on the first run of each.
+
+    Returns the rows/s of as many runs again, None where there is too little to do to time them.
+    """
+    options, in_flight = job.options, runner.concurrency
+    assert options.batch is not None
+    zeros = {spec.name: np.zeros([int(axis) for axis in spec.shape], spec.dtype) for spec in options.signature.inputs}
+    with ThreadPoolExecutor(in_flight) as pool:
+
+        def run_all() -> float:
+            start = time.perf_counter()
+            for _ in pool.map(runner.run, [zeros] * in_flight):
+                pass
+            return time.perf_counter() - start
+
+        run_all()
+        worth = job.rows >= WORTH_TIMING * in_flight * options.batch
+        return options.batch * in_flight / run_all() if worth else None

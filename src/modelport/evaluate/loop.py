@@ -1,0 +1,94 @@
+"""The streaming loop: batches in, outputs out in order, several runs in flight, the clocks apart."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from modelport.core.values import Array, Batch, Tensors
+from modelport.engines.base import DeviceTimes, Runner, TimedRunner
+
+# Rows whose outputs are taken at once: each time that this thread wakes, it takes a core from a run.
+ROWS_TOGETHER = 16
+
+
+@dataclass(slots=True)
+class Clocks:
+    """Times of one evaluation, in nanoseconds of ``perf_counter_ns``."""
+
+    runs: list[tuple[int, int]] = field(default_factory=list)  # (start, end) of each run, in order
+    device: list[DeviceTimes] = field(default_factory=list)  # of each run, where the engine tells copies from computing
+    started: int = 0
+    ended: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """From the first batch being asked for to the last output being consumed."""
+        return (self.ended - self.started) / 1e9
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time in which at least one run was under way."""
+        total, reached = 0, 0
+        for start, end in sorted(self.runs):
+            total += max(0, end - max(start, reached))
+            reached = max(reached, end)
+        return total / 1e9
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Milliseconds of each run of one batch."""
+        return [(end - start) / 1e6 for start, end in self.runs]
+
+
+def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Iterator[tuple[Batch, dict[str, Array]]]:
+    """Yield each batch with its outputs, padding rows cut off, in the order of ``batches``.
+
+    At most ``runner.concurrency`` runs are in flight, as many batches wait for them, and small ones are taken several
+    at once. The clock stands still outside: it starts with the first batch and ends when the caller has taken the last.
+    """
+    waiting: deque[tuple[Batch, Future[_Ran]]] = deque()
+    clocks.started = time.perf_counter_ns()
+    with ThreadPoolExecutor(max_workers=runner.concurrency, thread_name_prefix="engine") as pool:
+        try:
+            for batch in batches:
+                waiting.append((batch, pool.submit(_timed_run, runner, batch.inputs)))
+                together = max(1, min(2 * runner.concurrency, ROWS_TOGETHER // max(1, len(batch.ids))))
+                if len(waiting) >= 2 * runner.concurrency + together:
+                    waiting[together - 1][1].result()
+                    for _ in range(together):
+                        yield _take(waiting, clocks)
+            while waiting:
+                yield _take(waiting, clocks)
+        finally:
+            for _, future in waiting:
+                future.cancel()
+    clocks.ended = time.perf_counter_ns()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    outputs: dict[str, Array]
+    times: tuple[int, int]
+    device: DeviceTimes | None
+
+
+def _timed_run(runner: Runner, inputs: Tensors) -> _Ran:
+    start, device = time.perf_counter_ns(), None
+    if isinstance(runner, TimedRunner):
+        outputs, device = runner.run_timed(inputs)
+    else:
+        outputs = runner.run(inputs)
+    return _Ran(outputs, (start, time.perf_counter_ns()), device)
+
+
+def _take(waiting: deque[tuple[Batch, Future[_Ran]]], clocks: Clocks) -> tuple[Batch, dict[str, Array]]:
+    batch, future = waiting.popleft()
+    ran = future.result()
+    clocks.runs.append(ran.times)
+    if ran.device is not None:
+        clocks.device.append(ran.device)
+    return batch, {name: array[: len(batch.ids)] for name, array in ran.outputs.items()}

@@ -1,0 +1,35 @@
+"""``check``: hold a checkpoint against a recipe without running anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from modelport.core.progress import Progress
+from modelport.model.architectures import build_empty
+from modelport.model.source import read_for
+from modelport.model.weights.checkpoint import compare
+from modelport.recipes.load import load_recipe
+from modelport.stages.source import weights_file
+
+
+def check_weights(recipe_name: str, weights: Path | None, progress: Progress) -> dict[str, Any]:
+    """Return what of a checkpoint fits. Raises CheckpointError where it cannot be read safely at all."""
+    recipe = load_recipe(recipe_name)
+    path, notes = weights_file(recipe, weights, progress)
+    module = build_empty(recipe.model)
+    state = read_for(recipe, path, module)
+    report = compare(module, state)
+    return {
+        "schema": "modelport.check/1",
+        "recipe": recipe.name,
+        "path": str(path),
+        "sha256": state.sha256,
+        "fits": report.fits,
+        "tensors": len(state.tensors),
+        "missing": list(report.missing),
+        "unexpected": list(report.unexpected),
+        "misshapen": [f"{name}: got {tuple(got)}, want {tuple(want)}" for name, got, want in report.misshapen],
+        "miscast": [f"{name}: got {got}, want {want}" for name, got, want in report.miscast],
+        "notes": [*notes, *state.notes, *report.notes],
+    }

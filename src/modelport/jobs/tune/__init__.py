@@ -1,0 +1,1 @@
+"""``tune``: the fastest setting whose accuracy holds."""

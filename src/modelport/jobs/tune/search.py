@@ -1,0 +1,218 @@
+"""How ``tune`` finds the winning pair of engine and precision: probes of some moments, scoring while it can win."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import DataError, EngineError, ModelportError
+from modelport.core.progress import Progress
+from modelport.core.values import Sample
+from modelport.data.sets.table import open_dataset
+from modelport.engines.base import Engine, Options, Runner
+from modelport.engines.registry import availabilities, get_engine, opened
+from modelport.evaluate.answer import Outcome, Pass, score_with_engine
+from modelport.evaluate.store import SourceAnswers
+from modelport.measure.inputs import random_inputs
+from modelport.measure.load import Load, measure
+from modelport.model.graph.pixel_input import recipe_of_pixels
+from modelport.recipes.schema import Recipe, Tolerance
+from modelport.stages.build import compiled_cached
+from modelport.stages.lower import Wanted, lowered
+from modelport.stages.source import Road
+from modelport.tasks.base import Score, Task
+from modelport.verdict import rules as verdict
+
+# A pair whose probe is this far behind the best scored one cannot catch up by batch and runs in flight.
+HOPELESS = 0.6
+# Samples that tell a speed: of a finalist, whose accuracy is known, and of what is too slow to win.
+SPEED_SAMPLES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TuneRequest:
+    """What ``modelport tune`` is asked for. ``max_drop`` is in the recipe's unit of tolerance."""
+
+    recipe: str
+    data: Path
+    out: Path
+    weights: Path | None = None
+    max_drop: float | None = None
+    calibration: Path | None = None
+    engines: tuple[str, ...] = ()  # empty: every usable one
+    limit: int | None = None
+    seed: int = 0
+    variant: str | None = None
+    seconds: float = 0.5  # of a probe
+    command: str = ""
+
+
+@dataclass(slots=True)
+class Pair:
+    """One engine at one precision: its model, what its probe gave, and what scoring found."""
+
+    engine: Engine
+    precision: str
+    model: Artifact
+    options: Options
+    probed: float = 0.0  # samples/s, pure inference
+    outcome: Outcome | None = None
+    accepted: bool = False
+    whole: bool = True  # scored on all samples: only then can it be chosen
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Search:
+    """What all steps share."""
+
+    request: TuneRequest
+    recipe: Recipe
+    samples: Sequence[Sample]
+    task: Task
+    tolerance: Tolerance
+    progress: Progress
+    road: Road
+    answers: SourceAnswers
+    notes: list[str] = field(default_factory=list)
+    source: dict[str, Score] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """The figure that decides."""
+        return verdict.judged_metrics(self.recipe)[0]
+
+    def run(self, pair: Pair, options: Options, count: int | None) -> Outcome:
+        """Go through the data once; ``count`` None: through all of it."""
+        samples = self.samples[:count]
+        pixels = options.needed_recipe.tensors.inputs[0].dtype == "uint8"
+        job = Pass(self.recipe, samples, options, self.task, self.request.seed, "fail", self.progress, pixels)
+        with (
+            tempfile.TemporaryDirectory(prefix="modelport-tune-") as folder,
+            opened(pair.engine, pair.model, options) as runner,
+        ):
+            return score_with_engine(job, runner, self.answers, Path(folder) / "predictions.jsonl")
+
+
+def first_engine(request: TuneRequest) -> Engine:
+    """Return an engine that runs exported graphs: the road leads as far as the graph.
+
+    Raises UsageError for an unknown name, EngineError where none is usable.
+    """
+    for name in request.engines:
+        get_engine(name)
+    for name, here in availabilities().items():
+        if here.usable and "onnx" in get_engine(name).consumes and name in (request.engines or (name,)):
+            return get_engine(name)
+    raise EngineError("no engine that runs ONNX is usable here", "see `modelport doctor`")
+
+
+def probed_pairs(search: Search) -> list[Pair]:
+    """Return every usable engine at each precision that it executes for its speed, probed, the fastest first."""
+    request, pairs = search.request, list[Pair]()
+    calibration, why = _calibration(search)
+    for name, here in availabilities().items():
+        if (
+            not here.usable
+            or name not in (request.engines or (name,))
+            or not {"onnx", "checkpoint"} & set(get_engine(name).consumes)
+        ):
+            continue
+        slow = {precision for precision, _ in here.accuracy_only}
+        for precision in here.precisions:
+            if precision in slow:
+                continue
+            if precision == "int8" and calibration is None:
+                search.notes.append(f"{name} int8 was not tried: {why}")
+                continue
+            try:
+                pairs.append(_probed(search, get_engine(name), precision, calibration))
+            except ModelportError as error:
+                search.notes.append(f"{name} {precision} was not tried: {error.found}")
+    if not pairs:
+        raise EngineError("nothing could be measured: " + "; ".join(search.notes), "see `modelport doctor`")
+    return sorted(pairs, key=lambda pair: -pair.probed)
+
+
+def _calibration(search: Search) -> tuple[Path | None, str]:
+    request = search.request
+    if request.calibration is not None:
+        return request.calibration, ""
+    try:
+        open_dataset(search.recipe.dataset, request.data, split="train")
+    except DataError as error:
+        return None, f"no --calibration was given, and {error.found}"
+    search.notes.append(f"int8 is calibrated on the training split of {request.data}")
+    return request.data, ""
+
+
+def _probed(search: Search, engine: Engine, precision: str, calibration: Path | None) -> Pair:
+    recipe = search.recipe
+    given = search.road
+    assert given.model is not None and given.source is not None
+    if "onnx" in engine.consumes:
+        form, model = _pixel_form(search, given.model)
+    else:
+        form, model = recipe, given.source.checkpoint
+    options = Options(form, precision, recipe.run.batch)
+    # The recipe as it is, whatever --max-drop says: `run --setting` must make this very int8 model again.
+    want = Wanted(recipe, engine, options, calibration if precision == "int8" else None, seed=search.request.seed)
+    made = lowered(want, model, given.source, search.samples, search.progress)
+    pair = Pair(engine, precision, compiled_cached(engine, made.artifact, options), options)
+    with opened(engine, pair.model, options) as runner:
+        pair.probed = pure_speed(runner, options, search.request.seconds)
+    return pair
+
+
+def _pixel_form(search: Search, model: Artifact) -> tuple[Recipe, Artifact]:
+    """Return the graph that takes pixels, where the recipe has pixels."""
+    from modelport.stages.export import pixels_cached
+
+    if search.recipe.dataset.views > 1:
+        return search.recipe, model  # views are made in float32; rounding them would only take time
+    return recipe_of_pixels(search.recipe), pixels_cached(model, search.recipe)[0]
+
+
+def pure_speed(runner: Runner, options: Options, seconds: float) -> float:
+    """Return samples/s of pure inference."""
+    batch = options.batch or 1
+    inputs = random_inputs(runner.signature.with_batch(batch), options.recipe, 0)
+    return measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds)).timed.samples_per_second
+
+
+def score(search: Search, pairs: Sequence[Pair]) -> None:
+    """Score the pairs, the fastest first, until the rest cannot win any more.
+
+    Of those that cannot, the fastest of each precision is a point of the front still, and some samples do for it.
+    """
+    best, seen = 0.0, set[str]()
+    for pair in pairs:
+        hopeless = pair.probed < HOPELESS * best
+        if hopeless and pair.precision in seen:
+            pair.why = "not scored: too slow to win"
+            continue
+        seen.add(pair.precision)
+        pair.outcome = search.run(pair, pair.options, SPEED_SAMPLES if hopeless else None)
+        got, want = pair.outcome.figures.metrics[search.metric], (pair.outcome.figures.source or {}).get(search.metric)
+        if want is None:
+            raise DataError(f"the source model has no {search.metric} on these samples", "give more samples")
+        search.source = search.source or pair.outcome.figures.source or {}
+        floor = verdict.floor_of(want.value, search.tolerance)
+        pair.why = f"{search.metric} {got.value:.4g}, lowest that passes {floor:.4g}"
+        checks = pair.outcome.soundness.checks(pair.outcome.figures, search.recipe.task, pair.precision)
+        unsound = [check.why for check in checks if check.verdict != verdict.PASS]
+        pair.accepted = got.value >= floor and not unsound
+        pair.why += "".join(f"; {why}" for why in unsound)
+        pair.whole = not hopeless or len(search.samples) <= SPEED_SAMPLES
+        if not pair.whole:
+            pair.why += f"; of {SPEED_SAMPLES} samples only: too slow to win"
+        if pair.accepted:
+            best = max(best, pair.probed)
+    if not best:
+        raise EngineError(
+            "no setting keeps the accuracy: " + "; ".join(f"{p.engine.name} {p.precision}: {p.why}" for p in pairs),
+            "allow more with --max-drop",
+        )

@@ -1,0 +1,1 @@
+"""Runs → clocks: load, inputs, runs in flight."""

@@ -1,0 +1,211 @@
+"""PyTorch → ONNX, with the recipe's tensor names, and checked before anyone may use it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from modelport import __version__
+from modelport.core.artifacts import Artifact, written_aside
+from modelport.core.errors import GraphError, UsageError
+from modelport.core.values import Check
+from modelport.model.graph import file as graphs
+from modelport.model.graph import tail
+from modelport.model.graph.proof import prove_weights
+from modelport.model.source import SourceModel
+from modelport.recipes.schema import Recipe, Tensor
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+# Where a detector's doubles are suppressed.
+Nms = Literal["graph", "host", "ascend"]
+DEFAULT_OPSET = 20
+OLDEST_OPSET = 11
+NEWEST_OPSET = 21
+# The current exporter writes nothing below this, whatever it is asked for.
+FIRST_CURRENT_OPSET = 18
+
+
+def export_onnx(
+    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None, nms: Nms = "graph"
+) -> tuple[Artifact, list[Check]]:
+    """Write ``out`` and return it with the checks that it passed: structure, opset, signature, weights.
+
+    ``batch`` None leaves the first axis free. ``nms`` says where a detector's doubles are suppressed: in the graph, on
+    the host (outputs are the candidates), or by the Ascend device's own node. Below opset 18 the TorchScript exporter
+    writes, else the current one.
+    Raises UsageError for an opset that neither writes, GraphError where a check fails; then ``out`` is untouched.
+    """
+    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise UsageError(f"opset {opset} cannot be written", f"choose {OLDEST_OPSET} to {NEWEST_OPSET}; ATC takes 11")
+    example = example_input(source, batch or 2)
+    with written_aside(out) as aside:
+        with _quiet_exporter():
+            if opset < FIRST_CURRENT_OPSET:
+                _write_torchscript(source, example, aside, opset, dynamic=batch is None)
+            else:
+                _write_current(source, example, aside, opset, dynamic=batch is None)
+        _finish(source, aside, nms)
+        checks = check_graph(source, aside, opset, batch, nms)
+        artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
+    return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from), checks
+
+
+def recipe_of_form(recipe: Recipe, nms: Nms) -> Recipe:
+    """Return the recipe with the outputs that the exported form has: a detector's candidates where the host decides.
+
+    Raises UsageError where the recipe's model suppresses nothing.
+    """
+    if nms == "graph" or recipe.task != "detection":
+        if nms != "graph":
+            raise UsageError(f"--nms {nms}: {recipe.name} is no detector", "leave --nms out")
+        return recipe
+    if nms == "ascend":
+        return recipe
+    candidates = [
+        Tensor(name=tail.BOXES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", 4]),
+        Tensor(name=tail.SCORES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", recipe.dataset.classes]),
+    ]
+    return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"outputs": candidates})})
+
+
+def check_graph(
+    source: SourceModel, path: Path, opset: int | None, batch: int | None, nms: Nms = "graph"
+) -> list[Check]:
+    """Hold a file against the source model: ONNX checker, opset, signature, weights. Raises GraphError."""
+    import onnx
+
+    graph = graphs.read_graph(path)
+    try:
+        onnx.checker.check_model(tail.standard_twin(graph) if nms == "ascend" else graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise GraphError(f"{path}: the ONNX checker refuses it: {error}", "choose another --opset") from error
+    written = graphs.opset_of(graph)
+    if opset is not None and written != opset:
+        raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")
+    form = recipe_of_form(source.recipe, nms).signature
+    wanted = form if batch is None else form.with_batch(batch)
+    graphs.check_signature(graph, wanted, path)
+    proof = prove_weights(source.module, graph, example_input(source, 1)).check()
+    if proof.verdict != "pass":
+        raise GraphError(
+            f"{path}: the weights of {source.checkpoint.path} did not arrive: {proof.why}",
+            "this graph was made from other weights; export it again from these",
+        )
+    return [
+        Check("onnx_checker", "pass", "valid", "valid", "onnx.checker.check_model with shape inference"),
+        Check("opset", "pass", written, opset or written, "read back from the written file"),
+        proof,
+    ]
+
+
+def example_input(source: SourceModel, batch: int) -> torch.Tensor:
+    """Return a float32 input of the recipe's shape, standard normal and always the same."""
+    import torch
+
+    spec = source.recipe.signature.with_batch(batch).inputs[0]
+    shape = [axis for axis in spec.shape if isinstance(axis, int)]
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _names(source: SourceModel) -> tuple[list[str], list[str]]:
+    """Return the names of the module's own inputs and outputs: a detector's are its candidates."""
+    detects = source.recipe.task == "detection"
+    signature = (recipe_of_form(source.recipe, "host") if detects else source.recipe).signature
+    return [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
+
+
+def _write_torchscript(source: SourceModel, example: torch.Tensor, path: Path, opset: int, dynamic: bool) -> None:
+    import torch
+
+    inputs, outputs = _names(source)
+    axes = {name: {0: graphs.BATCH_AXIS} for name in (*inputs, *outputs)} if dynamic else None
+    torch.onnx.export(
+        source.module,
+        (example,),
+        str(path),
+        dynamo=False,
+        opset_version=opset,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_axes=axes,
+    )
+
+
+def _write_current(source: SourceModel, example: torch.Tensor, path: Path, opset: int, dynamic: bool) -> None:
+    import torch
+
+    inputs, outputs = _names(source)
+    shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic else None
+    torch.onnx.export(
+        source.module,
+        (example,),
+        str(path),
+        dynamo=True,
+        opset_version=opset,
+        external_data=False,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=shapes,
+        verbose=False,
+    )
+
+
+def _finish(source: SourceModel, path: Path, nms: Nms) -> None:
+    """Append a detector's tail, name the batch axis, drop what tells of this machine, write down the origin."""
+    import onnx
+
+    model = graphs.read_graph(path)
+    _name_batch_axis(model)
+    if source.recipe.task == "detection":
+        tail.settle_outputs(model)
+        if nms != "host":
+            (tail.append_nms if nms == "graph" else tail.append_ascend_nms)(model)
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    origin = {
+        graphs.META_VERSION: __version__,
+        graphs.META_RECIPE: source.recipe.name,
+        graphs.META_RECIPE_SHA: source.recipe.digest,
+        graphs.META_WEIGHTS: source.checkpoint.sha256,
+    }
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, origin)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _name_batch_axis(model: onnx.ModelProto) -> None:
+    """Give the free first axis its name wherever the exporter's own stands (``s77``)."""
+    first: Any = model.graph.input[0].type.tensor_type.shape.dim[0]
+    own = first.dim_param
+    if not own:
+        return
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param == own:
+                axis.dim_param = graphs.BATCH_AXIS
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporters' talk (advice to developers, torchvision's absence) from the user; errors still pass."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,183 @@
+"""ONNX files: read safely, describe, look into."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelport.core.errors import EngineError, GraphError
+from modelport.core.files import open_regular
+from modelport.core.values import Array, Signature, TensorSpec
+from modelport.model.graph import side_files
+from modelport.model.graph.quantizable import heavy_precisions, prevailing
+
+if TYPE_CHECKING:
+    import onnx
+
+BATCH_AXIS = "batch"
+# TensorProto.DataType: FLOAT, FLOAT16, DOUBLE and BFLOAT16 (onnx.proto).
+FLOATING = frozenset({1, 10, 11, 16})
+# Names under which an exported file tells what it was made from.
+META_WEIGHTS, META_RECIPE, META_RECIPE_SHA, META_VERSION = (
+    "modelport.weights_sha256",
+    "modelport.recipe",
+    "modelport.recipe_sha256",
+    "modelport.version",
+)
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Return the model in an ONNX file, with the tensors that lie in files beside it.
+
+    Raises GraphError where it is missing, damaged or no ONNX file, or where such a file is missing, cut off, or not in
+    its folder.
+    """
+    return _read(path, whole=True)
+
+
+def onnx_side_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside an ONNX file that hold tensors of it. Raises GraphError as ``read_graph``."""
+    if not side_files.names_side_files(path):
+        return ()
+    return side_files.side_files_of(_read(path, whole=False), path)
+
+
+def _read(path: Path, *, whole: bool) -> onnx.ModelProto:
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise EngineError("the package onnx is not installed", "pip install 'modelport[torch]'") from error
+    try:
+        open_regular(path, error=GraphError).close()
+        if path.stat().st_size == 0:
+            raise GraphError(f"{path}: the file is empty", "export it again")
+        model = onnx.load(str(path), load_external_data=False)
+        side_files.side_files_of(model, path)
+        for tensor in side_files.external_tensors(model) if whole else ():
+            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+    except OSError as error:
+        raise GraphError(f"{path}: {error.strerror or error}", "check the path") from error
+    # Weights kept in further files are checked by onnx itself, which raises its own errors and ValueError.
+    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
+        raise GraphError(
+            f"{path}: not a readable ONNX file: {error}", "export it again, or copy it again whole"
+        ) from error
+    if not model.graph.node or not model.opset_import:
+        raise GraphError(
+            f"{path}: holds no ONNX graph", "give a file that `modelport export` or another exporter wrote"
+        )
+    return model
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the standard operator set that the file declares."""
+    versions: list[int] = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions:
+        raise GraphError("the graph declares no standard operator set", "export it again")
+    return versions[0]
+
+
+def signature_of(model: onnx.ModelProto) -> Signature:
+    """Return the graph's inputs and outputs; an axis without a size keeps its name, or ``"?"``."""
+    initialisers = {tensor.name for tensor in model.graph.initializer}
+    return Signature(
+        tuple(_spec(value) for value in model.graph.input if value.name not in initialisers),
+        tuple(_spec(value) for value in model.graph.output),
+    )
+
+
+def check_signature(model: onnx.ModelProto, want: Signature, path: Path) -> None:
+    """Raise GraphError unless names, dtypes and shapes are the recipe's; the batch may be fixed or free."""
+    got = signature_of(model)
+    for kind, have, need in (("input", got.inputs, want.inputs), ("output", got.outputs, want.outputs)):
+        if len(have) != len(need) or not all(_fits(a, b) for a, b in zip(have, need, strict=True)):
+            raise GraphError(
+                f"{path}: {kind}s are {'; '.join(map(str, have))}, the recipe wants {'; '.join(map(str, need))}",
+                "give the recipe that this file was exported with, or export it again",
+            )
+
+
+def constants(model: onnx.ModelProto) -> Iterator[tuple[str, Array]]:
+    """Yield name and value of every constant that a node of the graph really uses."""
+    from onnx import numpy_helper
+
+    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    for tensor in model.graph.initializer:
+        if tensor.name in used:
+            yield tensor.name, numpy_helper.to_array(tensor)
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.output[0] in used:
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    yield node.output[0], numpy_helper.to_array(attribute.t)
+
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Return what the file says of itself."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def precision_of(model: onnx.ModelProto) -> str:
+    """Return what most heavy layers compute in: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``mixed``.
+
+    Of a graph without any, how it keeps its weights.
+    """
+    from onnx import TensorProto
+
+    heavy = list(heavy_precisions(model).values())
+    if heavy:
+        return prevailing(heavy).partition(":")[0]
+    names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    found = {names[tensor.data_type] for tensor in model.graph.initializer if tensor.data_type in names}
+    return found.pop() if len(found) == 1 else "mixed" if found else "fp32"
+
+
+def describe(model: onnx.ModelProto) -> dict[str, Any]:
+    """Return the structure of a graph as JSON values, for ``modelport show``."""
+    signature = signature_of(model)
+    # Some exporters keep their weights as nodes; a Constant of whole numbers is a shape or an index, no weight.
+    in_nodes = [
+        attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value" and attribute.t.data_type in FLOATING
+    ]
+    sizes = [int(np.prod(tensor.dims)) for tensor in (*model.graph.initializer, *in_nodes)]
+    return {
+        "opset": opset_of(model),
+        "ir_version": model.ir_version,
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "inputs": [str(spec) for spec in signature.inputs],
+        "outputs": [str(spec) for spec in signature.outputs],
+        "precision": precision_of(model),
+        "nodes": len(model.graph.node),
+        "operators": dict(Counter(node.op_type for node in model.graph.node).most_common()),
+        "initialisers": len(model.graph.initializer),
+        "parameters": sum(sizes),
+        "metadata": metadata_of(model),
+    }
+
+
+def _spec(value: Any) -> TensorSpec:
+    import onnx
+
+    tensor = value.type.tensor_type
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    except KeyError:
+        dtype = f"onnx type {tensor.elem_type}"
+    shape = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim)
+    return TensorSpec(value.name, dtype, shape)
+
+
+def _fits(have: TensorSpec, need: TensorSpec) -> bool:
+    """Whether a graph's tensor serves where the recipe's is wanted: only a free axis of the recipe may be anything."""
+    return (have.name, have.dtype, len(have.shape)) == (need.name, need.dtype, len(need.shape)) and all(
+        isinstance(want, str) or got == want for got, want in zip(have.shape, need.shape, strict=True)
+    )

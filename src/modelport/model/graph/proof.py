@@ -1,0 +1,162 @@
+"""Proof that the weights arrived: every tensor of the checkpoint is found in the graph, as it is or folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modelport.core.artifacts import digest_bytes
+from modelport.core.values import Array, Check
+from modelport.model.graph.file import constants
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import Tensor, nn
+
+# Folding multiplies and adds in float32; its result is recomputed in float64. A few rounding steps of 2**-24 each.
+FOLD_RELATIVE = 2e-6
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsProof:
+    """Where each tensor of the state dict went. ``lost`` empty means that all arrived."""
+
+    identical: tuple[str, ...]
+    folded: tuple[str, ...]
+    unused: tuple[str, ...]  # counters of training steps, no part of inference
+    lost: tuple[str, ...]
+
+    def check(self) -> Check:
+        """Return the proof as one check of the result."""
+        counted = len(self.identical) + len(self.folded)
+        why = (
+            f"{len(self.identical)} tensors are in the graph as they are, {len(self.folded)} folded into a convolution "
+        )
+        why += f"whose values were recomputed; {len(self.unused)} step counters take no part in inference"
+        if self.lost:
+            names = ", ".join(self.lost[:5]) + (f" and {len(self.lost) - 5} more" if len(self.lost) > 5 else "")
+            why = f"not found in the graph: {names}; {why}"
+        return Check("weights_arrived", "fail" if self.lost else "pass", counted, counted + len(self.lost), why)
+
+
+def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) -> WeightsProof:
+    """Account for every tensor of ``module`` in ``graph``.
+
+    ``example`` (one input of the module) shows which batch norm follows which convolution. A pair counts as folded
+    where both w·γ/√(σ²+ε) and (b−μ)·γ/√(σ²+ε)+β are constants of the graph, within float32 rounding; any other
+    tensor must be there to the bit (transposed or reshaped at most; weights also cut into a few equal parts), but for a
+    bias of zeros, which exporters leave out.
+    """
+    state = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+    pool = _Pool(constants(graph))
+    folded: set[str] = set()
+    first = _first_names(module)
+    for convolution, norm in _conv_norm_pairs(module, example):
+        weight, bias = _fold(module, convolution, norm)
+        # An exporter leaves a bias out that is zero everywhere.
+        if pool.holds_near(*weight) and (pool.holds_near(*bias) or not bias[0].any()):
+            folded |= {name for name in state if first[name.rpartition(".")[0]] in (convolution, norm)}
+    unused = {name for name in state if name.endswith("num_batches_tracked")}
+    folded -= unused
+    rest = [name for name in state if name not in unused | folded]
+    # An exporter leaves a bias out that is zero everywhere, here too.
+    identical = {name for name in rest if pool.holds(state[name]) or _is_zero_bias(name, state[name])}
+    lost = [name for name in rest if name not in identical]
+    return WeightsProof(tuple(sorted(identical)), tuple(sorted(folded)), tuple(sorted(unused)), tuple(lost))
+
+
+def _is_zero_bias(name: str, value: Array) -> bool:
+    return name.rpartition(".")[2] == "bias" and not value.any()
+
+
+class _Pool:
+    """The constants of a graph, to be found by their values."""
+
+    def __init__(self, named: Iterable[tuple[str, Array]]) -> None:
+        self._digests: set[str] = set()
+        self._by_shape: dict[tuple[int, ...], list[Array]] = {}
+        for _, value in named:
+            self._digests.add(_digest(value))
+            if value.ndim == 2:
+                self._digests.add(_digest(value.T))
+            self._by_shape.setdefault(value.shape, []).append(value)
+
+    def holds(self, value: Array) -> bool:
+        """Whether a constant has exactly these values in this order, in whatever shape, or a few are its parts."""
+        return any(all(_digest(part) in self._digests for part in parts) for parts in ([value], *_cut(value)))
+
+    def holds_near(self, value: Array, tolerance: Array) -> bool:
+        """Whether a constant of this shape is everywhere within ``tolerance`` of ``value``."""
+        return any(bool(np.all(np.abs(other - value) <= tolerance)) for other in self._by_shape.get(value.shape, []))
+
+
+def _digest(value: Array) -> str:
+    return f"{value.dtype}:{value.size}:" + digest_bytes(np.ascontiguousarray(value).tobytes())
+
+
+def _cut(value: Array) -> Iterator[list[Array]]:
+    """Yield the weights of a layer cut into 2, 3 and 4 equal parts, by outputs and by inputs, where they can be cut.
+
+    A vector is not cut: parts of a few numbers would be found anywhere.
+    """
+    for axis in (0, 1) if value.ndim > 1 else ():
+        for count in (2, 3, 4):
+            if value.shape[axis] > count and value.shape[axis] % count == 0:
+                yield np.split(value, count, axis)
+
+
+def _conv_norm_pairs(module: nn.Module, example: Tensor) -> set[tuple[str, str]]:
+    """Run once and return (convolution, batch norm) for every norm whose input is a convolution's output."""
+    import torch
+    from torch import nn
+
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    made_by: dict[int, tuple[str, Tensor]] = {}  # holding the tensor keeps its id from being used again
+    pairs: set[tuple[str, str]] = set()
+    handles = []
+    for name, part in module.named_modules():
+        if isinstance(part, kinds):
+
+            def after(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
+                made_by[id(output)] = (name, output)
+
+            handles.append(part.register_forward_hook(after))
+        elif isinstance(part, norms):
+
+            def before(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                if id(inputs[0]) in made_by:
+                    pairs.add((made_by[id(inputs[0])][0], name))
+
+            handles.append(part.register_forward_pre_hook(before))
+    try:
+        with torch.inference_mode():
+            module(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return pairs
+
+
+def _first_names(module: nn.Module) -> dict[str, str]:
+    """Map each name of a part to its first: a shared convolution stands in the state dict under several."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(part), name) for name, part in module.named_modules(remove_duplicate=False)}
+
+
+def _fold(module: nn.Module, convolution: str, norm: str) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return (weight, tolerance) and (bias, tolerance) of the folded pair, computed in float64."""
+    conv, bn = module.get_submodule(convolution), module.get_submodule(norm)
+    values = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in (*conv.state_dict().items(),)}
+    stats = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in bn.state_dict().items()}
+    width = values["weight"].shape[0]
+    gamma, beta = stats.get("weight", np.ones(width)), stats.get("bias", np.zeros(width))
+    scale = gamma / np.sqrt(stats["running_var"] + float(bn.eps))  # type: ignore[arg-type]
+    weight = values["weight"] * scale.reshape(-1, *[1] * (values["weight"].ndim - 1))
+    own, mean = values.get("bias", np.zeros(width)) * scale, stats["running_mean"] * scale
+    # The bias is a sum that may cancel: its rounding goes with the largest term, not with the result.
+    bias_tolerance = FOLD_RELATIVE * (np.abs(own) + np.abs(mean) + np.abs(beta))
+    return (weight, FOLD_RELATIVE * np.abs(weight)), (own - mean + beta, bias_tolerance)

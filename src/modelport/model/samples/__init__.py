@@ -1,0 +1,1 @@
+"""Sample weights, made on the spot."""

@@ -1,0 +1,58 @@
+"""What a weights file holds, described without a recipe: its wrapping, keys, shapes and dtypes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelport.core.text import plain
+from modelport.model.weights.checkpoint import read_weights_file
+from modelport.model.weights.file import decode
+from modelport.model.weights.wrapping import common_prefix, path_of, state_dicts
+
+
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """Describe a weights file as JSON values; nothing in it is executed.
+
+    Each state dict by the keys that lead to it, its tensors by name with dtype and shape, and what rides beside them.
+    ``parameters`` counts the elements of its floating-point tensors (weights and running statistics alike). Raises
+    CheckpointError where the file is missing, damaged or unsafe.
+    """
+    import torch
+
+    content = read_weights_file(path)
+    held = decode(content, str(path))
+    described = {
+        path_of(place) or "top level": {
+            "tensors": len(tensors),
+            "parameters": sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point()),
+            "dtypes": sorted({_dtype(tensor) for tensor in tensors.values()}),
+            "prefix": common_prefix(tensors),
+            # Called on the class: a tensor may carry attributes that the file gave it.
+            "keys": {
+                plain(key, 200): f"{_dtype(tensor)} {list(torch.Tensor.size(tensor)) if not tensor.is_nested else '?'}"
+                for key, tensor in tensors.items()
+            },
+        }
+        for place, tensors in state_dicts(held).items()
+    }
+    tops = {place[0] for place in state_dicts(held) if place}
+    beside = {plain(key, 200): type(value).__name__ for key, value in _items(held) if key not in tops}
+    return {
+        "schema": "modelport.checkpoint/1",
+        "file": str(path),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "state_dicts": described,
+        "beside": {} if () in state_dicts(held) else beside,
+    }
+
+
+def _items(held: Any) -> list[tuple[Any, Any]]:
+    return list(held.items()) if isinstance(held, Mapping) else [("(whole file)", held)]
+
+
+def _dtype(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

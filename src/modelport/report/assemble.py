@@ -1,0 +1,131 @@
+"""From figures to the result file: what ``run`` and ``evaluate`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelport.core.artifacts import Artifact
+from modelport.core.options import MAX_SKIPPED
+from modelport.core.values import Check
+from modelport.recipes.schema import Recipe
+from modelport.report.result import SCHEMA, environment
+from modelport.tasks.base import Figures
+from modelport.tasks.classification.topk import percent
+from modelport.verdict import rules as verdict
+from modelport.verdict.soundness import Soundness
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What was found out about which samples."""
+
+    figures: Figures
+    ids: Sequence[str]
+    skipped: Sequence[str]
+    fingerprint: str
+    smallest_set: int
+    soundness: Soundness
+    duplicates: Mapping[str, str] = field(default_factory=dict)
+    max_skipped: float = MAX_SKIPPED
+    unsure: Mapping[str, float] = field(default_factory=dict)  # points by which ties may have lowered a metric
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What gave the answers; None for what is not known."""
+
+    engine: str | None
+    precision: str | None
+    batch: int | None
+    has_source: bool = False
+    artifacts: Sequence[Artifact] = ()
+    checks: Sequence[Check] = field(default_factory=tuple)
+
+
+def assemble(recipe: Recipe, scored: Scored, made: Made, clocks: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge the figures and return the result, but for what only the caller knows (seed, notes, command, times).
+
+    ``clocks`` are ``throughput``, ``latency_ms`` and ``speed_warnings``.
+    """
+    n, figures = len(scored.ids), scored.figures
+    full = verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
+    evidence = verdict.Evidence(
+        *(figures.metrics, figures.source, full, n, scored.skipped, scored.smallest_set),
+        duplicates=scored.duplicates,
+        max_skipped=scored.max_skipped,
+        unsure=scored.unsure,
+    )
+    # What keeps the figures from meaning anything is told before the figures.
+    checks = [*scored.soundness.checks(figures, recipe.task, made.precision), *made.checks]
+    checks += verdict.judge(recipe, evidence)
+    metrics = dict(figures.metrics)
+    if figures.of:
+        metrics["source_agreement"] = percent(figures.met, figures.of)
+    return {
+        "schema": SCHEMA,
+        "recipe": recipe.name,
+        "variant": recipe.variant,
+        "engine": made.engine,
+        "precision": made.precision,
+        "batch": made.batch,
+        "verdict": verdict.overall(checks),
+        "rests_on": _rests_on(recipe, full, made.has_source),
+        "n": n,
+        "skipped": len(scored.skipped),
+        "duplicates": len(scored.duplicates),
+        "metrics": {name: score.to_json() for name, score in metrics.items()},
+        "reference": _reference(recipe, full, figures),
+        "published": [
+            figure.model_dump(mode="json") | {"applies": full and figure.variant == recipe.variant}
+            for figure in recipe.published
+        ],
+        "source": {
+            "metrics": {name: score.to_json() for name, score in (figures.source or {}).items()},
+            "flip_count": figures.flip_count,
+            "flips": figures.flips,
+        },
+        "checks": [check.to_json() for check in checks],
+        "throughput": clocks["throughput"],
+        "latency_ms": clocks["latency_ms"],
+        "speed_warnings": clocks["speed_warnings"],
+        "artifacts": [row for artifact in made.artifacts for row in artifact.to_json()],
+        "environment": environment(),
+        "dataset": {"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint},
+        "recipe_sha256": recipe.digest,
+    }
+
+
+def _reference(recipe: Recipe, full: bool, figures: Figures) -> dict[str, Any]:
+    """Return what each metric is held against: the published figure on its own data, else the source model."""
+    source = "source model, PyTorch fp32, same samples"
+    found = {
+        name: {"value": score.value, "unit": score.unit, "source": source}
+        for name, score in (figures.source or {}).items()
+    }
+    if full:
+        found |= {
+            figure.metric: {"value": figure.value, "unit": figure.unit, "source": figure.source}
+            for figure in recipe.published
+            if figure.variant == recipe.variant
+        }
+    return found
+
+
+def _rests_on(recipe: Recipe, full: bool, has_source: bool) -> str:
+    if full and any(figure.variant == recipe.variant for figure in recipe.published):
+        also = " and on the source model" if has_source else ""
+        return f"The verdict rests on the published figures{also}: this is the full published set."
+    if full:
+        return (
+            "The verdict rests on the source model alone: no figure is published."
+            if has_source
+            else ("There is no source model to rest a verdict on, and no figure is published.")
+        )
+    scale = (
+        f"this is not the full set of {recipe.dataset.published_n} samples on which the published figures were measured"
+    )
+    if has_source:
+        return f"The verdict rests on the source model alone: {scale}."
+    return f"There is no source model to rest a verdict on, and {scale}."

@@ -1,1 +1,0 @@
-"""From outputs to figures, and from figures to a verdict."""

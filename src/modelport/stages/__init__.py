@@ -1,0 +1,1 @@
+"""Artifact → next artifact: source, export, lowering, int8, build."""

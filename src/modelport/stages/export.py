@@ -1,0 +1,206 @@
+"""Export, and hold what was written against the source by running it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelport import __version__
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, written_aside
+from modelport.core.errors import EngineError, GraphError, UsageError
+from modelport.core.progress import Progress
+from modelport.core.records import read_record, write_record
+from modelport.core.values import Array, Check
+from modelport.engines.base import Engine, Options
+from modelport.engines.registry import availabilities, get_engine, opened
+from modelport.engines.torch import TorchRunner
+from modelport.model.graph.export import DEFAULT_OPSET, Nms, export_onnx, recipe_of_form
+from modelport.model.graph.file import read_graph, signature_of
+from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
+from modelport.model.graph.tail import standard_twin
+from modelport.model.source import SourceModel
+from modelport.recipes.schema import Normalize, Recipe
+from modelport.tasks.table import task_of
+
+# The device's suppression computes in float16: so many times more answers may differ.
+HALF_PRECISION_NMS = 5
+
+
+def export_checked(
+    source: SourceModel,
+    out: Path,
+    opset: int,
+    batch: int | None,
+    progress: Progress,
+    nms: Nms = "graph",
+    *,
+    pixels: bool = False,
+) -> tuple[Artifact, list[Check]]:
+    """Write ``out`` once the graph has passed every check, its outputs against the source's among them.
+
+    A free batch axis is tried at two sizes. With ``pixels`` the graph takes uint8 and normalises by itself.
+    Raises GraphError where a check fails; then ``out`` is untouched.
+    """
+    engine = _checking_engine()
+    progress.note(f"exporting {source.recipe.name} at opset {opset}, batch {batch or 'dynamic'}")
+    with written_aside(out) as aside:
+        artifact, checks = export_onnx(source, aside, opset=opset, batch=batch, nms=nms)
+        sizes = (batch,) if batch else (1, 3)
+        if nms == "ascend":
+            checks.append(_twin_matches(source, artifact, engine, sizes))
+        else:
+            checks.append(outputs_match(source, artifact, engine, sizes, nms))
+        if pixels:
+            made, check = take_pixels(artifact, source.recipe, aside, nms)
+            artifact, checks = replace(made, made_from=(source.checkpoint.sha256,)), [*checks, check]
+    return replace(artifact, path=out), checks
+
+
+def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, list[Check]]:
+    """Return the dynamic-batch graph of the current opset from the cache, exporting it on first use.
+
+    The key holds the weights, the recipe and the versions of everything that writes; the file's digest is
+    checked on every use.
+    """
+    writers = {package: version(package) for package in ("torch", "onnx", "onnxscript")}
+    key = digest_json([source.checkpoint.sha256, source.recipe.digest, DEFAULT_OPSET, __version__, writers])
+    folder = cache_folder("exports", key[:32])
+    path, record = folder / "model.onnx", folder / "checks.json"
+    known = _read_record(record)
+    if known and path.is_file() and digest_file(path) == known["sha256"]:
+        return Artifact(path, "onnx", known["sha256"], (source.checkpoint.sha256,)), [
+            Check(**row) for row in known["checks"]
+        ]
+    artifact, checks = export_checked(source, path, DEFAULT_OPSET, None, progress)
+    write_record(record, {"sha256": artifact.sha256, "checks": [check.to_json() for check in checks]})
+    return artifact, checks
+
+
+def take_pixels(model: Artifact, recipe: Recipe, out: Path, nms: Nms = "graph") -> tuple[Artifact, Check]:
+    """Write the graph with uint8 pixels as its input, once it answers as the graph it was made from does.
+
+    Both get the same pixels, the one before and the other after the host's normalisation. Raises GraphError where
+    they differ by more than rounding; then ``out`` is untouched.
+    """
+    if nms == "ascend":
+        raise UsageError(
+            "--input-type uint8 with --nms ascend: the device normalises by AIPP",
+            "export float32, then `modelport compile --engine ascend --input-type uint8`",
+        )
+    engine, task = _checking_engine(), task_of(recipe)
+    form = recipe_of_form(recipe, nms)
+    fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
+    batch = fixed if isinstance(fixed, int) else 1 if recipe.task == "detection" else 2
+    pixels = trial_pixels(recipe, batch)
+    name = recipe.tensors.inputs[0].name
+    with written_aside(out) as aside:
+        made = write_pixel_graph(model, recipe, aside)
+        with opened(engine, model, Options(form, "fp32", batch)) as runner:
+            want = runner.run({name: normalised(recipe, pixels)})
+        with opened(engine, made, Options(recipe_of_pixels(form), "fp32", batch)) as runner:
+            got = runner.run({name: pixels})
+        if nms == "host":
+            want, got = (task.outputs_of(list(outputs.values())) for outputs in (want, got))
+        difference = task.difference(got, want)
+        if not difference <= task.tolerated:
+            raise GraphError(
+                f"{out}: with the normalisation inside, the outputs differ by {difference:.2g}, "
+                f"{task.tolerated:g} is allowed",
+                "export with --input-type float32",
+            )
+    why = f"{task.difference_means}: normalised by the graph and by the host, batch {batch}, by {engine.name}"
+    return replace(made, path=out), Check("pixels_match_host", "pass", difference, task.tolerated, why)
+
+
+def pixels_cached(model: Artifact, recipe: Recipe) -> tuple[Artifact, Check]:
+    """Return the graph that takes pixels from the cache, made and checked on first use."""
+    key = digest_json([model.identity, recipe.digest, __version__, version("onnx")])
+    folder = cache_folder("exports", key[:32])
+    path, record = folder / "pixels.onnx", folder / "checks.json"
+    known = _read_record(record)
+    if known and path.is_file() and digest_file(path) == known["sha256"]:
+        return Artifact(path, "onnx", known["sha256"], model.digests), Check(**known["checks"][0])
+    artifact, check = take_pixels(model, recipe, path)
+    write_record(record, {"sha256": artifact.sha256, "checks": [check.to_json()]})
+    return artifact, check
+
+
+def trial_pixels(recipe: Recipe, batch: int) -> Array:
+    """Return random pixels of the recipe's input, uint8 (batch, H, W, 3), the same for the same batch."""
+    _, _, height, width = (int(axis) for axis in recipe.signature.with_batch(batch).inputs[0].shape)
+    return np.random.default_rng(batch).integers(0, 256, (batch, height, width, 3), np.uint8)
+
+
+def normalised(recipe: Recipe, pixels: Array) -> Array:
+    """Return what the host makes of pixels (N, H, W, 3): float32 (N, 3, H, W)."""
+    step = next(step for step in recipe.preprocess if isinstance(step, Normalize))
+    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(step.divide)
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (step.mean, step.std))
+    result: Array = (planes - mean) / std
+    return result
+
+
+def outputs_match(
+    source: SourceModel, model: Artifact, engine: Engine, batches: Sequence[int], nms: Nms = "graph"
+) -> Check:
+    """Hold the outputs of a model file, on seeded inputs in fp32, against the source's. Raises GraphError."""
+    worst = 0.0
+    task = task_of(source.recipe)
+    allowed = task.tolerated * (HALF_PRECISION_NMS if nms == "ascend" else 1)
+    for batch in batches:
+        inputs = trial_inputs(source, batch)
+        want = TorchRunner(source.module, Options(source.recipe, "fp32", batch)).run(inputs)
+        with opened(engine, model, Options(recipe_of_form(source.recipe, nms), "fp32", batch)) as runner:
+            got = runner.run(inputs)
+        if nms == "host":
+            got = task.outputs_of(list(got.values()))
+        difference = task.difference(got, want)
+        # NaN compares false with everything: ask for what is good, not for what is bad.
+        if not difference <= allowed:
+            raise GraphError(
+                f"{model.path}: the outputs differ from the source's by {difference:.2g} at batch {batch}, "
+                f"{allowed:g} is allowed",
+                "the graph is not this model; export it again, or choose another --opset",
+            )
+        worst = max(worst, difference)
+    sizes = " and ".join(str(batch) for batch in batches)
+    why = f"{task.difference_means}, batch {sizes}, by {engine.name}"
+    return Check("outputs_match_source", "pass", worst, allowed, why)
+
+
+def trial_inputs(source: SourceModel, batch: int) -> dict[str, Array]:
+    """Return inputs to compare on: standard normal, float32, the same for the same batch size."""
+    rng = np.random.default_rng(batch)
+    specs = source.recipe.signature.with_batch(batch).inputs
+    return {spec.name: rng.standard_normal([int(axis) for axis in spec.shape], dtype=np.float32) for spec in specs}
+
+
+def _twin_matches(source: SourceModel, artifact: Artifact, engine: Engine, sizes: Sequence[int]) -> Check:
+    """Compare the graph with the device's own node replaced by the standard one, which an engine here can run."""
+    with tempfile.TemporaryDirectory(dir=artifact.path.parent) as folder:
+        twin = Path(folder) / "twin.onnx"
+        twin.write_bytes(standard_twin(read_graph(artifact.path)).SerializeToString())
+        check = outputs_match(source, Artifact.of(twin, "onnx"), engine, sizes, "ascend")
+    return replace(check, why=f"{check.why}; with the device's NMS node replaced by the standard one")
+
+
+def _checking_engine() -> Engine:
+    here = availabilities()
+    for name in ("onnxruntime", "openvino"):
+        if here[name].usable:
+            return get_engine(name)
+    raise EngineError(
+        "no engine here can run the written graph, so it cannot be checked",
+        f"{here['onnxruntime'].install} (or [openvino])",
+    )
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    record = read_record(path)
+    return record if record is not None and {"sha256", "checks"} <= set(record) else None

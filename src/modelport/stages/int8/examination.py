@@ -1,0 +1,203 @@
+"""What a quantized model has lost against the source, on images that are held out and never scored."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import DataError, EngineError
+from modelport.core.values import Array, Batch, Check, Sample, Tensors
+from modelport.engines.base import Engine, Options
+from modelport.engines.registry import opened
+from modelport.stages.int8.calibrate import Calibration
+from modelport.tasks.base import Figures, Rows, Task
+from modelport.tasks.table import task_of
+from modelport.verdict.rules import FAIL, PASS, floor_of, judged_metrics
+from modelport.verdict.soundness import Soundness
+
+# Images on which the layers are compared; the loss is measured on all that are held out.
+COMPARED = 32
+AGREEMENT = "source_agreement"
+# Of what the source itself fails, what is no mere want of images.
+TOLD = ("finite", "labels_aligned")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What answers as the source model does; ``pixels`` where it takes uint8 pixels."""
+
+    run: Callable[[Tensors], Mapping[str, Array]]
+    pixels: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The worst judged figure: the quantized model's, the source's, and how far it may fall. ``n`` samples."""
+
+    metric: str
+    got: float
+    source: float
+    allowed: float
+    n: int
+    unsound: tuple[
+        str, ...
+    ] = ()  # what keeps the quantized model's figures, and not the source's, from meaning anything
+
+    @property
+    def excess(self) -> float:
+        """How far the drop is above what is tolerated; 0 or below passes, infinite where the figures mean nothing."""
+        excess = self.source - self.got - self.allowed
+        return math.inf if self.unsound or not math.isfinite(excess) else excess
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the loss as the result file holds it."""
+        return {
+            "metric": self.metric,
+            "got": self.got,
+            "source": self.source,
+            "drop": self.source - self.got,
+            "allowed": self.allowed,
+            "n": self.n,
+            "unsound": list(self.unsound),
+        }
+
+
+class Examination:
+    """Holds the source's answers to the held-out images, and models against them."""
+
+    def __init__(
+        self, engine: Engine, calibration: Calibration, reference: Reference, options: Options, seed: int
+    ) -> None:
+        recipe = calibration.recipe
+        self._recipe, self._engine, self._calibration, self._seed = recipe, engine, calibration, seed
+        self._labelled = calibration.labelled or recipe.task == "contrastive"
+        self._task: Task = task_of(recipe, calibration.categories, seed)
+        # Whatever a model on trial runs in: one that has too many layers back is no longer int8.
+        self._options = replace(options, precision=None)
+        self._samples = calibration.held_out or calibration.ranges[:COMPARED]
+        form = options if reference.pixels else replace(options, recipe=recipe)
+        self._asked: list[Batch] = []  # without their inputs
+        self._answers: list[dict[str, Array]] = []
+        for batch in self._batches(self._samples, form):
+            self._asked.append(replace(batch, inputs={}))
+            self._answers.append(self._cut(batch, reference.run(batch.inputs)))
+        own = self._own_faults()
+        # What the source itself fails is no fault of the quantized model.
+        self._excused = {check.name for check in own}
+        self.notes = tuple(check.why for check in own if check.name in TOLD)
+
+    def loss(self, model: Artifact) -> Loss:
+        """Return what a model loses. Raises DataError where the images are too few for the recipe's metric."""
+        outputs = self._outputs(model, self._samples)
+        if self._labelled or self._recipe.task == "classification":
+            return self._scored(outputs)
+        missed, soundness = [], self._soundness()
+        for (batch, mine), theirs in zip(outputs, self._answers, strict=True):
+            soundness.take(batch.ids, mine, theirs)
+            missed.append(self._task.difference(mine, theirs))
+        checks = soundness.checks(Figures({}, None), self._recipe.task, "int8")
+        return self._agreement(100.0 * (1.0 - float(np.mean(missed))), len(self._samples), self._unsound(checks))
+
+    def distance(self, model: Artifact) -> float:
+        """Return how far the outputs are from the source's on the first images: relative L2, or boxes not met."""
+        batches = list(self._outputs(model, self._samples[:COMPARED]))
+        answers = self._answers[: len(batches)]
+        if self._recipe.task == "detection":
+            pairs = zip(batches, answers, strict=True)
+            missed = float(np.mean([self._task.difference(mine, theirs) for (_, mine), theirs in pairs]))
+            return missed if math.isfinite(missed) else math.inf
+        wrong = right = 0.0
+        for (_, mine), theirs in zip(batches, answers, strict=True):
+            for name, want in theirs.items():
+                # The last batch of these may be cut shorter than the same of all.
+                rows = min(len(want), len(mine[name]))
+                wide = want[:rows].astype(np.float64)
+                wrong += float(np.square(mine[name][:rows] - wide).sum())
+                right += float(np.square(wide).sum())
+        far = float(np.sqrt(wrong / right)) if right else float(np.sqrt(wrong))
+        return far if math.isfinite(far) else math.inf
+
+    def refuse_collapsed(self, model: Artifact) -> None:
+        """Raise EngineError where the outputs hold NaN, are constant or of one class for all, and the source's not."""
+        soundness = self._soundness()
+        for (batch, mine), theirs in zip(self._outputs(model, self._samples), self._answers, strict=True):
+            soundness.take(batch.ids, mine, theirs)
+        for check in soundness.checks(Figures({}, None), self._recipe.task, "int8"):
+            if check.verdict == FAIL:
+                raise EngineError(
+                    f"the int8 model has collapsed on calibration images: {check.why}",
+                    "calibrate on images like those that are scored, or stay with --precision fp32",
+                )
+
+    def _soundness(self) -> Soundness:
+        return Soundness(self._recipe.task == "classification")
+
+    def _own_faults(self) -> list[Check]:
+        """Return the checks that the source's answers do not pass by themselves."""
+        pairs = list(zip(self._asked, self._answers, strict=True))
+        if self._labelled or self._recipe.task == "classification":
+            try:
+                return self._checks(pairs)[1]
+            except DataError:
+                pass  # too few images for the metric: said where the loss is asked for
+        soundness = self._soundness()
+        for batch, theirs in pairs:
+            soundness.take(batch.ids, theirs, theirs)
+        checks = soundness.checks(Figures({}, None), self._recipe.task, "int8")
+        return [check for check in checks if check.verdict != PASS]
+
+    def _checks(self, answered: Iterable[tuple[Batch, Mapping[str, Array]]]) -> tuple[Figures, list[Check]]:
+        """Score answers against labels, where there are any, and the source's; return the checks that do not pass."""
+        scorer, soundness = self._task.scorer(True), self._soundness()
+        for (batch, mine), theirs in zip(answered, self._answers, strict=True):
+            targets = batch.targets if self._labelled else (0,) * len(batch.ids)
+            soundness.take(batch.ids, mine, theirs)
+            scorer.take(Rows(batch.ids, targets, mine, theirs, batch.placements))
+        scorer.finish()
+        figures = scorer.figures()
+        if not self._labelled:
+            figures = replace(figures, chance={}, offsets=Counter())
+        checks = soundness.checks(figures, self._recipe.task, "int8")
+        return figures, [check for check in checks if check.verdict != PASS]
+
+    def _unsound(self, checks: Iterable[Check]) -> tuple[str, ...]:
+        return tuple(check.why for check in checks if check.verdict != PASS and check.name not in self._excused)
+
+    def _scored(self, outputs: Iterator[tuple[Batch, dict[str, Array]]]) -> Loss:
+        figures, checks = self._checks(outputs)
+        unsound = self._unsound(checks)
+        if not self._labelled:
+            return self._agreement(100.0 * figures.met / figures.of, figures.of, unsound)
+        losses = []
+        for name in judged_metrics(self._recipe):
+            got, source = figures.metrics.get(name), (figures.source or {}).get(name)
+            if got is not None and source is not None:
+                allowed = source.value - floor_of(source.value, self._recipe.tolerance)
+                losses.append(Loss(name, got.value, source.value, allowed, got.n, unsound))
+        if not losses:
+            raise DataError("the held-out images give none of the judged metrics", "give more calibration images")
+        return max(losses, key=lambda loss: loss.source - loss.got - loss.allowed)
+
+    def _agreement(self, met: float, n: int, unsound: tuple[str, ...]) -> Loss:
+        # No figure can fall by more than the share of answers that change.
+        return Loss(AGREEMENT, met, 100.0, self._recipe.tolerance.value, n, unsound)
+
+    def _outputs(self, model: Artifact, samples: Sequence[Sample]) -> Iterator[tuple[Batch, dict[str, Array]]]:
+        with opened(self._engine, model, self._options) as runner:
+            for batch in self._batches(samples, self._options):
+                yield batch, self._cut(batch, runner.run(batch.inputs))
+
+    def _batches(self, samples: Sequence[Sample], form: Options) -> Iterator[Batch]:
+        with closing(self._calibration.batches(samples, form, self._seed)) as batches:
+            yield from batches
+
+    @staticmethod
+    def _cut(batch: Batch, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: array[: len(batch.ids)] for name, array in outputs.items()}

@@ -1,0 +1,80 @@
+"""Top-k accuracy by rank, and a sample's five best classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from modelport.core.errors import DataError
+from modelport.core.values import Array, Tensors
+from modelport.tasks.base import Score
+
+
+def target_ranks(logits: Array, targets: Array) -> Array:
+    """Return how many *other* classes score at least as high as the target, int64 (N,).
+
+    ``logits`` (N, C) float, ``targets`` (N,) int in [0, C). Ties count against the target. A row with a NaN
+    anywhere gets rank C: it is wrong at every k.
+    """
+    own = np.take_along_axis(logits, targets[:, None], axis=1)
+    # The target itself is always >= its own logit: one less. NaN compares false, hence the separate rule.
+    ranks = (logits >= own).sum(axis=1) - 1
+    wrong: Array = np.where(np.isnan(logits).any(axis=1), logits.shape[1], ranks)
+    return wrong
+
+
+def best(logits: Array, count: int = 5) -> list[tuple[int, float | None]]:
+    """Return the ``count`` best (class, logit) of one row, best first, the lower class first on a tie.
+
+    A value that JSON cannot hold (NaN, infinity) becomes None; NaN comes last.
+    """
+    values = np.where(np.isnan(logits), -np.inf, logits)
+    # Only what reaches the last place is sorted: a thousand classes are not.
+    last = np.partition(values, -count)[-count] if count < len(values) else -np.inf
+    chosen = np.flatnonzero(values >= last)
+    order = chosen[np.argsort(-values[chosen], kind="stable")][:count]
+    return [(int(index), float(logits[index]) if math.isfinite(logits[index]) else None) for index in order]
+
+
+def percent(hits: int, n: int) -> Score:
+    """Return a share of ``n`` in percent with its binomial standard error, 100·√(p(1−p)/n)."""
+    share = hits / n
+    return Score(100.0 * share, "percent", n, 100.0 * math.sqrt(share * (1.0 - share) / n))
+
+
+class TopK:
+    """top1 … top``k`` over logits (N, C); a target is a class index of the output."""
+
+    def __init__(self, output: str, k: int = 5) -> None:
+        self._output = output
+        self._k = k
+        self._hits = [0] * k
+        self._n = 0
+
+    def update(self, outputs: Tensors, targets: Sequence[Any]) -> None:
+        """Count one batch. Raises DataError for a target that is no class of the output."""
+        logits = outputs[self._output]
+        labels = np.asarray(targets, dtype=np.int64)
+        if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
+            raise DataError(
+                f"a label asks for class {labels.max()}, the model has {logits.shape[1]}",
+                "check dataset.label_offset of the recipe and the label file",
+            )
+        ranks = target_ranks(logits, labels)
+        for k in range(self._k):
+            self._hits[k] += int((ranks <= k).sum())
+        self._n += len(labels)
+
+    def merge(self, other: Self) -> None:
+        """Add what another TopK has counted."""
+        self._hits = [mine + theirs for mine, theirs in zip(self._hits, other._hits, strict=True)]
+        self._n += other._n
+
+    def compute(self) -> dict[str, Score]:
+        """Return ``top1`` … in percent. Raises DataError where nothing was counted."""
+        if self._n == 0:
+            raise DataError("no sample was scored", "check --data and --limit")
+        return {f"top{k + 1}": percent(self._hits[k], self._n) for k in range(self._k)}

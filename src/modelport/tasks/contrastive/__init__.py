@@ -1,0 +1,1 @@
+"""Pairs of views, and what a contrastive model's features are worth."""

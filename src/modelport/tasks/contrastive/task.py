@@ -1,0 +1,159 @@
+"""Pairs of views: how often they find each other, and whether they find the same neighbours as the source's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from modelport.core.errors import DataError
+from modelport.core.values import Array, Tensors
+from modelport.recipes.schema import Recipe
+from modelport.tasks.base import Figures, Flips, Rows, Score
+from modelport.tasks.classification.task import relative_difference
+from modelport.tasks.contrastive.pairs import PAIRS, Contrastive, hits, nearest, published_top1, too_few
+
+VIEW_MARK = "#"
+
+# What the published script draws, whatever the size of the set.
+DRAWN_BATCHES = 78
+
+
+class ContrastivePairs:
+    """The task ``contrastive``: rows are views, two adjacent ones an image."""
+
+    smallest_set = 300
+    # Sums in another order, as a share of the largest output.
+    tolerated = 1e-4
+    difference_means = "largest difference over the largest output"
+
+    def __init__(self, recipe: Recipe, seed: int) -> None:
+        assert recipe.contrastive is not None
+        self._output = recipe.tensors.outputs[0].name
+        self._drawn_seed = seed if recipe.contrastive.pairs == "with_replacement" else None
+
+    def scorer(self, against_source: bool) -> PairScorer:
+        """Return a scorer of features (N, D)."""
+        return PairScorer(self._output, against_source, self._drawn_seed)
+
+    def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
+        """Return the features by their name."""
+        return {self._output: raw[0]}
+
+    def difference(self, got: Tensors, want: Tensors) -> float:
+        """Return the largest difference as a share of the source's largest output."""
+        return relative_difference(got[self._output], want[self._output])
+
+    def sample_of(self, row: str) -> str | None:
+        """An image is counted with its first view."""
+        name, _, view = row.rpartition(VIEW_MARK)
+        return name if view == "0" else None
+
+
+class PairScorer:
+    """Scores blocks of 128 pairs in order; holds one block, and all features only where pairs are drawn from them."""
+
+    def __init__(self, output: str, against_source: bool, drawn_seed: int | None) -> None:
+        self._output = output
+        self._seed = drawn_seed
+        self._metric = Contrastive(output)
+        self._source = Contrastive(output) if against_source else None
+        self._flips = Flips()
+        self._scored = False
+        self._held: list[tuple[str, Any, Array, Array | None]] = []
+        self._all: list[tuple[Array, Array | None]] = []
+
+    def take(self, rows: Rows) -> list[dict[str, Any]]:
+        """Take the next rows and return the lines of the blocks that they complete."""
+        theirs = [None] * len(rows.ids) if rows.source is None else list(rows.source[self._output])
+        features = list(rows.outputs[self._output])
+        self._held += zip(rows.ids, rows.targets, features, theirs, strict=True)
+        if self._seed is not None:
+            self._all += zip(features, theirs, strict=True)
+        lines = []
+        while len(self._held) >= 2 * PAIRS:
+            lines += self._block(self._held[: 2 * PAIRS])
+            del self._held[: 2 * PAIRS]
+        return lines
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Return lines without a score for the images that fill no block."""
+        left = self._held[::2]
+        return [{"id": name.rpartition(VIEW_MARK)[0], "target": target, "found": None} for name, target, _, _ in left]
+
+    def figures(self) -> Figures:
+        """Return contrastive_top1, and the source's on the same images."""
+        notes = []
+        if self._seed is None:
+            if not self._scored:
+                raise too_few(len(self._held) // 2)
+            metrics = self._metric.compute()
+            source = None if self._source is None else self._computed(self._source)
+            if self._held:
+                notes.append(f"{len(self._held) // 2} images fill no batch of {PAIRS} pairs and are not scored")
+        else:
+            metrics, source = self._drawn()
+            notes.append(f"pairs drawn with replacement, seed {self._seed}, as the published script draws them")
+        flips = self._flips
+        # One of the 255 other views of a block is the right one.
+        chance = {"contrastive_top1": 100.0 / (2 * PAIRS - 1)}
+        return Figures(metrics, source, flips.met, flips.of, flips.first, flips.count, notes, chance)
+
+    def _block(self, block: list[tuple[str, Any, Array, Array | None]]) -> list[dict[str, Any]]:
+        ours = np.stack([row for _, _, row, _ in block])
+        self._metric.update({self._output: ours}, ())
+        self._scored = True
+        found, neighbours = hits(ours), nearest(ours)
+        sourced = [row for _, _, _, row in block if row is not None]
+        theirs = np.stack(sourced) if len(sourced) == len(block) else None
+        lines = []
+        if theirs is not None and self._source is not None:
+            self._source.update({self._output: theirs}, ())
+            self._compare(block, neighbours, nearest(theirs))
+        theirs_found = None if theirs is None else hits(theirs)
+        for row in range(0, len(block), 2):
+            name, target, _, _ = block[row]
+            line = {"id": name.rpartition(VIEW_MARK)[0], "target": target, "found": found[row : row + 2].tolist()}
+            line["source_found"] = None if theirs_found is None else theirs_found[row : row + 2].tolist()
+            lines.append(line)
+        return lines
+
+    def _compare(self, block: list[tuple[str, Any, Array, Array | None]], ours: Array, theirs: Array) -> None:
+        for (name, target, _, _), mine, other in zip(block, ours, theirs, strict=True):
+            flip = {"id": name, "target": target, "source": block[other][0], "engine": block[mine][0]}
+            self._flips.add(int(mine == other and mine >= 0), 1, flip)
+
+    def _drawn(self) -> tuple[dict[str, Score], dict[str, Score] | None]:
+        ours = _pairs([row for row, _ in self._all])
+        if len(ours) < PAIRS:
+            raise too_few(len(ours))
+        assert self._seed is not None
+        drawn = drawn_pairs(len(ours), self._seed)
+        metrics = {"contrastive_top1": published_top1(ours, drawn)}
+        if self._source is None:
+            return metrics, None
+        kept = [row for _, row in self._all if row is not None]
+        source = {"contrastive_top1": published_top1(_pairs(kept), drawn)} if len(kept) == len(self._all) else {}
+        return metrics, source
+
+    @staticmethod
+    def _computed(metric: Contrastive) -> dict[str, Score]:
+        try:
+            return metric.compute()
+        except DataError:
+            return {}
+
+
+def _pairs(rows: list[Array]) -> Array:
+    """Return rows (2n, D) as pairs (n, 2, D)."""
+    stacked = np.stack(rows)
+    return stacked.reshape(-1, 2, stacked.shape[-1])
+
+
+def drawn_pairs(images: int, seed: int) -> Array:
+    """Return which images make each batch, int64 (78, 128), drawn with replacement, however many images there are.
+
+    The published script's own draw is not seeded and cannot be repeated.
+    """
+    return np.random.default_rng(seed).integers(images, size=(DRAWN_BATCHES, PAIRS))

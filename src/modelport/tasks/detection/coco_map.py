@@ -1,0 +1,220 @@
+"""COCO's twelve figures for boxes, and the forms in which boxes are handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelport.core.errors import DataError, ModelportError
+from modelport.core.values import Array
+from modelport.tasks.base import Score
+
+MAX_DETECTIONS = (100, 300, 1000)
+# Categories are judged one by one; of all at once the library would hold a gigabyte for 5,000 images.
+_AT_ONCE = 10
+# Small, medium, large: the library's areas after the first, which is all of them.
+_AREAS = ("s", "m", "l")
+
+
+class GroundTruth(Protocol):
+    """What an image holds: n annotated boxes."""
+
+    @property
+    def image_id(self) -> int: ...
+    @property
+    def boxes(self) -> Array:
+        """float64 (n, 4): x, y, width, height in pixels of the image."""
+
+    @property
+    def category_ids(self) -> Array:
+        """int64 (n,), as the data set numbers its categories."""
+
+    @property
+    def iscrowd(self) -> Array:
+        """bool (n,)."""
+
+    @property
+    def areas(self) -> Array:
+        """float64 (n,): the annotated areas, which decide between small, medium and large."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One scored image."""
+
+    truth: GroundTruth
+    boxes: NDArray[np.float64]  # (n, 4) x1 y1 x2 y2
+    scores: NDArray[np.float64]
+    classes: NDArray[np.int64]
+
+
+class CocoMap:
+    """``mAP``, ``mAP_50``, … ``AR_l`` over the images that were added, equal to pycocotools'.
+
+    ``categories`` are (category id, name) by class index. ``max_dets`` are the detections per image and class that
+    count: the recalls ``AR_<n>`` are at each of them, everything else at the largest. Keeps boxes and truths.
+    """
+
+    def __init__(self, categories: Sequence[tuple[int, str]], max_dets: tuple[int, ...] = MAX_DETECTIONS) -> None:
+        self._categories = tuple(categories)
+        self._max_dets = tuple(sorted(max_dets))
+        self._seen: dict[int, _Seen] = {}
+
+    def add(self, truth: GroundTruth, boxes: Array, scores: Array, classes: Array) -> None:
+        """Count one image: boxes (n, 4) x1 y1 x2 y2 in its pixels, scores (n,), class indices (n,); n may be 0.
+
+        Raises DataError for an image that was added already, or a class that is none of the categories.
+        """
+        if truth.image_id in self._seen:
+            raise DataError(f"image {truth.image_id} was scored twice", "give each image once")
+        found = np.asarray(classes, np.int64).reshape(-1)
+        if found.size and not (found.min() >= 0 and found.max() < len(self._categories)):
+            raise DataError(
+                f"image {truth.image_id}: class indices from {found.min()} to {found.max()}, "
+                f"the data set has {len(self._categories)} categories",
+                "check that the recipe and the data set belong together",
+            )
+        # A NaN would sort anywhere; so it comes last and meets nothing.
+        self._seen[truth.image_id] = _Seen(
+            truth,
+            np.nan_to_num(np.array(boxes, np.float64).reshape(-1, 4)),
+            np.nan_to_num(np.array(scores, np.float64).reshape(-1), nan=-1.0),
+            found.copy(),
+        )
+
+    def merge(self, other: Self) -> None:
+        """Add the images of another. Raises DataError where both hold one."""
+        if both := self._seen.keys() & other._seen.keys():
+            raise DataError(f"image {min(both)} was scored twice", "give each image once")
+        self._seen |= other._seen
+
+    def compute(self) -> dict[str, Score]:
+        """Return the figures, fractions; one that no annotation bears on (no large box, say) is left out.
+
+        Raises DataError where no image was added, ModelportError where faster-coco-eval is missing.
+        """
+        if not self._seen:
+            raise DataError("no image was scored", "check --data and --limit")
+        precision, recall = self._evaluate()
+        n = len(self._seen)
+        return {
+            name: Score(value, "fraction", n, None)
+            for name, value in _figures(precision, recall, self._max_dets)
+            if value is not None
+        }
+
+    def _evaluate(self) -> tuple[Array, Array]:
+        """Return precision (IoU, recall, category, area, max_dets) and recall (IoU, category, area, max_dets)."""
+        library = _library()
+        parts = [
+            self._evaluate_some(library, range(start, min(start + _AT_ONCE, len(self._categories))))
+            for start in range(0, len(self._categories), _AT_ONCE)
+        ]
+        return np.concatenate([one for one, _ in parts], axis=2), np.concatenate([two for _, two in parts], axis=1)
+
+    def _evaluate_some(self, library: tuple[Any, Any], classes: range) -> tuple[Array, Array]:
+        coco, evaluator = library
+        # On equal scores the order of the images decides; the library goes by their ids.
+        seen = self._seen.values()
+        chosen = self._categories[classes.start : classes.stop]
+        common = {
+            "images": [{"id": one.truth.image_id} for one in seen],
+            "categories": [{"id": number, "name": name} for number, name in chosen],
+        }
+        wanted = {number for number, _ in chosen}
+        truths = [row for one in seen for row in _truth_rows(one.truth) if row["category_id"] in wanted]
+        results = [row for one in seen for row in self._result_rows(one, classes)]
+        # The library talks through whatever it is given here.
+        run = evaluator(
+            _indexed(coco, common | {"annotations": truths}),
+            _indexed(coco, common | {"annotations": results}),
+            "bbox",
+            print_function=lambda *words: None,
+        )
+        run.params.maxDets = list(self._max_dets)
+        run.evaluate()
+        run.accumulate()
+        return np.asarray(run.eval["precision"]), np.asarray(run.eval["recall"])
+
+    def _result_rows(self, one: _Seen, classes: range) -> Iterator[dict[str, Any]]:
+        some = (one.classes >= classes.start) & (one.classes < classes.stop)
+        image = one.truth.image_id
+        for row in to_results(image, one.boxes[some], one.scores[some], one.classes[some], self._categories):
+            yield row | {"area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
+
+
+def to_results(
+    image_id: int, boxes: Array, scores: Array, classes: Array, categories: Sequence[tuple[int, str]]
+) -> list[dict[str, Any]]:
+    """Return the rows of a COCO result list; boxes (n, 4) x1 y1 x2 y2, scores (n,), class indices (n,)."""
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
+    sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    rows = zip(sizes.tolist(), np.asarray(scores).tolist(), np.asarray(classes).tolist(), strict=True)
+    return [
+        {"image_id": image_id, "category_id": categories[kind][0], "bbox": box, "score": score}
+        for box, score, kind in rows
+    ]
+
+
+def detection_text(boxes: Array, scores: Array, classes: Array, categories: Sequence[tuple[int, str]]) -> str:
+    """Return the guide's lines ``class score left top right bottom``; its scripts read names of up to two words."""
+    rows = zip(np.asarray(boxes).reshape(-1, 4), np.asarray(scores), np.asarray(classes).tolist(), strict=True)
+    # str of a NumPy scalar gives the shortest digits that read back as the same number.
+    return "".join(f"{categories[kind][1]} {score!s} {' '.join(map(str, box))}\n" for box, score, kind in rows)
+
+
+def _figures(precision: Array, recall: Array, max_dets: Sequence[int]) -> Iterator[tuple[str, float | None]]:
+    """Yield the twelve figures. The library's own summary takes some at another number of detections."""
+    # IoU 0.5, 0.55 … 0.95: the first is 0.5, the sixth 0.75.
+    yield "mAP", _mean(precision[:, :, :, 0, -1])
+    yield "mAP_50", _mean(precision[0, :, :, 0, -1])
+    yield "mAP_75", _mean(precision[5, :, :, 0, -1])
+    for area, letter in enumerate(_AREAS, start=1):
+        yield f"mAP_{letter}", _mean(precision[:, :, :, area, -1])
+    for place, most in enumerate(max_dets):
+        yield f"AR_{most}", _mean(recall[:, :, 0, place])
+    for area, letter in enumerate(_AREAS, start=1):
+        yield f"AR_{letter}", _mean(recall[:, :, area, -1])
+
+
+def _mean(values: Array) -> float | None:
+    """Return the mean of what was measured; -1 stands for nothing to measure."""
+    measured = values[values > -1]
+    return float(measured.mean()) if measured.size else None
+
+
+def _truth_rows(truth: GroundTruth) -> Iterator[dict[str, Any]]:
+    columns = (truth.boxes, truth.category_ids, truth.iscrowd, truth.areas)
+    for box, category, crowd, area in zip(*(np.asarray(column).tolist() for column in columns), strict=True):
+        yield {
+            "image_id": truth.image_id,
+            "category_id": category,
+            "bbox": box,
+            "iscrowd": int(crowd),
+            "area": area,
+        }
+
+
+def _indexed(coco: Any, dataset: dict[str, Any]) -> Any:
+    """Return the library's form of a data set; annotations are numbered from 1, for it takes 0 as unmatched."""
+    for number, row in enumerate(dataset["annotations"], start=1):
+        row["id"] = number
+    form = coco()
+    form.dataset = dataset
+    form.createIndex()
+    return form
+
+
+def _library() -> tuple[Any, Any]:
+    """Return COCO and COCOeval_faster. Raises ModelportError where they cannot be imported."""
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ImportError as error:
+        raise ModelportError(
+            f"faster-coco-eval is needed for COCO's figures: {error}", "pip install 'modelport[detection]'"
+        ) from error
+    return COCO, COCOeval_faster

@@ -1,0 +1,125 @@
+"""Boxes with classes: COCO's figures in image pixels, and how many of the source's boxes are met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from modelport.core.errors import DataError
+from modelport.core.placement import Placement
+from modelport.core.values import Array, Tensors
+from modelport.recipes.schema import Recipe
+from modelport.tasks.base import Figures, Flips, Rows
+from modelport.tasks.detection.box_agreement import met
+from modelport.tasks.detection.coco_map import CocoMap
+from modelport.tasks.detection.decode import best_detections
+
+
+class Detection:
+    """The task ``detection``: dets (N, 100, 5), x1 y1 x2 y2 score in network pixels, and labels (N, 100)."""
+
+    smallest_set = 100
+    # Equal up to rounding, but for boxes whose scores or overlaps lie within rounding of each other.
+    tolerated = 0.02
+    difference_means = "share of the source's boxes that no box of the same class meets at IoU 0.9"
+
+    def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]]) -> None:
+        self._dets, self._labels = (tensor.name for tensor in recipe.tensors.outputs)
+        self._categories = tuple(categories)
+
+    def scorer(self, against_source: bool) -> BoxScorer:
+        """Return a scorer. Raises DataError where the data set named no categories."""
+        if not self._categories:
+            raise DataError("the data set names no categories", "give a data set in the COCO layout")
+        return BoxScorer((self._dets, self._labels), self._categories, against_source)
+
+    def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
+        """Suppress doubles among the module's candidates: boxes (N, K, 4) and scores (N, K, C)."""
+        dets, labels = best_detections(raw[0], raw[1])
+        return {self._dets: dets, self._labels: labels}
+
+    def difference(self, got: Tensors, want: Tensors) -> float:
+        """Return the share of the source's boxes that are not met."""
+        found = total = 0
+        for row in range(len(want[self._labels])):
+            theirs, mine = self._row(want, row), self._row(got, row)
+            hit, of = met(theirs[0], theirs[1], mine[0], mine[1])
+            found, total = found + hit, total + of
+        return 1.0 - found / total if total else float(np.any(got[self._labels] >= 0))
+
+    def sample_of(self, row: str) -> str | None:
+        """Every row is a sample."""
+        return row
+
+    def _row(self, outputs: Tensors, row: int) -> tuple[Array, Array]:
+        used = outputs[self._labels][row] >= 0
+        return outputs[self._dets][row][used][:, :4], outputs[self._labels][row][used]
+
+
+# Probabilities, with what bfloat16 rounds them up by.
+MOST_SCORE = 1.01
+
+
+class BoxScorer:
+    """Maps boxes back to the image and counts them; keeps boxes and truths, a few kilobytes an image."""
+
+    def __init__(self, names: tuple[str, str], categories: Sequence[tuple[int, str]], against_source: bool) -> None:
+        self._dets, self._labels = names
+        self._metric = CocoMap(categories)
+        self._source = CocoMap(categories) if against_source else None
+        self._sourced = 0
+        self._flips = Flips()
+        self._top_score = 0.0
+
+    def take(self, rows: Rows) -> list[dict[str, Any]]:
+        """Score some images and return a line for each."""
+        lines = []
+        for index, (name, truth, placement) in enumerate(zip(rows.ids, rows.targets, rows.placements, strict=True)):
+            mine = self._in_image(rows.outputs, index, placement)
+            self._metric.add(truth, *mine)
+            self._top_score = max(self._top_score, float(np.max(mine[1], initial=0.0)))
+            line = {"id": name, "target": truth.image_id, "boxes": _listed(*mine)}
+            if self._source is not None and rows.source is not None:
+                theirs = self._in_image(rows.source, index, placement)
+                self._source.add(truth, *theirs)
+                self._sourced += 1
+                hit, of = met(theirs[0], theirs[2], mine[0], mine[2])
+                flip = {"id": name, "target": truth.image_id, "source": f"{of} boxes", "engine": f"{hit} of them met"}
+                self._flips.add(hit, of, flip)
+                line["source_met"] = [hit, of]
+            lines.append(line)
+        return lines
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Nothing is held back."""
+        return []
+
+    def figures(self) -> Figures:
+        """Return COCO's figures, and the source's on the same images."""
+        source = None if self._source is None else self._source.compute() if self._sourced else {}
+        flips = self._flips
+        figures = Figures(
+            self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count, chance={"mAP": 0.0}
+        )
+        if self._top_score > MOST_SCORE:
+            figures.notes.append(
+                f"scores reach {self._top_score:g}, and a detector's lie between 0 and 1: mAP, which looks at their "
+                "order alone, is not touched; thresholds are"
+            )
+        return figures
+
+    def _in_image(self, outputs: Tensors, index: int, placement: Placement) -> tuple[Array, Array, Array]:
+        """Return boxes (n, 4) in image pixels, scores (n,) and class indices (n,) of one row."""
+        used = outputs[self._labels][index] >= 0
+        dets = outputs[self._dets][index][used]
+        return placement.to_image(dets[:, :4]), dets[:, 4], outputs[self._labels][index][used]
+
+
+def _listed(boxes: Array, scores: Array, classes: Array) -> list[list[float | None]]:
+    """Return [class, score, x1, y1, x2, y2] per box; JSON has no word for what is not finite: None."""
+    return [
+        [int(kind), *(float(value) if np.isfinite(value) else None for value in (score, *box))]
+        for box, score, kind in zip(boxes, scores, classes, strict=True)
+    ]

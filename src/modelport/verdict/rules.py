@@ -1,0 +1,153 @@
+"""From figures to a verdict, by the rules of the result file."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from modelport.core.options import MAX_SKIPPED
+from modelport.core.values import Check
+from modelport.recipes.schema import Published, Recipe, Tolerance
+from modelport.tasks.base import Score
+
+PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"
+NOT_APPLICABLE = "not_applicable"  # decides nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a verdict rests on."""
+
+    metrics: Mapping[str, Score]
+    source: Mapping[str, Score] | None  # the source model's figures on the same samples; None: there is no source
+    full_set: bool
+    n: int  # samples scored
+    skipped: Sequence[str]  # ids that could not be decoded
+    smallest_set: int
+    duplicates: Mapping[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
+    max_skipped: float = MAX_SKIPPED
+    # Points by which a metric may be higher than it looks: rounding made ties, and a tie counts as wrong.
+    unsure: Mapping[str, float] = field(default_factory=dict)
+
+
+def is_full_set(recipe: Recipe, ids: Iterable[str], skipped: int) -> bool:
+    """Whether these are the samples that the published figures were measured on, by number and by name."""
+    pattern = re.compile(recipe.dataset.published_ids)
+    n, fitting = 0, True
+    for name in ids:
+        n += 1
+        fitting = fitting and pattern.fullmatch(name) is not None
+    return fitting and n == recipe.dataset.published_n and skipped == 0
+
+
+def judge(recipe: Recipe, evidence: Evidence) -> list[Check]:
+    """Return the checks of the accuracy. Only metrics with a published figure are judged; the others are told."""
+    checks = [_against_source(name, evidence, recipe.tolerance) for name in judged_metrics(recipe)]
+    checks += [_against_published(figure, evidence, recipe) for figure in recipe.published]
+    enough = evidence.n >= evidence.smallest_set
+    why = "enough samples for a verdict" if enough else f"below {evidence.smallest_set} samples no verdict is given"
+    checks.append(Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why))
+    if evidence.skipped:
+        checks.append(_skipped(evidence))
+    if evidence.duplicates:
+        checks.append(_duplicates(evidence))
+    return checks
+
+
+def overall(checks: Iterable[Check]) -> str:
+    """Return the one word: a failure decides, then too few samples, then a missing number, else pass."""
+    verdicts = {check.verdict for check in checks}
+    return next((word for word in (FAIL, INCONCLUSIVE, INCOMPLETE) if word in verdicts), PASS)
+
+
+def judged_metrics(recipe: Recipe) -> list[str]:
+    """Return the metrics that decide: those with a published figure, else the recipe's first."""
+    return list(dict.fromkeys(figure.metric for figure in recipe.published)) or list(recipe.metrics[:1])
+
+
+def floor_of(reference: float, tolerance: Tolerance) -> float:
+    """Return the lowest figure that still passes, in the reference's unit."""
+    drop = reference * tolerance.value / 100.0 if tolerance.unit == "percent_of_reference" else tolerance.value
+    return reference - drop
+
+
+def tolerance_text(tolerance: Tolerance) -> str:
+    """Return the tolerance in words."""
+    unit = "percent of the reference" if tolerance.unit == "percent_of_reference" else "points"
+    return f"{tolerance.value:g} {unit}, one-sided"
+
+
+def _skipped(evidence: Evidence) -> Check:
+    count = len(evidence.skipped)
+    share = count / (evidence.n + len(evidence.duplicates) + count)
+    why = f"{count} samples could not be decoded and are not scored: {_some(evidence.skipped)}"
+    if share <= evidence.max_skipped:
+        return Check("skipped", PASS, count, 0, why)
+    why += f"; that is {share:.1%}, at most {evidence.max_skipped:.1%} may be missing (--max-skipped)"
+    return Check("skipped", INCONCLUSIVE, count, 0, why)
+
+
+def _duplicates(evidence: Evidence) -> Check:
+    count = len(evidence.duplicates)
+    named = _some([f"{one} is {other}" for one, other in evidence.duplicates.items()])
+    counted = "as published, each is counted" if evidence.full_set else "each content is counted once"
+    return Check("duplicates", PASS, count, 0, f"{count} samples have the content of another, {counted}: {named}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Check:
+    got = evidence.metrics.get(name)
+    if evidence.source is None:
+        why = "there is no source model to hold it against: `modelport run` with --weights brings one"
+        return Check(f"{name}_vs_source", INCOMPLETE, got.value if got else None, None, why)
+    want = evidence.source.get(name)
+    if got is None or want is None or got.n != want.n:
+        missing = "the figure" if got is None else "the source model's figure on the same samples"
+        return Check(f"{name}_vs_source", INCOMPLETE, got and got.value, want and want.value, f"{missing} is missing")
+    floor = floor_of(want.value, tolerance)
+    why = f"source model {want.value:.4g}, lowest that passes {floor:.4g} ({tolerance_text(tolerance)})"
+    word, more = _held(got.value, floor, evidence.unsure.get(name, 0.0))
+    return Check(f"{name}_vs_source", word, got.value, floor, why + more)
+
+
+def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) -> Check:
+    name = f"{figure.metric}_vs_published"
+    got = evidence.metrics.get(figure.metric)
+    if figure.variant != recipe.variant:
+        measured = f"--variant {figure.variant}" if figure.variant else "no --variant"
+        why = f"does not apply: {figure.value} was measured with {measured}; "
+        return Check(name, NOT_APPLICABLE, got and got.value, None, why + "the verdict rests on the source model")
+    if not evidence.full_set:
+        why = f"does not apply: not the {recipe.dataset.published_n} samples of the published figure; "
+        return Check(name, NOT_APPLICABLE, got and got.value, None, why + "the verdict rests on the source model")
+    if got is None:
+        return Check(name, INCOMPLETE, None, figure.value, "the figure is missing")
+    floor = floor_of(figure.value, recipe.tolerance)
+    limit = f"lowest that passes {floor:.4g} ({tolerance_text(recipe.tolerance)})"
+    why = f"published {figure.value} on {figure.device}, {limit}"
+    word, more = _held(got.value, floor, evidence.unsure.get(figure.metric, 0.0))
+    source = (evidence.source or {}).get(figure.metric)
+    if word != PASS and source is not None and source.value < floor:
+        more += f"; the source model's own is {source.value:.4g}: look at the labels, the preprocessing and the "
+        more += "weights, which both share"
+    return Check(name, word, got.value, floor, why + more)
+
+
+def _held(value: float, floor: float, unsure: float) -> tuple[str, str]:
+    """Return fail below the floor, and what is to be added to the reason.
+
+    A figure that is not finite, or is held against one, tells nothing, nor does one that could be ``unsure`` higher
+    and then pass.
+    """
+    if not (math.isfinite(value) and math.isfinite(floor)):
+        return INCONCLUSIVE, ""
+    if value >= floor:
+        return PASS, ""
+    if value + unsure >= floor:
+        return INCONCLUSIVE, f"; ties alone could be the cause of the drop: without them up to {value + unsure:.4g}"
+    return FAIL, ""

@@ -1,0 +1,44 @@
+"""What is said of figures that ties have moved, and what of them is no figure any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from modelport.core.values import Check
+from modelport.recipes.schema import Recipe
+from modelport.tasks.ties import Ties
+from modelport.verdict.rules import INCONCLUSIVE, judged_metrics
+
+
+def rounding_of(suffix: str, said: Iterable[str], recipe: Recipe) -> str:
+    """Return what rounded the outputs before they came here and could make ties that lower a figure; empty if nothing.
+
+    In pairs that are drawn with replacement a tie lowers none: it counts as right there.
+    """
+    if _ties_count_as_right(recipe):
+        return ""
+    return "the digits of TXT" if suffix == ".txt" else "float16" if any("float16" in s for s in said) else ""
+
+
+def _ties_count_as_right(recipe: Recipe) -> bool:
+    return recipe.contrastive is not None and recipe.contrastive.pairs == "with_replacement"
+
+
+def tie_notes(rounding: str, recipe: Recipe, tied: Ties) -> list[str]:
+    """Return what is to be said of rows that a tie decides: any where outputs were rounded, else too many."""
+    metrics = list(tied.counts)
+    affected = tied.affected(metrics)
+    if not affected or not (rounding or tied.too_many(metrics)):
+        return []
+    named = ", ".join(f"{name}: {count} of {tied.n} rows" for name, count in affected.items())
+    counted = f"ties decide {named}; a tie counts as {'right' if _ties_count_as_right(recipe) else 'wrong'}"
+    return [f"{rounding} are too few: {counted}. Save the outputs as NPY or BIN in float32" if rounding else counted]
+
+
+def digit_checks(rounding: str, recipe: Recipe, tied: Ties, few: Sequence[str]) -> tuple[Check, ...]:
+    """Return the check that too many rows fail whose outcome the rounding has decided."""
+    judged = judged_metrics(recipe)
+    if not rounding or not tied.too_many(judged):
+        return ()
+    most = max(tied.affected(judged).values())
+    return (Check("txt_digits", INCONCLUSIVE, most, 0, few[0]),)
