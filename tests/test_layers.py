@@ -22,7 +22,7 @@ FLOORS = [
 ]
 ROOMS = {
     "torch": ("model/", "engines/torch.py"),
-    "onnx": ("model/", "engines/onnxruntime/"),
+    "onnx": ("model/", "engines/onnxruntime/", "engines/ascend/"),
     "onnxscript": ("model/",),
     "safetensors": ("model/",),
     "onnxruntime": ("engines/onnxruntime/",),

@@ -18,15 +18,16 @@ from modelport.core.values import Array, Tensors
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Options
-from modelport.engines.quantize import METHODS, SUFFIXES, Int8Model, calibrated
-from modelport.engines.registry import get_engine, opened
+from modelport.engines.quantizer import Int8Model, calibrated
+from modelport.engines.registry import ENGINES, get_engine, opened
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.quantizable import heavy_precisions
 from modelport.model.source import load_source
 from modelport.recipes.schema import Recipe
 from modelport.stages.export import export_cached
 
-PAIRS = [(engine, method) for engine, methods in METHODS.items() for method in methods]
+QUANTIZERS = {engine.name: engine.quantizer for engine in map(get_engine, ENGINES) if engine.quantizer is not None}
+PAIRS = [(engine, method) for engine, quantizer in QUANTIZERS.items() for method in quantizer.methods]
 CALIBRATED, ASKED = 24, 40
 
 
@@ -57,7 +58,7 @@ def made(
         for start in range(0, CALIBRATED, 8):
             yield {"actual_input_1": images[start : start + 8]}
 
-    yield engine, calibrated(engine, method, graph, batches, work), work
+    yield engine, calibrated(QUANTIZERS[engine], method, graph, batches, work), work
 
 
 def _answers(engine: str, model: Artifact, recipe: Recipe, images: Array, precision: str | None) -> Array:
@@ -70,7 +71,7 @@ def test_int8_is_near_the_source_and_runs_as_int8(
     made: tuple[str, Int8Model, Path], graph: Artifact, images: Array, tiny: Recipe
 ) -> None:
     engine, model, work = made
-    written = model.write((), work / f"whole{SUFFIXES[engine]}")
+    written = model.write((), work / f"whole{get_engine(engine).compiles_to}")
     assert graph.sha256 in written.made_from
     got, want = (_answers(engine, file, tiny, images, word) for file, word in ((written, "int8"), (graph, "fp32")))
     distance = np.linalg.norm(got - want) / np.linalg.norm(want)
@@ -82,7 +83,7 @@ def test_with_every_layer_returned_it_is_the_float32_model(
     made: tuple[str, Int8Model, Path], graph: Artifact, images: Array, tiny: Recipe
 ) -> None:
     engine, model, work = made
-    written = model.write(model.layers, work / f"none{SUFFIXES[engine]}")
+    written = model.write(model.layers, work / f"none{get_engine(engine).compiles_to}")
     got, want = (_answers(engine, file, tiny, images, "fp32") for file in (written, graph))
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
@@ -91,7 +92,7 @@ def test_a_kept_layer_computes_in_float32(made: tuple[str, Int8Model, Path], gra
     engine, model, work = made
     kept = model.heavy[1]
     assert set(model.heavy) <= set(model.layers)
-    written = model.write([kept], work / f"one{SUFFIXES[engine]}")
+    written = model.write([kept], work / f"one{get_engine(engine).compiles_to}")
     assert _float_layers(engine, written, model.heavy, work) == {kept}
     names = [node.name for node in read_graph(graph.path).graph.node]
     assert list(model.layers) == [name for name in names if name in model.layers]
@@ -171,23 +172,19 @@ def test_an_old_opset_is_refused_with_the_one_to_export(graph: Artifact, tmp_pat
     path = tmp_path / "old.onnx"
     path.write_bytes(model.SerializeToString())
     with pytest.raises(EngineError, match="--opset 13"):
-        calibrated("onnxruntime", "minmax", Artifact.of(path, "onnx"), lambda: (), tmp_path)
-
-
-def test_an_engine_without_quantization_is_refused(graph: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="openvino or onnxruntime"):
-        calibrated("torch", "minmax", graph, lambda: (), tmp_path)
+        calibrated(QUANTIZERS["onnxruntime"], "minmax", Artifact.of(path, "onnx"), lambda: (), tmp_path)
 
 
 def test_a_failure_of_the_library_names_the_model(graph: Artifact, tmp_path: Path) -> None:
+    wrong = {"wrong": np.zeros((1, 3, 32, 32), np.float32)}
     with pytest.raises(EngineError, match=r"model\.onnx: ONNX Runtime cannot quantize it"):
-        calibrated("onnxruntime", "minmax", graph, lambda: [{"wrong": np.zeros((1, 3, 32, 32), np.float32)}], tmp_path)
+        calibrated(QUANTIZERS["onnxruntime"], "minmax", graph, lambda: [wrong], tmp_path)
 
 
 def test_nothing_is_reported_to_a_statistics_service() -> None:
     pytest.importorskip("nncf")
     probe = (
-        "from modelport.engines.quantize import _nncf; _nncf(); import nncf.telemetry.wrapper as w; "
+        "from modelport.engines.openvino.quantizer import _nncf; _nncf(); import nncf.telemetry.wrapper as w; "
         "print(type(w.telemetry).__module__)"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
@@ -220,7 +217,7 @@ def test_nodes_after_the_last_heavy_layer_stay_float(images: Array, tmp_path: Pa
     for engine, method in (("onnxruntime", "minmax"), ("openvino", "minmax")):
         pytest.importorskip("nncf" if engine == "openvino" else "onnxruntime")
         (work := tmp_path / engine).mkdir()
-        made = calibrated(engine, method, Artifact.of(path, "onnx"), lambda: rows, work)
+        made = calibrated(QUANTIZERS[engine], method, Artifact.of(path, "onnx"), lambda: rows, work)
         assert "conv" in made.layers
         assert "boxes" not in made.layers
         if engine == "onnxruntime":
@@ -259,7 +256,7 @@ def test_layers_keep_their_names_where_weights_are_shared_and_inputs_joined(imag
     path = tmp_path / "shared.onnx"
     onnx.save(model, path)
     graph = Artifact.of(path, "onnx")
-    made = calibrated("openvino", "minmax", graph, lambda: [{"x": images[:8]}], tmp_path)
+    made = calibrated(QUANTIZERS["openvino"], "minmax", graph, lambda: [{"x": images[:8]}], tmp_path)
     assert made.heavy == ("shared1", "shared2", "last")
     assert set(made.heavy) <= set(made.layers)
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelport.measure.timing import Timed
 from modelport.recipes.load import load_recipe, recipe_names
 from modelport.report.speed import (
-    Timed,
     batches_not_samples,
     best_of,
     compare,

@@ -17,9 +17,7 @@ from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
 from modelport.data.files.tensor_form import hold_files
 from modelport.engines.base import Engine, Options, Runner
-from modelport.engines.registry import KINDS, engine_for, model_artifact, opened
-
-ON_DEVICE = "ascend"
+from modelport.engines.registry import engine_for, kinds, model_artifact, opened, with_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Chosen:
     @property
     def on_device(self) -> bool:
         """Whether the engine has devices to choose from, with memory of their own."""
-        return self.engine.name == ON_DEVICE
+        return self.engine.has_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +63,12 @@ def choose(arguments: Arguments, log: Log) -> Chosen:
     for flag, wish in arguments.refused:
         raise UsageError(
             f"--{flag}: {wish} is nothing that the engine '{name}' does",
-            f"leave it out; on an Ascend device ais_bench itself does it, beside the engine '{ON_DEVICE}'",
+            f"leave it out; on a device ais_bench itself does it, beside the engine {_device_engines()}",
         )
     if not chosen.on_device and set(arguments.devices) != {0}:
         raise UsageError(
             f"--device {','.join(map(str, arguments.devices))}: the engine '{name}' has device 0 alone",
-            f"leave it out; the engine '{ON_DEVICE}' chooses among devices, with an .om file",
+            f"leave it out; the engine {_device_engines()} chooses among devices, with a file of its own",
         )
     shaped = arguments.dym_batch or arguments.dym_hw or arguments.shapes or arguments.shape_range
     if chosen.on_device and (shaped or arguments.auto_shapes):
@@ -85,10 +83,14 @@ def choose(arguments: Arguments, log: Log) -> Chosen:
     return chosen
 
 
+def _device_engines() -> str:
+    return " or ".join(f"'{name}'" for name in with_devices())
+
+
 def _find(path: Path, log: Log) -> Path:
     """Return the model file; a name without its suffix, as the guides give it, is completed."""
     if not path.exists():
-        for suffix in (".om", *(suffix for suffix in KINDS if suffix != ".om")):
+        for suffix in kinds():
             longer = path.with_name(path.name + suffix)
             if longer.is_file():
                 log.note(f"{path} does not exist: {longer} taken")

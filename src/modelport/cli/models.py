@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import typer
 
@@ -106,7 +106,8 @@ def export(
     variant: str | None = VARIANT,
 ) -> None:
     """Write ONNX with the recipe's tensor names, checked against the source model."""
-    from modelport.model.graph.export import DEFAULT_OPSET, Nms
+    from modelport.engines.registry import endings
+    from modelport.model.graph.export import DEFAULT_OPSET
     from modelport.model.source import load_source
     from modelport.recipes.load import load_recipe
     from modelport.stages.export import export_checked
@@ -116,12 +117,13 @@ def export(
         raise UsageError(f"--out {out}: an ONNX file ends in .onnx", "rename it")
     size = _batch(batch)
     loaded = load_recipe(recipe).with_variant(variant)
-    form = one_of("--nms", nms, get_args(Nms))
+    known = endings()
+    ending = known[one_of("--nms", nms, tuple(known))]
     pixels = one_of("--input-type", input_type, ("float32", "uint8")) == "uint8"
     path, notes = weights_file(loaded, weights, TALK.progress)
     source = load_source(loaded, path)
     number = DEFAULT_OPSET if opset is None else opset
-    artifact, checks = export_checked(source, out, number, size, TALK.progress, form, pixels=pixels)
+    artifact, checks = export_checked(source, out, number, size, TALK.progress, ending, pixels=pixels)
     value = {
         "schema": "modelport.export/1",
         "artifacts": [*source.checkpoint.to_json(), *artifact.to_json()],

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors
+from modelport.engines.quantizer import Quantizer
+from modelport.model.graph.tail import Ending
 from modelport.recipes.schema import Recipe
 
 
@@ -96,17 +100,82 @@ class TimedRunner(Protocol):
         """Run as ``run`` does, and tell the clocks apart."""
 
 
-class Engine(Protocol):
-    """A way to execute models."""
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """How an engine would compile a model. ``words`` is the vendor's command, empty where modelport does it itself."""
+
+    precision: str
+    batch: int | None
+    words: tuple[str, ...] = ()
+    files: tuple[tuple[str, Path, str], ...] = ()  # what the command is pointed to: (its option, path, text)
+    notes: tuple[str, ...] = ()
+    input_type: str | None = None  # float32 or uint8, where the plan decides it
+
+
+class Engine:
+    """A way to execute models. One is a class in its own folder, and a line in ``registry.py``.
+
+    Everything that is true of one engine alone stands here; no other room asks for an engine's name.
+    """
 
     name: str
-    consumes: frozenset[str]  # kinds of artifact that open() takes
+    # Kinds of artifact that open() takes: "checkpoint", "onnx", and the engine's own.
+    consumes: frozenset[str] = frozenset()
+    # The engine's own kinds of file, by their suffix.
+    suffixes: Mapping[str, str] = {}
+    # The suffix of what compile() writes from ONNX; None where nothing is compiled.
+    compiles_to: str | None = None
+    # The suffixes of files that compile() writes beside it.
+    companions: tuple[str, ...] = ()
+    # Whether compile() needs the engine to be usable here; a vendor's compiler may need no device.
+    compiles_here: bool = True
+    # What `compile` takes beside recipe, graph, precision and batch.
+    build_options: frozenset[str] = frozenset({"calibration", "plan"})
+    # Precisions that take another graph than the float32 one: "graph" (weights converted), "quantizer".
+    lowers: Mapping[str, str] = {}
+    quantizer: Quantizer | None = None
+    # Distributions whose versions a result tells.
+    packages: tuple[str, ...] = ()
+    # Chosen where nobody names an engine; never what only pretends to run models.
+    by_default: bool = True
+    # Runs ONNX as its authors do: written graphs are checked on it first.
+    reference_of_onnx: bool = False
+    # Several runs in flight may serve better than one on all cores.
+    serves_several: bool = False
+    # Has devices with numbers and memory of their own.
+    has_devices: bool = False
+    # Takes inputs of other shapes than those it was compiled for.
+    reshapes: bool = True
+    # Where a detector's doubles are suppressed, beside graph and host: by nodes of the engine's own devices.
+    endings: tuple[Ending, ...] = ()
 
     def available(self) -> Availability:
         """Say whether it can be used here. Never raises."""
+        raise NotImplementedError
+
+    def parts(self, path: Path) -> tuple[Path, ...]:
+        """Return the files beside a model file of the engine's own kind that are part of it. Raises GraphError."""
+        return ()
+
+    def identity(self, options: Options) -> tuple[object, ...]:
+        """Return what, beside the model, decides what compile() writes: a change of it makes what is kept old."""
+        return (self.name, self.available().version, machine.processor())
+
+    def plan(self, model: Artifact, options: Options, out: Path) -> BuildPlan:
+        """Return how ``compile`` would do it; nothing is written or run."""
+        note = f"no vendor command: '{self.name}' would compile {model.path} inside modelport and write {out}"
+        return BuildPlan(options.precision or "fp32", options.batch, notes=(note,))
 
     def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
         """Write the artifact that this engine loads fastest. Raises EngineError."""
+        raise EngineError(
+            f"the engine '{self.name}' runs what it is given; there is nothing to compile", "choose another engine"
+        )
+
+    def cannot_open(self, options: Options) -> str:
+        """Say why what was compiled for these options cannot be opened here; nothing where it can."""
+        return ""
 
     def open(self, model: Artifact, options: Options) -> AbstractContextManager[Runner]:
         """Load a model. Raises EngineError, also where the precision is not executed here."""
+        raise NotImplementedError

@@ -14,7 +14,7 @@ from modelport.core.values import TensorSpec
 from modelport.engines.base import Availability, Engine, Options, Runner
 from modelport.engines.checked import checked
 from modelport.model.graph.file import onnx_side_files
-from modelport.model.graph.side_files import openvino_weights
+from modelport.model.graph.tail import IN_GRAPH, ON_HOST, Ending
 
 # The fastest first: the default engine is the first usable one.
 ENGINES = {
@@ -22,6 +22,7 @@ ENGINES = {
     "onnxruntime": "modelport.engines.onnxruntime.engine:OnnxRuntimeEngine",
     "torch": "modelport.engines.torch:TorchEngine",
     "ascend": "modelport.engines.ascend.engine:AscendEngine",
+    "null": "modelport.engines.null:NullEngine",
 }
 _OTHER_RECIPE = "give the recipe of this model"
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
@@ -41,6 +42,11 @@ def availabilities() -> dict[str, Availability]:
     return {name: get_engine(name).available() for name in ENGINES}
 
 
+def defaults() -> list[Engine]:
+    """Return the engines that are chosen where nobody names one, the fastest first, usable or not."""
+    return [engine for engine in map(get_engine, ENGINES) if engine.by_default]
+
+
 def choose_engine(name: str | None, precision: str) -> Engine:
     """Return the named engine, or the fastest usable one, once it is sure that it executes ``precision`` here.
 
@@ -50,7 +56,7 @@ def choose_engine(name: str | None, precision: str) -> Engine:
         raise UsageError(f"no precision named '{precision}'", unknown("precisions", precision, PRECISIONS))
     if name is None:
         # One after the other: to ask PyTorch is to load it.
-        for engine in map(get_engine, ENGINES):
+        for engine in defaults():
             here = engine.available()
             if here.usable and precision in here.precisions:
                 return engine
@@ -82,7 +88,7 @@ def engine_for(model: Artifact, name: str | None) -> Engine:
         if not here.usable:
             raise EngineError(f"the engine '{name}' is not usable here: {here.reason}", here.install)
         return engine
-    able = [engine for engine in map(get_engine, ENGINES) if model.kind in engine.consumes]
+    able = [engine for engine in defaults() if model.kind in engine.consumes]
     known = [(engine, engine.available()) for engine in able]
     for engine, here in known:
         if here.usable:
@@ -140,8 +146,21 @@ def _serves(got: TensorSpec, want: TensorSpec) -> bool:
     )
 
 
-# What a file is, by its suffix: what `compile` writes and `--model` takes.
-KINDS = {".onnx": "onnx", ".xml": "openvino", ".om": "om"}
+def kinds() -> dict[str, str]:
+    """Return what a model file is, by its suffix: what `compile` writes and `--model` takes.
+
+    Files for devices of their own come first: where a name lacks its suffix, they are meant.
+    """
+    devices: dict[str, str] = {}
+    hosts: dict[str, str] = {}
+    for engine in map(get_engine, ENGINES):
+        (devices if engine.has_devices else hosts).update(engine.suffixes)
+    return {**devices, ".onnx": "onnx", **hosts}
+
+
+def with_devices() -> list[str]:
+    """Return the names of the engines that have devices with numbers."""
+    return [engine.name for engine in map(get_engine, ENGINES) if engine.has_devices]
 
 
 def model_artifact(path: Path) -> Artifact:
@@ -150,17 +169,38 @@ def model_artifact(path: Path) -> Artifact:
     Raises UsageError where its suffix is unknown or it is missing, GraphError where a file of weights is missing, cut
     off, or not in its folder.
     """
-    kind = KINDS.get(path.suffix.lower())
+    known = kinds()
+    kind = known.get(path.suffix.lower())
     if kind is None:
-        raise UsageError(f"{path}: not a model file that modelport knows", f"give one of: {', '.join(sorted(KINDS))}")
+        raise UsageError(f"{path}: not a model file that modelport knows", f"give one of: {', '.join(sorted(known))}")
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "check the path")
-    return Artifact.of(path, kind, (), tuple(Artifact.of(file, f"{kind}-weights") for file in _beside(path, kind)))
+    parts = onnx_side_files(path) if kind == "onnx" else _owner(kind).parts(path)
+    return Artifact.of(path, kind, (), tuple(Artifact.of(file, f"{kind}-weights") for file in parts))
 
 
-def _beside(path: Path, kind: str) -> tuple[Path, ...]:
-    """Return the files of weights that belong to a model file."""
-    if kind == "onnx":
-        return onnx_side_files(path)
-    weights = openvino_weights(path) if kind == "openvino" else None
-    return () if weights is None else (weights,)
+def _owner(kind: str) -> Engine:
+    return next(engine for engine in map(get_engine, ENGINES) if kind in engine.suffixes.values())
+
+
+def endings() -> dict[str, Ending]:
+    """Return where a detector's doubles can be suppressed, by the word of ``export --nms``."""
+    own = [ending for engine in map(get_engine, ENGINES) for ending in engine.endings]
+    return {ending.word: ending for ending in (IN_GRAPH, ON_HOST, *own)}
+
+
+def reference_engine() -> Engine:
+    """Return what runs written graphs to check them: the reference runtime of ONNX, or another that is usable.
+
+    Raises EngineError where none is, with what to install.
+    """
+    able = [engine for engine in map(get_engine, ENGINES) if "onnx" in engine.consumes and engine.by_default]
+    able.sort(key=lambda engine: not engine.reference_of_onnx)
+    known = [(engine, engine.available()) for engine in able]
+    for engine, here in known:
+        if here.usable:
+            return engine
+    raise EngineError(
+        "no engine here can run the written graph, so it cannot be checked",
+        " or ".join(here.install for _, here in known),
+    )

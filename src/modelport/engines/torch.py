@@ -11,17 +11,18 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors
-from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.base import Availability, Engine, Options, Runner
 from modelport.engines.time_limit import within_limit
 from modelport.model.source import load_source
 from modelport.tasks.table import task_of
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """Runs the source model. bf16 is PyTorch's autocast: convolutions and products in bfloat16, sums in float32."""
 
     name = "torch"
     consumes = frozenset({"checkpoint"})
+    packages = ("torch",)
 
     def available(self) -> Availability:
         """Say whether torch can be imported."""

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import Artifact, named_as_given, write_json, written_aside
-from modelport.core.errors import EngineError, UsageError
+from modelport.core.errors import UsageError
 from modelport.core.options import batch_rows
 from modelport.core.progress import Progress
-from modelport.engines.ascend.atc import AtcCall, artifact_path
-from modelport.engines.ascend.engine import AscendEngine
-from modelport.engines.ascend.npu_smi import PREFIX, found_chip
-from modelport.engines.base import Engine, Options
-from modelport.engines.registry import choose_engine, get_engine, model_artifact, opened
+from modelport.engines.base import BuildPlan, Engine, Options
+from modelport.engines.registry import ENGINES, choose_engine, get_engine, model_artifact, opened
 from modelport.model.graph.file import check_signature, read_graph
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.load import load_recipe
@@ -52,48 +49,41 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
         raise UsageError(f"--device {request.device}", "give a device's number, from 0")
     recipe = load_recipe(request.recipe)
     engine = get_engine(request.engine)
-    source = model_artifact(request.model)
-    if isinstance(engine, AscendEngine) and source.kind != "onnx":
-        raise UsageError(
-            f"{request.model}: ATC compiles .onnx files here", "give the file that `modelport export` wrote"
-        )
-    if source.kind == "onnx":
-        check_signature(read_graph(request.model), recipe.signature, request.model)
-    if request.out.absolute() == request.model.absolute():
-        raise UsageError(f"--out {request.out} is the model itself", "choose another --out")
-    for part in source.parts:
-        if part.path.absolute() in (request.out.absolute(), request.out.with_suffix(".bin").absolute()):
-            raise UsageError(
-                f"--out {request.out} would write over the model's weights {part.path}", "choose another --out"
-            )
-    if isinstance(engine, AscendEngine):
-        if request.calibration is not None:
-            raise UsageError("--calibration says nothing to ATC: it quantizes nothing", "leave --calibration out")
-        return _compile_for_ascend(engine, request, recipe, source, progress)
-    return _compile_here(request, recipe, source, progress)
-
-
-def _compile_here(request: CompileRequest, recipe: Recipe, source: Artifact, progress: Progress) -> dict[str, Any]:
-    """Compile with an engine that lives in this process."""
-    for option in ("soc", "device", "input_type"):
-        if getattr(request, option) is not None:
-            word = "--" + option.replace("_", "-")
-            raise UsageError(
-                f"{word} says nothing to the engine '{request.engine}'", f"leave {word} out, or --engine ascend"
-            )
-    engine = choose_engine(request.engine, request.precision or "fp32")
-    options = Options(recipe, request.precision or "fp32", request.batch)
-    value = {
+    _check_options(engine, request)
+    source = _graph_of(engine, request, recipe)
+    if engine.compiles_here:
+        choose_engine(engine.name, request.precision or "fp32")
+    options = Options(
+        recipe,
+        request.precision or ("fp32" if engine.compiles_here else None),
+        request.batch,
+        device=request.device or 0,
+        soc=request.soc,
+        plan=request.plan,
+        input_type=request.input_type,
+    )
+    plan = engine.plan(source, options, request.out)
+    value: dict[str, Any] = {
         "schema": "modelport.compile/1",
         "engine": engine.name,
-        "precision": options.precision,
-        "batch": request.batch,
+        "precision": plan.precision,
+        "batch": plan.batch,
     }
+    if plan.words or request.dry_run:
+        value |= {
+            "command": list(plan.words),
+            "line": shlex.join(plan.words),
+            "input_type": plan.input_type,
+            "files": [{"option": option, "path": str(path), "text": text} for option, path, text in plan.files],
+            "notes": list(plan.notes),
+        }
     if request.dry_run:
-        note = (
-            f"no vendor command: '{engine.name}' would compile {request.model} inside modelport and write {request.out}"
-        )
-        return value | {"command": [], "line": "", "files": [], "notes": [note]}
+        return value
+    if plan.words:
+        progress.note(shlex.join(plan.words))
+        artifact = engine.compile(source, options, request.out)
+        notes = [*plan.notes, *_opened_once(engine, artifact, plan, options)]
+        return value | {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
     calibrated_by = replace(options, batch=request.batch or recipe.run.batch)
     done = lowered(Wanted(recipe, engine, calibrated_by, request.calibration, request.plan), source, None, (), progress)
     artifact, precision = _compiled(engine, done.artifact, options, request)
@@ -124,50 +114,44 @@ def _compiled(engine: Engine, source: Artifact, options: Options, request: Compi
     return replace(made, path=out, parts=parts), precision
 
 
-def _compile_for_ascend(
-    engine: AscendEngine, request: CompileRequest, recipe: Recipe, source: Artifact, progress: Progress
-) -> dict[str, Any]:
-    """Build the call of ATC, and make it unless it is only to be shown."""
-    options = Options(
-        recipe,
-        request.precision,
-        request.batch,
-        device=request.device or 0,
-        soc=request.soc,
-        plan=request.plan,
-        input_type=request.input_type,
-    )
-    call = engine.plan(source, options, request.out)
-    words = call.words(request.model, artifact_path(request.out))
-    value = {
-        "schema": "modelport.compile/1",
-        "engine": engine.name,
-        "precision": call.precision,
-        "batch": call.batch,
-        "input_type": call.input_type,
-        "command": words,
-        "line": shlex.join(words),
-        "files": [{"option": option, "path": str(path), "text": text} for option, (path, text) in call.files.items()],
-        "notes": list(call.notes),
-    }
-    if request.dry_run:
-        return value
-    progress.note(shlex.join(words))
-    artifact = engine.compile(source, options, request.out)
-    notes = [*call.notes, *_opened_once(engine, artifact, call, options)]
-    return value | {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
+def _check_options(engine: Engine, request: CompileRequest) -> None:
+    """Raise UsageError for what was given and says nothing to this engine."""
+    for option in ("soc", "device", "input_type", "calibration", "plan"):
+        if getattr(request, option) is None or option in engine.build_options:
+            continue
+        word = "--" + option.replace("_", "-")
+        takers = [other.name for other in map(get_engine, ENGINES) if option in other.build_options]
+        raise UsageError(
+            f"{word} says nothing to the engine '{engine.name}'",
+            f"leave {word} out, or --engine {' or '.join(takers)}",
+        )
 
 
-def _opened_once(engine: AscendEngine, artifact: Artifact, call: AtcCall, options: Options) -> tuple[str, ...]:
-    """Open what was compiled where its chip is at hand; return what to say of it. Raises EngineError."""
-    here = engine.available()
-    soc = call.options["soc_version"]
-    try:
-        if not here.usable or PREFIX + found_chip(options.device) != soc:
-            return (f"not opened here: this needs a device {soc} and ais_bench",)
-    except EngineError:
-        return (f"not opened here: no device {soc} is found",)
+def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe) -> Artifact:
+    """Return the file to be compiled, once it is the recipe's and ``--out`` is not on top of it."""
+    source = model_artifact(request.model)
+    if not engine.compiles_here and source.kind != "onnx":
+        raise UsageError(
+            f"{request.model}: '{engine.name}' compiles .onnx files here", "give the file that `modelport export` wrote"
+        )
+    if source.kind == "onnx":
+        check_signature(read_graph(request.model), recipe.signature, request.model)
+    if request.out.absolute() == request.model.absolute():
+        raise UsageError(f"--out {request.out} is the model itself", "choose another --out")
+    written = [request.out, *map(request.out.with_suffix, engine.companions)]
+    for part in source.parts:
+        if part.path.absolute() in [path.absolute() for path in written]:
+            raise UsageError(
+                f"--out {request.out} would write over the model's weights {part.path}", "choose another --out"
+            )
+    return source
+
+
+def _opened_once(engine: Engine, artifact: Artifact, plan: BuildPlan, options: Options) -> tuple[str, ...]:
+    """Open what was compiled where its device is at hand; return what to say of it. Raises EngineError."""
+    if why := engine.cannot_open(options):
+        return (f"not opened here: {why}",)
     recipe = options.needed_recipe
-    form = replace(options, recipe=recipe_of_pixels(recipe) if call.input_type == "uint8" else recipe)
-    with opened(engine, artifact, replace(form, precision=call.precision, batch=call.batch)) as runner:
+    form = replace(options, recipe=recipe_of_pixels(recipe) if plan.input_type == "uint8" else recipe)
+    with opened(engine, artifact, replace(form, precision=plan.precision, batch=plan.batch)) as runner:
         return tuple(getattr(runner, "notes", ()))

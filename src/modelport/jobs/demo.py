@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.progress import Progress
-from modelport.engines.registry import availabilities
+from modelport.engines.registry import availabilities, defaults
 from modelport.jobs.run import REPORT, PortRequest, port
 from modelport.jobs.samples import make_data, make_weights
 from modelport.recipes.load import load_recipe
@@ -28,7 +28,7 @@ def demo(out: Path, everything: bool, command: str, progress: Progress) -> dict[
     runs, reports = [], []
     for recipe in ALL_RECIPES if everything else RECIPES:
         data, weights = _samples(recipe, out, progress)
-        for engine in (name for name, entry in here.items() if entry.usable):
+        for engine in (engine.name for engine in defaults() if here[engine.name].usable):
             progress.note(f"{recipe} on {engine}")
             folder = out / "runs" / f"{load_recipe(recipe).name}-{engine}"
             limit = LIMITS.get(recipe)

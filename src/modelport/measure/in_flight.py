@@ -30,7 +30,7 @@ def with_best_in_flight(
     """
     if options.concurrency is not None:
         return with_in_flight(options, options.concurrency), "as set"
-    if engine.name not in ("openvino", "onnxruntime") or machine.cores() == 1:
+    if not engine.serves_several or machine.cores() == 1:
         return options, "the engine's own choice"
     key = [model.identity, engine.name, engine.available().version, options.precision, options.batch, options.threads]
     record = (

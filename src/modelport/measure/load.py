@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from modelport.core.values import Tensors
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
-from modelport.report.speed import Timed
+from modelport.measure.timing import Timed
 
 # The warm-up is judged by blocks of runs: it is over when a block's mean is no longer below the one before.
 BLOCK_RUNS, BLOCK_NS = 3, 100_000_000

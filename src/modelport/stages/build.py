@@ -6,15 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelport import __version__
-from modelport.core import machine
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_json
 from modelport.core.errors import ModelportError
 from modelport.core.records import read_record, write_record
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import model_artifact
-
-# Engine → the suffix of what it compiles an ONNX file to.
-SUFFIXES = {"openvino": ".xml", "onnxruntime": ".onnx"}
 
 
 def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifact:
@@ -24,18 +20,17 @@ def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifa
     the processor; the digests of all files are checked on every use. Raises EngineError where the engine refuses the
     model.
     """
-    suffix = SUFFIXES.get(engine.name)
+    suffix = engine.compiles_to if engine.compiles_here else None
     # A float16 graph is for other devices: the engines here run a twin of it.
     if model.kind != "onnx" or suffix is None or options.precision == "fp16":
         return model
-    version = engine.available().version
-    key = digest_json([model.identity, engine.name, version, machine.processor(), __version__])
+    key = digest_json([model.identity, *engine.identity(options), __version__])
     folder = cache_folder("compiled", key[:32])
     path, record = folder / f"model{suffix}", folder / "digests.json"
     kept = _kept(record, path)
     if kept is None:
         kept = engine.compile(model, replace(options, batch=None), path)
-        write_record(record, {file.name: digest_file(file) for file in _files(path)})
+        write_record(record, {file.path.name: file.sha256 for file in (kept, *kept.parts)})
     return replace(kept, made_from=model.digests, stands_for=model.shown)
 
 
@@ -48,7 +43,3 @@ def _kept(record: Path, path: Path) -> Artifact | None:
         return None
     files = () if found is None else (found, *found.parts)
     return found if known == {file.path.name: file.sha256 for file in files} else None
-
-
-def _files(path: Path) -> list[Path]:
-    return [file for file in (path, path.with_suffix(".bin")) if file.is_file()]

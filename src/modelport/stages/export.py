@@ -13,23 +13,20 @@ import numpy as np
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, written_aside
-from modelport.core.errors import EngineError, GraphError, UsageError
+from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Progress
 from modelport.core.records import read_record, write_record
 from modelport.core.values import Array, Check
 from modelport.engines.base import Engine, Options
-from modelport.engines.registry import availabilities, get_engine, opened
+from modelport.engines.registry import opened, reference_engine
 from modelport.engines.torch import TorchRunner
-from modelport.model.graph.export import DEFAULT_OPSET, Nms, export_onnx, recipe_of_form
+from modelport.model.graph.export import DEFAULT_OPSET, export_onnx, recipe_of_form
 from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
-from modelport.model.graph.tail import standard_twin
+from modelport.model.graph.tail import IN_GRAPH, Ending
 from modelport.model.source import SourceModel
 from modelport.recipes.schema import Normalize, Recipe
 from modelport.tasks.table import task_of
-
-# The device's suppression computes in float16: so many times more answers may differ.
-HALF_PRECISION_NMS = 5
 
 
 def export_checked(
@@ -38,7 +35,7 @@ def export_checked(
     opset: int,
     batch: int | None,
     progress: Progress,
-    nms: Nms = "graph",
+    ending: Ending = IN_GRAPH,
     *,
     pixels: bool = False,
 ) -> tuple[Artifact, list[Check]]:
@@ -47,17 +44,17 @@ def export_checked(
     A free batch axis is tried at two sizes. With ``pixels`` the graph takes uint8 and normalises by itself.
     Raises GraphError where a check fails; then ``out`` is untouched.
     """
-    engine = _checking_engine()
+    engine = reference_engine()
     progress.note(f"exporting {source.recipe.name} at opset {opset}, batch {batch or 'dynamic'}")
     with written_aside(out) as aside:
-        artifact, checks = export_onnx(source, aside, opset=opset, batch=batch, nms=nms)
+        artifact, checks = export_onnx(source, aside, opset=opset, batch=batch, ending=ending)
         sizes = (batch,) if batch else (1, 3)
-        if nms == "ascend":
-            checks.append(_twin_matches(source, artifact, engine, sizes))
+        if ending.twin is not None:
+            checks.append(_twin_matches(source, artifact, engine, sizes, ending))
         else:
-            checks.append(outputs_match(source, artifact, engine, sizes, nms))
+            checks.append(outputs_match(source, artifact, engine, sizes, ending))
         if pixels:
-            made, check = take_pixels(artifact, source.recipe, aside, nms)
+            made, check = take_pixels(artifact, source.recipe, aside, ending)
             artifact, checks = replace(made, made_from=(source.checkpoint.sha256,)), [*checks, check]
     return replace(artifact, path=out), checks
 
@@ -82,19 +79,19 @@ def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, li
     return artifact, checks
 
 
-def take_pixels(model: Artifact, recipe: Recipe, out: Path, nms: Nms = "graph") -> tuple[Artifact, Check]:
+def take_pixels(model: Artifact, recipe: Recipe, out: Path, ending: Ending = IN_GRAPH) -> tuple[Artifact, Check]:
     """Write the graph with uint8 pixels as its input, once it answers as the graph it was made from does.
 
     Both get the same pixels, the one before and the other after the host's normalisation. Raises GraphError where
     they differ by more than rounding; then ``out`` is untouched.
     """
-    if nms == "ascend":
+    if ending.twin is not None:
         raise UsageError(
-            "--input-type uint8 with --nms ascend: the device normalises by AIPP",
-            "export float32, then `modelport compile --engine ascend --input-type uint8`",
+            f"--input-type uint8 with --nms {ending.word}: the device normalises by itself",
+            f"export float32, then `modelport compile --engine {ending.word} --input-type uint8`",
         )
-    engine, task = _checking_engine(), task_of(recipe)
-    form = recipe_of_form(recipe, nms)
+    engine, task = reference_engine(), task_of(recipe)
+    form = recipe_of_form(recipe, ending)
     fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
     batch = fixed if isinstance(fixed, int) else 1 if recipe.task == "detection" else 2
     pixels = trial_pixels(recipe, batch)
@@ -105,7 +102,7 @@ def take_pixels(model: Artifact, recipe: Recipe, out: Path, nms: Nms = "graph") 
             want = runner.run({name: normalised(recipe, pixels)})
         with opened(engine, made, Options(recipe_of_pixels(form), "fp32", batch)) as runner:
             got = runner.run({name: pixels})
-        if nms == "host":
+        if ending.append is None:
             want, got = (task.outputs_of(list(outputs.values())) for outputs in (want, got))
         difference = task.difference(got, want)
         if not difference <= task.tolerated:
@@ -147,18 +144,18 @@ def normalised(recipe: Recipe, pixels: Array) -> Array:
 
 
 def outputs_match(
-    source: SourceModel, model: Artifact, engine: Engine, batches: Sequence[int], nms: Nms = "graph"
+    source: SourceModel, model: Artifact, engine: Engine, batches: Sequence[int], ending: Ending = IN_GRAPH
 ) -> Check:
     """Hold the outputs of a model file, on seeded inputs in fp32, against the source's. Raises GraphError."""
     worst = 0.0
     task = task_of(source.recipe)
-    allowed = task.tolerated * (HALF_PRECISION_NMS if nms == "ascend" else 1)
+    allowed = task.tolerated * ending.looser
     for batch in batches:
         inputs = trial_inputs(source, batch)
         want = TorchRunner(source.module, Options(source.recipe, "fp32", batch)).run(inputs)
-        with opened(engine, model, Options(recipe_of_form(source.recipe, nms), "fp32", batch)) as runner:
+        with opened(engine, model, Options(recipe_of_form(source.recipe, ending), "fp32", batch)) as runner:
             got = runner.run(inputs)
-        if nms == "host":
+        if ending.append is None:
             got = task.outputs_of(list(got.values()))
         difference = task.difference(got, want)
         # NaN compares false with everything: ask for what is good, not for what is bad.
@@ -181,24 +178,16 @@ def trial_inputs(source: SourceModel, batch: int) -> dict[str, Array]:
     return {spec.name: rng.standard_normal([int(axis) for axis in spec.shape], dtype=np.float32) for spec in specs}
 
 
-def _twin_matches(source: SourceModel, artifact: Artifact, engine: Engine, sizes: Sequence[int]) -> Check:
+def _twin_matches(
+    source: SourceModel, artifact: Artifact, engine: Engine, sizes: Sequence[int], ending: Ending
+) -> Check:
     """Compare the graph with the device's own node replaced by the standard one, which an engine here can run."""
     with tempfile.TemporaryDirectory(dir=artifact.path.parent) as folder:
         twin = Path(folder) / "twin.onnx"
-        twin.write_bytes(standard_twin(read_graph(artifact.path)).SerializeToString())
-        check = outputs_match(source, Artifact.of(twin, "onnx"), engine, sizes, "ascend")
+        assert ending.twin is not None
+        twin.write_bytes(ending.twin(read_graph(artifact.path)).SerializeToString())
+        check = outputs_match(source, Artifact.of(twin, "onnx"), engine, sizes, ending)
     return replace(check, why=f"{check.why}; with the device's NMS node replaced by the standard one")
-
-
-def _checking_engine() -> Engine:
-    here = availabilities()
-    for name in ("onnxruntime", "openvino"):
-        if here[name].usable:
-            return get_engine(name)
-    raise EngineError(
-        "no engine here can run the written graph, so it cannot be checked",
-        f"{here['onnxruntime'].install} (or [openvino])",
-    )
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:

@@ -26,9 +26,6 @@ from modelport.stages.int8.calibrate import open_calibration, refuse_overlap
 from modelport.stages.int8.examination import Reference
 from modelport.stages.int8.search import Int8Job, quantized
 
-# Precisions that need another file than the float32 graph.
-MADE = ("fp16", "int8")
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -76,9 +73,10 @@ def lowered(
     """
     if want.calibration is not None and want.precision != "int8":
         raise UsageError(f"--calibration says nothing to {want.precision}", "leave it out, or --precision int8")
-    if want.precision not in MADE:
+    way = want.engine.lowers.get(want.precision)
+    if way is None:
         if want.plan is not None:
-            raise UsageError(f"--plan says nothing to {want.precision}", f"leave it out, or --precision {MADE[0]}")
+            raise UsageError(f"--plan says nothing to {want.precision}", "leave it out, or --precision fp16")
         return Lowered(model)
     if model.kind != "onnx" or precision_of(read_graph(model.path)) == want.precision:
         if want.calibration is not None or want.plan is not None:
@@ -87,7 +85,7 @@ def lowered(
             )
         return Lowered(model)
     plan = PrecisionPlan() if want.plan is None else read_plan(want.plan)
-    if want.precision == "fp16":
+    if way == "graph":
         return _half(model, plan, want)
     return _int8(want, plan, model, source, scored, progress)
 

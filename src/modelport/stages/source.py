@@ -12,7 +12,7 @@ from modelport.core.progress import Progress
 from modelport.core.records import read_record, write_record
 from modelport.core.values import Check
 from modelport.engines.base import Engine
-from modelport.engines.registry import get_engine, model_artifact
+from modelport.engines.registry import defaults, get_engine, model_artifact
 from modelport.model.graph import file as graph
 from modelport.model.graph.export import check_graph
 from modelport.model.graph.pixel_input import recipe_of_pixels
@@ -131,7 +131,8 @@ def _take_given_model(road: Road, given: Given, recipe: Recipe, engine: Engine) 
     road.model = model_artifact(path)
     if road.model.kind not in engine.consumes:
         raise UsageError(
-            f"{path}: the engine '{engine.name}' does not run such files", "choose --engine openvino or onnxruntime"
+            f"{path}: the engine '{engine.name}' does not run such files",
+            f"choose --engine {' or '.join(able.name for able in defaults() if road.model.kind in able.consumes)}",
         )
     road.artifacts.append(road.model)
     if road.model.kind == "onnx":

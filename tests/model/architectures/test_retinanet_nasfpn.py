@@ -17,6 +17,7 @@ import torch
 
 from modelport.core.errors import GraphError, SignatureError
 from modelport.core.values import Array
+from modelport.engines.ascend.nms import append_ascend_nms, standard_twin
 from modelport.model.architectures.retinanet_nasfpn import RetinaNet, anchor_table, retinanet_r50_nasfpn
 from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
@@ -155,10 +156,10 @@ def test_the_ascend_form_has_its_node_and_a_twin_that_runs(
     graph = _copy(model)
     if batch is None:
         with pytest.raises(GraphError, match="one image"):
-            tail.append_ascend_nms(graph)
+            append_ascend_nms(graph)
         return
-    tail.append_ascend_nms(graph)
-    twin = tail.standard_twin(graph)
+    append_ascend_nms(graph)
+    twin = standard_twin(graph)
     onnx.checker.check_model(twin, full_check=True)
     dets, labels = _onnxruntime(twin, image)
     assert (dets.shape, labels.shape) == ((1, 100, 5), (1, 100))

@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Silent
 from modelport.core.values import TensorSpec
+from modelport.engines.ascend.nms import ON_DEVICE
 from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, opened
 from modelport.model.graph.file import read_graph, signature_of
@@ -103,4 +104,4 @@ def test_what_has_no_pixels_is_refused(source: SourceModel, tmp_path: Path) -> N
     with pytest.raises(UsageError, match="casts after the normalisation"):
         recipe_of_pixels(load_recipe("simclr").with_variant("published"))
     with pytest.raises(UsageError, match="AIPP"):
-        take_pixels(floats, source.recipe, tmp_path / "a.onnx", "ascend")
+        take_pixels(floats, source.recipe, tmp_path / "a.onnx", ON_DEVICE)

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from modelport.core.errors import GraphError
 from modelport.core.values import Array
+from modelport.engines.ascend.nms import append_ascend_nms, standard_twin
 from modelport.model.graph import tail
 from modelport.tasks.detection.decode import best_detections
 
@@ -86,13 +87,13 @@ def test_unused_rows_are_zero_and_minus_one(high: float, run: object) -> None:
 @pytest.mark.parametrize("opset", [11, 20])
 def test_the_ascend_node_and_its_twin(opset: int) -> None:
     model = _candidates(opset, 1)
-    tail.append_ascend_nms(model)
+    append_ascend_nms(model)
     (node,) = [node for node in model.graph.node if node.op_type == "BatchMultiClassNMS"]
     settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     assert settings.pop("score_threshold") == pytest.approx(0.05)
     assert settings == {"iou_threshold": 0.5, "max_size_per_class": 100, "max_total_size": 100}
     assert (len(node.input), len(node.output)) == (2, 4)
-    twin = tail.standard_twin(model)
+    twin = standard_twin(model)
     onnx.checker.check_model(twin, full_check=True)
     inferred = onnx.shape_inference.infer_shapes(twin, strict_mode=True, data_prop=True)
     kinds = {
@@ -116,10 +117,10 @@ def test_what_cannot_be_suppressed_is_refused() -> None:
     with pytest.raises(GraphError, match="free"):
         tail.append_nms(_candidates(20, 1, "rows"))
     with pytest.raises(GraphError, match="one image"):
-        tail.append_ascend_nms(_candidates(20, "batch"))
+        append_ascend_nms(_candidates(20, "batch"))
     model = _candidates(20, 1)
     with pytest.raises(GraphError, match="0 nodes"):
-        tail.standard_twin(model)
+        standard_twin(model)
     tail.append_nms(model)
     with pytest.raises(GraphError, match="--nms host"):
         tail.append_nms(model)

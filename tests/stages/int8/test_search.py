@@ -15,7 +15,7 @@ from modelport.core.errors import EngineError, UsageError
 from modelport.core.progress import Silent
 from modelport.core.values import Array, Tensors
 from modelport.engines.base import Options
-from modelport.engines.quantize import calibrated as calibrated_honestly
+from modelport.engines.quantizer import calibrated as calibrated_honestly
 from modelport.engines.registry import get_engine, opened
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, block_list, read_plan
@@ -91,10 +91,10 @@ def test_a_method_that_the_library_cannot_do_is_left_out_and_said(
     honest = calibrated_honestly
     broken = {"percentile"}
 
-    def calibrated(engine: str, method: str, *rest: Any) -> Any:
+    def calibrated(quantizer: Any, method: str, *rest: Any) -> Any:
         if method in broken:
             raise EngineError("the library stumbled", "another engine")
-        return honest(engine, method, *rest)
+        return honest(quantizer, method, *rest)
 
     monkeypatch.setattr(quantizing, "calibrated", calibrated)
     made = quantized(_job(tiny, graph, tiny_data), Silent())
@@ -178,9 +178,9 @@ def test_where_one_way_collapses_the_other_is_chosen(
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path))
     made: list[str] = []
 
-    def calibrated(engine: str, name: str, *rest: Any) -> Any:
+    def calibrated(quantizer: Any, name: str, *rest: Any) -> Any:
         made.append(name)
-        return calibrated_honestly(engine, name, *rest)
+        return calibrated_honestly(quantizer, name, *rest)
 
     monkeypatch.setattr(quantizing, "calibrated", calibrated)
     monkeypatch.setattr(Examination, "_outputs", _spoilt(np.zeros_like, lambda: made[-1] == "minmax"))

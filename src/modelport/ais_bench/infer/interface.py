@@ -94,7 +94,7 @@ class InferSession:
         self.device_id, self.model_path, self.debug = device_id, model_path, debug
         self._model: Artifact = model_artifact(Path(model_path))
         self._engine: Engine = engine_for(self._model, engine)
-        if self._engine.name != "ascend" and device_id != 0:
+        if not self._engine.has_devices and device_id != 0:
             raise UsageError(f"device_id {device_id}: the engine '{self._engine.name}' has device 0 alone", "give 0")
         self._stack = ExitStack()
         self._runner: Runner | None = self._open()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import DataError, EngineError
 from modelport.core.json_text import read_json
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.ascend.atc import AtcCall, plan_call
+from modelport.engines.ascend.atc import SUFFIX, artifact_path, plan_call
 from modelport.engines.ascend.atc_run import run_call
-from modelport.engines.base import Availability, DeviceTimes, Options
+from modelport.engines.ascend.nms import ON_DEVICE
+from modelport.engines.ascend.npu_smi import soc_version
+from modelport.engines.base import Availability, BuildPlan, DeviceTimes, Engine, Options
 from modelport.engines.time_limit import within_limit
 
 INSTALL = (
@@ -31,11 +33,18 @@ FROM_DEVICE = ("get_d2h_time_list", "get_D2H_time_list")
 DTYPES = {"float": "float32", "double": "float64", "half": "float16"}
 
 
-class AscendEngine:
+class AscendEngine(Engine):
     """Compiles ONNX files with ATC, which needs no device, and runs the .om files that it writes, which needs one."""
 
     name = "ascend"
     consumes = frozenset({"om"})
+    suffixes: Mapping[str, str] = {SUFFIX: "om"}
+    compiles_to = SUFFIX
+    compiles_here = False
+    build_options = frozenset({"soc", "device", "input_type", "plan"})
+    has_devices = True
+    reshapes = False
+    endings = (ON_DEVICE,)
 
     def available(self) -> Availability:
         """Say whether ais_bench's InferSession can be imported."""
@@ -48,13 +57,25 @@ class AscendEngine:
         refused = (("int8", "ATC takes it from a graph that is quantised, which modelport does not write"),)
         return Availability(True, _version(), ("NPU",), ("fp16", "fp32", "bf16"), refused)
 
-    def plan(self, model: Artifact, options: Options, out: Path) -> AtcCall:
+    def plan(self, model: Artifact, options: Options, out: Path) -> BuildPlan:
         """Return the call of ATC that ``compile`` makes, without making it."""
-        return plan_call(model.path, options, out)
+        call = plan_call(model.path, options, out)
+        files = tuple((option, path, text) for option, (path, text) in call.files.items())
+        words = tuple(call.words(model.path, artifact_path(out)))
+        return BuildPlan(call.precision, call.batch, words, files, call.notes, call.input_type)
 
     def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
         """Run ATC. Raises EngineError where it is missing or fails."""
-        return run_call(self.plan(model, options, out), model, out)
+        return run_call(plan_call(model.path, options, out), model, out)
+
+    def cannot_open(self, options: Options) -> str:
+        """Say where the chip that the model is compiled for is not at hand."""
+        soc = soc_version(options.soc, options.device)
+        try:
+            at_hand = self.available().usable and soc_version(None, options.device) == soc
+        except EngineError:
+            return f"no device {soc} is found"
+        return "" if at_hand else f"this needs a device {soc} and ais_bench"
 
     @contextmanager
     def open(self, model: Artifact, options: Options) -> Iterator[_Runner]:

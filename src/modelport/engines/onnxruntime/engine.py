@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.base import Availability, Engine, Options, Runner
 from modelport.engines.onnxruntime.float16_twin import leaves_in_float16, rounded_twin
+from modelport.engines.onnxruntime.quantizer import QdqQuantizer
+from modelport.engines.quantizer import Quantizer
 from modelport.engines.time_limit import within_limit
 from modelport.model.graph.file import precision_of, read_graph
 
@@ -22,11 +24,17 @@ UNWANTED = ["WeightBiasQuantization"]
 HALF_NOTE = "ONNX Runtime's CPU provider has no float16 arithmetic: float32, each result rounded to float16"
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Engine):
     """Runs ONNX files. Its artifact is the graph as ONNX Runtime has optimised it for this machine."""
 
     name = "onnxruntime"
     consumes = frozenset({"onnx"})
+    compiles_to = ".onnx"
+    lowers: Mapping[str, str] = {"fp16": "graph", "int8": "quantizer"}
+    quantizer: Quantizer = QdqQuantizer()
+    packages = ("onnxruntime",)
+    reference_of_onnx = True
+    serves_several = True
 
     def available(self) -> Availability:
         """Say whether onnxruntime can be imported."""

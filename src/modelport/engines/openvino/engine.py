@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.base import Availability, Options, Runner
+from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.openvino.files import weights_beside
+from modelport.engines.openvino.quantizer import NncfQuantizer
+from modelport.engines.quantizer import Quantizer
 from modelport.engines.time_limit import within_limit
 from modelport.model.graph.quantizable import prevailing
 
@@ -24,11 +27,18 @@ HEAVY_LAYERS = {"Convolution", "GroupConvolution", "MatMul", "FullyConnected", "
 PRECISION_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Engine):
     """Runs ONNX files and OpenVINO's own (.xml and .bin)."""
 
     name = "openvino"
     consumes = frozenset({"onnx", "openvino"})
+    suffixes: Mapping[str, str] = {".xml": "openvino"}
+    compiles_to = ".xml"
+    companions = (".bin",)
+    lowers: Mapping[str, str] = {"fp16": "graph", "int8": "quantizer"}
+    quantizer: Quantizer = NncfQuantizer()
+    packages = ("openvino", "nncf")
+    serves_several = True
 
     def available(self) -> Availability:
         """Say whether openvino can be imported and what its CPU plugin executes."""
@@ -49,6 +59,11 @@ class OpenVinoEngine:
             refused += (("bf16", machine.NO_BF16),)
         version = openvino.get_version().partition("-")[0]
         return Availability(True, version, tuple(core.available_devices), precisions, refused)
+
+    def parts(self, path: Path) -> tuple[Path, ...]:
+        """Return the ``.bin`` beside an ``.xml``, where it has one."""
+        weights = weights_beside(path)
+        return () if weights is None else (weights,)
 
     def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
         """Write OpenVINO's files (.xml, .bin beside it). Weights stay float32: the precision is chosen on opening."""

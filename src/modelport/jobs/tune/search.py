@@ -13,7 +13,7 @@ from modelport.core.progress import Progress
 from modelport.core.values import Sample
 from modelport.data.sets.table import open_dataset
 from modelport.engines.base import Engine, Options, Runner
-from modelport.engines.registry import availabilities, get_engine, opened
+from modelport.engines.registry import ENGINES, defaults, get_engine, opened
 from modelport.evaluate.answer import Outcome, Pass, score_with_engine
 from modelport.evaluate.store import SourceAnswers
 from modelport.measure.inputs import random_inputs
@@ -104,22 +104,26 @@ def first_engine(request: TuneRequest) -> Engine:
     """
     for name in request.engines:
         get_engine(name)
-    for name, here in availabilities().items():
-        if here.usable and "onnx" in get_engine(name).consumes and name in (request.engines or (name,)):
-            return get_engine(name)
+    for engine in _asked(request):
+        if "onnx" in engine.consumes and engine.available().usable:
+            return engine
     raise EngineError("no engine that runs ONNX is usable here", "see `modelport doctor`")
+
+
+def _asked(request: TuneRequest) -> list[Engine]:
+    """Return the engines that were named, or those that are chosen by themselves; the fastest first."""
+    if not request.engines:
+        return defaults()
+    return [get_engine(name) for name in ENGINES if name in request.engines]
 
 
 def probed_pairs(search: Search) -> list[Pair]:
     """Return every usable engine at each precision that it executes for its speed, probed, the fastest first."""
     request, pairs = search.request, list[Pair]()
     calibration, why = _calibration(search)
-    for name, here in availabilities().items():
-        if (
-            not here.usable
-            or name not in (request.engines or (name,))
-            or not {"onnx", "checkpoint"} & set(get_engine(name).consumes)
-        ):
+    for engine in _asked(request):
+        name, here = engine.name, engine.available()
+        if not here.usable or not {"onnx", "checkpoint"} & engine.consumes:
             continue
         slow = {precision for precision, _ in here.accuracy_only}
         for precision in here.precisions:
@@ -129,7 +133,7 @@ def probed_pairs(search: Search) -> list[Pair]:
                 search.notes.append(f"{name} int8 was not tried: {why}")
                 continue
             try:
-                pairs.append(_probed(search, get_engine(name), precision, calibration))
+                pairs.append(_probed(search, engine, precision, calibration))
             except ModelportError as error:
                 search.notes.append(f"{name} {precision} was not tried: {error.found}")
     if not pairs:

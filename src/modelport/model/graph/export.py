@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, written_aside
@@ -17,6 +17,7 @@ from modelport.core.values import Check
 from modelport.model.graph import file as graphs
 from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
+from modelport.model.graph.tail import IN_GRAPH, Ending
 from modelport.model.source import SourceModel
 from modelport.recipes.schema import Recipe, Tensor
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-# Where a detector's doubles are suppressed.
-Nms = Literal["graph", "host", "ascend"]
 DEFAULT_OPSET = 20
 OLDEST_OPSET = 11
 NEWEST_OPSET = 21
@@ -34,12 +33,12 @@ FIRST_CURRENT_OPSET = 18
 
 
 def export_onnx(
-    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None, nms: Nms = "graph"
+    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None, ending: Ending = IN_GRAPH
 ) -> tuple[Artifact, list[Check]]:
     """Write ``out`` and return it with the checks that it passed: structure, opset, signature, weights.
 
-    ``batch`` None leaves the first axis free. ``nms`` says where a detector's doubles are suppressed: in the graph, on
-    the host (outputs are the candidates), or by the Ascend device's own node. Below opset 18 the TorchScript exporter
+    ``batch`` None leaves the first axis free. ``ending`` says where a detector's doubles are suppressed.
+    Below opset 18 the TorchScript exporter
     writes, else the current one.
     Raises UsageError for an opset that neither writes, GraphError where a check fails; then ``out`` is untouched.
     """
@@ -52,22 +51,20 @@ def export_onnx(
                 _write_torchscript(source, example, aside, opset, dynamic=batch is None)
             else:
                 _write_current(source, example, aside, opset, dynamic=batch is None)
-        _finish(source, aside, nms)
-        checks = check_graph(source, aside, opset, batch, nms)
+        _finish(source, aside, ending)
+        checks = check_graph(source, aside, opset, batch, ending)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
     return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from), checks
 
 
-def recipe_of_form(recipe: Recipe, nms: Nms) -> Recipe:
+def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
     """Return the recipe with the outputs that the exported form has: a detector's candidates where the host decides.
 
     Raises UsageError where the recipe's model suppresses nothing.
     """
-    if nms == "graph" or recipe.task != "detection":
-        if nms != "graph":
-            raise UsageError(f"--nms {nms}: {recipe.name} is no detector", "leave --nms out")
-        return recipe
-    if nms == "ascend":
+    if ending is not IN_GRAPH and recipe.task != "detection":
+        raise UsageError(f"--nms {ending.word}: {recipe.name} is no detector", "leave --nms out")
+    if ending.append is not None:
         return recipe
     candidates = [
         Tensor(name=tail.BOXES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", 4]),
@@ -77,20 +74,20 @@ def recipe_of_form(recipe: Recipe, nms: Nms) -> Recipe:
 
 
 def check_graph(
-    source: SourceModel, path: Path, opset: int | None, batch: int | None, nms: Nms = "graph"
+    source: SourceModel, path: Path, opset: int | None, batch: int | None, ending: Ending = IN_GRAPH
 ) -> list[Check]:
     """Hold a file against the source model: ONNX checker, opset, signature, weights. Raises GraphError."""
     import onnx
 
     graph = graphs.read_graph(path)
     try:
-        onnx.checker.check_model(tail.standard_twin(graph) if nms == "ascend" else graph, full_check=True)
+        onnx.checker.check_model(graph if ending.twin is None else ending.twin(graph), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise GraphError(f"{path}: the ONNX checker refuses it: {error}", "choose another --opset") from error
     written = graphs.opset_of(graph)
     if opset is not None and written != opset:
         raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")
-    form = recipe_of_form(source.recipe, nms).signature
+    form = recipe_of_form(source.recipe, ending).signature
     wanted = form if batch is None else form.with_batch(batch)
     graphs.check_signature(graph, wanted, path)
     proof = prove_weights(source.module, graph, example_input(source, 1)).check()
@@ -118,7 +115,7 @@ def example_input(source: SourceModel, batch: int) -> torch.Tensor:
 def _names(source: SourceModel) -> tuple[list[str], list[str]]:
     """Return the names of the module's own inputs and outputs: a detector's are its candidates."""
     detects = source.recipe.task == "detection"
-    signature = (recipe_of_form(source.recipe, "host") if detects else source.recipe).signature
+    signature = (recipe_of_form(source.recipe, tail.ON_HOST) if detects else source.recipe).signature
     return [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
 
 
@@ -158,7 +155,7 @@ def _write_current(source: SourceModel, example: torch.Tensor, path: Path, opset
     )
 
 
-def _finish(source: SourceModel, path: Path, nms: Nms) -> None:
+def _finish(source: SourceModel, path: Path, ending: Ending) -> None:
     """Append a detector's tail, name the batch axis, drop what tells of this machine, write down the origin."""
     import onnx
 
@@ -166,8 +163,8 @@ def _finish(source: SourceModel, path: Path, nms: Nms) -> None:
     _name_batch_axis(model)
     if source.recipe.task == "detection":
         tail.settle_outputs(model)
-        if nms != "host":
-            (tail.append_nms if nms == "graph" else tail.append_ascend_nms)(model)
+        if ending.append is not None:
+            ending.append(model)
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]

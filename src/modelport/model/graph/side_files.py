@@ -1,4 +1,4 @@
-"""The files beside a model file that are part of it: weights of an ONNX graph, and OpenVINO's ``.bin``."""
+"""The files beside an ONNX file that are part of it: weights that lie outside of the graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelport.core.errors import GraphError
-from modelport.core.files import open_regular, read_regular
+from modelport.core.files import open_regular
 
 if TYPE_CHECKING:
     import onnx
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 # How a file says that a tensor lies outside of it: key 1 and value 2 of a StringStringEntryProto (onnx.proto).
 _LOCATION = b"\x0a\x08location\x12"
 _AGAIN = "put it there, or export the model again into one file"
-# An .xml holds no weights.
-MAX_XML_BYTES = 1024 * 1024 * 1024
-_CONSTANT = re.compile(rb'<data\b[^>]*\boffset="(\d{1,18})"[^>]*\bsize="(\d{1,18})"')
 
 
 def names_side_files(path: Path) -> bool:
@@ -59,22 +56,6 @@ def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield tensor
 
 
-def openvino_weights(path: Path) -> Path | None:
-    """Return the ``.bin`` beside an ``.xml``, None where the network has no constants and there is none.
-
-    Raises GraphError, naming both files, where it is missing or shorter than the ``.xml`` says.
-    """
-    beside = path.with_suffix(".bin")
-    content = read_regular(path, MAX_XML_BYTES, GraphError)
-    needed = max((int(offset) + int(size) for offset, size in _CONSTANT.findall(content)), default=0)
-    if not beside.is_file():
-        if needed:
-            raise GraphError(f"{path}: its weights are missing: {beside}", "copy the .bin to its side")
-        return None
-    _check_length(beside, needed, path)
-    return beside
-
-
 def _inside(path: Path, location: str) -> Path:
     """Return the file that a graph names, once it is sure that it lies in the graph's own folder."""
     folder, named = path.parent, Path(location)
@@ -106,10 +87,11 @@ def _check_span(tensor: onnx.TensorProto, told: dict[str, str], file: Path, path
             f"{path}: tensor '{tensor.name}' has {length} bytes from {offset} of {file}, {needed} are needed",
             "export the model again",
         )
-    _check_length(file, offset + length, path)
+    check_length(file, offset + length, path)
 
 
-def _check_length(file: Path, needed: int, path: Path) -> None:
+def check_length(file: Path, needed: int, path: Path) -> None:
+    """Raise GraphError unless a file of weights has at least ``needed`` bytes. ``path`` is the model that names it."""
     size = file.stat().st_size
     if size < needed:
         raise GraphError(

@@ -11,14 +11,14 @@ from typing import Any
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_text
-from modelport.core.errors import DataError, EngineError
+from modelport.core.errors import DataError, EngineError, ModelportError
 from modelport.core.progress import Progress
 from modelport.core.records import read_record, write_record
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Tensors
 from modelport.engines.base import Engine, Options
-from modelport.engines.quantize import METHODS, SUFFIXES, Int8Model, calibrated, versions
-from modelport.engines.registry import model_artifact
+from modelport.engines.quantizer import Int8Model, Quantizer, calibrated, versions
+from modelport.engines.registry import ENGINES, get_engine, model_artifact
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, block_list, plan_text
 from modelport.recipes.schema import Recipe
@@ -80,18 +80,17 @@ def quantized(job: Int8Job, progress: Progress) -> Quantized:
     Raises EngineError where the engine has no quantization, its library fails, or the outputs have collapsed;
     GraphError where the plan names what the graph has not.
     """
-    name = job.engine.name
-    if name not in METHODS:
-        raise EngineError(f"'{name}' has no quantization", f"choose --engine {' or '.join(METHODS)}")
+    name, quantizer = job.engine.name, _quantizer_of(job.engine)
     key = digest_json(
         [
-            *(PROCEDURE, METHODS[name], __version__, versions(name), name, job.model.identity, job.recipe.digest),
+            *(PROCEDURE, quantizer.methods, __version__, versions(quantizer), name),
+            *(job.model.identity, job.recipe.digest),
             *(job.calibration.digest, job.reference_is, job.seed, job.options.batch),
             *(dict(job.plan.nodes), dict(job.plan.types)),
         ]
     )
     folder = cache_folder("quantized", key[:32])
-    path, record = folder / f"model{SUFFIXES[name]}", folder / "record.json"
+    path, record = folder / f"model{job.engine.compiles_to}", folder / "record.json"
     known = _read_record(record, path)
     if known is None:
         known = _make(job, path, progress)
@@ -102,6 +101,14 @@ def quantized(job: Int8Job, progress: Progress) -> Quantized:
     return Quantized(chained, (*job.calibration.notes, *known["notes"]), known["record"] | said)
 
 
+def _quantizer_of(engine: Engine) -> Quantizer:
+    """Return the engine's quantizer. Raises EngineError where it has none."""
+    if engine.quantizer is None:
+        able = [other.name for other in map(get_engine, ENGINES) if other.quantizer is not None]
+        raise EngineError(f"'{engine.name}' has no quantization", f"choose --engine {' or '.join(able)}")
+    return engine.quantizer
+
+
 def plan_beside(path: Path) -> Path:
     """Return where the precision plan of a model file lies."""
     return path.with_suffix(".plan.json")
@@ -109,14 +116,15 @@ def plan_beside(path: Path) -> Path:
 
 def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
     asked = tuple(block_list(job.plan, read_graph(job.model.path)))
+    quantizer = _quantizer_of(job.engine)
     with scratch_folder(path.parent, "work") as work:
         examination = Examination(job.engine, job.calibration, job.reference, job.options, job.seed)
         tried: list[_Made] = []
         failed: dict[str, EngineError] = {}
-        for method in METHODS[job.engine.name]:
+        for method in quantizer.methods:
             progress.note(f"quantizing {job.recipe.name} for {job.engine.name}: {method}")
             try:
-                model = calibrated(job.engine.name, method, job.model, lambda: _inputs(job), work)
+                model = calibrated(quantizer, method, job.model, lambda: _inputs(job), work)
                 tried.append(_first(job, model, asked, examination, work))
             except EngineError as error:
                 # The libraries know some operators by one way only, and one way's outputs may have collapsed; the
@@ -163,7 +171,7 @@ def _fixed_batch(job: Int8Job) -> bool:
 
 
 def _trial(job: Int8Job, model: Int8Model, kept: Collection[str], work: Path) -> Artifact:
-    return model.write(kept, work / f"trial{SUFFIXES[job.engine.name]}")
+    return model.write(kept, work / f"trial{job.engine.compiles_to}")
 
 
 def _first(job: Int8Job, model: Int8Model, asked: tuple[str, ...], examination: Examination, work: Path) -> _Made:
@@ -254,8 +262,10 @@ def _told(job: Int8Job, made: _Made, asked: tuple[str, ...], path: Path) -> dict
 
 
 def _digests(path: Path) -> dict[str, str]:
-    files = [path, plan_beside(path), *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
-    return {file.name: digest_file(file) for file in files}
+    model = model_artifact(path)
+    return {part.path.name: part.sha256 for part in (model, *model.parts)} | {
+        plan_beside(path).name: digest_file(plan_beside(path))
+    }
 
 
 def _read_record(record: Path, path: Path) -> dict[str, Any] | None:
@@ -264,5 +274,5 @@ def _read_record(record: Path, path: Path) -> dict[str, Any] | None:
     whole = known is not None and {"record", "notes", "sha256"} <= set(known)
     try:
         return known if whole and known is not None and _digests(path) == known["sha256"] else None
-    except OSError:
+    except (OSError, ModelportError):
         return None

@@ -1,0 +1,122 @@
+"""Quantization by ONNX Runtime: static QDQ, calibrated on its own CPU provider."""
+
+from __future__ import annotations
+
+import copy
+import platform
+from collections.abc import Collection
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from modelport.core import machine
+from modelport.core.artifacts import Artifact, written_aside
+from modelport.core.values import Tensors
+from modelport.engines.onnxruntime.qdq_weights import Int8Weight, give_weights, int8_weights
+from modelport.engines.quantizer import Calibrating, Int8Model, quiet
+from modelport.model.graph.quantizable import after_the_last_heavy, heavy_nodes, quantized_nodes
+
+PERCENTILE = 99.99
+# What ONNX Runtime's CPU provider computes in 8 bits, or passes on without computing.
+QDQ_OPERATORS = (
+    *("Conv", "Gemm", "MatMul", "Add", "Concat", "Relu", "Clip"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool", "Resize"),
+    *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"),
+)
+
+
+class QdqQuantizer:
+    """ONNX Runtime's own; it comes with the engine."""
+
+    library = "ONNX Runtime"
+    packages: tuple[str, ...] = ("onnxruntime",)
+    install = "pip install 'modelport[onnxruntime]'"
+    # All that was seen, or without the outliers.
+    methods: tuple[str, ...] = ("minmax", "percentile")
+
+    def calibrate(self, job: Calibrating) -> Int8Model:
+        """Find the ranges by running the graph with every tensor as an output."""
+        return QdqModel(job)
+
+
+class QdqModel:
+    """ONNX Runtime's static quantization: pairs of QuantizeLinear and DequantizeLinear around the layers."""
+
+    def __init__(self, job: Calibrating) -> None:
+        with quiet():
+            from onnxruntime.quantization import quant_pre_process
+            from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+
+            prepared = job.work / "prepared.onnx"
+            quant_pre_process(str(job.named), str(prepared), skip_symbolic_shape=True)
+            self._model = job.model
+            self._prepared = load_model_with_shape_infer(prepared)
+            self._ranges = _ranges(prepared, job)
+        # Dot products of u8 and s8 overflow 16 bits on x86 without VNNI unless a bit is left out; ARM wants s8 and s8.
+        self._signed = platform.machine().lower() in ("aarch64", "arm64")
+        self._reduced = not self._signed and not machine.has_vnni()
+        self._never = after_the_last_heavy(self._prepared)
+        self.heavy = tuple(heavy_nodes(job.graph))
+        self._weights = dict[str, Int8Weight]()
+        whole = self._quantized(())
+        self._weights = int8_weights(whole, self._prepared)
+        # What follows the last heavy layer reads its 8-bit result, and computes in float32.
+        self.layers = tuple(name for name in quantized_nodes(whole) if name not in self._never)
+        self.method = {
+            "library": f"onnxruntime.quantization {version('onnxruntime')}",
+            "form": "static QDQ",
+            "ranges": "minmax" if job.method == "minmax" else f"percentile {PERCENTILE}",
+            "weights": "int8, symmetric, per channel" + (", 7 bits" if self._reduced else ""),
+            "activations": "int8, symmetric" if self._signed else "uint8, asymmetric",
+        }
+
+    def write(self, kept: Collection[str], out: Path) -> Artifact:
+        quantized = self._quantized(kept)
+        with written_aside(out) as aside:
+            aside.write_bytes(quantized.SerializeToString())
+            artifact = Artifact.of(aside, "onnx", self._model.digests)
+        return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
+
+    def _quantized(self, kept: Collection[str]) -> Any:
+        with quiet():
+            from onnxruntime.quantization import QDQQuantizer, QuantType
+
+            model = copy.deepcopy(self._prepared)
+            give_weights(model, self._weights, kept)
+            quantizer = QDQQuantizer(
+                model,
+                True,
+                self._reduced,
+                QuantType.QInt8,
+                QuantType.QInt8 if self._signed else QuantType.QUInt8,
+                copy.deepcopy(self._ranges),
+                [],
+                [*kept, *self._never],
+                list(QDQ_OPERATORS),
+                # A product of two activations (attention, mixing) is quantized as well as one with weights.
+                {"WeightSymmetric": True, "ActivationSymmetric": self._signed},
+            )
+            quantizer.quantize_model()
+        return quantizer.model.model
+
+
+def _ranges(prepared: Path, job: Calibrating) -> Any:
+    """Run the graph with every tensor as an output, and return what ONNX Runtime makes of it."""
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self, inputs: Tensors) -> None:
+            self._left: list[Tensors] = [inputs]
+
+        def get_next(self) -> Any:
+            return self._left.pop() if self._left else None
+
+    chosen = CalibrationMethod.MinMax if job.method == "minmax" else CalibrationMethod.Percentile
+    settings = {} if job.method == "minmax" else {"percentile": PERCENTILE, "symmetric": False}
+    calibrator = create_calibrator(
+        prepared, list(QDQ_OPERATORS), str(job.work / "augmented.onnx"), calibrate_method=chosen, extra_options=settings
+    )
+    # A batch at a time: the histograms' calibrator holds every tensor of all that it is given at once.
+    for inputs in job.feed():
+        calibrator.collect_data(Reader(inputs))
+    return calibrator.compute_data()
