@@ -136,6 +136,8 @@ class Engine:
     quantizer: Quantizer | None = None
     # Distributions whose versions a result tells.
     packages: tuple[str, ...] = ()
+    # Networks that it runs by itself, without PyTorch: what a recipe calls its architecture.
+    architectures: frozenset[str] = frozenset()
     # Chosen where nobody names an engine; never what only pretends to run models.
     by_default: bool = True
     # Runs ONNX as its authors do: written graphs are checked on it first.

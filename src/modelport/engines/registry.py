@@ -47,6 +47,11 @@ def defaults() -> list[Engine]:
     return [engine for engine in map(get_engine, ENGINES) if engine.by_default]
 
 
+def runner_of_architecture(name: str) -> Engine | None:
+    """Return the engine that runs a network by itself, None for PyTorch's."""
+    return next((engine for engine in map(get_engine, ENGINES) if name in engine.architectures), None)
+
+
 def choose_engine(name: str | None, precision: str) -> Engine:
     """Return the named engine, or the fastest usable one, once it is sure that it executes ``precision`` here.
 

@@ -22,11 +22,10 @@ from modelport.data.sets.selection import Uniques, sample_ids
 from modelport.data.stream.batches import Fingerprint
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Options, Runner
-from modelport.engines.torch import TorchRunner
+from modelport.engines.source import Source
 from modelport.evaluate.decoders import ROWS, Decoders, enough_decoders
 from modelport.evaluate.loop import Clocks, run_batches
 from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
-from modelport.model.source import SourceModel
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Figures, Rows, Task
 from modelport.verdict.soundness import Soundness
@@ -86,7 +85,7 @@ class Outcome:
         return len(self.ids)
 
 
-def answer_with_source(job: Pass, source: SourceModel, answers: SourceAnswers) -> None:
+def answer_with_source(job: Pass, source: Source, answers: SourceAnswers) -> None:
     """Run the source model over the samples whose answers are not yet kept."""
     begun_anew = answers.times_begun_anew
     _answer_missing(job, source, answers)
@@ -95,7 +94,7 @@ def answer_with_source(job: Pass, source: SourceModel, answers: SourceAnswers) -
         _answer_missing(job, source, answers)
 
 
-def _answer_missing(job: Pass, source: SourceModel, answers: SourceAnswers) -> None:
+def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
     options = replace(job.options, recipe=job.recipe, precision="fp32")
     job = replace(job, options=options, pixels=False, fast=False)
     with job.progress.bar("source model", job.rows, "images") as bar:
@@ -118,8 +117,7 @@ def _answer_missing(job: Pass, source: SourceModel, answers: SourceAnswers) -> N
         first = next(samples, None)
         if first is None:
             return
-        runner = TorchRunner(source.module, options)
-        with closing(_batches(job, chain([first], samples), None)) as batches:
+        with source.open(options) as runner, closing(_batches(job, chain([first], samples), None)) as batches:
             for batch, outputs in run_batches(runner, batches, Clocks()):
                 answers.put(dict(zip(_answer_keys(job, batch), split_rows(outputs, len(batch.ids)), strict=True)))
                 bar.advance(len(batch.ids))

@@ -141,7 +141,7 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
         with opened(engine, model, options) as runner:
             outcome = _scored(request, road, job, runner, None)
     else:
-        with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
+        with SourceAnswers(road.source.artifact.sha256, recipe.digest, request.seed) as answers:
             answer_with_source(job, road.source, answers)
             road.notes += answers.notes
             with opened(engine, model, options) as runner:

@@ -15,12 +15,11 @@ from modelport.core.progress import Progress
 from modelport.core.values import Sample
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import opened
-from modelport.engines.torch import TorchRunner
+from modelport.engines.source import Source
 from modelport.model.graph.file import precision_of, read_graph, signature_of
 from modelport.model.graph.float16 import to_float16
 from modelport.model.graph.pixel_input import PREFIX
 from modelport.model.graph.precision_plan import PrecisionPlan, block_list, read_plan
-from modelport.model.source import SourceModel
 from modelport.recipes.schema import Recipe
 from modelport.stages.int8.calibrate import open_calibration, refuse_overlap
 from modelport.stages.int8.examination import Reference
@@ -64,7 +63,7 @@ class Lowered:
 
 
 def lowered(
-    want: Wanted, model: Artifact, source: SourceModel | None, scored: Iterable[Sample], progress: Progress
+    want: Wanted, model: Artifact, source: Source | None, scored: Iterable[Sample], progress: Progress
 ) -> Lowered:
     """Return the model in the precision wanted: as it is, converted to float16, or quantized to int8.
 
@@ -139,7 +138,7 @@ def _int8(
     want: Wanted,
     plan: PrecisionPlan,
     model: Artifact,
-    source: SourceModel | None,
+    source: Source | None,
     scored: Iterable[Sample],
     progress: Progress,
 ) -> Lowered:
@@ -152,8 +151,8 @@ def _int8(
     with ExitStack() as stack:
         reference: Reference
         if source is not None:
-            runner = TorchRunner(source.module, replace(options, recipe=want.recipe))
-            reference, said = Reference(runner.run, False), f"source model {source.checkpoint.sha256}"
+            runner = stack.enter_context(source.open(options))
+            reference, said = Reference(runner.run, False), f"source model {source.artifact.sha256}"
         else:
             reference = Reference(stack.enter_context(opened(want.engine, model, options)).run, want.pixels)
             said = f"the graph in float32 on {want.engine.name}"

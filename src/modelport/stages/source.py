@@ -13,10 +13,11 @@ from modelport.core.records import read_record, write_record
 from modelport.core.values import Check
 from modelport.engines.base import Engine
 from modelport.engines.registry import defaults, get_engine, model_artifact
+from modelport.engines.source import Source, source_from_checkpoint
 from modelport.model.graph import file as graph
 from modelport.model.graph.export import check_graph
 from modelport.model.graph.pixel_input import recipe_of_pixels
-from modelport.model.source import SourceModel, open_source
+from modelport.model.source import SourceModel
 from modelport.model.weights.fetch import FetchedWeights, fetch_weights
 from modelport.recipes.schema import Recipe
 from modelport.stages.export import export_cached, outputs_match, pixels_cached
@@ -27,7 +28,7 @@ from modelport.verdict import rules as verdict
 class Road:
     """What has been gathered on the way."""
 
-    source: SourceModel | None = None
+    source: Source | None = None
     model: Artifact | None = None
     artifacts: list[Artifact] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
@@ -49,9 +50,9 @@ def walk(given: Given, recipe: Recipe, engine: Engine, progress: Progress) -> Ro
     road = Road()
     if given.model is None or given.weights is not None:
         path, said = weights_file(recipe, given.weights, progress)
-        road.source = open_source(recipe, path)
-        road.notes += [*said, *_notes_of(road.source)]
-        road.artifacts.append(road.source.checkpoint)
+        road.source = source_from_checkpoint(recipe, path)
+        road.notes += said if road.source.network is None else [*said, *_notes_of(road.source.network)]
+        road.artifacts.append(road.source.artifact)
     if given.model is not None:
         _take_given_model(road, given, recipe, engine)
     elif "checkpoint" in engine.consumes:
@@ -60,11 +61,11 @@ def walk(given: Given, recipe: Recipe, engine: Engine, progress: Progress) -> Ro
             raise UsageError(
                 f"--input-type uint8: '{engine.name}' runs the checkpoint, and nothing is exported", "leave it out"
             )
-        road.model = road.source.checkpoint
+        road.model = road.source.artifact
         road.notes.append("the engine runs the checkpoint itself: nothing was exported")
     else:
         assert road.source is not None
-        road.model, checks = export_cached(road.source, progress)
+        road.model, checks = export_cached(road.source.exportable, progress)
         road.artifacts.append(road.model)
         road.checks += checks
         if given.pixels:
@@ -148,8 +149,8 @@ def _take_given_model(road: Road, given: Given, recipe: Recipe, engine: Engine) 
                 )
             fixed = graph.signature_of(model).inputs[0].shape[0]
             batch = fixed if isinstance(fixed, int) else None
-            road.checks += check_graph(road.source, path, None, batch)
+            road.checks += check_graph(road.source.exportable, path, None, batch)
             sizes = (batch,) if batch else (1, 3)
-            road.checks.append(outputs_match(road.source, road.model, get_engine(engine.name), sizes))
+            road.checks.append(outputs_match(road.source.exportable, road.model, get_engine(engine.name), sizes))
     if road.source is None:
         road.notes.append("a model file was given in place of weights: there is no source model to hold it against")

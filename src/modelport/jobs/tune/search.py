@@ -160,7 +160,7 @@ def _probed(search: Search, engine: Engine, precision: str, calibration: Path | 
     if "onnx" in engine.consumes:
         form, model = _pixel_form(search, given.model)
     else:
-        form, model = recipe, given.source.checkpoint
+        form, model = recipe, given.source.artifact
     options = Options(form, precision, recipe.run.batch)
     # The recipe as it is, whatever --max-drop says: `run --setting` must make this very int8 model again.
     want = Wanted(recipe, engine, options, calibration if precision == "int8" else None, seed=search.request.seed)

@@ -66,7 +66,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     road = walk(Given(request.weights), recipe, first_engine(request), progress)
     assert road.source is not None
     task = task_of(recipe, dataset.categories, request.seed)
-    with SourceAnswers(road.source.checkpoint.sha256, recipe.digest, request.seed) as answers:
+    with SourceAnswers(road.source.artifact.sha256, recipe.digest, request.seed) as answers:
         options = Options(recipe, "fp32", recipe.run.batch)
         answer_with_source(Pass(recipe, samples, options, task, request.seed, "fail", progress), road.source, answers)
         road.notes += answers.notes
