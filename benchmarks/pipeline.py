@@ -34,7 +34,7 @@ from modelport.data.sets.table import open_dataset
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, model_artifact, opened
-from modelport.jobs.run import PortRequest, port
+from modelport.jobs.run import RunRequest, run
 from modelport.measure.in_flight import SECONDS, beside_decoders
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
@@ -42,7 +42,8 @@ from modelport.measure.probing import probe_concurrency, with_in_flight
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
-from modelport.stages.lower import Wanted, lowered
+from modelport.stages.lower import lowered
+from modelport.stages.plan import Plan, Wish
 from photos import draw_photos
 from sides import seeded_graph
 
@@ -81,8 +82,8 @@ def prepared(precision: str, calibration: Path, work: Path) -> Model:
     if precision == "int8":
         graphs = []
         for form, graph in ((RECIPE, floats), (recipe_of_pixels(RECIPE), pixels)):
-            want = Wanted(RECIPE, engine, Options(form, precision, BATCH), calibration)
-            graphs.append(lowered(want, graph, None, (), Silent()).artifact)
+            plan = Plan(RECIPE, engine, Options(form, precision, BATCH), calibration=calibration)
+            graphs.append(lowered(plan, graph, None, (), Silent()).artifact)
         floats, pixels = graphs
     model = Model(precision, pixels, floats, 1)
     options = replace(model.options(pixels=True), concurrency=None, alone=False)
@@ -109,19 +110,9 @@ def preprocessing_seconds(data: Path) -> float:
 
 def end_to_end(model: Model, data: Path, out: Path) -> float:
     """Return samples/s of the whole road, as the result file has it."""
-    request = PortRequest(
-        "moco-v2",
-        data,
-        out,
-        model=model.pixels.path,
-        engine="openvino",
-        precision=model.precision,
-        batch=BATCH,
-        input_type="uint8",
-        concurrency=model.in_flight,
-        force=True,
-    )
-    return float(port(request, Silent())["throughput"]["end_to_end"]["value"])
+    wish = Wish("openvino", model.precision, BATCH, "uint8", in_flight=model.in_flight)
+    request = RunRequest("moco-v2", data, out, model=model.pixels.path, wish=wish, force=True)
+    return float(run(request, Silent())["throughput"]["end_to_end"]["value"])
 
 
 def published_tensor(path: Path) -> np.ndarray:

@@ -18,7 +18,7 @@ from modelport.core.progress import Silent
 from modelport.data.drawn.cifar10 import draw_cifar10
 from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, opened
-from modelport.jobs.run import PortRequest, port
+from modelport.jobs.run import RunRequest, run
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
 from modelport.measure.probing import best_concurrency, with_in_flight
@@ -27,6 +27,7 @@ from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
 from modelport.stages.export import export_checked
+from modelport.stages.plan import Wish
 from sides import seeded_weights
 
 BAR = 0.5
@@ -60,11 +61,11 @@ def main() -> None:
                 inputs = random_inputs(runner.signature.with_batch(RECIPE.run.batch), RECIPE, 0)
                 load = Load(runner, inputs.buffers, RECIPE.run.batch, runner.concurrency, options.duration)
                 pure = measure(load).timed.samples_per_second
-            request = PortRequest(
-                "simclr", folder / "data", folder / f"out{turn}", model=model.path, engine=ENGINE,
-                concurrency=how.concurrency, force=True,
-            )  # fmt: skip
-            pairs.append((float(port(request, Silent())["throughput"]["end_to_end"]["value"]), pure))
+            wish = Wish(ENGINE, in_flight=how.concurrency)
+            request = RunRequest(
+                "simclr", folder / "data", folder / f"out{turn}", model=model.path, wish=wish, force=True
+            )
+            pairs.append((float(run(request, Silent())["throughput"]["end_to_end"]["value"]), pure))
     ratio = statistics.median(mine / other for mine, other in pairs)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     row = {

@@ -26,8 +26,9 @@ from modelport.core import machine
 from modelport.core.progress import Silent
 from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.engines.base import Options
-from modelport.jobs.run import PortRequest, port, set_as_wanted
 from modelport.jobs.samples import make_data, make_weights
+from modelport.jobs.run import RunRequest, wish_of
+from modelport.jobs.run import run as run_recipe
 from modelport.jobs.tune.search import Pair, Search, TuneRequest, probed_pairs
 from modelport.jobs.tune.tune import searching, tune
 from modelport.measure.probing import with_in_flight
@@ -115,15 +116,17 @@ def main() -> None:
             )
             form = with_in_flight(replace(pair.options, batch=chosen.batch, threads=chosen.threads), chosen.concurrency)
             pairs = [(again(search, pair, form), again(search, top.pair, top.options)) for _ in range(3)]
-            assert search.road.model is not None
-            floats = Model("fp32", search.road.model, search.road.model, 1)
+            floats = Model("fp32", search.port.trail.model, search.port.trail.model, 1)
         photos = draw_photos(folder / "photos", options.photos)
         files = folder / "files"
         files.mkdir()
-        plain = PortRequest("moco-v2", photos, folder / "tuned", weights=weights, force=True)
-        run = set_as_wanted(plain, request.out, {})
+        wish = wish_of("moco-v2", request.out, {})
+        run = RunRequest("moco-v2", photos, folder / "tuned", weights=weights, wish=wish, force=True)
         end_to_end = [
-            (port(run, Silent())["throughput"]["end_to_end"]["value"], guides_way(floats, photos, files, "onnxruntime"))
+            (
+                run_recipe(run, Silent())["throughput"]["end_to_end"]["value"],
+                guides_way(floats, photos, files, "onnxruntime"),
+            )
             for _ in range(3)
         ]
     usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -20,8 +20,9 @@ from modelport.data.stream.feeding import feed
 from modelport.evaluate import answer as scoring_pass
 from modelport.evaluate import decoders
 from modelport.evaluate.decoders import Decoders, OneThread, enough_decoders, speed_of_one
-from modelport.jobs.run import PortRequest, port
+from modelport.jobs.run import RunRequest, run
 from modelport.recipes.load import load_recipe
+from modelport.stages.plan import Wish
 
 
 def _nothing() -> Generator[Batch, None, None]:
@@ -117,16 +118,15 @@ def test_run_decodes_with_as_many_and_says_so(
     monkeypatch.setattr(scoring_pass, "WORTH_TIMING", 10)
     monkeypatch.setattr(scoring_pass, "enough_decoders", chosen)
     monkeypatch.setattr(scoring_pass, "feed", fed)
-    request = PortRequest(
-        str(tiny_path), tiny_data, tmp_path / "out", weights=tiny_weights, engine="onnxruntime", batch=8
-    )
-    result = port(request, Silent())
+    wish = Wish("onnxruntime", batch=8)
+    request = RunRequest(str(tiny_path), tiny_data, tmp_path / "out", weights=tiny_weights, wish=wish)
+    result = run(request, Silent())
     assert used[-2:] == [1, 3]
     assert result["decoders"] == {"value": 3, "how": "as the test likes"}
     assert "Decoder threads: 3 (as the test likes)" in (tmp_path / "out" / "report.md").read_text()
     # 310 images at batch 8 are enough to time the engine, at batch 64 they are not.
     assert asked[0] is not None and asked[0] > 0
-    port(replace(request, batch=64, force=True), Silent())
+    run(replace(request, wish=replace(wish, batch=64), force=True), Silent())
     assert asked[1] is None
 
 

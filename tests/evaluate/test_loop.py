@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from modelport.core.values import Array, Batch, RowId, Signature, Tensors, TensorSpec
-from modelport.evaluate.loop import Clocks, run_batches
+from modelport.evaluate.loop import run_batches
+from modelport.measure.timing import Clocks
 
 
 class Echo:

@@ -30,10 +30,11 @@ def ran(
     tiny_path: Path, tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """What ``run`` gives for the whole tiny set, one image at a time."""
-    from modelport.jobs.run import PortRequest, port
+    from modelport.jobs.run import RunRequest, run
+    from modelport.stages.plan import Wish
 
     out = tmp_path_factory.mktemp("ran")
-    result = port(PortRequest(str(tiny_path), tiny_data, out, model=tiny_onnx, engine=ENGINE, batch=1), Silent())
+    result = run(RunRequest(str(tiny_path), tiny_data, out, model=tiny_onnx, wish=Wish(ENGINE, batch=1)), Silent())
     yield result, lines(out / "predictions.jsonl")
 
 

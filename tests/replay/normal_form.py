@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -53,7 +55,10 @@ def differences(got: Any, want: Any, tolerance: float, where: str = "") -> list[
         for key in want.keys() & got.keys():
             found += differences(got[key], want[key], tolerance, f"{where}.{key}")
         return found
-    if isinstance(got, list) and isinstance(want, list) and len(got) == len(want):
+    if isinstance(got, list) and isinstance(want, list) and len(got) != len(want):
+        both = ([json.dumps(entry, ensure_ascii=False) for entry in side] for side in (want, got))
+        return [f"{where}: {line}" for line in difflib.unified_diff(*both, "stored", "now", lineterm="", n=0)]
+    if isinstance(got, list) and isinstance(want, list):
         return [
             line
             for place, (one, other) in enumerate(zip(got, want, strict=True))

@@ -16,7 +16,7 @@ from modelport.measure import in_flight
 from modelport.measure.probing import Probe
 from modelport.model.source import SourceModel, load_source, open_source
 from modelport.recipes.schema import Recipe
-from modelport.stages.build import compiled_cached
+from modelport.stages.build import built
 from modelport.stages.export import export_checked
 
 
@@ -32,7 +32,7 @@ def test_what_was_compiled_serves_every_batch_and_is_made_again_when_damaged(
 ) -> None:
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path))
     engine, options = get_engine(name), Options(tiny, batch=4)
-    first = compiled_cached(engine, graph, options)
+    first = built(engine, graph, options).artifact
     assert first.made_from[0] == graph.sha256 and first.path != graph.path
     for batch in (4, 3):
         inputs = {"actual_input_1": np.random.default_rng(0).standard_normal((batch, 3, 32, 32), np.float32)}
@@ -42,10 +42,10 @@ def test_what_was_compiled_serves_every_batch_and_is_made_again_when_damaged(
                 answers.append(runner.run(inputs)["output1"])
         np.testing.assert_allclose(answers[1], answers[0], rtol=1e-4, atol=1e-4)
     written = first.path.stat().st_mtime_ns
-    assert compiled_cached(engine, graph, options).sha256 == first.sha256
+    assert built(engine, graph, options).artifact.sha256 == first.sha256
     assert first.path.stat().st_mtime_ns == written
     first.path.write_bytes(first.path.read_bytes()[:-20])
-    again = compiled_cached(engine, graph, options)
+    again = built(engine, graph, options).artifact
     assert again.path.stat().st_mtime_ns != written
     with opened(engine, again, options):
         pass
@@ -53,8 +53,8 @@ def test_what_was_compiled_serves_every_batch_and_is_made_again_when_damaged(
 
 def test_other_files_stay_as_they_are(tiny: Recipe, graph: Artifact) -> None:
     checkpoint = Artifact(graph.path, "checkpoint", graph.sha256)
-    assert compiled_cached(get_engine("torch"), checkpoint, Options(tiny)) is checkpoint
-    assert compiled_cached(get_engine("torch"), graph, Options(tiny)) is graph
+    assert built(get_engine("torch"), checkpoint, Options(tiny)).artifact is checkpoint
+    assert built(get_engine("torch"), graph, Options(tiny)).artifact is graph
 
 
 def test_runs_in_flight_are_measured_once_and_only_where_it_pays(

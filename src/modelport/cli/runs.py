@@ -74,13 +74,15 @@ def run(
     Exit code: 0 pass, 1 fail, 2 wrong usage or bad input, 3 inconclusive or incomplete.
     """
     from modelport.engines.time_limit import limit_runs
-    from modelport.jobs.run import PortRequest, port, set_as_wanted
+    from modelport.jobs.run import RunRequest, wish_of
+    from modelport.jobs.run import run as run_recipe
     from modelport.report.detections import DetectionFiles
 
     limit_runs(timeout)
     if input_type is not None:
         one_of("--input-type", input_type, ("float32", "uint8"))
-    request = PortRequest(
+    given = {"engine": engine, "precision": precision, "batch": batch, "input_type": input_type, "device": device}
+    request = RunRequest(
         recipe=recipe,
         data=data,
         out=out,
@@ -96,11 +98,9 @@ def run(
         files=DetectionFiles(draw, detections, coco_json, draw_threshold=draw_threshold),
         command=COMMAND,
         fast=fast_preprocess,
-        device=device,
+        wish=wish_of(recipe, setting, given | {"calibration": calibration}),
     )
-    given = {"engine": engine, "precision": precision, "batch": batch, "input_type": input_type}
-    request = set_as_wanted(request, setting, given | {"calibration": calibration})
-    result = port(request, TALK.progress)
+    result = run_recipe(request, TALK.progress)
     TALK.give(result, lambda console: draw_run(console, result, out))
     raise typer.Exit(EXIT_CODES[result["verdict"]])
 

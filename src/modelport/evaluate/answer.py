@@ -21,9 +21,10 @@ from modelport.data.stream.feeding import feed
 from modelport.engines.base import Options, Runner
 from modelport.engines.source import Source
 from modelport.evaluate.decoders import ROWS, Decoders, enough_decoders
-from modelport.evaluate.loop import Clocks, run_batches
+from modelport.evaluate.loop import run_batches
 from modelport.evaluate.score import Scored, Scoring, score
 from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
+from modelport.measure.timing import Clocks
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Rows, Task
 from modelport.tasks.ties import Ties

@@ -6,42 +6,14 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from modelport.core.values import Array, Batch, Tensors
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
+from modelport.measure.timing import Clocks
 
 # Rows whose outputs are taken at once: each time that this thread wakes, it takes a core from a run.
 ROWS_TOGETHER = 16
-
-
-@dataclass(slots=True)
-class Clocks:
-    """Times of one evaluation, in nanoseconds of ``perf_counter_ns``."""
-
-    runs: list[tuple[int, int]] = field(default_factory=list)  # (start, end) of each run, in order
-    device: list[DeviceTimes] = field(default_factory=list)  # of each run, where the engine tells copies from computing
-    started: int = 0
-    ended: int = 0
-
-    @property
-    def seconds(self) -> float:
-        """From the first batch being asked for to the last output being consumed."""
-        return (self.ended - self.started) / 1e9
-
-    @property
-    def busy_seconds(self) -> float:
-        """Time in which at least one run was under way."""
-        total, reached = 0, 0
-        for start, end in sorted(self.runs):
-            total += max(0, end - max(start, reached))
-            reached = max(reached, end)
-        return total / 1e9
-
-    @property
-    def latencies_ms(self) -> list[float]:
-        """Milliseconds of each run of one batch."""
-        return [(end - start) / 1e6 for start, end in self.runs]
 
 
 def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Iterator[tuple[Batch, dict[str, Array]]]:

@@ -13,7 +13,8 @@ from modelport.core.values import Array, DataSet, Sample
 from modelport.data.prepare.views import Views, without_random_steps
 from modelport.data.stream.view_batches import plain_batches
 from modelport.engines.base import Options, Runner
-from modelport.evaluate.loop import Clocks, run_batches
+from modelport.evaluate.loop import run_batches
+from modelport.measure.timing import Clocks
 from modelport.tasks.base import Score
 from modelport.tasks.contrastive.knn import knn_top1
 

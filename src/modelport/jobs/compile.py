@@ -18,7 +18,8 @@ from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.stages.int8.search import plan_beside
-from modelport.stages.lower import Wanted, lowered, speed_warnings
+from modelport.stages.lower import lowered, speed_warnings
+from modelport.stages.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,40 +63,41 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
         plan=request.plan,
         input_type=request.input_type,
     )
-    plan = engine.plan(source, options, request.out)
+    build = engine.plan(source, options, request.out)
     value: dict[str, Any] = {
         "schema": "modelport.compile/1",
         "engine": engine.name,
-        "precision": plan.precision,
-        "batch": plan.batch,
+        "precision": build.precision,
+        "batch": build.batch,
     }
-    if plan.words or request.dry_run:
+    if build.words or request.dry_run:
         value |= {
-            "command": list(plan.words),
-            "line": shlex.join(plan.words),
-            "input_type": plan.input_type,
-            "files": [{"option": option, "path": str(path), "text": text} for option, path, text in plan.files],
-            "notes": list(plan.notes),
+            "command": list(build.words),
+            "line": shlex.join(build.words),
+            "input_type": build.input_type,
+            "files": [{"option": option, "path": str(path), "text": text} for option, path, text in build.files],
+            "notes": list(build.notes),
         }
     if request.dry_run:
         return value
-    if plan.words:
-        progress.note(shlex.join(plan.words))
+    if build.words:
+        progress.note(shlex.join(build.words))
         artifact = engine.compile(source, options, request.out)
-        notes = [*plan.notes, *_opened_once(engine, artifact, plan, options)]
+        notes = [*build.notes, *_opened_once(engine, artifact, build, options)]
         return value | {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
     calibrated_by = replace(options, batch=request.batch or recipe.run.batch)
-    done = lowered(Wanted(recipe, engine, calibrated_by, request.calibration, request.plan), source, None, (), progress)
+    plan = Plan(recipe, engine, calibrated_by, calibration=request.calibration, precision_plan=request.plan)
+    done = lowered(plan, source, None, (), progress)
     artifact, precision = _compiled(engine, done.artifact, options, request)
     value["precision"] = precision
-    if done.record is not None:
+    if done.record:
         write_json(plan_beside(request.out), done.record["plan"])
         done.record["plan_file"] = str(plan_beside(request.out))
-    between = done.artifact.to_json() if done.made else []
+    between = done.artifact.to_json() if done.artifact is not source else []
     return value | {
         "artifacts": [*source.to_json(), *between, *artifact.to_json()],
         "notes": [*done.notes, *speed_warnings(engine, precision)],
-        "quantization": done.record,
+        "quantization": done.record or None,
     }
 
 
@@ -147,11 +149,11 @@ def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe) -> Artifa
     return source
 
 
-def _opened_once(engine: Engine, artifact: Artifact, plan: BuildPlan, options: Options) -> tuple[str, ...]:
+def _opened_once(engine: Engine, artifact: Artifact, build: BuildPlan, options: Options) -> tuple[str, ...]:
     """Open what was compiled where its device is at hand; return what to say of it. Raises EngineError."""
     if why := engine.cannot_open(options):
         return (f"not opened here: {why}",)
     recipe = options.needed_recipe
-    form = replace(options, recipe=recipe_of_pixels(recipe) if plan.input_type == "uint8" else recipe)
-    with opened(engine, artifact, replace(form, precision=plan.precision, batch=plan.batch)) as runner:
+    form = replace(options, recipe=recipe_of_pixels(recipe) if build.input_type == "uint8" else recipe)
+    with opened(engine, artifact, replace(form, precision=build.precision, batch=build.batch)) as runner:
         return tuple(getattr(runner, "notes", ()))

@@ -7,9 +7,10 @@ from typing import Any
 
 from modelport.core.progress import Progress
 from modelport.engines.registry import availabilities, defaults
-from modelport.jobs.run import REPORT, PortRequest, port
+from modelport.jobs.run import REPORT, RunRequest, run
 from modelport.jobs.samples import make_data, make_weights
 from modelport.recipes.load import load_recipe
+from modelport.stages.plan import Wish
 
 RECIPES = ("moco-v2",)
 ALL_RECIPES = ("moco-v2", "simclr", "inception-v4", "smlp-t", "nas-fpn")
@@ -32,10 +33,10 @@ def demo(out: Path, everything: bool, command: str, progress: Progress) -> dict[
             progress.note(f"{recipe} on {engine}")
             folder = out / "runs" / f"{load_recipe(recipe).name}-{engine}"
             limit = LIMITS.get(recipe)
-            request = PortRequest(
-                recipe, data, folder, weights=weights, engine=engine, limit=limit, force=True, command=command
+            request = RunRequest(
+                recipe, data, folder, weights=weights, wish=Wish(engine), limit=limit, force=True, command=command
             )
-            runs.append(port(request, progress))
+            runs.append(run(request, progress))
             reports.append(str(folder / REPORT))
     verdicts = [run["verdict"] for run in runs]
     worst = next((word for word in ("fail", "incomplete", "inconclusive") if word in verdicts), "pass")

@@ -1,7 +1,4 @@
-"""The whole road: recipe → checkpoint → export → engine → evaluate → verdict → report.
-
-This is the only file that knows the order of the stages.
-"""
+"""``run``: the whole road, recipe → source → graph → engine → rows → figures → verdict → report."""
 
 from __future__ import annotations
 
@@ -15,34 +12,31 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.options import MAX_SKIPPED, batch_rows, share
+from modelport.core.options import MAX_SKIPPED, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.progress import Progress
-from modelport.core.values import Sample
+from modelport.core.values import Check, DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
-from modelport.engines.base import Engine, Options, Runner
-from modelport.engines.registry import choose_engine, opened, own_precision
+from modelport.engines.base import Runner
+from modelport.engines.registry import opened
 from modelport.engines.row_check import TOLERATED, check_rows
 from modelport.evaluate.answer import Outcome, Pass, answer_with_source, score_with_engine
-from modelport.evaluate.loop import Clocks
 from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
 from modelport.evaluate.store import SourceAnswers
 from modelport.measure.in_flight import with_best_in_flight
-from modelport.model.graph.pixel_input import recipe_of_pixels
+from modelport.measure.timing import Clocks
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
-from modelport.recipes.schema import Recipe
 from modelport.recipes.setting import read_setting
 from modelport.report import markdown
 from modelport.report.assemble import Made, assemble
 from modelport.report.detections import DetectionFiles, write_detection_files
 from modelport.report.result import latency_summary, steadiness_warnings
-from modelport.stages.build import compiled_cached
-from modelport.stages.lower import Wanted, check_calibration, lowered, speed_warnings
-from modelport.stages.source import Given, Road, walk
-from modelport.tasks.base import Task
+from modelport.stages.lower import speed_warnings
+from modelport.stages.plan import Plan, Wish
+from modelport.stages.port import Ported, ported, started
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
 
@@ -50,112 +44,87 @@ RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
 
 
 @dataclass(frozen=True, slots=True)
-class PortRequest:
-    """What ``modelport run`` is asked for. ``engine`` None: the fastest usable one; ``batch`` None: the recipe's."""
+class RunRequest:
+    """What ``modelport run`` is asked for."""
 
     recipe: str
     data: Path
     out: Path
     weights: Path | None = None
     model: Path | None = None
-    engine: str | None = None
-    precision: str | None = None  # None: the engine's own, fp32 on CPUs
-    batch: int | None = None
+    wish: Wish = field(default_factory=Wish)
     limit: int | None = None
     order: str | None = None  # data or random; None: random under a limit, else data
     max_skipped: float = MAX_SKIPPED
     seed: int = 0
     variant: str | None = None
     on_bad_image: Literal["fail", "skip"] = "fail"
-    input_type: Literal["float32", "uint8"] = "float32"
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
-    calibration: Path | None = None  # images for int8, none of them scored
-    concurrency: int | None = None  # runs in flight; None: measured
-    threads: int | None = None  # of the engine, all runs together; None: all cores
     fast: bool = False  # resize the quicker way
-    device: int = 0  # of an engine that has several
 
 
-def set_as_wanted(request: PortRequest, setting: Path | None, given: Mapping[str, Any]) -> PortRequest:
-    """Return the request as a setting file says, and over it what was given by hand (None: not given).
+def wish_of(recipe: str, setting: Path | None, given: Mapping[str, Any]) -> Wish:
+    """Return what a setting file says, and over it what was given by hand (None: not given).
 
     Raises RecipeError for a file that is no setting, UsageError for one of another recipe.
     """
     wanted: dict[str, Any] = {}
     if setting is not None:
         found = read_setting(setting)
-        if found.recipe != load_recipe(request.recipe).name:
-            raise UsageError(f"{setting} is a setting of {found.recipe}", f"give one of {request.recipe}")
-        wanted = {key: getattr(found, key) for key in ("engine", "precision", "batch", "concurrency", "threads")}
-        wanted["input_type"] = found.input_type
+        if found.recipe != load_recipe(recipe).name:
+            raise UsageError(f"{setting} is a setting of {found.recipe}", f"give one of {recipe}")
+        wanted = {key: getattr(found, key) for key in ("engine", "precision", "batch", "threads", "input_type")}
+        wanted["in_flight"] = found.concurrency
         wanted["calibration"] = Path(found.calibration) if found.calibration else None
     wanted |= {key: value for key, value in given.items() if value is not None}
     if wanted.get("precision", "fp32") != "int8" and given.get("calibration") is None:
         wanted.pop("calibration", None)
-    return replace(request, **wanted)
+    return Wish(**wanted)
 
 
-def port(request: PortRequest, progress: Progress) -> dict[str, Any]:
+def run(request: RunRequest, progress: Progress) -> dict[str, Any]:
     """Carry a model to an engine, evaluate it there, judge it, and write result.json, predictions.jsonl and report.md.
 
     Returns the result. Raises ModelportError for whatever the user can mend; then ``out`` holds no new result.
     """
     with ExitStack() as held:
-        return _port(request, progress, held)
+        return _run(request, progress, held)
 
 
-def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str, Any]:
-    clock, started = time.perf_counter(), datetime.now(UTC)
+def _run(request: RunRequest, progress: Progress, held: ExitStack) -> dict[str, Any]:
+    clock, begun = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
-    precision = request.precision or own_precision(request.engine)
-    engine = choose_engine(request.engine, precision)
-    pixels = request.input_type == "uint8"
-    form = recipe_of_pixels(recipe) if pixels else recipe
-    batch = batch_rows("--batch", request.batch) or recipe.run.batch
-    options = Options(form, precision, batch, request.threads, concurrency=request.concurrency, device=request.device)
-    check_calibration(precision, request.calibration, request.model)
+    plan = Plan.of(recipe, request.wish, request.weights, request.model, request.seed)
+    share("--max-skipped", request.max_skipped)
     if request.files.wanted and recipe.task != "detection":
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
-    share("--max-skipped", request.max_skipped)
     held.enter_context(held_folder(request.out, RESULT, request.force))
-    road = walk(Given(request.weights, request.model, pixels), recipe, engine, progress)
-    _lower(road, Wanted(recipe, engine, options, request.calibration, seed=request.seed), samples, progress)
-    assert road.model is not None
-    road.notes += [*dataset.notes, *said, *filter(None, [odd_input_range(recipe)])]
-    task = task_of(recipe, dataset.categories, request.seed)
-    model = compiled_cached(engine, road.model, options)
-    if model is not road.model:
-        road.artifacts.append(model)
-    batches = -(-len(samples) * recipe.dataset.views // batch)
-    options, how = with_best_in_flight(engine, model, options, batches, progress)
-    full = is_full_set(recipe, (sample.id for sample in samples), skipped=0)
-    job = Pass(recipe, samples, options, task, request.seed, request.on_bad_image, progress, pixels, request.fast, full)
-    if pixels:
-        road.notes.append("the graph normalises by itself: it was given uint8 pixels (N, H, W, 3)")
-
-    if road.source is None:
-        with opened(engine, model, options) as runner:
-            outcome = _scored(request, road, job, runner, None)
-    else:
-        with SourceAnswers(road.source.artifact.sha256, recipe.digest, request.seed) as answers:
-            answer_with_source(job, road.source, answers)
-            road.notes += answers.notes
-            with opened(engine, model, options) as runner:
-                outcome = _scored(request, road, job, runner, answers)
-                _further_figures(request, job, runner, outcome)
-
-    result = _result(request, recipe, engine, road, outcome, task)
-    result["input_type"] = request.input_type
-    result["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
-    result["decoders"] = {"value": outcome.decoders.count, "how": outcome.decoders.how}
+    port = ported(plan, started(plan, progress), samples, progress)
+    plan, how = _with_runs_in_flight(plan, port, len(samples), progress)
+    job = _pass(request, plan, dataset, samples, progress)
+    outcome, notes, checks = _answered(request, plan, port, job)
+    made = Made(
+        *(plan.engine.name, outcome.precision, outcome.batch, port.source is not None, port.trail.artifacts),
+        checks=[*port.trail.checks, *checks],
+        notes=[*port.trail.notes, *dataset.notes, *said, *_said_of(plan), *notes, *outcome.notes],
+    )
+    result = assemble(recipe, job.task, outcome.scored, made, _clocks(plan, outcome), request.max_skipped)
+    result |= {
+        "seed": request.seed,
+        "quantization": port.trail.record,
+        "command": request.command,
+        "input_type": request.wish.input_type,
+        "runs_in_flight": {"value": outcome.in_flight, "how": how},
+        "decoders": {"value": outcome.decoders.count, "how": outcome.decoders.how},
+    }
     if request.fast:
         result["fast_preprocess"] = fast_effect(recipe, samples, outcome.scored.figures)
         result["notes"].append(effect_note(result["fast_preprocess"]))
-    result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
+    result["started"], result["seconds"] = begun.isoformat(timespec="seconds"), time.perf_counter() - clock
     if request.files.wanted:
         result["notes"] += write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
     write_text(request.out / REPORT, markdown.render(result))
@@ -163,71 +132,93 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
     return result
 
 
-def _lower(road: Road, want: Wanted, scored: Sequence[Sample], progress: Progress) -> None:
-    """Bring the model into the precision asked for, where that takes another file."""
-    assert road.model is not None
-    done = lowered(want, road.model, road.source, scored, progress)
-    road.model, road.quantization = done.artifact, done.record
-    road.notes += done.notes
-    if done.made:
-        road.artifacts.append(done.artifact)
+def _with_runs_in_flight(plan: Plan, port: Ported, samples: int, progress: Progress) -> tuple[Plan, str]:
+    """Return the plan with the number of runs in flight that serves best, and how it was come by."""
+    batches = -(-samples * plan.recipe.dataset.views // (plan.options.batch or 1))
+    options, how = with_best_in_flight(plan.engine, port.trail.model, plan.options, batches, progress)
+    return replace(plan, options=options), how
 
 
-def _further_figures(request: PortRequest, job: Pass, runner: Runner, outcome: Outcome) -> None:
+def _pass(request: RunRequest, plan: Plan, dataset: DataSet, samples: Sequence[Sample], progress: Progress) -> Pass:
+    return Pass(
+        plan.recipe,
+        samples,
+        plan.options,
+        task_of(plan.recipe, dataset.categories, request.seed),
+        request.seed,
+        request.on_bad_image,
+        progress,
+        plan.pixels,
+        request.fast,
+        full_set=is_full_set(plan.recipe, (sample.id for sample in samples), skipped=0),
+    )
+
+
+def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple[Outcome, list[str], list[Check]]:
+    """Answer with the source where its answers are missing, then with the engine, and score.
+
+    An earlier result goes when the engine is open, and not before: until then whatever the user gave might be wrong.
+    """
+    with ExitStack() as held:
+        answers, notes = None, list[str]()
+        if port.source is not None:
+            answers = held.enter_context(SourceAnswers(port.source.artifact.sha256, plan.recipe.digest, request.seed))
+            answer_with_source(job, port.source, answers)
+            notes += answers.notes
+        runner = held.enter_context(opened(plan.engine, port.trail.model, plan.options))
+        checks = _own_rows(request, job, runner)
+        drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
+        outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
+        if answers is not None:
+            _further_figures(request, job, runner, outcome)
+    return outcome, notes, checks
+
+
+def _own_rows(request: RunRequest, job: Pass, runner: Runner) -> list[Check]:
+    """Hold a given model file against its own rows: each alone, and in a batch."""
+    if request.model is None:
+        return []
+    check = check_rows(runner, job.options.batch or 1, max(job.task.tolerated, TOLERATED))
+    return [] if check is None else [check]
+
+
+def _further_figures(request: RunRequest, job: Pass, runner: Runner, outcome: Outcome) -> None:
     """Add the figures that need a run of their own, outside every clock."""
+    figures = outcome.scored.figures
     if "knn_top1" not in job.recipe.metrics:
         return
     try:
         bank = open_dataset(job.recipe.dataset, request.data, split="train")
     except DataError as error:
-        outcome.scored.figures.notes.append(f"knn_top1 was not measured, it needs the training split: {error.found}")
+        figures.notes.append(f"knn_top1 was not measured, it needs the training split: {error.found}")
         return
-    outcome.scored.figures.metrics |= neighbour_accuracy(runner, job.options, bank, job.samples, job.progress)
+    figures.metrics |= neighbour_accuracy(runner, job.options, bank, job.samples, job.progress)
 
 
-def _result(
-    request: PortRequest, recipe: Recipe, engine: Engine, road: Road, outcome: Outcome, task: Task
-) -> dict[str, Any]:
+def _said_of(plan: Plan) -> list[str]:
+    said = [odd_input_range(plan.recipe)]
+    if plan.pixels:
+        said.append("the graph normalises by itself: it was given uint8 pixels (N, H, W, 3)")
+    return [note for note in said if note]
+
+
+def _clocks(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    """Return throughput, latency and what is doubtful about them, as the result holds them."""
     latency = latency_summary(outcome.clocks.latencies_ms)
-    made = Made(
-        *(engine.name, outcome.precision, outcome.batch, road.source is not None, road.artifacts, road.checks),
-        notes=[*road.notes, *outcome.notes],
-    )
-    warnings = [*speed_warnings(engine, outcome.precision), *steadiness_warnings(latency)]
-    clocks = {
-        "throughput": throughputs(outcome),
+    return {
+        "throughput": throughputs(outcome.clocks, outcome.rows),
         "latency_ms": {"host": latency, **device_latencies(outcome.clocks)},
-        "speed_warnings": warnings,
-    }
-    return assemble(recipe, task, outcome.scored, made, clocks, request.max_skipped) | {
-        "seed": request.seed,
-        "quantization": road.quantization,
-        "command": request.command,
+        "speed_warnings": [*speed_warnings(plan.engine, outcome.precision), *steadiness_warnings(latency)],
     }
 
 
-def _scored(request: PortRequest, road: Road, job: Pass, runner: Runner, answers: SourceAnswers | None) -> Outcome:
-    """Hold a given model file against its own rows, and go through the data.
-
-    An earlier result goes here and not before: until now whatever the user gave might be wrong.
-    """
-    assert job.options.batch is not None
-    if request.model is not None:
-        check = check_rows(runner, job.options.batch, max(job.task.tolerated, TOLERATED))
-        road.checks += [] if check is None else [check]
-    drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
-    return score_with_engine(job, runner, answers, request.out / PREDICTIONS)
-
-
-def throughputs(outcome: Outcome) -> dict[str, Any]:
+def throughputs(clocks: Clocks, rows: int) -> dict[str, Any]:
     """Return the three throughputs; the device's own where the engine tells it, else null."""
-    clocks = outcome.clocks
     seconds = {"end_to_end": clocks.seconds, "host": clocks.busy_seconds}
     if clocks.device:
         seconds["device"] = sum(times.compute_ms for times in clocks.device) / 1000
     figures = {
-        name: {"value": outcome.rows / time, "unit": "samples/s", "count": len(clocks.runs)}
-        for name, time in seconds.items()
+        name: {"value": rows / time, "unit": "samples/s", "count": len(clocks.runs)} for name, time in seconds.items()
     }
     return {"device": None} | figures
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from modelport.engines.base import DeviceTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,32 @@ class Timed:
         """The sum of the workers' rates, each over its own time: no worker's idle end counts for the others."""
         spans = [(len(worker), worker[-1][1] - worker[0][0]) for worker in self.runs]
         return sum(self.batch * count * 1e9 / span for count, span in spans)
+
+
+@dataclass(slots=True)
+class Clocks:
+    """Times of one evaluation, in nanoseconds of ``perf_counter_ns``."""
+
+    runs: list[tuple[int, int]] = field(default_factory=list)  # (start, end) of each run, in order
+    device: list[DeviceTimes] = field(default_factory=list)  # of each run, where the engine tells copies from computing
+    started: int = 0
+    ended: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """From the first batch being asked for to the last output being consumed."""
+        return (self.ended - self.started) / 1e9
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time in which at least one run was under way."""
+        total, reached = 0, 0
+        for start, end in sorted(self.runs):
+            total += max(0, end - max(start, reached))
+            reached = max(reached, end)
+        return total / 1e9
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Milliseconds of each run of one batch."""
+        return [(end - start) / 1e6 for start, end in self.runs]

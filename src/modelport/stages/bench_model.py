@@ -16,11 +16,10 @@ from modelport.engines.base import Engine, Options, Runner
 from modelport.engines.registry import choose_engine, engine_for, model_artifact, opened
 from modelport.engines.row_check import check_rows
 from modelport.measure.inputs import refuse_free_axes, refuse_too_large
-from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
-from modelport.stages.lower import Wanted, check_calibration, lowered
-from modelport.stages.source import Given, walk
+from modelport.stages.plan import Plan, Wish
+from modelport.stages.port import ported, started
 
 # The guides' batch sizes, for a model without recipe.
 GUIDE_BATCHES = (1, 4, 8, 16, 32, 64)
@@ -52,6 +51,17 @@ class BenchRequest:
     seed: int = 0
     command: str = ""
 
+    @property
+    def wish(self) -> Wish:
+        """What it says of engine and graph, for a recipe's weights."""
+        return Wish(
+            self.engine,
+            self.precision or "fp32",
+            input_type=self.input_type,
+            threads=self.threads,
+            calibration=self.calibration,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -76,27 +86,19 @@ def subject_of(request: BenchRequest, progress: Progress) -> Subject:
     if request.model is not None:
         return _given_model(request, recipe, request.model)
     assert recipe is not None
-    precision = request.precision or "fp32"
-    engine = choose_engine(request.engine, precision)
-    pixels = request.input_type == "uint8"
-    form = recipe_of_pixels(recipe) if pixels else recipe
-    options = Options(form, precision, threads=request.threads)
+    plan = Plan.of(recipe, request.wish, request.weights, seed=request.seed)
+    engine = plan.engine
     if not engine.consumes & {"checkpoint", "onnx"}:
         raise UsageError(
             f"the engine '{engine.name}' runs compiled models only",
             f"`modelport compile {recipe.name} FILE.onnx --engine {engine.name}`, then bench --model FILE",
         )
-    check_calibration(precision, request.calibration, None)
     batches = request.batches or tuple(recipe.run.bench_batches)
-    refuse_too_large(form.signature, batches)
-    road = walk(Given(request.weights, None, pixels), recipe, engine, progress)
-    assert road.model is not None
+    refuse_too_large(plan.options.signature, batches)
     # Nothing is scored, so no image can be calibrated on wrongly.
-    calibrated_by = replace(options, batch=recipe.run.batch)
-    want = Wanted(recipe, engine, calibrated_by, request.calibration, seed=request.seed)
-    made = lowered(want, road.model, road.source, (), progress)
-    artifacts = (*road.artifacts, made.artifact) if made.made else tuple(road.artifacts)
-    return Subject(recipe, engine, made.artifact, artifacts, options, batches, (*road.notes, *made.notes))
+    trail = ported(plan, started(plan, progress), (), progress, build=False).trail
+    options = replace(plan.options, batch=None)
+    return Subject(recipe, engine, trail.model, tuple(trail.artifacts), options, batches, tuple(trail.notes))
 
 
 def _given_model(request: BenchRequest, recipe: Recipe | None, path: Path) -> Subject:

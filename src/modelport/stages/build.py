@@ -11,9 +11,10 @@ from modelport.core.errors import ModelportError
 from modelport.core.records import read_record, write_record
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import model_artifact
+from modelport.stages.trail import Made
 
 
-def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifact:
+def built(engine: Engine, model: Artifact, options: Options) -> Made:
     """Return what ``engine`` made of an ONNX file, compiled on first use; other files as they are.
 
     A free batch stays free, so that every batch size shares one file. The key holds the model, the engine's version and
@@ -23,7 +24,7 @@ def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifa
     suffix = engine.compiles_to if engine.compiles_here else None
     # A float16 graph is for other devices: the engines here run a twin of it.
     if model.kind != "onnx" or suffix is None or options.precision == "fp16":
-        return model
+        return Made(model)
     key = digest_json([model.identity, *engine.identity(options), __version__])
     folder = cache_folder("compiled", key[:32])
     path, record = folder / f"model{suffix}", folder / "digests.json"
@@ -31,7 +32,7 @@ def compiled_cached(engine: Engine, model: Artifact, options: Options) -> Artifa
     if kept is None:
         kept = engine.compile(model, replace(options, batch=None), path)
         write_record(record, {file.path.name: file.sha256 for file in (kept, *kept.parts)})
-    return replace(kept, made_from=model.digests, stands_for=model.shown)
+    return Made(replace(kept, made_from=model.digests, stands_for=model.shown))
 
 
 def _kept(record: Path, path: Path) -> Artifact | None:

@@ -16,7 +16,7 @@ from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.measure.in_flight import with_best_in_flight
 from modelport.model.graph.file import read_graph
-from modelport.stages.build import compiled_cached
+from modelport.stages.build import built
 
 WIDTH = 40
 
@@ -52,12 +52,12 @@ def test_the_same_graph_with_other_weights_is_another_model_everywhere(
     assert [row["path"] for row in first.to_json()] == [str(one), f"{one}.data"]
     engine, options = get_engine(name), Options(precision=None, batch=2)
     for path, want in ((one, WIDTH), (two, 2 * WIDTH), (one, WIDTH)):
-        made = compiled_cached(engine, model_artifact(path), options)
+        made = built(engine, model_artifact(path), options).artifact
         assert made.made_from == model_artifact(path).digests
         assert answer(name, made.path) == answer(name, path) == want
     # What was copied into the cache stands alone.
     shutil.rmtree(tmp_path / "a")
-    assert answer(name, compiled_cached(engine, first, options).path) == WIDTH
+    assert answer(name, built(engine, first, options).artifact.path) == WIDTH
 
 
 def test_what_is_measured_of_one_is_not_told_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_an_error_about_the_copy_in_the_cache_names_the_users_file(
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path / "cache"))
     path = write_plain(tmp_path / "a" / "m.onnx", 1.0)
     engine = get_engine("onnxruntime")
-    made = compiled_cached(engine, model_artifact(path), Options(precision=None))
+    made = built(engine, model_artifact(path), Options(precision=None)).artifact
     with pytest.raises(EngineError) as caught, opened(engine, made, Options(precision="int8")):
         pass
     assert str(path) in caught.value.found and "cache" not in str(caught.value)

@@ -28,7 +28,8 @@ from modelport.stages.int8 import search as quantizing
 from modelport.stages.int8.calibrate import open_calibration
 from modelport.stages.int8.examination import Examination, Loss, Reference
 from modelport.stages.int8.search import Int8Job, quantized
-from modelport.stages.lower import Wanted, check_calibration, lowered
+from modelport.stages.lower import lowered
+from modelport.stages.plan import Plan, check_calibration
 
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.slow
@@ -246,11 +247,11 @@ def test_options_that_do_not_go_together_are_refused(
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({"schema": "modelport.plan/1", "nodes": {"node_linear": "fp32"}}))
     with pytest.raises(UsageError, match="--plan says nothing to fp32"):
-        lowered(Wanted(tiny, engine, Options(tiny, "fp32", 8), plan=plan), graph, None, (), Silent())
-    half = lowered(Wanted(tiny, engine, Options(tiny, "fp16", 8), plan=plan), graph, None, (), Silent())
-    assert half.made
+        lowered(Plan(tiny, engine, Options(tiny, "fp32", 8), precision_plan=plan), graph, None, (), Silent())
+    half = lowered(Plan(tiny, engine, Options(tiny, "fp16", 8), precision_plan=plan), graph, None, (), Silent())
+    assert half.artifact is not graph
     assert any("by the block list: node_linear" in note for note in half.notes)
     with opened(engine, half.artifact, Options(tiny, "fp16", 8)) as runner:
         assert runner.precision == "fp16"
     with pytest.raises(UsageError, match="made already"):
-        lowered(Wanted(tiny, engine, Options(tiny, "fp16", 8), plan=plan), half.artifact, None, (), Silent())
+        lowered(Plan(tiny, engine, Options(tiny, "fp16", 8), precision_plan=plan), half.artifact, None, (), Silent())

@@ -20,9 +20,8 @@ from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.schema import Recipe, Tolerance
-from modelport.stages.build import compiled_cached
-from modelport.stages.lower import Wanted, lowered
-from modelport.stages.source import Road
+from modelport.stages.plan import Plan
+from modelport.stages.port import Ported, ported
 from modelport.tasks.base import Score, Task
 from modelport.verdict import rules as verdict
 
@@ -75,7 +74,7 @@ class Search:
     task: Task
     tolerance: Tolerance
     progress: Progress
-    road: Road
+    port: Ported  # the source, and its graph in float32
     answers: SourceAnswers
     notes: list[str] = field(default_factory=list)
     source: dict[str, Score] = field(default_factory=dict)
@@ -154,30 +153,18 @@ def _calibration(search: Search) -> tuple[Path | None, str]:
 
 
 def _probed(search: Search, engine: Engine, precision: str, calibration: Path | None) -> Pair:
-    recipe = search.recipe
-    given = search.road
-    assert given.model is not None and given.source is not None
-    if "onnx" in engine.consumes:
-        form, model = _pixel_form(search, given.model)
-    else:
-        form, model = recipe, given.source.artifact
-    options = Options(form, precision, recipe.run.batch)
+    recipe, seed = search.recipe, search.request.seed
+    # Views are made in float32; rounding them to pixels would only take time.
+    pixels = "onnx" in engine.consumes and recipe.dataset.views == 1
+    options = Options(recipe_of_pixels(recipe) if pixels else recipe, precision, recipe.run.batch)
     # The recipe as it is, whatever --max-drop says: `run --setting` must make this very int8 model again.
-    want = Wanted(recipe, engine, options, calibration if precision == "int8" else None, seed=search.request.seed)
-    made = lowered(want, model, given.source, search.samples, search.progress)
-    pair = Pair(engine, precision, compiled_cached(engine, made.artifact, options), options)
+    plan = Plan(recipe, engine, options, calibration=calibration if precision == "int8" else None, seed=seed)
+    begun = Ported(search.port.source)
+    trail = ported(plan, begun, search.samples, search.progress).trail
+    pair = Pair(engine, precision, trail.model, options)
     with opened(engine, pair.model, options) as runner:
         pair.probed = pure_speed(runner, options, search.request.seconds)
     return pair
-
-
-def _pixel_form(search: Search, model: Artifact) -> tuple[Recipe, Artifact]:
-    """Return the graph that takes pixels, where the recipe has pixels."""
-    from modelport.stages.export import pixels_cached
-
-    if search.recipe.dataset.views > 1:
-        return search.recipe, model  # views are made in float32; rounding them would only take time
-    return recipe_of_pixels(search.recipe), pixels_cached(model, search.recipe)[0]
 
 
 def pure_speed(runner: Runner, options: Options, seconds: float) -> float:

@@ -25,7 +25,8 @@ from modelport.jobs.tune.search import Pair, Search, TuneRequest, first_engine, 
 from modelport.recipes.load import load_recipe
 from modelport.recipes.setting import SCHEMA, Setting, setting_text
 from modelport.report.result import environment
-from modelport.stages.source import Given, walk
+from modelport.stages.plan import Plan
+from modelport.stages.port import ported, started
 from modelport.tasks.table import task_of
 from modelport.verdict import rules as verdict
 
@@ -63,14 +64,15 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     tolerance = recipe.tolerance
     if request.max_drop is not None:
         tolerance = tolerance.model_copy(update={"value": request.max_drop})
-    road = walk(Given(request.weights), recipe, first_engine(request), progress)
-    assert road.source is not None
+    options = Options(recipe, "fp32", recipe.run.batch)
+    plan = Plan(recipe, first_engine(request), options, request.weights, seed=request.seed)
+    port = ported(plan, started(plan, progress), (), progress, build=False)
+    assert port.source is not None
     task = task_of(recipe, dataset.categories, request.seed)
-    with SourceAnswers(road.source.artifact.sha256, recipe.digest, request.seed) as answers:
-        options = Options(recipe, "fp32", recipe.run.batch)
-        answer_with_source(Pass(recipe, samples, options, task, request.seed, "fail", progress), road.source, answers)
-        road.notes += answers.notes
-        yield Search(request, recipe, samples, task, tolerance, progress, road, answers, [*dataset.notes, *said])
+    with SourceAnswers(port.source.artifact.sha256, recipe.digest, request.seed) as answers:
+        answer_with_source(Pass(recipe, samples, options, task, request.seed, "fail", progress), port.source, answers)
+        notes = [*port.trail.notes, *answers.notes, *dataset.notes, *said]
+        yield Search(request, recipe, samples, task, tolerance, progress, port, answers, notes)
 
 
 def _setting(search: Search, point: Point) -> Setting:

@@ -25,6 +25,7 @@ from modelport.recipes.schema import Recipe
 from modelport.stages.int8.calibrate import Calibration
 from modelport.stages.int8.examination import AGREEMENT, Examination, Loss, Reference
 from modelport.stages.int8.sensitivity import as_json, groups_of, ranked, return_layers
+from modelport.stages.trail import Made
 
 # A metric in percent from which on nothing can be seen to be lost.
 SATURATED = 99.9
@@ -47,17 +48,8 @@ class Int8Job:
     plan: PrecisionPlan = field(default_factory=PrecisionPlan)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantized:
-    """An int8 model, what is to be said of it, and the result's ``quantization``."""
-
-    artifact: Artifact
-    notes: tuple[str, ...]
-    record: dict[str, Any]
-
-
 @dataclass(slots=True)
-class _Made:
+class _Trial:
     """One way of calibrating, and where it ended."""
 
     model: Int8Model
@@ -74,7 +66,7 @@ class _Made:
         return max(0.0, self.loss.excess) if self.loss else 0.0
 
 
-def quantized(job: Int8Job, progress: Progress) -> Quantized:
+def quantized(job: Int8Job, progress: Progress) -> Made:
     """Return the int8 model for an engine, from the cache where the same was made before.
 
     Raises EngineError where the engine has no quantization, its library fails, or the outputs have collapsed;
@@ -98,7 +90,7 @@ def quantized(job: Int8Job, progress: Progress) -> Quantized:
     artifact = model_artifact(path)
     chained = replace(artifact, made_from=job.model.digests, stands_for=job.model.shown)
     said = {"calibration": job.calibration.to_json(), "plan_file": str(plan_beside(path))}
-    return Quantized(chained, (*job.calibration.notes, *known["notes"]), known["record"] | said)
+    return Made(chained, notes=(*job.calibration.notes, *known["notes"]), record=known["record"] | said)
 
 
 def _quantizer_of(engine: Engine) -> Quantizer:
@@ -119,7 +111,7 @@ def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
     quantizer = _quantizer_of(job.engine)
     with scratch_folder(path.parent, "work") as work:
         examination = Examination(job.engine, job.calibration, job.reference, job.options, job.seed)
-        tried: list[_Made] = []
+        tried: list[_Trial] = []
         failed: dict[str, EngineError] = {}
         for method in quantizer.methods:
             progress.note(f"quantizing {job.recipe.name} for {job.engine.name}: {method}")
@@ -174,11 +166,11 @@ def _trial(job: Int8Job, model: Int8Model, kept: Collection[str], work: Path) ->
     return model.write(kept, work / f"trial{job.engine.compiles_to}")
 
 
-def _first(job: Int8Job, model: Int8Model, asked: tuple[str, ...], examination: Examination, work: Path) -> _Made:
+def _first(job: Int8Job, model: Int8Model, asked: tuple[str, ...], examination: Examination, work: Path) -> _Trial:
     """Measure the model with nothing returned but what the plan keeps."""
     trial = _trial(job, model, asked, work)
     examination.refuse_collapsed(trial)
-    made = _Made(model, asked, None, None, distance=examination.distance(trial))
+    made = _Trial(model, asked, None, None, distance=examination.distance(trial))
     if not job.calibration.held_out:
         made.why_not = "no calibration image is left to be held out"
         return made
@@ -190,7 +182,7 @@ def _first(job: Int8Job, model: Int8Model, asked: tuple[str, ...], examination: 
 
 
 def _let_return(
-    made: _Made, asked: tuple[str, ...], job: Int8Job, examination: Examination, place: tuple[Path, Progress]
+    made: _Trial, asked: tuple[str, ...], job: Int8Job, examination: Examination, place: tuple[Path, Progress]
 ) -> None:
     """Rank the layers and let them return until the loss is tolerated, at most half of them."""
     work, progress = place
@@ -210,7 +202,7 @@ def _let_return(
     made.ranking = [{"layers": list(group), "gain": gain} for group, gain in order]
 
 
-def _told(job: Int8Job, made: _Made, asked: tuple[str, ...], path: Path) -> dict[str, Any]:
+def _told(job: Int8Job, made: _Trial, asked: tuple[str, ...], path: Path) -> dict[str, Any]:
     """Write the plan beside the model, and return the record and the notes."""
     returned = [name for name in made.kept if name not in asked]
     eight = set(made.model.layers) - set(made.kept)

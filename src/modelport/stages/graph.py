@@ -1,0 +1,71 @@
+"""The second stage: what the engine reads, exported from the source, given as a file, or the checkpoint itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import UsageError
+from modelport.core.progress import Progress
+from modelport.core.values import Check
+from modelport.engines.registry import defaults, model_artifact
+from modelport.engines.source import Source
+from modelport.model.graph import file as graphs
+from modelport.model.graph.export import check_graph
+from modelport.stages.export import export_cached, outputs_match, pixels_cached
+from modelport.stages.plan import Plan
+from modelport.stages.trail import Made
+
+FITS = Check("signature", "pass", "as the recipe's", "as the recipe's", "names, dtypes and shapes")
+
+
+def graph_of(plan: Plan, source: Source | None, progress: Progress) -> Iterator[Made]:
+    """Yield what the engine reads, and what it was made from on the way.
+
+    Raises UsageError for a file that the engine does not run, GraphError where a graph is not the source's.
+    """
+    if plan.model is not None:
+        yield _given(plan, plan.model, source)
+        return
+    assert source is not None
+    if "checkpoint" in plan.engine.consumes:
+        if plan.pixels:
+            raise UsageError(
+                f"--input-type uint8: '{plan.engine.name}' runs the checkpoint, and nothing is exported", "leave it out"
+            )
+        yield Made(source.artifact, notes=("the engine runs the checkpoint itself: nothing was exported",))
+        return
+    graph, checks = export_cached(source.exportable, progress)
+    yield Made(graph, tuple(checks))
+    if plan.pixels:
+        pixels, check = pixels_cached(graph, plan.recipe)
+        yield Made(pixels, (check,))
+
+
+def _given(plan: Plan, path: Path, source: Source | None) -> Made:
+    """Take a model file in place of an export; with a source at hand, prove that it was made from it."""
+    model = model_artifact(path)
+    if model.kind not in plan.engine.consumes:
+        raise UsageError(
+            f"{path}: the engine '{plan.engine.name}' does not run such files",
+            f"choose --engine {' or '.join(able.name for able in defaults() if model.kind in able.consumes)}",
+        )
+    checks: list[Check] = []
+    if model.kind == "onnx":
+        graph = graphs.read_graph(path)
+        graphs.check_signature(graph, plan.options.needed_recipe.signature, path)
+        checks.append(FITS)
+        if source is not None:
+            checks += _held_against(plan, model, graphs.signature_of(graph).inputs[0].shape[0], source)
+    alone = "a model file was given in place of weights: there is no source model to hold it against"
+    return Made(model, tuple(checks), () if source is not None else (alone,))
+
+
+def _held_against(plan: Plan, model: Artifact, batch: int | str, source: Source) -> list[Check]:
+    """Prove that a graph was made from the source. Raises GraphError where it was not."""
+    if plan.pixels:
+        raise UsageError(f"{model.path}: a graph that takes pixels is not held against weights", "leave --weights out")
+    fixed = batch if isinstance(batch, int) else None
+    checks = check_graph(source.exportable, model.path, None, fixed)
+    return [*checks, outputs_match(source.exportable, model, plan.engine, (fixed,) if fixed else (1, 3))]

@@ -1,0 +1,44 @@
+"""The order of the stages: source → graph → precision → what the engine loads fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from modelport.core.progress import Progress
+from modelport.core.values import Sample
+from modelport.engines.source import Source
+from modelport.stages.build import built
+from modelport.stages.graph import graph_of
+from modelport.stages.lower import lowered
+from modelport.stages.plan import Plan
+from modelport.stages.source import source_of
+from modelport.stages.trail import Trail
+
+
+@dataclass(slots=True)
+class Ported:
+    """A model on its way, and what it is held against; None where a file was given in the source's place."""
+
+    source: Source | None
+    trail: Trail = field(default_factory=Trail)
+
+
+def started(plan: Plan, progress: Progress) -> Ported:
+    """Return the source alone. Raises ModelportError for whatever the user can mend."""
+    source, first = source_of(plan, progress)
+    return Ported(source, Trail([] if first is None else [first]))
+
+
+def ported(plan: Plan, begun: Ported, scored: Iterable[Sample], progress: Progress, *, build: bool = True) -> Ported:
+    """Return the model as the engine is to run it; ``scored`` are the samples that must not be calibrated on.
+
+    Without ``build`` the engine compiles it when it is opened. Raises ModelportError for whatever the user can mend.
+    """
+    trail = Trail(list(begun.trail.steps))
+    for made in graph_of(plan, begun.source, progress):
+        trail.add(made)
+    trail.add(lowered(plan, trail.model, begun.source, scored, progress))
+    if build:
+        trail.add(built(plan.engine, trail.model, plan.options))
+    return Ported(begun.source, trail)
