@@ -16,7 +16,14 @@ MAX_SEED = 2**63 - 1
 
 def seed_option(help: str | None = None) -> Any:
     """Return the option ``--seed``, an integer from 0 to 2**63 - 1."""
-    return typer.Option(0, "--seed", help=help, metavar="S", min=0, max=MAX_SEED)
+    # A range of typer's own would stand in every help text, with its nineteen digits.
+    return typer.Option(0, "--seed", help=help, metavar="S", callback=_seed)
+
+
+def _seed(value: int) -> int:
+    if not 0 <= value <= MAX_SEED:
+        raise UsageError(f"--seed {value}", f"give an integer from 0 to {MAX_SEED}")
+    return value
 
 
 def batch_size(text: str, fix: str) -> int:
