@@ -26,9 +26,9 @@ from modelport.core import machine
 from modelport.core.progress import Silent
 from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.engines.base import Options
-from modelport.jobs.samples import make_data, make_weights
 from modelport.jobs.run import RunRequest, wish_of
 from modelport.jobs.run import run as run_recipe
+from modelport.jobs.samples import make_data, make_weights
 from modelport.jobs.tune.search import Pair, Search, TuneRequest, probed_pairs
 from modelport.jobs.tune.tune import searching, tune
 from modelport.measure.probing import with_in_flight

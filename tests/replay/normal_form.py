@@ -56,8 +56,8 @@ def differences(got: Any, want: Any, tolerance: float, where: str = "") -> list[
             found += differences(got[key], want[key], tolerance, f"{where}.{key}")
         return found
     if isinstance(got, list) and isinstance(want, list) and len(got) != len(want):
-        both = ([json.dumps(entry, ensure_ascii=False) for entry in side] for side in (want, got))
-        return [f"{where}: {line}" for line in difflib.unified_diff(*both, "stored", "now", lineterm="", n=0)]
+        stored, now = ([json.dumps(entry, ensure_ascii=False) for entry in side] for side in (want, got))
+        return [f"{where}: {line}" for line in difflib.unified_diff(stored, now, "stored", "now", lineterm="", n=0)]
     if isinstance(got, list) and isinstance(want, list):
         return [
             line
