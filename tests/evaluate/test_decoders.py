@@ -122,7 +122,7 @@ def test_run_decodes_with_as_many_and_says_so(
     request = RunRequest(str(tiny_path), tiny_data, tmp_path / "out", weights=tiny_weights, wish=wish)
     result = run(request, Silent())
     assert used[-2:] == [1, 3]
-    assert result["decoders"] == {"value": 3, "how": "as the test likes"}
+    assert result.further["decoders"] == {"value": 3, "how": "as the test likes"}
     assert "Decoder threads: 3 (as the test likes)" in (tmp_path / "out" / "report.md").read_text()
     # 310 images at batch 8 are enough to time the engine, at batch 64 they are not.
     assert asked[0] is not None and asked[0] > 0

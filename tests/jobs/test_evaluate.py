@@ -35,7 +35,7 @@ def ran(
 
     out = tmp_path_factory.mktemp("ran")
     result = run(RunRequest(str(tiny_path), tiny_data, out, model=tiny_onnx, wish=Wish(ENGINE, batch=1)), Silent())
-    yield result, lines(out / "predictions.jsonl")
+    yield result.to_json(), lines(out / "predictions.jsonl")
 
 
 @pytest.mark.parametrize(("format", "style"), [("bin", "modelport"), ("npy", "guide"), ("txt", "modelport")])

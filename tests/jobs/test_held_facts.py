@@ -20,9 +20,9 @@ from modelport.core.progress import Silent
 from modelport.data.files.tensor_form import TensorForm, form_beside, hold_form
 from modelport.data.files.tensor_index import hold_index, hold_sizes, read_index
 from modelport.engines.ascend.aipp import aipp_of, text_of
-from modelport.model.graph import file as graphs
 from modelport.model.graph.export import check_graph
 from modelport.model.source import load_source, open_source
+from modelport.model.weights import file as weights_code
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.stages import source as model_road
@@ -115,10 +115,10 @@ def test_what_was_said_of_weights_is_said_anew_by_other_code(
     assert notes("first") == ["first"]
     assert notes("never asked") == ["first"]
     code = tmp_path / "model"
-    shutil.copytree(Path(graphs.__file__).parent, code)
-    with (code / "checkpoint.py").open("a") as changed:
+    shutil.copytree(Path(weights_code.__file__).parents[1], code)
+    with (code / "weights" / "checkpoint.py").open("a") as changed:
         changed.write("# other code\n")
-    monkeypatch.setattr(graphs, "__file__", str(code / "graph.py"))
+    monkeypatch.setattr(weights_code, "__file__", str(code / "weights" / "file.py"))
     assert notes("second") == ["second"]
 
 

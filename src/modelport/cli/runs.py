@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from modelport.cli.console import TALK, cell
 from modelport.cli.models import CALIBRATION, MAX_SKIPPED, ORDER, RECIPE, TIMEOUT, VARIANT, WEIGHTS
 from modelport.cli.words import one_of, seed_option
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
+
+if TYPE_CHECKING:
+    from modelport.report.result import Result
 
 EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "incomplete": EXIT_INCONCLUSIVE}
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "incomplete": "yellow"}
@@ -101,8 +105,8 @@ def run(
         wish=wish_of(recipe, setting, given | {"calibration": calibration}),
     )
     result = run_recipe(request, TALK.progress)
-    TALK.give(result, lambda console: draw_run(console, result, out))
-    raise typer.Exit(EXIT_CODES[result["verdict"]])
+    TALK.give(result.to_json(), lambda console: draw_run(console, result, out))
+    raise typer.Exit(EXIT_CODES[result.verdict])
 
 
 def demo(
@@ -118,48 +122,45 @@ def demo(
     value = run_demo(out, everything, COMMAND, TALK.progress)
 
     def draw(console: Any) -> None:
-        console.print(_table(value["runs"]))
-        for engine, why in value["skipped_engines"].items():
+        console.print(_table(value.runs))
+        for engine, why in value.skipped_engines.items():
             console.print(f"not run: {engine}: {why}", markup=False)
         console.print("accuracy and agreement in percent, mAP 0 to 1; pairs: contrastive_top1; img/s end to end")
         console.print("sample data and sample weights: the figures say nothing of the published model")
-        for report in value["reports"]:
+        for report in value.reports:
             console.print(f"report: {report}", markup=False, soft_wrap=True)
-        console.print(cell("verdict: ") + _verdict(value))
+        console.print(cell("verdict: ") + _verdict(value.verdict))
 
-    TALK.give(value, draw)
-    raise typer.Exit(EXIT_FAIL if value["verdict"] == "fail" else EXIT_PASS)
+    TALK.give(value.to_json(), draw)
+    raise typer.Exit(EXIT_FAIL if value.verdict == "fail" else EXIT_PASS)
 
 
-def draw_run(console: Any, result: dict[str, Any], out: Path | None) -> None:
+def draw_run(console: Any, result: Result, out: Path | None) -> None:
     """Show a result: its row, what did not pass, what is to be said, and where the report lies."""
     console.print(_table([result]))
-    for check in result["checks"]:
-        if check["verdict"] not in ("pass", "not_applicable"):
-            console.print(
-                cell(check["verdict"], COLOURS.get(check["verdict"], "")) + cell(f" {check['name']}: {check['why']}")
-            )
-    for note in (*result["notes"], *result["speed_warnings"]):
+    for check in result.checks:
+        if check.verdict not in ("pass", "not_applicable"):
+            console.print(cell(check.verdict, COLOURS.get(check.verdict, "")) + cell(f" {check.name}: {check.why}"))
+    for note in (*result.notes, *result.speed.warnings):
         console.print(f"note: {note}", markup=False)
-    console.print(f"{result['n']} samples, {result['skipped']} skipped, {_rate(result)} samples/s end to end")
-    console.print(result["rests_on"], markup=False)
+    console.print(f"{result.n} samples, {result.skipped} skipped, {_rate(result)} samples/s end to end")
+    console.print(result.rests_on, markup=False)
     report = f"   report: {out / 'report.md'}" if out else ""
-    console.print(cell("verdict: ") + _verdict(result) + cell(report), soft_wrap=True)
+    console.print(cell("verdict: ") + _verdict(result.verdict) + cell(report), soft_wrap=True)
 
 
-def _verdict(result: dict[str, Any]) -> Any:
-    return cell(result["verdict"], COLOURS.get(result["verdict"], ""))
+def _verdict(verdict: str) -> Any:
+    return cell(verdict, COLOURS.get(verdict, ""))
 
 
-def _rate(result: dict[str, Any]) -> str:
+def _rate(result: Result) -> str:
     """Return the throughput end to end; a dash where saved outputs were scored and nothing ran."""
     from modelport.report.markdown import number
 
-    figure = result["throughput"]["end_to_end"]
-    return number(figure["value"], 1) if figure else "–"
+    return number(result.samples_per_second, 1)
 
 
-def _table(results: list[dict[str, Any]]) -> Any:
+def _table(results: Sequence[Result]) -> Any:
     """Return one row per result, narrow enough for 80 columns."""
     from rich import box
     from rich.table import Table
@@ -173,20 +174,20 @@ def _table(results: list[dict[str, Any]]) -> Any:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for result in results:
-        metrics, source = result["metrics"], result["source"]["metrics"]
+        metrics, source = result.metrics, result.source.metrics
         # The recipe's first metric is the one that it is known by.
-        name, score = next(iter(metrics.items()), ("", {"unit": "", "value": None}))
-        digits = 2 if score["unit"] == "percent" else 3
+        name, score = next(iter(metrics.items()), ("", None))
+        digits = 2 if score is not None and score.unit == "percent" else 3
         agreement = metrics.get("source_agreement")
         cells = (
-            result["recipe"],
-            number(result["engine"]),
-            number(result["precision"]),
-            str(result["n"]),
-            f"{SHORT.get(name, name)} {number(score['value'], digits)}",
-            number(source[name]["value"], digits) if name in source else "–",
-            number(agreement["value"]) if agreement else "–",
+            result.recipe,
+            number(result.engine),
+            number(result.precision),
+            str(result.n),
+            f"{SHORT.get(name, name)} {number(score and score.value, digits)}",
+            number(source[name].value, digits) if name in source else "–",
+            number(agreement.value) if agreement else "–",
             _rate(result),
         )
-        table.add_row(*map(cell, cells), _verdict(result))
+        table.add_row(*map(cell, cells), _verdict(result.verdict))
     return table

@@ -162,8 +162,8 @@ def evaluate(
     if request.style == "guide":
         TALK.give(found.guide, lambda console: _draw_guide(console, found))
         return
-    TALK.give(found.result, lambda console: runs.draw_run(console, found.result, out))
-    raise typer.Exit(runs.EXIT_CODES[found.result["verdict"]])
+    TALK.give(found.result.to_json(), lambda console: runs.draw_run(console, found.result, out))
+    raise typer.Exit(runs.EXIT_CODES[found.result.verdict])
 
 
 def _draw_guide(console: Any, found: Any) -> None:
@@ -172,7 +172,7 @@ def _draw_guide(console: Any, found: Any) -> None:
     console.print(found.guide["title"], markup=False)
     for row in found.guide["value"]:
         if row["key"] == "accuracy1":
-            score = found.result["metrics"]["contrastive_top1"]
-            console.print(accuracy_line(score["value"], score["n"]), markup=False, highlight=False)
+            score = found.result.metrics["contrastive_top1"]
+            console.print(accuracy_line(score.value, score.n), markup=False, highlight=False)
             continue
         console.print(f"{row['key']}: {row['value']}", markup=False)

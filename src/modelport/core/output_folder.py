@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,14 @@ def drop_old_result(folder: Path, result: str, companions: Sequence[str]) -> Non
             raise cannot_write(folder / name, error) from error
 
 
-def write_result(folder: Path, name: str, result: dict[str, Any], companions: Sequence[str]) -> None:
-    """Write the result as the last file of a folder, with the sha256 of those that belong to it.
+def write_result(folder: Path, name: str, result: Mapping[str, Any], companions: Sequence[str]) -> dict[str, str]:
+    """Write the result as the last file of a folder, with the sha256 of those that belong to it, and return these.
 
-    ``result`` gets the key ``companions`` {file name: sha256 in hexadecimal digits}.
+    In the file they are the key ``companions`` {file name: sha256 in hexadecimal digits}.
     """
-    result["companions"] = {file: digest_file(folder / file) for file in companions}
-    write_json(folder / name, result)
+    digests = {file: digest_file(folder / file) for file in companions}
+    write_json(folder / name, {**result, "companions": digests})
+    return digests
 
 
 @contextlib.contextmanager

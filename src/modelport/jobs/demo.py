@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from modelport.engines.registry import availabilities, defaults
 from modelport.jobs.run import REPORT, RunRequest, run
 from modelport.jobs.samples import make_data, make_weights
 from modelport.recipes.load import load_recipe
+from modelport.report.result import Result
 from modelport.stages.plan import Wish
 
 RECIPES = ("moco-v2",)
@@ -19,12 +21,33 @@ IMAGES = {"imagenet": 320, "cifar10": 512, "coco": 12}
 LIMITS = {"inception-v4": 60, "smlp-t": 100}
 
 
-def demo(out: Path, everything: bool, command: str, progress: Progress) -> dict[str, Any]:
-    """Walk the whole road on samples under ``out``, once per model and usable engine; what lies there is used again.
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The runs on sample data, where their reports lie, and the engines that were left out, with the reason."""
 
-    Returns ``{"verdict", "runs": [result, …], "reports": [path, …], "skipped_engines": {name: why}}``; the verdict is
-    the worst of the runs'.
-    """
+    runs: tuple[Result, ...]
+    reports: tuple[str, ...]
+    skipped_engines: dict[str, str]
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the runs'."""
+        found = [run.verdict for run in self.runs]
+        worst = next((word for word in ("fail", "incomplete", "inconclusive") if word in found), "pass")
+        return worst if found else "incomplete"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as --json prints it."""
+        return {
+            "verdict": self.verdict,
+            "runs": [run.to_json() for run in self.runs],
+            "reports": list(self.reports),
+            "skipped_engines": self.skipped_engines,
+        }
+
+
+def demo(out: Path, everything: bool, command: str, progress: Progress) -> Demo:
+    """Walk the whole road on samples under ``out``, once per model and usable engine; what lies there is used again."""
     here = availabilities()
     runs, reports = [], []
     for recipe in ALL_RECIPES if everything else RECIPES:
@@ -38,15 +61,8 @@ def demo(out: Path, everything: bool, command: str, progress: Progress) -> dict[
             )
             runs.append(run(request, progress))
             reports.append(str(folder / REPORT))
-    verdicts = [run["verdict"] for run in runs]
-    worst = next((word for word in ("fail", "incomplete", "inconclusive") if word in verdicts), "pass")
     skipped = {name: f"{entry.reason}; {entry.install}" for name, entry in here.items() if not entry.usable}
-    return {
-        "verdict": worst if runs else "incomplete",
-        "runs": runs,
-        "reports": reports,
-        "skipped_engines": skipped,
-    }
+    return Demo(tuple(runs), tuple(reports), skipped)
 
 
 def _samples(recipe_name: str, out: Path, progress: Progress) -> tuple[Path, Path]:

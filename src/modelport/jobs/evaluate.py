@@ -16,7 +16,7 @@ import numpy as np
 from modelport.core.artifacts import Artifact, write_text
 from modelport.core.errors import DataError, UsageError
 from modelport.core.options import MAX_SKIPPED, share
-from modelport.core.output_folder import drop_old_result, held_folder, write_result
+from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
 from modelport.core.values import DataSet, Sample
@@ -28,24 +28,18 @@ from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
 from modelport.evaluate.saved import SavedRows, Seen, pair
 from modelport.evaluate.score import Scoring, score
-from modelport.jobs.run import PREDICTIONS, REPORT, RESULT
+from modelport.jobs.run import PREDICTIONS, REPORT, RESULT, written
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
-from modelport.report import markdown
-from modelport.report.assemble import Made, assemble
+from modelport.report.assemble import Origin, assemble
 from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_detection_files
 from modelport.report.guide_json import guide_json, guide_text
+from modelport.report.result import NOTHING_RAN, Result
 from modelport.tasks.base import Figures, Rows
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
 from modelport.verdict.tied_figures import rounding_of, tie_notes
-
-NOTHING_RAN = {
-    "throughput": {"end_to_end": None, "host": None, "device": None},
-    "latency_ms": {},
-    "speed_warnings": [],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ class EvaluateRequest:
 class Evaluation:
     """The result, as ``run`` gives it, and the guide's JSON of the same figures."""
 
-    result: dict[str, Any]
+    result: Result
     guide: dict[str, Any]
 
 
@@ -113,24 +107,28 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     scored.skipped = skipped
     _check_contents(index, seen)
     notes = [*results.notes, *dataset.notes, *said, *_said(request, recipe, seen, cut)]
-    made = _made(results, seen, notes)
-    result = assemble(recipe, task, scored, made, NOTHING_RAN, request.max_skipped)
-    result |= {
-        "seed": request.seed,
-        "command": request.command,
-        "results": {"path": str(results.folder), "format": results.suffix[1:].upper(), "files": len(results.files)},
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": time.perf_counter() - clock,
-    }
-    guide = guide_json(recipe, scored.figures.metrics, len(samples))
-    few = tie_notes(rounding_of(made.rounded, recipe), recipe, scored.ties)
+    origin = _origin(results, seen, notes)
     left_out = _write_detections(request, dataset, folder / PREDICTIONS, scored.figures, progress)
-    result["notes"] += left_out
+    judged = assemble(recipe, task, scored, origin, NOTHING_RAN, request.max_skipped)
+    result = replace(
+        judged,
+        notes=(*judged.notes, *left_out),
+        seed=request.seed,
+        command=request.command,
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - clock,
+        further={
+            "results": {
+                "path": str(results.folder),
+                "format": results.suffix[1:].upper(),
+                "files": len(results.files),
+            },
+        },
+    )
+    guide = guide_json(recipe, scored.figures.metrics, len(samples))
+    few = tie_notes(rounding_of(origin.rounded, recipe), recipe, scored.ties)
     guide["value"] += [{"key": "Note", "value": note} for note in (*few, *left_out)]
-    if request.out is not None:
-        write_text(request.out / REPORT, markdown.render(result))
-        write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
-    return Evaluation(result, guide)
+    return Evaluation(result if request.out is None else written(request.out, result), guide)
 
 
 @contextmanager
@@ -244,14 +242,14 @@ def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, cut: _Threshold)
     return notes
 
 
-def _made(results: Results, seen: Seen, notes: list[str]) -> Made:
+def _origin(results: Results, seen: Seen, notes: list[str]) -> Origin:
     """Return what the summary tells of the engine and the model, and what rounded the answers."""
     facts = _own_facts(results.folder)
     if facts.get("partial"):
         notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
     engine, precision, batch = (facts.get(key) for key in ("engine", "precision", "batch"))
     half = "float16" if any("float16" in said for said in seen.said) else ""
-    return Made(
+    return Origin(
         engine if isinstance(engine, str) else None,
         precision if isinstance(precision, str) else None,
         batch if isinstance(batch, int) else None,

@@ -31,9 +31,9 @@ from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.setting import read_setting
 from modelport.report import markdown
-from modelport.report.assemble import Made, assemble
+from modelport.report.assemble import Origin, assemble
 from modelport.report.detections import DetectionFiles, write_detection_files
-from modelport.report.result import latency_summary, steadiness_warnings
+from modelport.report.result import Result, Speed, latency_summary, steadiness_warnings
 from modelport.stages.lower import speed_warnings
 from modelport.stages.plan import Plan, Wish
 from modelport.stages.port import Ported, ported, started
@@ -84,7 +84,7 @@ def wish_of(recipe: str, setting: Path | None, given: Mapping[str, Any]) -> Wish
     return Wish(**wanted)
 
 
-def run(request: RunRequest, progress: Progress) -> dict[str, Any]:
+def run(request: RunRequest, progress: Progress) -> Result:
     """Carry a model to an engine, evaluate it there, judge it, and write result.json, predictions.jsonl and report.md.
 
     Returns the result. Raises ModelportError for whatever the user can mend; then ``out`` holds no new result.
@@ -93,7 +93,7 @@ def run(request: RunRequest, progress: Progress) -> dict[str, Any]:
         return _run(request, progress, held)
 
 
-def _run(request: RunRequest, progress: Progress, held: ExitStack) -> dict[str, Any]:
+def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     clock, begun = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     plan = Plan.of(recipe, request.wish, request.weights, request.model, request.seed)
@@ -107,29 +107,40 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> dict[str, 
     plan, how = _with_runs_in_flight(plan, port, len(samples), progress)
     job = _pass(request, plan, dataset, samples, progress)
     outcome, notes, checks = _answered(request, plan, port, job)
-    made = Made(
+    origin = Origin(
         *(plan.engine.name, outcome.precision, outcome.batch, port.source is not None, port.trail.artifacts),
         checks=[*port.trail.checks, *checks],
         notes=[*port.trail.notes, *dataset.notes, *said, *_said_of(plan), *notes, *outcome.notes],
     )
-    result = assemble(recipe, job.task, outcome.scored, made, _clocks(plan, outcome), request.max_skipped)
-    result |= {
-        "seed": request.seed,
+    further: dict[str, Any] = {
         "quantization": port.trail.record,
-        "command": request.command,
         "input_type": request.wish.input_type,
         "runs_in_flight": {"value": outcome.in_flight, "how": how},
         "decoders": {"value": outcome.decoders.count, "how": outcome.decoders.how},
     }
+    late: list[str] = []
     if request.fast:
-        result["fast_preprocess"] = fast_effect(recipe, samples, outcome.scored.figures)
-        result["notes"].append(effect_note(result["fast_preprocess"]))
-    result["started"], result["seconds"] = begun.isoformat(timespec="seconds"), time.perf_counter() - clock
+        further["fast_preprocess"] = fast_effect(recipe, samples, outcome.scored.figures)
+        late.append(effect_note(further["fast_preprocess"]))
     if request.files.wanted:
-        result["notes"] += write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
-    write_text(request.out / REPORT, markdown.render(result))
-    write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
-    return result
+        late += write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
+    judged = assemble(recipe, job.task, outcome.scored, origin, _speed(plan, outcome), request.max_skipped)
+    result = replace(
+        judged,
+        notes=(*judged.notes, *late),
+        seed=request.seed,
+        command=request.command,
+        started=begun.isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - clock,
+        further=further,
+    )
+    return written(request.out, result)
+
+
+def written(folder: Path, result: Result) -> Result:
+    """Write report.md and, last of all, result.json, which holds the digests of what lies beside it."""
+    write_text(folder / REPORT, markdown.render(result))
+    return replace(result, companions=write_result(folder, RESULT, result.to_json(), (PREDICTIONS, REPORT)))
 
 
 def _with_runs_in_flight(plan: Plan, port: Ported, samples: int, progress: Progress) -> tuple[Plan, str]:
@@ -202,14 +213,14 @@ def _said_of(plan: Plan) -> list[str]:
     return [note for note in said if note]
 
 
-def _clocks(plan: Plan, outcome: Outcome) -> dict[str, Any]:
-    """Return throughput, latency and what is doubtful about them, as the result holds them."""
+def _speed(plan: Plan, outcome: Outcome) -> Speed:
+    """Return throughput, latency and what is doubtful about them."""
     latency = latency_summary(outcome.clocks.latencies_ms)
-    return {
-        "throughput": throughputs(outcome.clocks, outcome.rows),
-        "latency_ms": {"host": latency, **device_latencies(outcome.clocks)},
-        "speed_warnings": [*speed_warnings(plan.engine, outcome.precision), *steadiness_warnings(latency)],
-    }
+    return Speed(
+        throughputs(outcome.clocks, outcome.rows),
+        {"host": latency, **device_latencies(outcome.clocks)},
+        (*speed_warnings(plan.engine, outcome.precision), *steadiness_warnings(latency)),
+    )
 
 
 def throughputs(clocks: Clocks, rows: int) -> dict[str, Any]:

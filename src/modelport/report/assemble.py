@@ -1,8 +1,8 @@
-"""From figures to the result file: what ``run`` and ``evaluate`` share."""
+"""From figures to the result: what ``run`` and ``evaluate`` share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
-from modelport.report.result import SCHEMA, environment
+from modelport.report.result import Result, SourceFigures, Speed, environment
 from modelport.tasks.base import Figures, Task
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
@@ -19,7 +19,7 @@ from modelport.verdict.tied_figures import digit_checks, rounding_of, tie_notes
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Origin:
     """What gave the answers; None for what is not known."""
 
     engine: str | None
@@ -33,13 +33,10 @@ class Made:
 
 
 def assemble(
-    recipe: Recipe, task: Task, scored: Scored, made: Made, clocks: Mapping[str, Any], max_skipped: float = MAX_SKIPPED
-) -> dict[str, Any]:
-    """Judge the figures and return the result, but for what only the caller knows (seed, command, times).
-
-    ``clocks`` are ``throughput``, ``latency_ms`` and ``speed_warnings``.
-    """
-    n, figures, rounding = len(scored.ids), scored.figures, rounding_of(made.rounded, recipe)
+    recipe: Recipe, task: Task, scored: Scored, origin: Origin, speed: Speed, max_skipped: float = MAX_SKIPPED
+) -> Result:
+    """Judge the figures and return the result, but for what only the caller knows (seed, command, times)."""
+    n, figures, rounding = len(scored.ids), scored.figures, rounding_of(origin.rounded, recipe)
     full = verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
     evidence = verdict.Evidence(
         *(figures.metrics, figures.source, full, n, scored.skipped, task.smallest_set),
@@ -49,45 +46,38 @@ def assemble(
     )
     ties = tie_notes(rounding, recipe, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
-    checks = [*scored.soundness.checks(figures, recipe.task, made.precision), *made.checks]
+    checks = [*scored.soundness.checks(figures, recipe.task, origin.precision), *origin.checks]
     checks += digit_checks(rounding, recipe, scored.ties, ties)
     checks += verdict.judge(recipe, evidence)
     metrics = dict(figures.metrics)
     if figures.of:
         metrics["source_agreement"] = percent(figures.met, figures.of)
-    return {
-        "schema": SCHEMA,
-        "recipe": recipe.name,
-        "variant": recipe.variant,
-        "engine": made.engine,
-        "precision": made.precision,
-        "batch": made.batch,
-        "verdict": verdict.overall(checks),
-        "rests_on": _rests_on(recipe, full, made.has_source),
-        "n": n,
-        "skipped": len(scored.skipped),
-        "duplicates": len(scored.duplicates),
-        "metrics": {name: score.to_json() for name, score in metrics.items()},
-        "reference": _reference(recipe, full, figures),
-        "published": [
+    return Result(
+        recipe=recipe.name,
+        variant=recipe.variant,
+        recipe_sha256=recipe.digest,
+        engine=origin.engine,
+        precision=origin.precision,
+        batch=origin.batch,
+        verdict=verdict.overall(checks),
+        rests_on=_rests_on(recipe, full, origin.has_source),
+        n=n,
+        skipped=len(scored.skipped),
+        duplicates=len(scored.duplicates),
+        metrics=metrics,
+        source=SourceFigures(figures.source or {}, figures.flip_count, tuple(figures.flips)),
+        reference=_reference(recipe, full, figures),
+        published=tuple(
             figure.model_dump(mode="json") | {"applies": full and figure.variant == recipe.variant}
             for figure in recipe.published
-        ],
-        "source": {
-            "metrics": {name: score.to_json() for name, score in (figures.source or {}).items()},
-            "flip_count": figures.flip_count,
-            "flips": figures.flips,
-        },
-        "checks": [check.to_json() for check in checks],
-        "throughput": clocks["throughput"],
-        "latency_ms": clocks["latency_ms"],
-        "speed_warnings": clocks["speed_warnings"],
-        "artifacts": [row for artifact in made.artifacts for row in artifact.to_json()],
-        "environment": environment(),
-        "dataset": {"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint},
-        "recipe_sha256": recipe.digest,
-        "notes": [*made.notes, *figures.notes, *ties],
-    }
+        ),
+        checks=tuple(checks),
+        speed=speed,
+        artifacts=tuple(row for artifact in origin.artifacts for row in artifact.to_json()),
+        dataset={"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint},
+        notes=(*origin.notes, *figures.notes, *ties),
+        environment=environment(),
+    )
 
 
 def _reference(recipe: Recipe, full: bool, figures: Figures) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""report.md, drawn from the result file alone."""
+"""report.md, drawn from the result alone."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from modelport.core.text import plain
+from modelport.report.result import Result
 
 # What starts a link, an emphasis, code or HTML.
 ACTIVE = re.compile(r"[\\`*\[\]]")
 
 
-def render(result: dict[str, Any]) -> str:
+def render(result: Result) -> str:
     """Return the report of one run."""
     parts = [
         _head(result),
         _metrics(result),
         _checks(result),
         _speed(result),
-        _quantization(result.get("quantization")),
+        _quantization(result.further.get("quantization")),
         _flips(result),
         _notes(result),
         _origin(result),
@@ -42,36 +43,33 @@ def number(value: Any, digits: int = 2) -> str:
     return str(value)
 
 
-def _head(result: dict[str, Any]) -> str:
-    counted = f"{result['n']} samples scored, {result['skipped']} skipped"
-    engine, precision, batch = (number(result[key]) for key in ("engine", "precision", "batch"))
+def _head(result: Result) -> str:
+    counted = f"{result.n} samples scored, {result.skipped} skipped"
+    engine, precision, batch = map(number, (result.engine, result.precision, result.batch))
     facts = f"engine **{engine}**, precision **{precision}**, batch {batch}"
-    title = f"# {result['recipe']}: {result['verdict']}"
-    said = f"{counted} of {result['dataset']['name']}; {facts}, seed {result['seed']}."
-    return f"{title}\n\n{said}\n\n{result['rests_on']}"
+    said = f"{counted} of {result.dataset['name']}; {facts}, seed {result.seed}."
+    return f"# {result.recipe}: {result.verdict}\n\n{said}\n\n{result.rests_on}"
 
 
-def _metrics(result: dict[str, Any]) -> str:
+def _metrics(result: Result) -> str:
     rows = []
-    for name, score in result["metrics"].items():
-        source = (result["source"]["metrics"].get(name) or {}).get("value")
-        published = [figure for figure in result["published"] if figure["metric"] == name]
+    for name, score in result.metrics.items():
+        source = result.source.metrics.get(name)
+        published = [figure for figure in result.published if figure["metric"] == name]
         said = ", ".join(f"{figure['value']} ({figure['device']})" for figure in published) or "–"
-        stderr = f"± {number(score['stderr'])}" if score["stderr"] is not None else ""
-        digits = 2 if score["unit"] == "percent" else 4
-        own = f"{number(score['value'], digits)} {stderr}".strip()
-        rows.append([name, own, number(source, digits), said, score["unit"], score["n"]])
+        stderr = f"± {number(score.stderr)}" if score.stderr is not None else ""
+        digits = 2 if score.unit == "percent" else 4
+        own = f"{number(score.value, digits)} {stderr}".strip()
+        rows.append([name, own, number(source and source.value, digits), said, score.unit, score.n])
     return "## Accuracy\n\n" + table(["metric", "this run", "source model", "published", "unit", "n"], rows)
 
 
-def _checks(result: dict[str, Any]) -> str:
-    rows = [
-        [row["name"], row["verdict"], number(row["got"]), number(row["want"]), row["why"]] for row in result["checks"]
-    ]
+def _checks(result: Result) -> str:
+    rows = [[row.name, row.verdict, number(row.got), number(row.want), row.why] for row in result.checks]
     return "## Checks\n\n" + table(["check", "verdict", "got", "want", "why"], rows)
 
 
-def _speed(result: dict[str, Any]) -> str:
+def _speed(result: Result) -> str:
     meanings = {
         "end_to_end": "files on disk to scored answers",
         "host": "tensors in memory to outputs in memory",
@@ -79,19 +77,19 @@ def _speed(result: dict[str, Any]) -> str:
     }
     rows = [
         [name, number(figure["value"], 1) if figure else "–", figure["count"] if figure else "–", meanings[name]]
-        for name, figure in result["throughput"].items()
+        for name, figure in result.speed.throughput.items()
     ]
     text = "## Speed\n\n" + table(["throughput", "samples/s", "runs", "what it covers"], rows)
     columns = ["min", "mean", "median", "p90", "p95", "p99", "max", "count"]
     rows = [
-        [f"{clock} (batch {result['batch']})", *(number(value[column]) for column in columns)]
-        for clock, value in result["latency_ms"].items()
+        [f"{clock} (batch {result.batch})", *(number(value[column]) for column in columns)]
+        for clock, value in result.speed.latency_ms.items()
     ]
     text += "\n\n" + table(["latency in ms per run", *columns], rows)
     for key, title in (("runs_in_flight", "Runs in flight"), ("decoders", "Decoder threads")):
-        if chosen := result.get(key):
+        if chosen := result.further.get(key):
             text += f"\n\n{title}: {chosen['value']} ({chosen['how']})."
-    return text + "".join(f"\n\n> {warning}" for warning in result["speed_warnings"])
+    return text + "".join(f"\n\n> {warning}" for warning in result.speed.warnings)
 
 
 def _quantization(record: dict[str, Any] | None) -> str:
@@ -122,8 +120,8 @@ def _quantization(record: dict[str, Any] | None) -> str:
     return "## Quantization\n\n" + table(["", ""], rows) + "\n\nThe images are listed in result.json."
 
 
-def _flips(result: dict[str, Any]) -> str:
-    flips, total = result["source"]["flips"], result["source"]["flip_count"]
+def _flips(result: Result) -> str:
+    flips, total = result.source.flips, result.source.flip_count
     if not flips:
         return ""
     rows = [[foreign(row["id"]), row["target"], row["source"], row["engine"]] for row in flips]
@@ -134,29 +132,25 @@ def _flips(result: dict[str, Any]) -> str:
     )
 
 
-def _notes(result: dict[str, Any]) -> str:
-    return (
-        "## Said on the way\n\n" + "\n".join(f"- {foreign(note)}" for note in result["notes"])
-        if result["notes"]
-        else ""
-    )
+def _notes(result: Result) -> str:
+    return "## Said on the way\n\n" + "\n".join(f"- {foreign(note)}" for note in result.notes) if result.notes else ""
 
 
-def _origin(result: dict[str, Any]) -> str:
+def _origin(result: Result) -> str:
     rows = [
         [row["kind"], code(row["path"]), _short(row["sha256"]), ", ".join(map(_short, row["made_from"])) or "–"]
-        for row in result["artifacts"]
+        for row in result.artifacts
     ]
-    where = result["environment"]
+    where = result.environment
     packages = ", ".join(f"{name} {value}" for name, value in where["packages"].items() if value)
     machine = f"{where['processor']}, {where['cores']} cores, {where['platform']}, Python {where['python']}"
     parts = [
         "## Where it comes from",
         table(["artifact", "path", "sha256", "made from"], rows),
-        f"Data: {result['dataset']['n']} samples, fingerprint {_short(result['dataset']['fingerprint'])}.",
+        f"Data: {result.dataset['n']} samples, fingerprint {_short(result.dataset['fingerprint'])}.",
         f"{machine}; {packages}.",
-        code(result["command"]),
-        f"Started {result['started']}, took {result['seconds']:.1f} s.",
+        code(result.command),
+        f"Started {result.started}, took {result.seconds:.1f} s.",
     ]
     return "\n\n".join(parts)
 

@@ -94,7 +94,7 @@ def subject_of(request: BenchRequest, progress: Progress) -> Subject:
             f"`modelport compile {recipe.name} FILE.onnx --engine {engine.name}`, then bench --model FILE",
         )
     batches = request.batches or tuple(recipe.run.bench_batches)
-    refuse_too_large(plan.options.signature, batches)
+    refuse_too_large(plan.options.needed_recipe.signature, batches)
     # Nothing is scored, so no image can be calibrated on wrongly.
     trail = ported(plan, started(plan, progress), (), progress, build=False).trail
     options = replace(plan.options, batch=None)
