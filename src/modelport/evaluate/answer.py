@@ -76,7 +76,7 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
     figures: Figures = field(default_factory=lambda: Figures({}, None))
     fingerprint: str = ""
-    soundness: Soundness = field(default_factory=lambda: Soundness(False))
+    soundness: Soundness = field(default_factory=Soundness)
     duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
 
     @property
@@ -138,7 +138,7 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
     outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, notes)
     scorer = job.task.scorer(answers is not None)
     fingerprint, uniques = Fingerprint(), Uniques(keep_all=job.full_set)
-    outcome.soundness = Soundness(job.recipe.task == "classification")
+    outcome.soundness = Soundness(job.task)
     with (
         written_aside(predictions) as aside,
         aside.open("w", encoding="utf-8") as lines,

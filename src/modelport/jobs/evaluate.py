@@ -40,7 +40,7 @@ from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_det
 from modelport.report.guide_json import guide_json, guide_text
 from modelport.tasks.base import Figures, Rows, Task
 from modelport.tasks.table import task_of
-from modelport.tasks.ties import Ties, ties_of
+from modelport.tasks.ties import Ties
 from modelport.verdict import rules as verdict
 from modelport.verdict.rules import judged_metrics
 from modelport.verdict.soundness import Soundness
@@ -93,7 +93,7 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
 def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> Evaluation:
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = _recipe(request)
-    if request.files.wanted and recipe.task != "detection":
+    if request.files.wanted and not task_of(recipe).finds_boxes:
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
@@ -105,14 +105,14 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     results = find_results(request.results)
     seen = Seen()
     pieces, sizes = pair(results, samples, recipe, index)
-    rows = SavedRows(results, sizes, recipe.signature, _placements(request, recipe), seen)
     task = task_of(recipe, dataset.categories, request.seed)
-    threshold = _threshold(request, recipe)
+    rows = SavedRows(results, sizes, recipe.signature, _placements(request, recipe, task), seen)
+    threshold = _threshold(request, task)
     if request.out is not None:
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
     with tempfile.TemporaryDirectory(prefix="modelport-") as aside:
         predictions = (request.out or Path(aside)) / PREDICTIONS
-        tied = ties_of(recipe)
+        tied = task.ties()
         full = verdict.is_full_set(recipe, (sample.id for sample in samples), len(skipped))
         job = _Scoring(task, recipe, threshold, predictions, seen, Uniques(keep_all=full), tied)
         with progress.bar("evaluating", len(samples), "images") as bar:
@@ -123,8 +123,8 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
             results.notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
         notes = [*results.notes, *dataset.notes, *said, *_said(request, recipe, seen, job, figures)]
         counted = [sample for sample in samples if full or sample.id not in job.uniques.repeated]
-        rounding = rounding_of(results.suffix, seen.said, recipe)
-        few = tie_notes(rounding, recipe, tied)
+        rounding = rounding_of(results.suffix, seen.said, tied)
+        few = tie_notes(rounding, tied)
         notes += few
         scored = Scored(
             *(figures, [sample.id for sample in counted], skipped, _fingerprint(seen, counted)),
@@ -148,7 +148,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     if request.out is not None:
         write_text(request.out / REPORT, markdown.render(result))
         write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
-    guide = guide_json(recipe, figures.metrics, len(samples))
+    guide = guide_json(task, figures.metrics, len(samples))
     guide["value"] += [{"key": "Note", "value": note} for note in (*few, *left_out)]
     return Evaluation(result, guide)
 
@@ -162,12 +162,12 @@ def _recipe(request: EvaluateRequest) -> Recipe:
     return recipe.with_variant(variant)
 
 
-def _threshold(request: EvaluateRequest, recipe: Recipe) -> float | None:
+def _threshold(request: EvaluateRequest, task: Task) -> float | None:
     """Return the score below which boxes do not count; None where all do, as in ``run``."""
     given = request.files.score_threshold
-    if given is not None and (recipe.task != "detection" or not 0 <= given <= 1):
+    if given is not None and (not task.finds_boxes or not 0 <= given <= 1):
         raise UsageError(f"--score-threshold {given}", "give a number from 0 to 1, and to a detector only")
-    if recipe.task != "detection" or (given is None and request.style == "modelport"):
+    if not task.finds_boxes or (given is None and request.style == "modelport"):
         return None
     return WRITTEN_SCORE if given is None else given
 
@@ -187,7 +187,7 @@ class _Scoring:
     soundness: Soundness = field(init=False)
 
     def __post_init__(self) -> None:
-        self.soundness = Soundness(self.recipe.task == "classification")
+        self.soundness = Soundness(self.task)
 
     def score(self, rows: SavedRows, pieces: Sequence[Any], bar: Any) -> Figures:
         """Score all pieces in order and return the figures."""
@@ -228,10 +228,10 @@ class _Scoring:
         return Rows(rows.ids, rows.targets, kept, None, rows.placements)
 
 
-def _placements(request: EvaluateRequest, recipe: Recipe) -> Callable[[bytes, str], Placement | None]:
+def _placements(request: EvaluateRequest, recipe: Recipe, task: Task) -> Callable[[bytes, str], Placement | None]:
     """Return where an image lies in the input; the guide's style takes boxes back as the guide's script does."""
-    place = placements(recipe)
-    if request.style != "guide" or recipe.task != "detection":
+    place = placements(recipe, task.finds_boxes)
+    if request.style != "guide" or not task.finds_boxes:
         return place
     height, width = (int(side) for side in recipe.tensors.inputs[0].shape[2:])
 
@@ -269,7 +269,7 @@ def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, job: _Scoring, f
     notes = ["saved outputs were scored: nothing was run here, and there is no source model to hold them against"]
     if recipe.variant and recipe.variant != request.variant:
         notes.append(f"variant '{recipe.variant}', as the guide's script does it")
-    if request.style == "guide" and recipe.task == "detection":
+    if request.style == "guide" and job.task.finds_boxes:
         notes.append(
             "boxes go back to the image as the guide's script takes them: one scale for both sides, each corner "
             "clipped on its own side only; up to a pixel from where `modelport run` and --style modelport put them"

@@ -116,7 +116,7 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
     batch = batch_rows("--batch", request.batch) or recipe.run.batch
     options = Options(form, precision, batch, request.threads, concurrency=request.concurrency, device=request.device)
     check_calibration(precision, request.calibration, request.model)
-    if request.files.wanted and recipe.task != "detection":
+    if request.files.wanted and not task_of(recipe).finds_boxes:
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)

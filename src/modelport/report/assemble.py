@@ -58,7 +58,7 @@ def assemble(recipe: Recipe, scored: Scored, made: Made, clocks: Mapping[str, An
         unsure=scored.unsure,
     )
     # What keeps the figures from meaning anything is told before the figures.
-    checks = [*scored.soundness.checks(figures, recipe.task, made.precision), *made.checks]
+    checks = [*scored.soundness.checks(figures, made.precision), *made.checks]
     checks += verdict.judge(recipe, evidence)
     metrics = dict(figures.metrics)
     if figures.of:
