@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Protocol, Self
 
 import numpy as np
 
-from modelport.core.values import Array, Tensors
+from modelport.core.values import Array, RowId, Tensors
 from modelport.recipes.schema import Recipe
 from modelport.tasks.ties import Ties
 
@@ -50,11 +51,28 @@ class Rows:
     its answers is missing.
     """
 
-    ids: Sequence[str]
+    ids: Sequence[RowId]
     targets: Sequence[Any]
     outputs: Tensors
     source: Tensors | None
     placements: Sequence[Any] = ()
+    digests: Sequence[str] = ()  # sha256 of each row's sample
+
+    def where(self, kept: Sequence[bool]) -> Rows:
+        """Return those of the rows for which ``kept`` is true."""
+        mask = np.array(kept, bool)
+
+        def of(side: Tensors) -> dict[str, Array]:
+            return {name: array[mask] for name, array in side.items()}
+
+        return Rows(
+            ids=tuple(compress(self.ids, kept)),
+            targets=tuple(compress(self.targets, kept)),
+            outputs=of(self.outputs),
+            source=None if self.source is None else of(self.source),
+            placements=tuple(compress(self.placements, kept)),
+            digests=tuple(compress(self.digests, kept)),
+        )
 
 
 @dataclass(slots=True)
@@ -168,10 +186,6 @@ class Task:
                 right += float(np.square(wide).sum())
         far = math.sqrt(wrong / right) if right else math.sqrt(wrong)
         return far if math.isfinite(far) else math.inf
-
-    def sample_of(self, row: str) -> str | None:
-        """Return the sample that a row's id stands for; None for its further rows."""
-        return row
 
     def guide_rows(self, metrics: Mapping[str, Score]) -> list[tuple[str, str]]:
         """Return (key, text) of the figures as the guides' accuracy scripts spell them."""

@@ -40,11 +40,6 @@ class ContrastivePairs(Task):
         """Return what counts equal cosines; in pairs that are drawn with replacement a tie counts as right."""
         return TiedViews(self._output, count_as_right=self._drawn_seed is not None)
 
-    def sample_of(self, row: str) -> str | None:
-        """An image is counted with its first view."""
-        name, _, view = row.rpartition(VIEW_MARK)
-        return name if view == "0" else None
-
     def guide_rows(self, metrics: Mapping[str, Score]) -> list[tuple[str, str]]:
         """Return the one figure that the script prints, in percent, two decimals."""
         return [("accuracy1", f"{round(metrics['contrastive_top1'].value, 2)}%")]
