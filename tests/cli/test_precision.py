@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from modelport.stages.int8 import calibrate as calibration
+from modelport.tasks.classification.task import Classification
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(calibration.RANGES, "classification", 16)
+    monkeypatch.setattr(Classification, "calibration_images", 16)
 
 
 @pytest.mark.parametrize(("engine", "package"), [("openvino", "nncf"), ("onnxruntime", "onnxruntime")])

@@ -15,6 +15,7 @@ from modelport.engines.registry import get_engine
 from modelport.jobs.tune import refine as tuning_refine
 from modelport.jobs.tune import search as tuning_search
 from modelport.recipes.setting import read_setting
+from modelport.tasks.classification.task import Classification
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_a_setting_that_loses_too_much_is_not_chosen(
 
     monkeypatch.setattr(tuning_search.Search, "run", lying)
     monkeypatch.setattr(tuning_search, "HOPELESS", 0.0)
-    monkeypatch.setattr(tuning_refine, "BATCHES", (4,))
+    monkeypatch.setattr(Classification, "tuned_batches", (4,))
     monkeypatch.setattr(type(get_engine("openvino")), "available", _fp32_only(get_engine("openvino")))
     monkeypatch.setattr(type(get_engine("onnxruntime")), "available", _fp32_only(get_engine("onnxruntime")))
     out = tmp_path / "s.toml"
@@ -162,7 +163,7 @@ def test_a_batch_whose_answers_are_others_is_not_chosen(
         return outcome
 
     monkeypatch.setattr(tuning_search.Search, "run", mixing)
-    monkeypatch.setattr(tuning_refine, "BATCHES", (16,))
+    monkeypatch.setattr(Classification, "tuned_batches", (16,))
     monkeypatch.setattr(tuning_refine, "_climbed", lambda search, pair: [tuning_refine.Point(pair, 16, 1, 1, 1e9)])
     monkeypatch.setattr(tuning_refine, "_probe", lambda *_: None)
     monkeypatch.setattr(type(get_engine("onnxruntime")), "available", _fp32_only(get_engine("onnxruntime")))

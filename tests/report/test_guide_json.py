@@ -8,12 +8,13 @@ import pytest
 from modelport.recipes.load import load_recipe
 from modelport.report.guide_json import accuracy_line, guide_json
 from modelport.tasks.base import Score
+from modelport.tasks.table import task_of
 
 
 def test_it_is_spelt_as_published() -> None:
     shares = {"top1": 67.4149, "top2": 76.0, "top3": 80.125, "top4": 84.999, "top5": 88.02}
     metrics = {name: Score(value, "percent", 50000, None) for name, value in shares.items()}
-    assert guide_json(load_recipe("moco-v2"), metrics, 50000) == {
+    assert guide_json(task_of(load_recipe("moco-v2")), metrics, 50000) == {
         "title": "Overall statistical evaluation",
         "value": [
             {"key": "Number of images", "value": "50000"},
@@ -25,11 +26,11 @@ def test_it_is_spelt_as_published() -> None:
             {"key": "Top5 accuracy", "value": "88.02%"},
         ],
     }
-    assert guide_json(load_recipe("inception-v4"), metrics, 1)["value"][1]["value"] == "1001"
+    assert guide_json(task_of(load_recipe("inception-v4")), metrics, 1)["value"][1]["value"] == "1001"
 
 
 def test_a_detectors_missing_figure_is_minus_one() -> None:
-    value = guide_json(load_recipe("nas-fpn"), {"mAP": Score(0.4054, "fraction", 5, None)}, 5)["value"]
+    value = guide_json(task_of(load_recipe("nas-fpn")), {"mAP": Score(0.4054, "fraction", 5, None)}, 5)["value"]
     assert [row["value"] for row in value[:4]] == ["5", "80", "0.405", "-1.000"] and len(value) == 14
 
 

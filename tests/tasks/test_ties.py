@@ -15,7 +15,9 @@ from modelport.recipes.load import load_recipe
 from modelport.report.detections import DetectionFiles
 from modelport.report.guide_json import guide_text
 from modelport.tasks.base import Score
-from modelport.tasks.ties import TiedRows, TiedViews, ties_of
+from modelport.tasks.classification.ties import TiedRows
+from modelport.tasks.contrastive.ties import TiedViews
+from modelport.tasks.table import task_of
 
 
 def test_small_probabilities_in_six_decimals_are_ties_that_decide() -> None:
@@ -119,5 +121,5 @@ def test_a_row_of_nan_is_no_tie_of_views() -> None:
 
 @pytest.mark.parametrize(("recipe", "metrics"), [("moco-v2", 5), ("inception-v4", 2), ("simclr", 1), ("nas-fpn", 0)])
 def test_every_task_has_its_ties(recipe: str, metrics: int) -> None:
-    found = ties_of(load_recipe(recipe))
+    found = task_of(load_recipe(recipe)).ties()
     assert len(found.counts) >= min(metrics, 1) and (metrics > 0) == bool(found.counts)

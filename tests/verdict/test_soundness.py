@@ -10,16 +10,17 @@ from scipy.stats import binom
 
 from modelport.core.values import Array
 from modelport.tasks.base import Figures, Score
+from modelport.tasks.classification.task import Classification
 from modelport.verdict.soundness import Soundness, binomial_tail
 
 
 def _verdicts(outputs: Array, source: Array | None, figures: Figures | None = None, precision: str = "fp32") -> Any:
-    watch = Soundness(classes=True)
+    watch = Soundness(Classification)
     ids = [str(row) for row in range(len(outputs))]
     half = len(ids) // 2
     for part in (slice(0, half), slice(half, None)):
         watch.take(ids[part], {"y": outputs[part]}, None if source is None else {"y": source[part]})
-    checks = watch.checks(figures or Figures({}, None), "classification", precision)
+    checks = watch.checks(figures or Figures({}, None), precision)
     return {check.name: check.verdict for check in checks}
 
 

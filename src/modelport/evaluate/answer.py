@@ -73,7 +73,7 @@ class Outcome:
     clocks: Clocks = field(default_factory=Clocks)
     rows: int = 0
     skipped: list[str] = field(default_factory=list)
-    scored: Scored = field(default_factory=lambda: Scored(Soundness(False), Ties()))
+    scored: Scored = field(default_factory=lambda: Scored(Soundness(), Ties()))
 
 
 def answer_with_source(job: Pass, source: Source, answers: SourceAnswers) -> None:
@@ -131,7 +131,7 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
         job.progress.bar("evaluating", job.rows, "images") as bar,
         closing(live_rows(job, runner, answers, outcome)) as rows,
     ):
-        how = Scoring(job.recipe, job.task, answers is not None, job.full_set, predictions, bar.advance)
+        how = Scoring(job.task, answers is not None, job.full_set, predictions, bar.advance)
         outcome.scored = score(rows, how)
     outcome.scored.skipped = outcome.skipped
     return outcome

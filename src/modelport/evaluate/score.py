@@ -12,9 +12,8 @@ from modelport.core.artifacts import written_aside
 from modelport.core.errors import DataError
 from modelport.data.sets.selection import Uniques
 from modelport.data.stream.batches import Fingerprint
-from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Figures, Rows, Task
-from modelport.tasks.ties import Ties, ties_of
+from modelport.tasks.ties import Ties
 from modelport.verdict.soundness import Soundness
 
 
@@ -40,7 +39,6 @@ class Scored:
 class Scoring:
     """How rows are scored. ``advance`` is told how many rows came."""
 
-    recipe: Recipe
     task: Task
     against_source: bool
     full_set: bool  # the whole published set: what is there twice counts twice, as published
@@ -54,7 +52,7 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
     Every road ends here, so that what is noticed on one is noticed on all: answers that are not finite or do not vary,
     ties, repeated contents. Raises DataError where no sample was scored.
     """
-    found = Scored(Soundness(how.recipe.task == "classification"), ties_of(how.recipe))
+    found = Scored(Soundness(how.task), how.task.ties())
     scorer = how.task.scorer(how.against_source)
     fingerprint, uniques = Fingerprint(), Uniques(keep_all=how.full_set)
     with written_aside(how.predictions) as aside, aside.open("w", encoding="utf-8") as lines:

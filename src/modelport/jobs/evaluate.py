@@ -82,9 +82,10 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
 def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> Evaluation:
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = _recipe(request)
-    if request.files.wanted and recipe.task != "detection":
+    boxes = task_of(recipe).finds_boxes
+    if request.files.wanted and not boxes:
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
-    threshold = _threshold(request, recipe)
+    threshold = _threshold(request, boxes)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     share("--max-skipped", request.max_skipped)
@@ -94,7 +95,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     samples, skipped = _without_skipped(recipe, samples, index)
     results, seen = find_results(request.results), Seen()
     pieces, sizes = pair(results, samples, recipe, index)
-    saved = SavedRows(results, sizes, recipe.signature, _placements(request, recipe), seen)
+    saved = SavedRows(results, sizes, recipe.signature, _placements(request, recipe, boxes), seen)
     task = task_of(recipe, dataset.categories, request.seed)
     full = is_full_set(recipe, (sample.id for sample in samples), len(skipped))
     folder = request.out or held.enter_context(scratch())
@@ -102,7 +103,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
     cut = _Threshold(recipe, threshold)
     with progress.bar("evaluating", len(samples) * recipe.dataset.views, "images") as bar:
-        how = Scoring(recipe, task, False, full, folder / PREDICTIONS, bar.advance)
+        how = Scoring(task, False, full, folder / PREDICTIONS, bar.advance)
         scored = score(map(cut.above, saved.stream(pieces)), how)
     scored.skipped = skipped
     _check_contents(index, seen)
@@ -125,8 +126,8 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
             },
         },
     )
-    guide = guide_json(recipe, scored.figures.metrics, len(samples))
-    few = tie_notes(rounding_of(origin.rounded, recipe), recipe, scored.ties)
+    guide = guide_json(task, scored.figures.metrics, len(samples))
+    few = tie_notes(rounding_of(origin.rounded, scored.ties), scored.ties)
     guide["value"] += [{"key": "Note", "value": note} for note in (*few, *left_out)]
     return Evaluation(result if request.out is None else written(request.out, result), guide)
 
@@ -159,12 +160,12 @@ def _recipe(request: EvaluateRequest) -> Recipe:
     return recipe.with_variant(variant)
 
 
-def _threshold(request: EvaluateRequest, recipe: Recipe) -> float | None:
+def _threshold(request: EvaluateRequest, boxes: bool) -> float | None:
     """Return the score below which boxes do not count; None where all do, as in ``run``."""
     given = request.files.score_threshold
-    if given is not None and (recipe.task != "detection" or not 0 <= given <= 1):
+    if given is not None and (not boxes or not 0 <= given <= 1):
         raise UsageError(f"--score-threshold {given}", "give a number from 0 to 1, and to a detector only")
-    if recipe.task != "detection" or (given is None and request.style == "modelport"):
+    if not boxes or (given is None and request.style == "modelport"):
         return None
     return WRITTEN_SCORE if given is None else given
 
@@ -187,10 +188,10 @@ class _Threshold:
         return replace(rows, outputs=dict(rows.outputs) | {labels: np.where(low, -1, rows.outputs[labels])})
 
 
-def _placements(request: EvaluateRequest, recipe: Recipe) -> Callable[[bytes, str], Placement | None]:
+def _placements(request: EvaluateRequest, recipe: Recipe, boxes: bool) -> Callable[[bytes, str], Placement | None]:
     """Return where an image lies in the input; the guide's style takes boxes back as the guide's script does."""
-    place = placements(recipe)
-    if request.style != "guide" or recipe.task != "detection":
+    place = placements(recipe, boxes)
+    if request.style != "guide" or not boxes:
         return place
     height, width = (int(side) for side in recipe.tensors.inputs[0].shape[2:])
 
@@ -228,7 +229,7 @@ def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, cut: _Threshold)
     notes = ["saved outputs were scored: nothing was run here, and there is no source model to hold them against"]
     if recipe.variant and recipe.variant != request.variant:
         notes.append(f"variant '{recipe.variant}', as the guide's script does it")
-    if request.style == "guide" and recipe.task == "detection":
+    if request.style == "guide" and task_of(recipe).finds_boxes:
         notes.append(
             "boxes go back to the image as the guide's script takes them: one scale for both sides, each corner "
             "clipped on its own side only; up to a pixel from where `modelport run` and --style modelport put them"

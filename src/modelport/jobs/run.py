@@ -98,7 +98,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     plan = Plan.of(recipe, request.wish, request.weights, request.model, request.seed)
     share("--max-skipped", request.max_skipped)
-    if request.files.wanted and recipe.task != "detection":
+    if request.files.wanted and not task_of(recipe).finds_boxes:
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)

@@ -35,10 +35,10 @@ DRAWERS: dict[str, Callable[..., dict[str, Any]]] = {
     "coco": draw_coco,
 }
 COUNTS = {"imagenet": 300, "cifar10": 1000, "coco": 24}
-# Images that go through the network at once.
-BATCHES = {"classification": 25, "detection": 2}
-# Statistics of a batch norm settle with far fewer images than a fit needs.
-CALIBRATION_IMAGES = {"classification": 75, "detection": 4}
+# Images that go through a classifier and a detector at once.
+CLASSIFIED_AT_ONCE, DETECTED_AT_ONCE = 25, 2
+# Batches for the statistics of a batch norm, which settle with far fewer images than a fit needs.
+CLASSIFIED_FIRST, DETECTED_FIRST = 3 * CLASSIFIED_AT_ONCE, 2 * DETECTED_AT_ONCE
 
 
 class Training(NamedTuple):
@@ -70,16 +70,19 @@ def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: P
 
     A classifier or detector is a random network whose batch norms are calibrated on training images and whose last
     layer or layers are fitted in closed form; a contrastive network is trained, shortly. Raises DataError where there
-    is no training split.
+    is no training split, UsageError for a task that nothing here fits.
     """
     recipe = load_recipe(recipe_name)
+    fit = FITTERS.get(recipe.task)
+    if fit is None:
+        raise UsageError(f"{recipe.name}: no sample weights are made for the task {recipe.task}", "give real weights")
     if not out.suffix:
         raise UsageError(f"{out}: a checkpoint needs a suffix", f"name it like {recipe.weights.file}")
     if out.suffix == ".safetensors":
         raise UsageError(f"{out}: sample weights are written as torch files", f"name it like {recipe.weights.file}")
     module = build_random(recipe.model, seed)
     dataset = open_dataset(recipe.dataset, data, split="train")
-    MAKERS[recipe.task](recipe, module, dataset, seed, progress)
+    fit(recipe, module, dataset, seed, progress)
     return save_as_published(module, recipe.checkpoint, out)
 
 
@@ -87,9 +90,9 @@ def _classifier(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progre
     offset = recipe.dataset.label_offset
     mixed = [dataset[int(index)] for index in np.random.default_rng(seed).permutation(len(dataset))]
     with progress.bar("calibrating and fitting", len(mixed), "images") as bar:
-        first = _training_batches(recipe, mixed[: CALIBRATION_IMAGES[recipe.task]], seed)
+        first = _training_batches(recipe, mixed[:CLASSIFIED_FIRST], seed, CLASSIFIED_AT_ONCE)
         calibrate_batch_norms(module, (batch.inputs for batch in first))
-        batches = _training_batches(recipe, mixed, seed)
+        batches = _training_batches(recipe, mixed, seed, CLASSIFIED_AT_ONCE)
         fit_head(module, ((batch.inputs, np.asarray(batch.targets) + offset) for batch in batches), bar.advance)
 
 
@@ -102,14 +105,15 @@ def _contrastive(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progr
 
 def _detector(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
     index_of = {number: index for index, (number, _) in enumerate(dataset.categories)}
-    first = dataset[: CALIBRATION_IMAGES[recipe.task]]
+    first = dataset[:DETECTED_FIRST]
     soften(module)
     with progress.bar("calibrating and fitting", len(first) + len(dataset), "images") as bar:
-        calibrate_batch_norms(module, (batch.inputs for batch in _training_batches(recipe, first, seed)))
+        batches = _training_batches(recipe, first, seed, DETECTED_AT_ONCE)
+        calibrate_batch_norms(module, (batch.inputs for batch in batches))
         bar.advance(len(first))
 
         def known() -> Iterator[tuple[Array, list[Array], list[Array]]]:
-            for batch in _training_batches(recipe, dataset, seed):
+            for batch in _training_batches(recipe, dataset, seed, DETECTED_AT_ONCE):
                 boxes, labels = [], []
                 for truth, placement in zip(batch.targets, batch.placements, strict=True):
                     corners = np.concatenate([truth.boxes[:, :2], truth.boxes[:, :2] + truth.boxes[:, 2:]], axis=1)
@@ -120,12 +124,15 @@ def _detector(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress
         fit_detector(module, known(), bar.advance)
 
 
-def _training_batches(recipe: Recipe, samples: DataSet | Sequence[Sample], seed: int) -> Iterator[Training]:
+def _training_batches(
+    recipe: Recipe, samples: DataSet | Sequence[Sample], seed: int, at_once: int
+) -> Iterator[Training]:
     """Yield the samples in batches, padding cut off."""
     name = recipe.signature.inputs[0].name
-    with closing(feed(recipe, samples, min(BATCHES[recipe.task], len(samples)), seed=seed)) as batches:
+    with closing(feed(recipe, samples, min(at_once, len(samples)), seed=seed)) as batches:
         for batch in batches:
             yield Training(batch.inputs[name][: len(batch.ids)], batch.targets, batch.placements)
 
 
-MAKERS = {"classification": _classifier, "contrastive": _contrastive, "detection": _detector}
+# A task → what fits a network to it.
+FITTERS = {"classification": _classifier, "contrastive": _contrastive, "detection": _detector}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic_core import PydanticKnownError
 
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import Signature, TensorSpec
 from modelport.recipes.ascend import Ascend
+from modelport.recipes.checks import CHECKS, TASK_NAMES, named
 from modelport.recipes.guide_files import GuideFiles
 from modelport.recipes.patterns import check_pattern
 from modelport.recipes.published_speed import PublishedSpeed
@@ -51,15 +53,6 @@ __all__ = [
 ]
 
 SCHEMA = "modelport.recipe/1"
-# What the scoring of each task gives, beside the agreement with the source.
-METRICS = {
-    "classification": ("top1", "top2", "top3", "top4", "top5"),
-    "contrastive": ("contrastive_top1", "knn_top1"),
-    "detection": (
-        *("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"),
-        *("AR_100", "AR_300", "AR_1000", "AR_s", "AR_m", "AR_l"),
-    ),
-}
 # Sizes beyond these are slips: they would only fill the memory.
 MAX_AXIS = 1_000_000
 MAX_CLASSES = 10_000_000
@@ -70,6 +63,13 @@ Batch = Annotated[int, Field(gt=0, le=MAX_BATCH)]
 def _pattern(pattern: str) -> str:
     check_pattern(pattern)
     return pattern
+
+
+def _task(name: str) -> str:
+    known = named(TASK_NAMES)()
+    if name not in known:
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(known)})
+    return name
 
 
 def _axis(size: int | str) -> int | str:
@@ -230,7 +230,7 @@ class Recipe(Strict):
     schema_: Annotated[Literal["modelport.recipe/1"], Field(alias="schema")]
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
     title: str
-    task: Literal["classification", "contrastive", "detection"]
+    task: Annotated[str, AfterValidator(_task)]
     links: Links = Links()
     model: Model
     checkpoint: Checkpoint
@@ -253,10 +253,8 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:
         _check_steps([step.step for step in self.preprocess])
-        if (self.task == "contrastive") != (self.contrastive is not None):
-            raise ValueError("the table contrastive belongs to the task contrastive, and to it alone")
-        _check_metrics(self.task, self.metrics)
-        _check_outputs(self)
+        for check in CHECKS:
+            named(check)(self)
         for figure in self.published:
             if figure.metric not in self.metrics:
                 raise ValueError(f"published figure of '{figure.metric}', which is not among metrics {self.metrics}")
@@ -291,32 +289,6 @@ class Recipe(Strict):
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, absent keys left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _check_metrics(task: str, metrics: list[str]) -> None:
-    known = METRICS[task]
-    for name in metrics:
-        if name not in known:
-            raise ValueError(f"metrics: '{name}' is no metric of {task}, {unknown('metrics', name, known)}")
-    if len(set(metrics)) < len(metrics):
-        raise ValueError(f"metrics: one is named twice: {metrics}")
-
-
-def _check_outputs(recipe: Recipe) -> None:
-    """Raise ValueError where a classifier's output is not as wide as dataset.classes."""
-    if recipe.task != "classification":
-        return
-    width = recipe.tensors.outputs[0].shape[-1]
-    if isinstance(width, int) and width != recipe.dataset.classes:
-        raise ValueError(
-            f"dataset.classes is {recipe.dataset.classes}, the width of the output "
-            f"'{recipe.tensors.outputs[0].name}' is {width}; give both the same"
-        )
-    if recipe.dataset.label_offset >= recipe.dataset.classes:
-        raise ValueError(
-            f"dataset.label_offset is {recipe.dataset.label_offset}, so that no label fits {recipe.dataset.classes} "
-            "classes; give a smaller one"
-        )
 
 
 def _check_steps(steps: list[str]) -> None:

@@ -36,7 +36,7 @@ def assemble(
     recipe: Recipe, task: Task, scored: Scored, origin: Origin, speed: Speed, max_skipped: float = MAX_SKIPPED
 ) -> Result:
     """Judge the figures and return the result, but for what only the caller knows (seed, command, times)."""
-    n, figures, rounding = len(scored.ids), scored.figures, rounding_of(origin.rounded, recipe)
+    n, figures, rounding = len(scored.ids), scored.figures, rounding_of(origin.rounded, scored.ties)
     full = verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
     evidence = verdict.Evidence(
         *(figures.metrics, figures.source, full, n, scored.skipped, task.smallest_set),
@@ -44,9 +44,9 @@ def assemble(
         max_skipped=max_skipped,
         unsure=scored.ties.points(verdict.judged_metrics(recipe)) if rounding else {},
     )
-    ties = tie_notes(rounding, recipe, scored.ties)
+    ties = tie_notes(rounding, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
-    checks = [*scored.soundness.checks(figures, recipe.task, origin.precision), *origin.checks]
+    checks = [*scored.soundness.checks(figures, origin.precision), *origin.checks]
     checks += digit_checks(rounding, recipe, scored.ties, ties)
     checks += verdict.judge(recipe, evidence)
     metrics = dict(figures.metrics)

@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Score
+from modelport.tasks.base import Score, Task
 from modelport.tasks.contrastive.pairs import PAIRS
 
 
-def guide_json(recipe: Recipe, metrics: Mapping[str, Score], n: int) -> dict[str, Any]:
-    """Return the table that the scripts write: strings only, percentages rounded to two decimals.
+def guide_json(task: Task, metrics: Mapping[str, Score], n: int) -> dict[str, Any]:
+    """Return the table that the scripts write: strings only, the figures as the task spells them.
 
     The contrastive script prints its one figure (``accuracy_line``), the detector's three decimals; both stand in the
     same form here.
     """
-    rows = [("Number of images", str(n))]
-    match recipe.task:
-        case "classification":
-            rows.append(("Number of classes", str(recipe.dataset.classes)))
-            rows += [(f"Top{name[3:]} accuracy", _percent(score)) for name, score in metrics.items()]
-        case "contrastive":
-            rows += [("accuracy1", _percent(metrics["contrastive_top1"]))]
-        case "detection":
-            rows.append(("Number of classes", str(recipe.dataset.classes)))
-            # One that no annotation bears on is -1 there.
-            rows += [(name, f"{metrics[name].value:.3f}" if name in metrics else "-1.000") for name in recipe.metrics]
+    rows = [("Number of images", str(n)), *task.guide_rows(metrics)]
     value = [{"key": key, "value": text} for key, text in rows]
     return {"title": "Overall statistical evaluation", "value": value}
 
@@ -47,7 +36,3 @@ def accuracy_line(figure: float, images: int) -> str:
     """
     rows = round(figure / 100.0 * 2 * images)
     return f"accuracy1 = {rows * (100.0 / (2 * PAIRS)) / (images / PAIRS)}"
-
-
-def _percent(score: Score) -> str:
-    return f"{round(score.value, 2)}%"

@@ -23,7 +23,7 @@ from modelport.engines.torch import TorchRunner
 from modelport.model.graph.export import DEFAULT_OPSET, export_onnx, recipe_of_form
 from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
-from modelport.model.graph.tail import IN_GRAPH, Ending
+from modelport.model.graph.tail import AS_IT_IS, IN_GRAPH, Ending
 from modelport.model.source import SourceModel
 from modelport.recipes.schema import Normalize, Recipe
 from modelport.tasks.table import task_of
@@ -42,9 +42,10 @@ def export_checked(
     """Write ``out`` once the graph has passed every check, its outputs against the source's among them.
 
     A free batch axis is tried at two sizes. With ``pixels`` the graph takes uint8 and normalises by itself.
-    Raises GraphError where a check fails; then ``out`` is untouched.
+    Raises GraphError where a check fails, UsageError for an ``ending`` that suppresses what the recipe's model does
+    not give; then ``out`` is untouched.
     """
-    engine = reference_engine()
+    engine, ending = reference_engine(), _own_ending(source.recipe, ending)
     progress.note(f"exporting {source.recipe.name} at opset {opset}, batch {batch or 'dynamic'}")
     with written_aside(out) as aside:
         artifact, checks = export_onnx(source, aside, opset=opset, batch=batch, ending=ending)
@@ -57,6 +58,14 @@ def export_checked(
             made, check = take_pixels(artifact, source.recipe, aside, ending)
             artifact, checks = replace(made, made_from=(source.checkpoint.sha256,)), [*checks, check]
     return replace(artifact, path=out), checks
+
+
+def _own_ending(recipe: Recipe, asked: Ending) -> Ending:
+    if task_of(recipe).gives_candidates:
+        return asked
+    if asked is not IN_GRAPH:
+        raise UsageError(f"--nms {asked.word}: {recipe.name} is no detector", "leave --nms out")
+    return AS_IT_IS
 
 
 def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, list[Check]]:
@@ -93,7 +102,7 @@ def take_pixels(model: Artifact, recipe: Recipe, out: Path, ending: Ending = IN_
     engine, task = reference_engine(), task_of(recipe)
     form = recipe_of_form(recipe, ending)
     fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
-    batch = fixed if isinstance(fixed, int) else 1 if recipe.task == "detection" else 2
+    batch = fixed if isinstance(fixed, int) else task.trial_batch
     pixels = trial_pixels(recipe, batch)
     name = recipe.tensors.inputs[0].name
     with written_aside(out) as aside:

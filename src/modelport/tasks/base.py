@@ -1,7 +1,8 @@
-"""What a metric is."""
+"""What a task is, and what it scores with: metrics, scorers, rows and figures."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from modelport.core.values import Array, RowId, Tensors
+from modelport.recipes.schema import Recipe
+from modelport.tasks.ties import Ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +103,100 @@ class Scorer(Protocol):
         """Return what was found out; raises DataError where nothing was scored."""
 
 
-class Task(Protocol):
-    """How outputs of one kind are judged."""
+# The share of the source's answers, in percent, below which a precision does not explain what differs, where an answer
+# hangs on small differences: boxes at IoU 0.9, nearest neighbours. Chosen, not measured, well below what healthy ports
+# keep (decision 11).
+TOUCHY_FLOORS: Mapping[str, float] = {"fp32": 90.0, "fp16": 75.0, "bf16": 60.0, "int8": 40.0}
 
-    smallest_set: int  # samples below which no verdict is given
-    tolerated: float  # largest ``difference`` in fp32
-    difference_means: str
+
+class Task:
+    """How outputs of one kind are judged, and what the road must know of them; these are the defaults.
+
+    A task is one class and one line in ``tasks.table``. It gives ``metrics``, ``scorer`` and what else is its own.
+    """
+
+    metrics: tuple[str, ...] = ()
+    """Figures that the scorer can give, beside the agreement with the source; a recipe names some of them."""
+    tables: tuple[str, ...] = ()
+    """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
+    smallest_set: int = 300
+    """Samples below which no verdict is given."""
+
+    tolerated: float = 1e-4
+    """Largest ``difference`` in fp32: sums in another order, as a share of the largest output."""
+    difference_means: str = "largest difference over the largest output"
+    trial_batch: int = 2
+    """Rows on which two forms of one graph are compared."""
+    agreement_floors: Mapping[str, float] = TOUCHY_FLOORS
+    """By precision, the share of the source's answers, in percent, that what it rounds can explain."""
+    one_class: bool = False
+    """Whether the best of an output's columns is the answer: the same one for all samples is a collapse."""
+
+    finds_boxes: bool = False
+    """Whether answers are boxes: placed in the image, drawn, listed, cut by a score."""
+    gives_candidates: bool = False
+    """Whether the network gives candidates, of which what follows it suppresses doubles (``export --nms``)."""
+
+    calibration_images: int = 300
+    """Most images that int8 ranges are found on: they settle with a few hundred, more only take time."""
+    needs_labels: bool = True
+    """Whether the figures hold answers against labels."""
+    placeholder: Any = None
+    """A target for the scorer where only the agreement counts and there are no labels; None where none would do."""
+    tuned_batches: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Batch sizes that ``tune`` tries."""
+
+    def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
+        """Take what the recipe says.
+
+        ``categories`` are a detection data set's (category id, name) by class index; ``seed`` draws what is drawn.
+        """
+        self._recipe = recipe
+        self._output = recipe.tensors.outputs[0].name
+
+    @classmethod
+    def check(cls, recipe: Recipe) -> None:
+        """Raise ValueError where a recipe, whose metrics and tables are this task's, is none of this task."""
 
     def scorer(self, against_source: bool) -> Scorer:
-        """Return an empty scorer."""
+        """Return an empty scorer. Raises DataError where the data set lacks what it needs."""
+        raise NotImplementedError
+
+    def ties(self) -> Ties:
+        """Return what counts the rows that a tie decides; none where answers are told apart by more than a number."""
+        return Ties()
 
     def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
-        """Return the recipe's outputs for what the PyTorch module answers."""
+        """Return the recipe's outputs for what the network answers, in the network's order."""
+        return {tensor.name: array for tensor, array in zip(self._recipe.tensors.outputs, raw, strict=False)}
 
     def difference(self, got: Tensors, want: Tensors) -> float:
-        """Return how far a batch of outputs is from the source's, 0 for the same."""
+        """Return how far a batch of outputs is from the source's, 0 for the same; NaN where one holds NaN."""
+        return relative_difference(got[self._output], want[self._output])
 
-    def sample_of(self, row: str) -> str | None:
-        """Return the sample that a row's id stands for; None for its further rows."""
+    def distance(self, got: Sequence[Tensors], want: Sequence[Tensors]) -> float:
+        """Return how far a quantized model's batches are from the source's: relative L2; infinite for NaN."""
+        wrong = right = 0.0
+        for mine, theirs in zip(got, want, strict=True):
+            for name, values in theirs.items():
+                # The last batch of these may be cut shorter than the same of all.
+                rows = min(len(values), len(mine[name]))
+                wide = values[:rows].astype(np.float64)
+                wrong += float(np.square(mine[name][:rows] - wide).sum())
+                right += float(np.square(wide).sum())
+        far = math.sqrt(wrong / right) if right else math.sqrt(wrong)
+        return far if math.isfinite(far) else math.inf
+
+    def guide_rows(self, metrics: Mapping[str, Score]) -> list[tuple[str, str]]:
+        """Return (key, text) of the figures as the guides' accuracy scripts spell them."""
+        return [(name, f"{metrics[name].value:g}") for name in self._recipe.metrics if name in metrics]
+
+
+def relative_difference(got: Array, want: Array) -> float:
+    """Return the largest difference as a share of the largest wanted value; infinite for another shape, NaN for NaN."""
+    if got.shape != want.shape:
+        return float("inf")
+    return float(np.abs(got - want).max()) / (float(np.abs(want).max()) or 1.0)
 
 
 class Flips:

@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
+from modelport.core.errors import RecipeError, unknown
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
-from modelport.tasks.classification.task import Classification
-from modelport.tasks.contrastive.task import ContrastivePairs
-from modelport.tasks.detection.task import Detection
+
+# A task is one line here; its module is imported when a recipe names it.
+TASKS: dict[str, str] = {
+    "classification": "modelport.tasks.classification.task:Classification",
+    "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
+    "detection": "modelport.tasks.detection.task:Detection",
+}
+# Tables of a recipe that serve some tasks only.
+OWNED_TABLES = ("contrastive",)
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:
-    """Return the recipe's task.
+    """Return the recipe's task. Raises RecipeError for a name that no task has.
 
     ``categories`` are a detection data set's (category id, name) by class index; ``seed`` draws what is drawn.
     """
-    match recipe.task:
-        case "classification":
-            return Classification(recipe)
-        case "contrastive":
-            return ContrastivePairs(recipe, seed)
-        case "detection":
-            return Detection(recipe, categories)
+    return task_class(recipe.task)(recipe, categories, seed)
+
+
+def task_class(name: str) -> type[Task]:
+    """Return the task of a name, for what it says without a recipe. Raises RecipeError for an unknown one."""
+    if name not in TASKS:
+        raise RecipeError(f"no task '{name}'", unknown("tasks", name, TASKS))
+    module, _, attribute = TASKS[name].partition(":")
+    found: type[Task] = getattr(import_module(module), attribute)
+    return found
+
+
+def task_names() -> list[str]:
+    """Return the names that a recipe can give, as the schema asks for them."""
+    return list(TASKS)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise ValueError where a recipe's tables, metrics or shapes are not its task's."""
+    task = task_class(recipe.task)
+    for table in OWNED_TABLES:
+        if (getattr(recipe, table) is not None) != (table in task.tables):
+            raise ValueError(f"the table {table} belongs to the task {table}, and to it alone")
+    for name in recipe.metrics:
+        if name not in task.metrics:
+            raise ValueError(
+                f"metrics: '{name}' is no metric of {recipe.task}, {unknown('metrics', name, task.metrics)}"
+            )
+    if len(set(recipe.metrics)) < len(recipe.metrics):
+        raise ValueError(f"metrics: one is named twice: {recipe.metrics}")
+    task.check(recipe)

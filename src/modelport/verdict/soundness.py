@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from modelport.core.values import Array, Check, Tensors
-from modelport.tasks.base import Figures, Score
+from modelport.tasks.base import Figures, Score, Task
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 AGREEMENT = "agreement_explained"  # the check's name
@@ -20,10 +20,6 @@ AGREEMENT = "agreement_explained"  # the check's name
 SIGNIFICANCE = 0.01
 # A figure from 0 to 1 that is not above this has found nothing (mAP of boxes that meet none).
 NOTHING_FOUND = 0.001
-# The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
-# measured, well below what healthy ports keep (decision 11). Boxes at IoU 0.9 and nearest neighbours are touchier.
-AGREEMENT_FLOORS = {"fp32": 97.0, "fp16": 90.0, "bf16": 85.0, "int8": 70.0}
-TOUCHY_FLOORS = {"fp32": 90.0, "fp16": 75.0, "bf16": 60.0, "int8": 40.0}
 
 
 @dataclass(slots=True)
@@ -46,10 +42,10 @@ class _Side:
 
 
 class Soundness:
-    """Watches the answers go by; keeps one row of each output."""
+    """Watches the answers to a task go by; keeps one row of each output."""
 
-    def __init__(self, classes: bool) -> None:
-        self._classes = classes
+    def __init__(self, task: Task | type[Task] = Task) -> None:
+        self._classes, self._floors = task.one_class, task.agreement_floors
         self._mine: dict[str, _Side] = {}
         self._theirs: dict[str, _Side] = {}
         self._rows = 0
@@ -70,11 +66,11 @@ class Soundness:
             for name, array in tensors.items():
                 sides.setdefault(name, _Side()).take(array, self._classes)
 
-    def checks(self, figures: Figures, task: str, precision: str | None) -> list[Check]:
+    def checks(self, figures: Figures, precision: str | None) -> list[Check]:
         """Return what keeps the figures from carrying a verdict, and what was found in order."""
         found = [self._finite(), self._varies(), _aligned(figures)]
         found += [_above_chance(name, chance, figures) for name, chance in figures.chance.items()]
-        found.append(_agreement(figures, task, precision))
+        found.append(_agreement(figures, self._floors, precision))
         return [check for check in found if check is not None]
 
     def _finite(self) -> Check:
@@ -177,9 +173,8 @@ def _aligned(figures: Figures) -> Check | None:
     return Check("labels_aligned", INCONCLUSIVE, straight, hits, why + "label file and at dataset.label_offset")
 
 
-def _agreement(figures: Figures, task: str, precision: str | None) -> Check | None:
+def _agreement(figures: Figures, floors: Mapping[str, float], precision: str | None) -> Check | None:
     """Hold the share of the source's answers against what the precision can explain."""
-    floors = AGREEMENT_FLOORS if task == "classification" else TOUCHY_FLOORS
     floor = floors.get(precision or "", min(floors.values()))
     if not figures.of:
         return None

@@ -10,26 +10,22 @@ from modelport.tasks.ties import Ties
 from modelport.verdict.rules import INCONCLUSIVE, judged_metrics
 
 
-def rounding_of(rounded: str, recipe: Recipe) -> str:
+def rounding_of(rounded: str, tied: Ties) -> str:
     """Return what rounded the outputs before they came here, where that could make ties that lower a figure.
 
-    In pairs that are drawn with replacement a tie lowers none: it counts as right there.
+    Where a tie counts as right it lowers none.
     """
-    return "" if _ties_count_as_right(recipe) else rounded
+    return "" if tied.count_as_right else rounded
 
 
-def _ties_count_as_right(recipe: Recipe) -> bool:
-    return recipe.contrastive is not None and recipe.contrastive.pairs == "with_replacement"
-
-
-def tie_notes(rounding: str, recipe: Recipe, tied: Ties) -> list[str]:
+def tie_notes(rounding: str, tied: Ties) -> list[str]:
     """Return what is to be said of rows that a tie decides: any where outputs were rounded, else too many."""
     metrics = list(tied.counts)
     affected = tied.affected(metrics)
     if not affected or not (rounding or tied.too_many(metrics)):
         return []
     named = ", ".join(f"{name}: {count} of {tied.n} rows" for name, count in affected.items())
-    counted = f"ties decide {named}; a tie counts as {'right' if _ties_count_as_right(recipe) else 'wrong'}"
+    counted = f"ties decide {named}; a tie counts as {'right' if tied.count_as_right else 'wrong'}"
     return [f"{rounding} are too few: {counted}. Save the outputs as NPY or BIN in float32" if rounding else counted]
 
 

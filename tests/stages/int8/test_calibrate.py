@@ -11,8 +11,8 @@ from modelport.core.artifacts import digest_file
 from modelport.core.errors import DataError, UsageError
 from modelport.data.sets.table import open_dataset
 from modelport.recipes.schema import Recipe
-from modelport.stages.int8 import calibrate as calibration
 from modelport.stages.int8.calibrate import open_calibration, refuse_overlap
+from modelport.tasks.classification.task import Classification
 
 
 def _ids(samples: object) -> list[str]:
@@ -35,7 +35,7 @@ def test_the_training_split_is_taken_and_a_third_is_held_out(tiny: Recipe, tiny_
 def test_the_seed_draws_and_the_number_is_bounded(
     tiny: Recipe, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(calibration.RANGES, "classification", 20)
+    monkeypatch.setattr(Classification, "calibration_images", 20)
     first, again, other = (open_calibration(tiny, tiny_data, seed) for seed in (0, 0, 1))
     assert (len(first.ranges), len(first.held_out)) == (20, 20)
     assert first.digest == again.digest

@@ -23,13 +23,13 @@ from modelport.model.graph.quantizable import heavy_precisions
 from modelport.model.source import SourceModel, load_source
 from modelport.recipes.schema import Recipe
 from modelport.stages.export import export_cached
-from modelport.stages.int8 import calibrate as calibration
 from modelport.stages.int8 import search as quantizing
 from modelport.stages.int8.calibrate import open_calibration
 from modelport.stages.int8.examination import Examination, Loss, Reference
 from modelport.stages.int8.search import Int8Job, quantized
 from modelport.stages.lower import lowered
 from modelport.stages.plan import Plan, check_calibration
+from modelport.tasks.classification.task import Classification
 
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(calibration.RANGES, "classification", 16)
+    monkeypatch.setattr(Classification, "calibration_images", 16)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,6 @@ from modelport.measure.probing import with_in_flight
 from modelport.verdict.rules import FAIL, PASS
 from modelport.verdict.soundness import AGREEMENT
 
-# Batches around the recipe's that are tried.
-BATCHES = (1, 2, 4, 8, 16)
 # Settings that go from the probe to a way through the data.
 FINALISTS = 2
 
@@ -66,7 +64,7 @@ def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
 def _climbed(search: Search, winner: Pair) -> list[Point]:
     """Probe one run in flight and one per core at the recipe's batch, then other batches while they gain."""
     cores, start = machine.cores(), search.recipe.run.batch
-    batches = sorted({*BATCHES, start} if search.recipe.task != "detection" else {1, 2})
+    batches = sorted(search.task.tuned_batches)
     found = [_probe(search, winner, start, in_flight, cores) for in_flight in sorted({1, cores})]
     points = [point for point in found if point is not None]
     if not points:
@@ -95,7 +93,7 @@ def _take_through(search: Search, point: Point) -> None:
     options = replace(point.pair.options, batch=point.batch, threads=point.threads)
     outcome = search.run(point.pair, with_in_flight(options, point.in_flight), SPEED_SAMPLES)
     point.end_to_end = outcome.rows / outcome.clocks.seconds
-    checks = outcome.scored.soundness.checks(outcome.scored.figures, search.recipe.task, point.pair.precision)
+    checks = outcome.scored.soundness.checks(outcome.scored.figures, point.pair.precision)
     point.unsound = tuple(
         check.why for check in checks if check.verdict == FAIL or (check.name == AGREEMENT and check.verdict != PASS)
     )

@@ -194,7 +194,7 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
         search.source = search.source or pair.outcome.scored.figures.source or {}
         floor = verdict.floor_of(want.value, search.tolerance)
         pair.why = f"{search.metric} {got.value:.4g}, lowest that passes {floor:.4g}"
-        checks = pair.outcome.scored.soundness.checks(pair.outcome.scored.figures, search.recipe.task, pair.precision)
+        checks = pair.outcome.scored.soundness.checks(pair.outcome.scored.figures, pair.precision)
         unsound = [check.why for check in checks if check.verdict != verdict.PASS]
         pair.accepted = got.value >= floor and not unsound
         pair.why += "".join(f"; {why}" for why in unsound)

@@ -17,7 +17,7 @@ from modelport.core.values import Check
 from modelport.model.graph import file as graphs
 from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
-from modelport.model.graph.tail import IN_GRAPH, Ending
+from modelport.model.graph.tail import AS_IT_IS, Ending
 from modelport.model.source import SourceModel
 from modelport.recipes.schema import Recipe, Tensor
 
@@ -30,27 +30,27 @@ OLDEST_OPSET = 11
 NEWEST_OPSET = 21
 # The current exporter writes nothing below this, whatever it is asked for.
 FIRST_CURRENT_OPSET = 18
+Names = tuple[list[str], list[str]]  # of inputs and outputs
 
 
 def export_onnx(
-    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None, ending: Ending = IN_GRAPH
+    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None, ending: Ending = AS_IT_IS
 ) -> tuple[Artifact, list[Check]]:
     """Write ``out`` and return it with the checks that it passed: structure, opset, signature, weights.
 
-    ``batch`` None leaves the first axis free. ``ending`` says where a detector's doubles are suppressed.
-    Below opset 18 the TorchScript exporter
-    writes, else the current one.
+    ``batch`` None leaves the first axis free. ``ending`` says where doubles among a network's candidates are
+    suppressed. Below opset 18 the TorchScript exporter writes, else the current one.
     Raises UsageError for an opset that neither writes, GraphError where a check fails; then ``out`` is untouched.
     """
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} cannot be written", f"choose {OLDEST_OPSET} to {NEWEST_OPSET}; ATC takes 11")
-    example = example_input(source, batch or 2)
+    example, names = example_input(source, batch or 2), _names(source, ending.candidates)
     with written_aside(out) as aside:
         with _quiet_exporter():
             if opset < FIRST_CURRENT_OPSET:
-                _write_torchscript(source, example, aside, opset, dynamic=batch is None)
+                _write_torchscript(source, example, aside, opset, names, dynamic=batch is None)
             else:
-                _write_current(source, example, aside, opset, dynamic=batch is None)
+                _write_current(source, example, aside, opset, names, dynamic=batch is None)
         _finish(source, aside, ending)
         checks = check_graph(source, aside, opset, batch, ending)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
@@ -58,12 +58,7 @@ def export_onnx(
 
 
 def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
-    """Return the recipe with the outputs that the exported form has: a detector's candidates where the host decides.
-
-    Raises UsageError where the recipe's model suppresses nothing.
-    """
-    if ending is not IN_GRAPH and recipe.task != "detection":
-        raise UsageError(f"--nms {ending.word}: {recipe.name} is no detector", "leave --nms out")
+    """Return the recipe with the outputs that the exported form has: a detector's candidates where the host decides."""
     if ending.append is not None:
         return recipe
     candidates = [
@@ -74,7 +69,7 @@ def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
 
 
 def check_graph(
-    source: SourceModel, path: Path, opset: int | None, batch: int | None, ending: Ending = IN_GRAPH
+    source: SourceModel, path: Path, opset: int | None, batch: int | None, ending: Ending = AS_IT_IS
 ) -> list[Check]:
     """Hold a file against the source model: ONNX checker, opset, signature, weights. Raises GraphError."""
     import onnx
@@ -112,17 +107,18 @@ def example_input(source: SourceModel, batch: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _names(source: SourceModel) -> tuple[list[str], list[str]]:
+def _names(source: SourceModel, candidates: bool) -> Names:
     """Return the names of the module's own inputs and outputs: a detector's are its candidates."""
-    detects = source.recipe.task == "detection"
-    signature = (recipe_of_form(source.recipe, tail.ON_HOST) if detects else source.recipe).signature
+    signature = recipe_of_form(source.recipe, tail.ON_HOST if candidates else AS_IT_IS).signature
     return [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
 
 
-def _write_torchscript(source: SourceModel, example: torch.Tensor, path: Path, opset: int, dynamic: bool) -> None:
+def _write_torchscript(
+    source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool
+) -> None:
     import torch
 
-    inputs, outputs = _names(source)
+    inputs, outputs = names
     axes = {name: {0: graphs.BATCH_AXIS} for name in (*inputs, *outputs)} if dynamic else None
     torch.onnx.export(
         source.module,
@@ -136,10 +132,12 @@ def _write_torchscript(source: SourceModel, example: torch.Tensor, path: Path, o
     )
 
 
-def _write_current(source: SourceModel, example: torch.Tensor, path: Path, opset: int, dynamic: bool) -> None:
+def _write_current(
+    source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool
+) -> None:
     import torch
 
-    inputs, outputs = _names(source)
+    inputs, outputs = names
     shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic else None
     torch.onnx.export(
         source.module,
@@ -161,7 +159,7 @@ def _finish(source: SourceModel, path: Path, ending: Ending) -> None:
 
     model = graphs.read_graph(path)
     _name_batch_axis(model)
-    if source.recipe.task == "detection":
+    if ending.candidates:
         tail.settle_outputs(model)
         if ending.append is not None:
             ending.append(model)

@@ -40,6 +40,8 @@ class Ending:
     twin: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
     # So many times more answers may differ: the device's node computes less exactly.
     looser: int = 1
+    # Whether the network gives candidates; where not, its outputs are the graph's.
+    candidates: bool = True
 
 
 def append_nms(model: onnx.ModelProto) -> None:
@@ -50,6 +52,8 @@ def append_nms(model: onnx.ModelProto) -> None:
 
 IN_GRAPH = Ending("graph", append_nms)
 ON_HOST = Ending("host", None)
+# Of a network that gives no candidates.
+AS_IT_IS = Ending("none", lambda model: None, candidates=False)
 
 
 def settle_outputs(model: onnx.ModelProto) -> None:

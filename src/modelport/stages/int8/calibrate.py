@@ -17,10 +17,8 @@ from modelport.data.sets.unlabelled import open_unlabelled
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Options
 from modelport.recipes.schema import Recipe
+from modelport.tasks.table import task_of
 
-# Ranges settle with a few hundred images; more only take time. A detector sees thousands of objects in fewer.
-RANGES = {"classification": 300, "contrastive": 300, "detection": 48}
-# As many are held out, at most, to measure what is lost.
 # Fewer tell little of the ranges that real images have.
 FEW = 32
 NAMED = 5
@@ -76,14 +74,15 @@ class Calibration:
 def open_calibration(recipe: Recipe, folder: Path, seed: int) -> Calibration:
     """Choose the images of ``folder``: its training split, else its validation split, else the images in it.
 
-    Two thirds find the ranges, at most 300; at most as many of the rest are held out (a detector's: 48).
+    Two thirds find the ranges, at most as many as the task asks for; at most as many of the rest are held out, to
+    measure what is lost.
     Raises DataError where the folder holds nothing of the kind.
     """
     if not folder.is_dir():
         raise DataError(f"--calibration {folder}: no such folder", "give a data set, or a folder of images")
     pool, split, notes = _found(recipe, folder)
     order = [pool[int(index)] for index in np.random.default_rng(seed).permutation(len(pool))]
-    most = RANGES[recipe.task]
+    most = task_of(recipe).calibration_images
     unique, digests, repeats = _each_once(order, 2 * most)
     if repeats:
         notes = (*notes, f"{repeats} calibration images have the content of another and were left out")

@@ -77,8 +77,10 @@ class Examination:
     ) -> None:
         recipe = calibration.recipe
         self._recipe, self._engine, self._calibration, self._seed = recipe, engine, calibration, seed
-        self._labelled = calibration.labelled or recipe.task == "contrastive"
         self._task: Task = task_of(recipe, calibration.categories, seed)
+        self._labelled = calibration.labelled or not self._task.needs_labels
+        # Whether the scorer can tell the agreement: with labels, or with what stands for them.
+        self._scores = self._labelled or self._task.placeholder is not None
         # Whatever a model on trial runs in: one that has too many layers back is no longer int8.
         self._options = replace(options, precision=None)
         self._samples = calibration.held_out or calibration.ranges[:COMPARED]
@@ -96,40 +98,27 @@ class Examination:
     def loss(self, model: Artifact) -> Loss:
         """Return what a model loses. Raises DataError where the images are too few for the recipe's metric."""
         outputs = self._outputs(model, self._samples)
-        if self._labelled or self._recipe.task == "classification":
+        if self._scores:
             return self._scored(outputs)
         missed, soundness = [], self._soundness()
         for (batch, mine), theirs in zip(outputs, self._answers, strict=True):
             soundness.take(batch.ids, mine, theirs)
             missed.append(self._task.difference(mine, theirs))
-        checks = soundness.checks(Figures({}, None), self._recipe.task, "int8")
+        checks = soundness.checks(Figures({}, None), "int8")
         return self._agreement(100.0 * (1.0 - float(np.mean(missed))), len(self._samples), self._unsound(checks))
 
     def distance(self, model: Artifact) -> float:
-        """Return how far the outputs are from the source's on the first images: relative L2, or boxes not met."""
+        """Return how far the outputs are from the source's on the first images, as the task measures it."""
         batches = list(self._outputs(model, self._samples[:COMPARED]))
         answers = self._answers[: len(batches)]
-        if self._recipe.task == "detection":
-            pairs = zip(batches, answers, strict=True)
-            missed = float(np.mean([self._task.difference(mine, theirs) for (_, mine), theirs in pairs]))
-            return missed if math.isfinite(missed) else math.inf
-        wrong = right = 0.0
-        for (_, mine), theirs in zip(batches, answers, strict=True):
-            for name, want in theirs.items():
-                # The last batch of these may be cut shorter than the same of all.
-                rows = min(len(want), len(mine[name]))
-                wide = want[:rows].astype(np.float64)
-                wrong += float(np.square(mine[name][:rows] - wide).sum())
-                right += float(np.square(wide).sum())
-        far = float(np.sqrt(wrong / right)) if right else float(np.sqrt(wrong))
-        return far if math.isfinite(far) else math.inf
+        return self._task.distance([mine for _, mine in batches], answers)
 
     def refuse_collapsed(self, model: Artifact) -> None:
         """Raise EngineError where the outputs hold NaN, are constant or of one class for all, and the source's not."""
         soundness = self._soundness()
         for (batch, mine), theirs in zip(self._outputs(model, self._samples), self._answers, strict=True):
             soundness.take(batch.ids, mine, theirs)
-        for check in soundness.checks(Figures({}, None), self._recipe.task, "int8"):
+        for check in soundness.checks(Figures({}, None), "int8"):
             if check.verdict == FAIL:
                 raise EngineError(
                     f"the int8 model has collapsed on calibration images: {check.why}",
@@ -137,12 +126,12 @@ class Examination:
                 )
 
     def _soundness(self) -> Soundness:
-        return Soundness(self._recipe.task == "classification")
+        return Soundness(self._task)
 
     def _own_faults(self) -> list[Check]:
         """Return the checks that the source's answers do not pass by themselves."""
         pairs = list(zip(self._asked, self._answers, strict=True))
-        if self._labelled or self._recipe.task == "classification":
+        if self._scores:
             try:
                 return self._checks(pairs)[1]
             except DataError:
@@ -150,21 +139,21 @@ class Examination:
         soundness = self._soundness()
         for batch, theirs in pairs:
             soundness.take(batch.ids, theirs, theirs)
-        checks = soundness.checks(Figures({}, None), self._recipe.task, "int8")
+        checks = soundness.checks(Figures({}, None), "int8")
         return [check for check in checks if check.verdict != PASS]
 
     def _checks(self, answered: Iterable[tuple[Batch, Mapping[str, Array]]]) -> tuple[Figures, list[Check]]:
         """Score answers against labels, where there are any, and the source's; return the checks that do not pass."""
         scorer, soundness = self._task.scorer(True), self._soundness()
         for (batch, mine), theirs in zip(answered, self._answers, strict=True):
-            targets = batch.targets if self._labelled else (0,) * len(batch.ids)
+            targets = batch.targets if self._labelled else (self._task.placeholder,) * len(batch.ids)
             soundness.take(batch.ids, mine, theirs)
             scorer.take(Rows(batch.ids, targets, mine, theirs, batch.placements))
         scorer.finish()
         figures = scorer.figures()
         if not self._labelled:
             figures = replace(figures, chance={}, offsets=Counter())
-        checks = soundness.checks(figures, self._recipe.task, "int8")
+        checks = soundness.checks(figures, "int8")
         return figures, [check for check in checks if check.verdict != PASS]
 
     def _unsound(self, checks: Iterable[Check]) -> tuple[str, ...]:

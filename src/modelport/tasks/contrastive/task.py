@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from modelport.core.errors import DataError
-from modelport.core.values import Array, Tensors
+from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score
-from modelport.tasks.classification.task import relative_difference
+from modelport.tasks.base import Figures, Flips, Rows, Score, Task
 from modelport.tasks.contrastive.pairs import PAIRS, Contrastive, hits, nearest, published_top1, too_few
+from modelport.tasks.contrastive.ties import TiedViews
 
 VIEW_MARK = "#"
 
@@ -20,35 +20,29 @@ VIEW_MARK = "#"
 DRAWN_BATCHES = 78
 
 
-class ContrastivePairs:
+class ContrastivePairs(Task):
     """The task ``contrastive``: rows are views, two adjacent ones an image."""
 
-    smallest_set = 300
-    # Sums in another order, as a share of the largest output.
-    tolerated = 1e-4
-    difference_means = "largest difference over the largest output"
+    metrics = ("contrastive_top1", "knn_top1")
+    tables = ("contrastive",)
+    needs_labels = False
 
-    def __init__(self, recipe: Recipe, seed: int) -> None:
+    def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
+        super().__init__(recipe, categories, seed)
         assert recipe.contrastive is not None
-        self._output = recipe.tensors.outputs[0].name
         self._drawn_seed = seed if recipe.contrastive.pairs == "with_replacement" else None
 
     def scorer(self, against_source: bool) -> PairScorer:
         """Return a scorer of features (N, D)."""
         return PairScorer(self._output, against_source, self._drawn_seed)
 
-    def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
-        """Return the features by their name."""
-        return {self._output: raw[0]}
+    def ties(self) -> TiedViews:
+        """Return what counts equal cosines; in pairs that are drawn with replacement a tie counts as right."""
+        return TiedViews(self._output, count_as_right=self._drawn_seed is not None)
 
-    def difference(self, got: Tensors, want: Tensors) -> float:
-        """Return the largest difference as a share of the source's largest output."""
-        return relative_difference(got[self._output], want[self._output])
-
-    def sample_of(self, row: str) -> str | None:
-        """An image is counted with its first view."""
-        name, _, view = row.rpartition(VIEW_MARK)
-        return name if view == "0" else None
+    def guide_rows(self, metrics: Mapping[str, Score]) -> list[tuple[str, str]]:
+        """Return the one figure that the script prints, in percent, two decimals."""
+        return [("accuracy1", f"{round(metrics['contrastive_top1'].value, 2)}%")]
 
 
 class PairScorer:

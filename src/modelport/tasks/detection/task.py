@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,32 @@ from modelport.core.errors import DataError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows
+from modelport.tasks.base import Figures, Flips, Rows, Score, Task
 from modelport.tasks.detection.box_agreement import met
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.detection.decode import best_detections
 
 
-class Detection:
+class Detection(Task):
     """The task ``detection``: dets (N, 100, 5), x1 y1 x2 y2 score in network pixels, and labels (N, 100)."""
 
+    metrics = (
+        *("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"),
+        *("AR_100", "AR_300", "AR_1000", "AR_s", "AR_m", "AR_l"),
+    )
     smallest_set = 100
     # Equal up to rounding, but for boxes whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
     difference_means = "share of the source's boxes that no box of the same class meets at IoU 0.9"
+    trial_batch = 1
+    finds_boxes = True
+    gives_candidates = True
+    # Each holds many objects.
+    calibration_images = 48
+    tuned_batches = (1, 2)
 
-    def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]]) -> None:
+    def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
+        super().__init__(recipe, categories, seed)
         self._dets, self._labels = (tensor.name for tensor in recipe.tensors.outputs)
         self._categories = tuple(categories)
 
@@ -49,9 +61,15 @@ class Detection:
             found, total = found + hit, total + of
         return 1.0 - found / total if total else float(np.any(got[self._labels] >= 0))
 
-    def sample_of(self, row: str) -> str | None:
-        """Every row is a sample."""
-        return row
+    def distance(self, got: Sequence[Tensors], want: Sequence[Tensors]) -> float:
+        """Return the mean share of the source's boxes that are not met; infinite where it is NaN."""
+        missed = float(np.mean([self.difference(mine, theirs) for mine, theirs in zip(got, want, strict=True)]))
+        return missed if math.isfinite(missed) else math.inf
+
+    def guide_rows(self, metrics: Mapping[str, Score]) -> list[tuple[str, str]]:
+        """Return the number of classes and each figure, three decimals; one that no annotation bears on is -1."""
+        figures = [(name, f"{metrics[name].value if name in metrics else -1.0:.3f}") for name in self._recipe.metrics]
+        return [("Number of classes", str(self._recipe.dataset.classes)), *figures]
 
     def _row(self, outputs: Tensors, row: int) -> tuple[Array, Array]:
         used = outputs[self._labels][row] >= 0

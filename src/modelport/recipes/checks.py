@@ -1,0 +1,22 @@
+"""What a recipe is held against beyond its own shape, by the floors that know it.
+
+Recipes stand below the tasks, and which task names there are and which metrics each has only the tasks know. So the
+checks stand here by name and are looked up when a recipe is read: a task brings its checks along, no recipe with a slip
+is read as a good one, and no import points up.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+# Returns the names that ``task`` can take.
+TASK_NAMES = "modelport.tasks.table:task_names"
+# Each takes a recipe and raises ValueError where it is not sound.
+CHECKS = ("modelport.tasks.table:check_recipe",)
+
+
+def named(name: str) -> Any:
+    """Return what ``module:attribute`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
