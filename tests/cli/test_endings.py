@@ -92,7 +92,7 @@ def _process(front: str, wait: str, out: Path) -> subprocess.Popen[str]:
     if front == "modelport":
         parts = {
             "module": "cli.main",
-            "patch": "import modelport.jobs.run\nmodelport.jobs.port.port = work",
+            "patch": "import modelport.jobs.run\nmodelport.jobs.run.port = work",
             "words": ["run", "moco-v2", "--data", "d", "--out", str(out)],
             "go": "module.main()",
         }
