@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ MAGIC = b"own engine 1\n"
 class OwnEngine(Engine):
     name = "own"
     consumes = frozenset({"onnx", "own"})
-    suffixes = {".own": "own"}
+    suffixes: Mapping[str, str] = {".own": "own"}
     compiles_to = ".own"
     packages = ("onnx",)
 
