@@ -61,8 +61,8 @@ def walk_grid(search: Search) -> list[GridPoint]:
             for in_flight in sorted({1, machine.cores()}):
                 options = with_in_flight(replace(pair.options, batch=batch), in_flight)
                 outcome = search.run(pair, options, None)
-                source = (outcome.figures.source or {})[search.metric].value
-                accepted = outcome.figures.metrics[search.metric].value >= floor_of(source, search.tolerance)
+                source = (outcome.scored.figures.source or {})[search.metric].value
+                accepted = outcome.scored.figures.metrics[search.metric].value >= floor_of(source, search.tolerance)
                 speed = outcome.rows / outcome.clocks.seconds if accepted else 0.0
                 points.append(GridPoint(pair, options, speed))
     return points

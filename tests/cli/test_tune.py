@@ -101,8 +101,8 @@ def test_a_setting_that_loses_too_much_is_not_chosen(
     def lying(self: Any, pair: Any, options: Any, count: int | None) -> Any:
         outcome = honest(self, pair, options, count)
         if pair.engine.name == "openvino":
-            score = outcome.figures.metrics["top1"]
-            outcome.figures.metrics["top1"] = type(score)(1.0, score.unit, score.n, score.stderr)
+            score = outcome.scored.figures.metrics["top1"]
+            outcome.scored.figures.metrics["top1"] = type(score)(1.0, score.unit, score.n, score.stderr)
         return outcome
 
     monkeypatch.setattr(tuning_search.Search, "run", lying)
@@ -158,7 +158,7 @@ def test_a_batch_whose_answers_are_others_is_not_chosen(
     def mixing(self: Any, pair: Any, options: Any, count: int | None) -> Any:
         outcome = honest(self, pair, options, count)
         if options.batch != self.recipe.run.batch:
-            outcome.figures.met = outcome.figures.of // 5
+            outcome.scored.figures.met = outcome.scored.figures.of // 5
         return outcome
 
     monkeypatch.setattr(tuning_search.Search, "run", mixing)

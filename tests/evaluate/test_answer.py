@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelport.core.values import Array, Batch
+from modelport.core.values import Array, Batch, RowId
 from modelport.evaluate import answer as scoring_pass
 from modelport.evaluate.answer import SCORED_TOGETHER, _together
 
@@ -18,7 +18,7 @@ def _answers(sizes: list[int]) -> Iterator[tuple[Batch, dict[str, Array]]]:
     first = 0
     for size in sizes:
         numbers = range(first, first + size)
-        ids = tuple(map(str, numbers))
+        ids = tuple(RowId(str(number)) for number in numbers)
         inputs = {"x": np.zeros((size, 9), np.float32)}
         yield Batch(ids, inputs, tuple(numbers), ids, ids), {"y": np.array(numbers, np.float32)[:, None]}
         first += size

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from modelport.core.progress import Silent
-from modelport.core.values import Batch
+from modelport.core.values import Batch, RowId
 from modelport.data.prepare.views import Views
 from modelport.data.sets.cifar10 import open_cifar10
 from modelport.data.stream.feeding import feed
@@ -60,7 +60,7 @@ def test_without_a_measurement_there_is_one_for_each_core_and_nothing_is_read(mo
     def batches(count: int) -> Generator[Batch, None, None]:
         for index in range(count):
             touched.append(index)
-            yield Batch((str(index),), {}, (0,), ("",))
+            yield Batch((RowId(str(index)),), {}, (0,), ("",))
 
     unmeasured = batches(5)
     assert enough_decoders(None, unmeasured).count == 3
@@ -83,7 +83,7 @@ def test_the_speed_of_one_thread_leaves_out_its_first_batch(
                 wall += 0.125 if index else 50.0
                 cpu += 0.125 * computing if index else 50.0
                 taken.append(index)
-                yield Batch(("a", "b", "c", "d"), {}, (0,) * 4, ("",) * 4)
+                yield Batch(tuple(map(RowId, "abcd")), {}, (0,) * 4, ("",) * 4)
         finally:
             closed.append(True)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from modelport.core.values import Array, Batch, Signature, Tensors, TensorSpec
+from modelport.core.values import Array, Batch, RowId, Signature, Tensors, TensorSpec
 from modelport.evaluate.loop import Clocks, run_batches
 
 
@@ -38,7 +38,7 @@ def _batches(count: int, size: int, pulled: list[int]) -> Iterator[Batch]:
     for index in range(count):
         pulled.append(index)
         n = size if index < count - 1 else 1
-        ids = tuple(f"{index}-{row}" for row in range(n))
+        ids = tuple(RowId(f"{index}-{row}") for row in range(n))
         yield Batch(ids, {"x": np.full((size, 1), index, np.float32)}, ids, ids)
 
 

@@ -121,11 +121,33 @@ class DataSet(Protocol):
     def __getitem__(self, index: slice) -> Sequence[Sample]: ...
 
 
+class RowId(str):
+    """Which row of a data set an answer is to: a sample, or one of its views. As text ``SAMPLE`` or ``SAMPLE#VIEW``."""
+
+    __slots__ = ("sample", "view")
+    sample: str
+    view: int  # 0 where there are no views
+
+    def __new__(cls, sample: str, view: int | None = None) -> RowId:
+        """Name a sample (``view`` None), or one view of it."""
+        row = super().__new__(cls, sample if view is None else f"{sample}#{view}")
+        row.sample, row.view = sample, view or 0
+        return row
+
+    @staticmethod
+    def parse(text: str, views: int) -> RowId:
+        """Return what a text names in a data set of so many ``views``. Raises ValueError for none of its rows."""
+        if views == 1:
+            return RowId(text)
+        sample, _, view = text.rpartition("#")
+        return RowId(sample, int(view))
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What an engine gets: ``inputs`` have the full batch size, rows past ``len(ids)`` are padding."""
 
-    ids: tuple[str, ...]
+    ids: tuple[RowId, ...]
     inputs: Tensors
     targets: tuple[Any, ...]
     digests: tuple[str, ...]  # sha256 of each sample's content

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import chain, compress
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal
 
 import numpy as np
 
-from modelport.core.artifacts import digest_bytes, written_aside
-from modelport.core.errors import BadSampleError, DataError
+from modelport.core.artifacts import digest_bytes
+from modelport.core.errors import BadSampleError
 from modelport.core.progress import Progress
-from modelport.core.values import Array, Batch, Sample, Tensors
-from modelport.data.sets.selection import Uniques, sample_ids
-from modelport.data.stream.batches import Fingerprint
+from modelport.core.values import Array, Batch, RowId, Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Options, Runner
 from modelport.engines.source import Source
 from modelport.evaluate.decoders import ROWS, Decoders, enough_decoders
 from modelport.evaluate.loop import Clocks, run_batches
+from modelport.evaluate.score import Scored, Scoring, score
 from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Rows, Task
+from modelport.tasks.base import Rows, Task
+from modelport.tasks.ties import Ties
 from modelport.verdict.soundness import Soundness
 
 # Rows that are scored at a time, unless their outputs are large: called after every small batch, the scorer would find
@@ -63,7 +62,7 @@ class Pass:
 
 @dataclass(slots=True)
 class Outcome:
-    """What an engine answered, and what the source answered to the same samples."""
+    """How an engine answered, and what was found by scoring that."""
 
     precision: str
     batch: int
@@ -72,17 +71,8 @@ class Outcome:
     notes: tuple[str, ...] = ()  # what the runner had to say
     clocks: Clocks = field(default_factory=Clocks)
     rows: int = 0
-    ids: list[str] = field(default_factory=list)  # samples scored
     skipped: list[str] = field(default_factory=list)
-    figures: Figures = field(default_factory=lambda: Figures({}, None))
-    fingerprint: str = ""
-    soundness: Soundness = field(default_factory=lambda: Soundness(False))
-    duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
-
-    @property
-    def n(self) -> int:
-        """Samples scored."""
-        return len(self.ids)
+    scored: Scored = field(default_factory=lambda: Scored(Soundness(False), Ties()))
 
 
 def answer_with_source(job: Pass, source: Source, answers: SourceAnswers) -> None:
@@ -127,7 +117,7 @@ def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswe
     digest, views = digest_bytes(content), job.recipe.dataset.views
     if views == 1:
         return answers.holds(digest)
-    return all(answers.holds(f"{digest} {sample.id}#{view}") for view in range(views))
+    return all(answers.holds(f"{digest} {RowId(sample.id, view)}") for view in range(views))
 
 
 def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, predictions: Path) -> Outcome:
@@ -136,32 +126,28 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
     decoders = enough_decoders(_warm_up(runner, job), _first_batches(job))
     notes = getattr(runner, "notes", ())
     outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, notes)
-    scorer = job.task.scorer(answers is not None)
-    fingerprint, uniques = Fingerprint(), Uniques(keep_all=job.full_set)
-    outcome.soundness = Soundness(job.recipe.task == "classification")
     with (
-        written_aside(predictions) as aside,
-        aside.open("w", encoding="utf-8") as lines,
         job.progress.bar("evaluating", job.rows, "images") as bar,
-        closing(_batches(job, iter(job.samples), outcome.skipped, decoders.count)) as batches,
+        closing(live_rows(job, runner, answers, outcome)) as rows,
     ):
+        how = Scoring(job.recipe, job.task, answers is not None, job.full_set, predictions, bar.advance)
+        outcome.scored = score(rows, how)
+    outcome.scored.skipped = outcome.skipped
+    return outcome
+
+
+def live_rows(
+    job: Pass, runner: Runner, answers: SourceAnswers | None, outcome: Outcome
+) -> Generator[Rows, None, None]:
+    """Yield what the engine answers, in the samples' order, beside the source's kept answers.
+
+    ``outcome`` takes clocks, rows and skipped samples. Leave it through ``contextlib.closing``.
+    """
+    with closing(_batches(job, iter(job.samples), outcome.skipped, outcome.decoders.count)) as batches:
         for batch, outputs in _together(run_batches(runner, batches, outcome.clocks)):
             outcome.rows += len(batch.ids)
-            bar.advance(len(batch.ids))
-            batch, outputs = _counted_once(job.task, batch, outputs, uniques)
-            if not batch.ids:
-                continue
             source = _kept(job, answers, batch)
-            outcome.soundness.take(batch.ids, outputs, source)
-            _write(lines, scorer.take(Rows(batch.ids, batch.targets, outputs, source, batch.placements)))
-            _count(job.task, batch, outcome, fingerprint)
-        _write(lines, scorer.finish())
-    if outcome.n == 0:
-        raise DataError("no sample could be scored", "check --data: every image was skipped")
-    outcome.figures = scorer.figures()
-    outcome.duplicates = uniques.repeated
-    outcome.fingerprint = fingerprint.hexdigest()
-    return outcome
+            yield Rows(batch.ids, batch.targets, outputs, source, batch.placements, batch.digests)
 
 
 def _together(answered: Iterator[tuple[Batch, Tensors]]) -> Iterator[tuple[Batch, Tensors]]:
@@ -179,15 +165,6 @@ def _together(answered: Iterator[tuple[Batch, Tensors]]) -> Iterator[tuple[Batch
         yield _joined(held)
 
 
-def _counted_once(task: Task, batch: Batch, outputs: Tensors, uniques: Uniques) -> tuple[Batch, Tensors]:
-    """Return the rows whose content no earlier sample has brought."""
-    kept = uniques.kept(sample_ids(batch.ids, task.sample_of), map(_content, batch.digests))
-    if all(kept):
-        return batch, outputs
-    parts = {name: tuple(compress(getattr(batch, name), kept)) for name in ("ids", "targets", "digests", "placements")}
-    return Batch(inputs={}, **parts), {name: array[np.array(kept)] for name, array in outputs.items()}
-
-
 def _joined(held: Sequence[tuple[Batch, Tensors]]) -> tuple[Batch, Tensors]:
     batches, outputs = zip(*held, strict=True)
     parts = {
@@ -203,18 +180,6 @@ def _kept(job: Pass, answers: SourceAnswers | None, batch: Batch) -> dict[str, A
         return None
     rows = [row for key in _answer_keys(job, batch) if (row := answers.get(key)) is not None]
     return stack_rows(rows) if len(rows) == len(batch.ids) else None
-
-
-def _count(task: Task, batch: Batch, outcome: Outcome, fingerprint: Fingerprint) -> None:
-    for row, digest in zip(batch.ids, batch.digests, strict=True):
-        sample = task.sample_of(row)
-        if sample is not None:
-            outcome.ids.append(sample)
-            fingerprint.update(sample, _content(digest))
-
-
-def _write(lines: TextIO, records: list[dict[str, Any]]) -> None:
-    lines.writelines(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
 
 
 def _batches(
@@ -252,12 +217,7 @@ def _answer_keys(job: Pass, batch: Batch) -> list[str]:
     """Return under what each row's answer is kept: the content alone decides, but for views, drawn per sample."""
     if job.recipe.dataset.views == 1:
         return list(batch.digests)
-    return [f"{_content(digest)} {row}" for row, digest in zip(batch.ids, batch.digests, strict=True)]
-
-
-def _content(digest: str) -> str:
-    """Return the sha256 of a sample's content, without the number of the view."""
-    return digest.partition("#")[0]
+    return [f"{digest} {row}" for row, digest in zip(batch.ids, batch.digests, strict=True)]
 
 
 def _warm_up(runner: Runner, job: Pass) -> float | None:

@@ -15,7 +15,7 @@ from modelport.core import machine
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import DataError
 from modelport.core.placement import Placement
-from modelport.core.values import Array, Sample, Signature, Tensors
+from modelport.core.values import Array, RowId, Sample, Signature, Tensors
 from modelport.data.files.guide_names import claimed_rows, result_stem, row_ids
 from modelport.data.files.result_files import Results, read_outputs
 from modelport.data.files.tensor_index import TensorIndex
@@ -32,7 +32,7 @@ class Piece:
     stem: str
     start: int
     stop: int
-    rows: Sequence[str]
+    rows: Sequence[RowId]
     samples: Sequence[Sample]
 
 
@@ -42,7 +42,6 @@ class Seen:
 
     digests: dict[str, str] = field(default_factory=dict)  # sample id → sha256 of its content
     said: set[str] = field(default_factory=set)
-    with_nan: list[str] = field(default_factory=list)  # rows
 
 
 def pair(
@@ -94,7 +93,7 @@ def _claims(
     return claimed_rows(stems, rows, recipe.guide_files, per_file)
 
 
-def _pieces(rows: Sequence[str], place: Mapping[str, tuple[str, int]], samples: Sequence[Sample]) -> list[Piece]:
+def _pieces(rows: Sequence[RowId], place: Mapping[str, tuple[str, int]], samples: Sequence[Sample]) -> list[Piece]:
     pieces: list[Piece] = []
     start = 0
     for index in range(1, len(rows) + 1):
@@ -120,7 +119,7 @@ class SavedRows:
         """Yield the rows in order, about 64 at a time. Raises DataError for a file that is not whole."""
         flights: deque[Future[tuple[Piece, Tensors, list[tuple[str, Any]], set[str]]]] = deque()
         waiting = iter(pieces)
-        landed: list[tuple[Piece, Tensors, list[Any]]] = []
+        landed: list[tuple[Piece, Tensors, list[tuple[str, Any]]]] = []
         held = 0
         with ThreadPoolExecutor(machine.cores(), thread_name_prefix="modelport-results") as pool:
             try:
@@ -129,8 +128,8 @@ class SavedRows:
                 while flights:
                     piece, outputs, facts, said = flights.popleft().result()
                     flights.extend(pool.submit(self._load, one) for one in islice(waiting, 1))
-                    self._note(piece, outputs, facts, said)
-                    landed.append((piece, outputs, [where for _, where in facts]))
+                    self._note(piece, facts, said)
+                    landed.append((piece, outputs, facts))
                     held += len(piece.rows)
                     if held >= ROWS_AT_ONCE:
                         yield _joined(landed)
@@ -161,18 +160,13 @@ class SavedRows:
             facts.append((digest_bytes(content), self.place(content, str(sample.path))))
         return piece, {name: array[piece.start : piece.stop] for name, array in outputs.items()}, facts, said
 
-    def _note(self, piece: Piece, outputs: Tensors, facts: list[tuple[str, Any]], said: set[str]) -> None:
+    def _note(self, piece: Piece, facts: list[tuple[str, Any]], said: set[str]) -> None:
         self.seen.said |= said
         for sample, (digest, _) in zip(piece.samples, facts, strict=True):
             self.seen.digests[sample.id] = digest
-        bad = np.zeros(len(piece.rows), bool)
-        for array in outputs.values():
-            if array.dtype.kind == "f":
-                bad |= np.isnan(array).reshape(len(array), -1).any(axis=1)
-        self.seen.with_nan += [row for row, nan in zip(piece.rows, bad, strict=True) if nan]
 
 
-def _joined(landed: Sequence[tuple[Piece, Tensors, list[Any]]]) -> Rows:
+def _joined(landed: Sequence[tuple[Piece, Tensors, list[tuple[str, Any]]]]) -> Rows:
     outputs: dict[str, Array] = {
         name: np.concatenate([tensors[name] for _, tensors, _ in landed]) for name in landed[0][1]
     }
@@ -181,7 +175,8 @@ def _joined(landed: Sequence[tuple[Piece, Tensors, list[Any]]]) -> Rows:
         [sample.target for piece, _, _ in landed for sample in piece.samples],
         outputs,
         None,
-        [place for _, _, places in landed for place in places],
+        [place for _, _, facts in landed for _, place in facts],
+        [digest for _, _, facts in landed for digest, _ in facts],
     )
 
 

@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from modelport.core.artifacts import Artifact, write_text, written_aside
+from modelport.core.artifacts import Artifact, write_text
 from modelport.core.errors import DataError, UsageError
 from modelport.core.options import MAX_SKIPPED, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
-from modelport.core.values import Sample
+from modelport.core.values import DataSet, Sample
 from modelport.data.files.guide_names import Style
-from modelport.data.files.result_files import find_results, summary_of
+from modelport.data.files.result_files import Results, find_results, summary_of
 from modelport.data.files.tensor_index import TensorIndex, hold_index, hold_sizes, read_index
-from modelport.data.sets.selection import Uniques, chosen_samples, sample_ids
+from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
-from modelport.data.stream.batches import Fingerprint
 from modelport.data.stream.tensor_rows import placements
 from modelport.evaluate.saved import SavedRows, Seen, pair
+from modelport.evaluate.score import Scoring, score
 from modelport.jobs.run import PREDICTIONS, REPORT, RESULT
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report import markdown
-from modelport.report.assemble import Made, Scored, assemble
+from modelport.report.assemble import Made, assemble
 from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_detection_files
 from modelport.report.guide_json import guide_json, guide_text
-from modelport.tasks.base import Figures, Rows, Task
+from modelport.tasks.base import Figures, Rows
 from modelport.tasks.table import task_of
-from modelport.tasks.ties import Ties, ties_of
-from modelport.verdict import rules as verdict
-from modelport.verdict.rules import judged_metrics
-from modelport.verdict.soundness import Soundness
-from modelport.verdict.tied_figures import digit_checks, rounding_of, tie_notes
+from modelport.verdict.rules import is_full_set
+from modelport.verdict.tied_figures import rounding_of, tie_notes
 
 NOTHING_RAN = {
     "throughput": {"end_to_end": None, "host": None, "device": None},
@@ -95,6 +90,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     recipe = _recipe(request)
     if request.files.wanted and recipe.task != "detection":
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
+    threshold = _threshold(request, recipe)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     share("--max-skipped", request.max_skipped)
@@ -102,55 +98,58 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         held.enter_context(held_folder(request.out, RESULT, request.force))
     index = None if request.tensors is None else read_index(request.tensors)
     samples, skipped = _without_skipped(recipe, samples, index)
-    results = find_results(request.results)
-    seen = Seen()
+    results, seen = find_results(request.results), Seen()
     pieces, sizes = pair(results, samples, recipe, index)
-    rows = SavedRows(results, sizes, recipe.signature, _placements(request, recipe), seen)
+    saved = SavedRows(results, sizes, recipe.signature, _placements(request, recipe), seen)
     task = task_of(recipe, dataset.categories, request.seed)
-    threshold = _threshold(request, recipe)
+    full = is_full_set(recipe, (sample.id for sample in samples), len(skipped))
+    folder = request.out or held.enter_context(scratch())
     if request.out is not None:
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
-    with tempfile.TemporaryDirectory(prefix="modelport-") as aside:
-        predictions = (request.out or Path(aside)) / PREDICTIONS
-        tied = ties_of(recipe)
-        full = verdict.is_full_set(recipe, (sample.id for sample in samples), len(skipped))
-        job = _Scoring(task, recipe, threshold, predictions, seen, Uniques(keep_all=full), tied)
-        with progress.bar("evaluating", len(samples), "images") as bar:
-            figures = job.score(rows, pieces, bar)
-        _check_contents(index, seen)
-        facts = _own_facts(results.folder)
-        if facts.get("partial"):
-            results.notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
-        notes = [*results.notes, *dataset.notes, *said, *_said(request, recipe, seen, job, figures)]
-        counted = [sample for sample in samples if full or sample.id not in job.uniques.repeated]
-        rounding = rounding_of(results.suffix, seen.said, recipe)
-        few = tie_notes(rounding, recipe, tied)
-        notes += few
-        scored = Scored(
-            *(figures, [sample.id for sample in counted], skipped, _fingerprint(seen, counted)),
-            *(task.smallest_set, job.soundness, job.uniques.repeated, request.max_skipped),
-            unsure=tied.points(judged_metrics(recipe)) if rounding else {},
-        )
-        made = replace(_made(facts), checks=digit_checks(rounding, recipe, tied, few))
-        result = assemble(recipe, scored, made, NOTHING_RAN) | {
-            "seed": request.seed,
-            "notes": notes,
-            "command": request.command,
-            "results": {"path": str(results.folder), "format": results.suffix[1:].upper(), "files": len(results.files)},
-        }
-        result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
-        left_out: list[str] = []
-        if request.files.wanted:
-            left_out = write_detection_files(request.files, dataset, predictions, progress)
-            result["notes"] += left_out
-            if request.style == "guide" and request.files.coco_json is not None:
-                write_text(request.files.coco_json.parent / "coco_detection_result.txt", guide_text(figures.metrics))
+    cut = _Threshold(recipe, threshold)
+    with progress.bar("evaluating", len(samples) * recipe.dataset.views, "images") as bar:
+        how = Scoring(recipe, task, False, full, folder / PREDICTIONS, bar.advance)
+        scored = score(map(cut.above, saved.stream(pieces)), how)
+    scored.skipped = skipped
+    _check_contents(index, seen)
+    notes = [*results.notes, *dataset.notes, *said, *_said(request, recipe, seen, cut)]
+    made = _made(results, seen, notes)
+    result = assemble(recipe, task, scored, made, NOTHING_RAN, request.max_skipped)
+    result |= {
+        "seed": request.seed,
+        "command": request.command,
+        "results": {"path": str(results.folder), "format": results.suffix[1:].upper(), "files": len(results.files)},
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - clock,
+    }
+    guide = guide_json(recipe, scored.figures.metrics, len(samples))
+    few = tie_notes(rounding_of(made.rounded, recipe), recipe, scored.ties)
+    left_out = _write_detections(request, dataset, folder / PREDICTIONS, scored.figures, progress)
+    result["notes"] += left_out
+    guide["value"] += [{"key": "Note", "value": note} for note in (*few, *left_out)]
     if request.out is not None:
         write_text(request.out / REPORT, markdown.render(result))
         write_result(request.out, RESULT, result, (PREDICTIONS, REPORT))
-    guide = guide_json(recipe, figures.metrics, len(samples))
-    guide["value"] += [{"key": "Note", "value": note} for note in (*few, *left_out)]
     return Evaluation(result, guide)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder for what nobody asked for."""
+    with tempfile.TemporaryDirectory(prefix="modelport-") as folder:
+        yield Path(folder)
+
+
+def _write_detections(
+    request: EvaluateRequest, dataset: DataSet, predictions: Path, figures: Figures, progress: Progress
+) -> list[str]:
+    """Write the files of boxes that were asked for; return what is to be said of them."""
+    if not request.files.wanted:
+        return []
+    said = write_detection_files(request.files, dataset, predictions, progress)
+    if request.style == "guide" and request.files.coco_json is not None:
+        write_text(request.files.coco_json.parent / "coco_detection_result.txt", guide_text(figures.metrics))
+    return said
 
 
 def _recipe(request: EvaluateRequest) -> Recipe:
@@ -173,59 +172,21 @@ def _threshold(request: EvaluateRequest, recipe: Recipe) -> float | None:
 
 
 @dataclass(slots=True)
-class _Scoring:
-    """Feeds a scorer and writes its lines."""
+class _Threshold:
+    """The score below which boxes do not count; None where all do."""
 
-    task: Task
     recipe: Recipe
-    threshold: float | None
-    predictions: Path
-    seen: Seen
-    uniques: Uniques
-    tied: Ties
+    least: float | None
     dropped: int = 0
-    soundness: Soundness = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.soundness = Soundness(self.recipe.task == "classification")
-
-    def score(self, rows: SavedRows, pieces: Sequence[Any], bar: Any) -> Figures:
-        """Score all pieces in order and return the figures."""
-        scorer = self.task.scorer(False)
-        with written_aside(self.predictions) as aside, aside.open("w", encoding="utf-8") as lines:
-            for chunk in rows.stream(pieces):
-                bar.advance(sum(self.task.sample_of(row) is not None for row in chunk.ids))
-                chunk = self._counted_once(chunk)
-                if not chunk.ids:
-                    continue
-                self.soundness.take(chunk.ids, chunk.outputs, None)
-                if self.tied.counts:
-                    self.tied.take(dict(chunk.outputs), chunk.targets)
-                for record in scorer.take(self._above(chunk)):
-                    lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-            for record in scorer.finish():
-                lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-        return scorer.figures()
-
-    def _counted_once(self, rows: Rows) -> Rows:
-        """Return the rows whose content no earlier sample has brought."""
-        samples = sample_ids(rows.ids, self.task.sample_of)
-        kept = self.uniques.kept(samples, (self.seen.digests[sample] for sample in samples))
-        if all(kept):
-            return rows
-        ids, targets, placements = (list(compress(part, kept)) for part in (rows.ids, rows.targets, rows.placements))
-        outputs = {name: array[np.array(kept)] for name, array in rows.outputs.items()}
-        return Rows(ids, targets, outputs, None, placements)
-
-    def _above(self, rows: Rows) -> Rows:
+    def above(self, rows: Rows) -> Rows:
         """Mark the boxes below the threshold as unused."""
-        if self.threshold is None:
+        if self.least is None:
             return rows
         dets, labels = (tensor.name for tensor in self.recipe.tensors.outputs)
-        low = (rows.outputs[dets][..., 4] < self.threshold) & (rows.outputs[labels] >= 0)
+        low = (rows.outputs[dets][..., 4] < self.least) & (rows.outputs[labels] >= 0)
         self.dropped += int(low.sum())
-        kept = dict(rows.outputs) | {labels: np.where(low, -1, rows.outputs[labels])}
-        return Rows(rows.ids, rows.targets, kept, None, rows.placements)
+        return replace(rows, outputs=dict(rows.outputs) | {labels: np.where(low, -1, rows.outputs[labels])})
 
 
 def _placements(request: EvaluateRequest, recipe: Recipe) -> Callable[[bytes, str], Placement | None]:
@@ -265,7 +226,7 @@ def _check_contents(index: TensorIndex | None, seen: Seen) -> None:
         )
 
 
-def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, job: _Scoring, figures: Figures) -> list[str]:
+def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, cut: _Threshold) -> list[str]:
     notes = ["saved outputs were scored: nothing was run here, and there is no source model to hold them against"]
     if recipe.variant and recipe.variant != request.variant:
         notes.append(f"variant '{recipe.variant}', as the guide's script does it")
@@ -276,31 +237,27 @@ def _said(request: EvaluateRequest, recipe: Recipe, seen: Seen, job: _Scoring, f
         )
     notes += filter(None, [odd_input_range(recipe)])
     notes += sorted(seen.said)
-    if seen.with_nan:
-        first = ", ".join(seen.with_nan[:3]) + (" …" if len(seen.with_nan) > 3 else "")
-        notes.append(f"{len(seen.with_nan)} rows hold NaN and are no right answer: {first}")
-    if job.threshold is not None:
-        notes.append(f"boxes with a score below {job.threshold:g} do not count: {job.dropped} of them")
+    if cut.least is not None:
+        notes.append(f"boxes with a score below {cut.least:g} do not count: {cut.dropped} of them")
     if "knn_top1" in recipe.metrics:
         notes.append("knn_top1 was not measured: it needs features of the training split, see `modelport run`")
-    return notes + figures.notes
+    return notes
 
 
-def _fingerprint(seen: Seen, samples: Sequence[Sample]) -> str:
-    fingerprint = Fingerprint()
-    for sample in samples:
-        fingerprint.update(sample.id, seen.digests[sample.id])
-    return fingerprint.hexdigest()
-
-
-def _made(facts: dict[str, Any]) -> Made:
-    """Return what the summary tells of the engine and the model."""
+def _made(results: Results, seen: Seen, notes: list[str]) -> Made:
+    """Return what the summary tells of the engine and the model, and what rounded the answers."""
+    facts = _own_facts(results.folder)
+    if facts.get("partial"):
+        notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
     engine, precision, batch = (facts.get(key) for key in ("engine", "precision", "batch"))
+    half = "float16" if any("float16" in said for said in seen.said) else ""
     return Made(
         engine if isinstance(engine, str) else None,
         precision if isinstance(precision, str) else None,
         batch if isinstance(batch, int) else None,
         artifacts=_artifacts(facts.get("model")),
+        notes=notes,
+        rounded="the digits of TXT" if results.suffix == ".txt" else half,
     )
 
 

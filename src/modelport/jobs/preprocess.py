@@ -158,7 +158,7 @@ def _planned_names(work: _Work, request: PreprocessRequest) -> list[str]:
     """Return the names that the files get where no image is skipped. Raises DataError where two are one."""
     rows = row_ids(work.samples, work.recipe.dataset.views)
     starts = range(0, len(rows), work.per_file)
-    stems = {
+    stems: dict[str, str] = {
         rows[start]: work.names.stem(number, start, rows[start : start + work.per_file])
         for number, start in enumerate(starts)
     }

@@ -36,7 +36,7 @@ from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.recipes.setting import read_setting
 from modelport.report import markdown
-from modelport.report.assemble import Made, Scored, assemble
+from modelport.report.assemble import Made, assemble
 from modelport.report.detections import DetectionFiles, write_detection_files
 from modelport.report.result import latency_summary, steadiness_warnings
 from modelport.stages.build import compiled_cached
@@ -148,13 +148,12 @@ def _port(request: PortRequest, progress: Progress, held: ExitStack) -> dict[str
                 outcome = _scored(request, road, job, runner, answers)
                 _further_figures(request, job, runner, outcome)
 
-    road.notes += [*outcome.notes, *outcome.figures.notes]
     result = _result(request, recipe, engine, road, outcome, task)
     result["input_type"] = request.input_type
     result["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
     result["decoders"] = {"value": outcome.decoders.count, "how": outcome.decoders.how}
     if request.fast:
-        result["fast_preprocess"] = fast_effect(recipe, samples, outcome.figures)
+        result["fast_preprocess"] = fast_effect(recipe, samples, outcome.scored.figures)
         result["notes"].append(effect_note(result["fast_preprocess"]))
     result["started"], result["seconds"] = started.isoformat(timespec="seconds"), time.perf_counter() - clock
     if request.files.wanted:
@@ -181,30 +180,27 @@ def _further_figures(request: PortRequest, job: Pass, runner: Runner, outcome: O
     try:
         bank = open_dataset(job.recipe.dataset, request.data, split="train")
     except DataError as error:
-        outcome.figures.notes.append(f"knn_top1 was not measured, it needs the training split: {error.found}")
+        outcome.scored.figures.notes.append(f"knn_top1 was not measured, it needs the training split: {error.found}")
         return
-    outcome.figures.metrics |= neighbour_accuracy(runner, job.options, bank, job.samples, job.progress)
+    outcome.scored.figures.metrics |= neighbour_accuracy(runner, job.options, bank, job.samples, job.progress)
 
 
 def _result(
     request: PortRequest, recipe: Recipe, engine: Engine, road: Road, outcome: Outcome, task: Task
 ) -> dict[str, Any]:
     latency = latency_summary(outcome.clocks.latencies_ms)
-    scored = Scored(
-        *(outcome.figures, outcome.ids, outcome.skipped, outcome.fingerprint, task.smallest_set, outcome.soundness),
-        duplicates=outcome.duplicates,
-        max_skipped=request.max_skipped,
+    made = Made(
+        *(engine.name, outcome.precision, outcome.batch, road.source is not None, road.artifacts, road.checks),
+        notes=[*road.notes, *outcome.notes],
     )
-    made = Made(engine.name, outcome.precision, outcome.batch, road.source is not None, road.artifacts, road.checks)
     warnings = [*speed_warnings(engine, outcome.precision), *steadiness_warnings(latency)]
     clocks = {
         "throughput": throughputs(outcome),
         "latency_ms": {"host": latency, **device_latencies(outcome.clocks)},
         "speed_warnings": warnings,
     }
-    return assemble(recipe, scored, made, clocks) | {
+    return assemble(recipe, task, outcome.scored, made, clocks, request.max_skipped) | {
         "seed": request.seed,
-        "notes": road.notes,
         "quantization": road.quantization,
         "command": request.command,
     }

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from modelport.core.artifacts import Artifact
 from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
+from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
 from modelport.report.result import SCHEMA, environment
-from modelport.tasks.base import Figures
+from modelport.tasks.base import Figures, Task
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
-from modelport.verdict.soundness import Soundness
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What was found out about which samples."""
-
-    figures: Figures
-    ids: Sequence[str]
-    skipped: Sequence[str]
-    fingerprint: str
-    smallest_set: int
-    soundness: Soundness
-    duplicates: Mapping[str, str] = field(default_factory=dict)
-    max_skipped: float = MAX_SKIPPED
-    unsure: Mapping[str, float] = field(default_factory=dict)  # points by which ties may have lowered a metric
+from modelport.verdict.tied_figures import digit_checks, rounding_of, tie_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +27,30 @@ class Made:
     batch: int | None
     has_source: bool = False
     artifacts: Sequence[Artifact] = ()
-    checks: Sequence[Check] = field(default_factory=tuple)
+    checks: Sequence[Check] = ()
+    notes: Sequence[str] = ()
+    rounded: str = ""  # what rounded the answers before they came here
 
 
-def assemble(recipe: Recipe, scored: Scored, made: Made, clocks: Mapping[str, Any]) -> dict[str, Any]:
-    """Judge the figures and return the result, but for what only the caller knows (seed, notes, command, times).
+def assemble(
+    recipe: Recipe, task: Task, scored: Scored, made: Made, clocks: Mapping[str, Any], max_skipped: float = MAX_SKIPPED
+) -> dict[str, Any]:
+    """Judge the figures and return the result, but for what only the caller knows (seed, command, times).
 
     ``clocks`` are ``throughput``, ``latency_ms`` and ``speed_warnings``.
     """
-    n, figures = len(scored.ids), scored.figures
+    n, figures, rounding = len(scored.ids), scored.figures, rounding_of(made.rounded, recipe)
     full = verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
     evidence = verdict.Evidence(
-        *(figures.metrics, figures.source, full, n, scored.skipped, scored.smallest_set),
+        *(figures.metrics, figures.source, full, n, scored.skipped, task.smallest_set),
         duplicates=scored.duplicates,
-        max_skipped=scored.max_skipped,
-        unsure=scored.unsure,
+        max_skipped=max_skipped,
+        unsure=scored.ties.points(verdict.judged_metrics(recipe)) if rounding else {},
     )
+    ties = tie_notes(rounding, recipe, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
     checks = [*scored.soundness.checks(figures, recipe.task, made.precision), *made.checks]
+    checks += digit_checks(rounding, recipe, scored.ties, ties)
     checks += verdict.judge(recipe, evidence)
     metrics = dict(figures.metrics)
     if figures.of:
@@ -94,6 +86,7 @@ def assemble(recipe: Recipe, scored: Scored, made: Made, clocks: Mapping[str, An
         "environment": environment(),
         "dataset": {"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint},
         "recipe_sha256": recipe.digest,
+        "notes": [*made.notes, *figures.notes, *ties],
     }
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Protocol, Self
 
-from modelport.core.values import Array, Tensors
+import numpy as np
+
+from modelport.core.values import Array, RowId, Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,28 @@ class Rows:
     its answers is missing.
     """
 
-    ids: Sequence[str]
+    ids: Sequence[RowId]
     targets: Sequence[Any]
     outputs: Tensors
     source: Tensors | None
     placements: Sequence[Any] = ()
+    digests: Sequence[str] = ()  # sha256 of each row's sample
+
+    def where(self, kept: Sequence[bool]) -> Rows:
+        """Return those of the rows for which ``kept`` is true."""
+        mask = np.array(kept, bool)
+
+        def of(side: Tensors) -> dict[str, Array]:
+            return {name: array[mask] for name, array in side.items()}
+
+        return Rows(
+            ids=tuple(compress(self.ids, kept)),
+            targets=tuple(compress(self.targets, kept)),
+            outputs=of(self.outputs),
+            source=None if self.source is None else of(self.source),
+            placements=tuple(compress(self.placements, kept)),
+            digests=tuple(compress(self.digests, kept)),
+        )
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
@@ -10,14 +10,12 @@ from modelport.tasks.ties import Ties
 from modelport.verdict.rules import INCONCLUSIVE, judged_metrics
 
 
-def rounding_of(suffix: str, said: Iterable[str], recipe: Recipe) -> str:
-    """Return what rounded the outputs before they came here and could make ties that lower a figure; empty if nothing.
+def rounding_of(rounded: str, recipe: Recipe) -> str:
+    """Return what rounded the outputs before they came here, where that could make ties that lower a figure.
 
     In pairs that are drawn with replacement a tie lowers none: it counts as right there.
     """
-    if _ties_count_as_right(recipe):
-        return ""
-    return "the digits of TXT" if suffix == ".txt" else "float16" if any("float16" in s for s in said) else ""
+    return "" if _ties_count_as_right(recipe) else rounded
 
 
 def _ties_count_as_right(recipe: Recipe) -> bool:

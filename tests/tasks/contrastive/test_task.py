@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from modelport.core.errors import DataError
+from modelport.core.values import RowId
 from modelport.recipes.load import load_recipe
 from modelport.tasks.base import Rows
 from modelport.tasks.contrastive.task import drawn_pairs
@@ -26,6 +27,6 @@ def test_too_few_images_are_counted_in_the_error() -> None:
     scorer = task.scorer(False)
     output = load_recipe("simclr").tensors.outputs[0].name
     rows = np.random.default_rng(0).standard_normal((120, 8)).astype(np.float32)
-    scorer.take(Rows([f"{row // 2}#{row % 2}" for row in range(120)], [0] * 120, {output: rows}, None))
+    scorer.take(Rows([RowId(str(row // 2), row % 2) for row in range(120)], [0] * 120, {output: rows}, None))
     with pytest.raises(DataError, match="60 images are too few"):
         scorer.figures()

@@ -10,22 +10,21 @@ from typing import Literal
 from urllib.parse import quote, unquote
 
 from modelport.core.errors import DataError, UsageError
-from modelport.core.values import Sample
+from modelport.core.values import RowId, Sample
 from modelport.recipes.guide_files import GuideFiles
 
 Style = Literal["modelport", "guide"]
 # Between the first row's name and the number of the rows after it; a name itself holds none.
 AND_MORE = "+"
-VIEW_MARK = "#"
 # What file systems take, less the ending that a result gets.
 MAX_NAME_BYTES = 235
 
 
-def row_ids(samples: Iterable[Sample], views: int) -> list[str]:
+def row_ids(samples: Iterable[Sample], views: int) -> list[RowId]:
     """Return the ids of the rows that the model gets, in order: ``ID``, or ``ID#0``, ``ID#1`` for views."""
     if views == 1:
-        return [sample.id for sample in samples]
-    return [f"{sample.id}{VIEW_MARK}{view}" for sample in samples for view in range(views)]
+        return [RowId(sample.id) for sample in samples]
+    return [RowId(sample.id, view) for sample in samples for view in range(views)]
 
 
 def result_stem(name: str) -> str:

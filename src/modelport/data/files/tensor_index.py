@@ -11,6 +11,7 @@ import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.json_text import read_json
+from modelport.core.values import RowId
 from modelport.data.files.tensor_form import INDEX, MAX_INDEX_BYTES, SCHEMA, TensorForm, form_of
 from modelport.data.stream.tensor_rows import row_form
 from modelport.recipes.schema import Recipe
@@ -49,7 +50,7 @@ def _parsed(file: Path, value: dict[str, Any]) -> TensorIndex:
     for entry in value["files"]:
         files[str(entry["file"])] = tuple(map(str, entry["ids"]))
         for row, digest in zip(entry["ids"], entry["sha256"], strict=True):
-            digests[str(row).rpartition("#")[0] if value["views"] > 1 else str(row)] = str(digest)
+            digests[RowId.parse(str(row), value["views"]).sample] = str(digest)
     variant = value["variant"]
     return TensorIndex(
         *(file, str(value["recipe"]), files, digests, tuple(map(str, value["skipped"]))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -55,8 +55,3 @@ class Uniques:
         if first != sample:
             self.repeated[sample] = first
         return self._keep_all or first == sample
-
-
-def sample_ids(rows: Sequence[str], sample_of: Callable[[str], str | None]) -> list[str]:
-    """Return the sample of each row; a further view is named as its sample with ``#`` and its number."""
-    return [sample_of(row) or row.rpartition("#")[0] for row in rows]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import BadSampleError, UsageError
-from modelport.core.values import Batch, Sample
+from modelport.core.values import Batch, RowId, Sample
 
 # Rows that may be prepared further ahead for a caller that takes several small batches at a time.
 WAITED_ROWS = 8
@@ -172,7 +172,7 @@ class _Loader:
                 inputs[slot] = row.buffer[row.index]
             inputs[len(rows) :] = inputs[0]
         return Batch(
-            ids=tuple(row.sample.id for row in rows),
+            ids=tuple(RowId(row.sample.id) for row in rows),
             inputs={self.input_name: inputs},
             targets=tuple(row.sample.target for row in rows),
             digests=tuple(row.loaded()[0] for row in rows),

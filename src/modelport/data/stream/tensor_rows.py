@@ -109,5 +109,4 @@ def placements(recipe: Recipe) -> Callable[[bytes, str], Placement | None]:
 def sample_rows(batch: Batch) -> Iterator[tuple[str, str, Placement | None]]:
     """Yield each row's id, the sha256 of its sample's content, and its place."""
     places = batch.placements or (None,) * len(batch.ids)
-    for row, digest, place in zip(batch.ids, batch.digests, places, strict=True):
-        yield row, digest.partition("#")[0], place
+    yield from zip(batch.ids, batch.digests, places, strict=True)

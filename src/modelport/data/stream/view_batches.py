@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import BadSampleError, UsageError
-from modelport.core.values import Batch, Sample
+from modelport.core.values import Batch, RowId, Sample
 from modelport.data.prepare.views import Views
 from modelport.data.sets.cifar10 import Cifar10
 
@@ -132,10 +132,9 @@ def _pack(rows: list[_Row], views: Views, input_name: str, batch: int, seed: int
     inputs = np.empty((batch, *views.shape), views.dtype)
     inputs[: len(rows)] = views.make(pixels, [sample.id for sample, _ in rows], [view for _, view in rows], seed)
     inputs[len(rows) :] = inputs[0]
-    endings = [f"#{view}" if numbered else "" for _, view in rows]
     return Batch(
-        ids=tuple(sample.id + ending for (sample, _), ending in zip(rows, endings, strict=True)),
+        ids=tuple(RowId(sample.id, view if numbered else None) for sample, view in rows),
         inputs={input_name: inputs},
         targets=tuple(sample.target for sample, _ in rows),
-        digests=tuple(digest_bytes(content) + ending for content, ending in zip(contents, endings, strict=True)),
+        digests=tuple(map(digest_bytes, contents)),
     )

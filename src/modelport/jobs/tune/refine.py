@@ -95,7 +95,7 @@ def _take_through(search: Search, point: Point) -> None:
     options = replace(point.pair.options, batch=point.batch, threads=point.threads)
     outcome = search.run(point.pair, with_in_flight(options, point.in_flight), SPEED_SAMPLES)
     point.end_to_end = outcome.rows / outcome.clocks.seconds
-    checks = outcome.soundness.checks(outcome.figures, search.recipe.task, point.pair.precision)
+    checks = outcome.scored.soundness.checks(outcome.scored.figures, search.recipe.task, point.pair.precision)
     point.unsound = tuple(
         check.why for check in checks if check.verdict == FAIL or (check.name == AGREEMENT and check.verdict != PASS)
     )

@@ -200,13 +200,14 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
             continue
         seen.add(pair.precision)
         pair.outcome = search.run(pair, pair.options, SPEED_SAMPLES if hopeless else None)
-        got, want = pair.outcome.figures.metrics[search.metric], (pair.outcome.figures.source or {}).get(search.metric)
+        figures = pair.outcome.scored.figures
+        got, want = figures.metrics[search.metric], (figures.source or {}).get(search.metric)
         if want is None:
             raise DataError(f"the source model has no {search.metric} on these samples", "give more samples")
-        search.source = search.source or pair.outcome.figures.source or {}
+        search.source = search.source or pair.outcome.scored.figures.source or {}
         floor = verdict.floor_of(want.value, search.tolerance)
         pair.why = f"{search.metric} {got.value:.4g}, lowest that passes {floor:.4g}"
-        checks = pair.outcome.soundness.checks(pair.outcome.figures, search.recipe.task, pair.precision)
+        checks = pair.outcome.scored.soundness.checks(pair.outcome.scored.figures, search.recipe.task, pair.precision)
         unsound = [check.why for check in checks if check.verdict != verdict.PASS]
         pair.accepted = got.value >= floor and not unsound
         pair.why += "".join(f"; {why}" for why in unsound)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from modelport.core.placement import Placement
+from modelport.core.values import RowId
 from modelport.data.sets.coco import Truth
 from modelport.tasks.base import Rows
 from modelport.tasks.detection.task import BoxScorer
@@ -18,7 +19,7 @@ def test_scores_beyond_one_are_said_and_change_no_figure(score: float, said: boo
     dets = np.array([[[10, 10, 30, 30, score]]], np.float32)
     scorer = BoxScorer(("dets", "labels"), [(3, "cup")], against_source=False)
     place = Placement(100, 100, 1.0, 1.0, 0, 0)
-    scorer.take(Rows(["a"], [truth], {"dets": dets, "labels": np.zeros((1, 1), np.int64)}, None, [place]))
+    scorer.take(Rows([RowId("a")], [truth], {"dets": dets, "labels": np.zeros((1, 1), np.int64)}, None, [place]))
     figures = scorer.figures()
     assert any("between 0 and 1" in note for note in figures.notes) == said
     assert figures.metrics["mAP"].value == pytest.approx(1.0)

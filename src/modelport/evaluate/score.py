@@ -1,0 +1,89 @@
+"""One fold for all rows, whoever answered: a runner just now, saved files, or the source's cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from modelport.core.artifacts import written_aside
+from modelport.core.errors import DataError
+from modelport.data.sets.selection import Uniques
+from modelport.data.stream.batches import Fingerprint
+from modelport.recipes.schema import Recipe
+from modelport.tasks.base import Figures, Rows, Task
+from modelport.tasks.ties import Ties, ties_of
+from modelport.verdict.soundness import Soundness
+
+
+@dataclass(slots=True)
+class Scored:
+    """What was found out about which samples."""
+
+    soundness: Soundness
+    ties: Ties
+    figures: Figures = field(default_factory=lambda: Figures({}, None))
+    ids: list[str] = field(default_factory=list)  # samples counted
+    skipped: list[str] = field(default_factory=list)  # samples that could not be read
+    fingerprint: str = ""
+    duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
+
+    @property
+    def n(self) -> int:
+        """Samples counted."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How rows are scored. ``advance`` is told how many rows came."""
+
+    recipe: Recipe
+    task: Task
+    against_source: bool
+    full_set: bool  # the whole published set: what is there twice counts twice, as published
+    predictions: Path
+    advance: Callable[[int], None] = lambda rows: None
+
+
+def score(rows: Iterable[Rows], how: Scoring) -> Scored:
+    """Score rows in their order, each content once, and write a line for each sample to ``how.predictions``.
+
+    Every road ends here, so that what is noticed on one is noticed on all: answers that are not finite or do not vary,
+    ties, repeated contents. Raises DataError where no sample was scored.
+    """
+    found = Scored(Soundness(how.recipe.task == "classification"), ties_of(how.recipe))
+    scorer = how.task.scorer(how.against_source)
+    fingerprint, uniques = Fingerprint(), Uniques(keep_all=how.full_set)
+    with written_aside(how.predictions) as aside, aside.open("w", encoding="utf-8") as lines:
+        for chunk in rows:
+            how.advance(len(chunk.ids))
+            chunk = _counted_once(chunk, uniques)
+            if not chunk.ids:
+                continue
+            found.soundness.take(chunk.ids, chunk.outputs, chunk.source)
+            if found.ties.counts:
+                found.ties.take(dict(chunk.outputs), chunk.targets)
+            _write(lines, scorer.take(chunk))
+            for row, digest in zip(chunk.ids, chunk.digests, strict=True):
+                if row.view == 0:
+                    found.ids.append(row.sample)
+                    fingerprint.update(row.sample, digest)
+        _write(lines, scorer.finish())
+    if not found.ids:
+        raise DataError("no sample could be scored", "check --data: every image was skipped")
+    found.figures, found.duplicates = scorer.figures(), uniques.repeated
+    found.fingerprint = fingerprint.hexdigest()
+    return found
+
+
+def _counted_once(rows: Rows, uniques: Uniques) -> Rows:
+    """Return the rows whose content no earlier sample has brought."""
+    kept = uniques.kept((row.sample for row in rows.ids), rows.digests)
+    return rows if all(kept) else rows.where(kept)
+
+
+def _write(lines: TextIO, records: list[dict[str, Any]]) -> None:
+    lines.writelines(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
