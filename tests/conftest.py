@@ -17,6 +17,9 @@ from modelport.core.progress import Silent
 from modelport.data.drawn.cifar10 import draw_cifar10
 from modelport.data.drawn.coco import draw_coco
 from modelport.data.drawn.imagenet import draw_imagenet
+from modelport.data.sets.table import open_dataset
+from modelport.data.stream.feeding import feed
+from modelport.engines.null import _features as features_of
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -110,6 +113,37 @@ def seeded_moco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("golden") / "model_lincls_best.pth.tar"
     torch.save({"epoch": 100, "arch": "resnet50", "state_dict": state}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def null_path(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny recipe with a network of the null engine: the whole road without PyTorch, ONNX and vendors.
+
+    For what is true of every engine: files, options, records, verdicts.
+    """
+    text = tiny_path.read_text(encoding="utf-8")
+    assert 'architecture = "resnet18"' in text
+    path = tmp_path_factory.mktemp("null") / "tiny.toml"
+    path.write_text(text.replace('architecture = "resnet18"', 'architecture = "null"'), encoding="utf-8")
+    return path
+
+
+def fit_null(recipe: Recipe, data: Path, out: Path, ridge: float = 0.5) -> Path:
+    """Write weights of a null network, fitted to the training split by ridge regression: 45 % right."""
+    features, targets = [], []
+    for batch in feed(recipe, iter(open_dataset(recipe.dataset, data, split="train")), 32, seed=0):
+        features.append(features_of(batch.inputs[recipe.tensors.inputs[0].name])[: len(batch.targets)])
+        targets += batch.targets
+    rows, classes = np.concatenate(features), recipe.dataset.classes
+    inverse = np.linalg.solve(rows.T @ rows + ridge * np.eye(rows.shape[1]), rows.T)
+    np.savez(out, **{recipe.tensors.outputs[0].name: inverse @ np.eye(classes)[targets]})
+    return out
+
+
+@pytest.fixture(scope="session")
+def null_weights(null_path: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the recipe at ``null_path``."""
+    return fit_null(load_recipe(str(null_path)), tiny_data, tmp_path_factory.mktemp("null-weights") / "tiny.npz")
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,46 +33,48 @@ def few(tiny_data: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(call: Call, tiny_path: Path, tiny_weights: Path, few: Path, tmp_path: Path) -> Call:
-    """Run the tiny recipe over the few images; words given come on top."""
+def run(call: Call, null_path: Path, null_weights: Path, few: Path, tmp_path: Path) -> Call:
+    """Run the null engine over the few images; words given come on top."""
 
     def with_words(*words: object) -> Any:
-        given = [str(word) for word in words]
-        if "--data" not in given:
-            given += ["--data", str(few)]
-        if "--out" not in given:
-            given += ["--out", str(tmp_path / "out")]
-        if "--weights" not in given and "--model" not in given:
-            given += ["--weights", str(tiny_weights)]
-        return call("run", tiny_path, *given)
+        given: dict[str, Path | str] = {"--engine": "null", "--data": few, "--out": tmp_path / "out"}
+        if "--model" not in words:
+            given["--weights"] = null_weights
+        return call("run", null_path, *words, *_not_yet(given, words))
 
     return with_words
+
+
+@pytest.fixture
+def run_tiny(call: Call, tiny_path: Path, tiny_weights: Path, few: Path, tmp_path: Path) -> Call:
+    """Run the tiny network on a real engine over the few images; words given come on top."""
+
+    def with_words(*words: object) -> Any:
+        given: dict[str, Path | str] = {"--data": few, "--out": tmp_path / "out"}
+        if "--model" not in words:
+            given["--weights"] = tiny_weights
+        return call("run", tiny_path, *words, *_not_yet(given, words))
+
+    return with_words
+
+
+def _not_yet(given: dict[str, Path | str], words: tuple[object, ...]) -> Iterator[object]:
+    for flag, value in given.items():
+        if flag not in words:
+            yield from (flag, value)
 
 
 def _refused(answer: Any, *words: str) -> None:
     answer.refused(*words)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "torch"])
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "torch", "null"])
 def test_the_main_job(
-    call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path, engine: str
+    run: Call, run_tiny: Call, tiny_weights: Path, null_weights: Path, tiny_data: Path, tmp_path: Path, engine: str
 ) -> None:
     out = tmp_path / "out"
-    answer = call(
-        "run",
-        tiny_path,
-        "--weights",
-        tiny_weights,
-        "--data",
-        tiny_data,
-        "--out",
-        out,
-        "--engine",
-        engine,
-        "--json",
-        "--batch",
-        7,
-    )
+    on_it, weights = (run, null_weights) if engine == "null" else (run_tiny, tiny_weights)
+    answer = on_it("--weights", weights, "--data", tiny_data, "--engine", engine, "--json", "--batch", 7)
     assert answer.code == 0, answer
     result = json.loads((out / "result.json").read_text())
     assert answer.json == result
@@ -101,10 +103,10 @@ def test_the_main_job(
     assert all(made in known for row in result["artifacts"] for made in row["made_from"])
 
 
-def test_batch_size_and_engine_never_change_a_score(run: Call, tmp_path: Path) -> None:
+def test_batch_size_and_engine_never_change_a_score(run_tiny: Call, tmp_path: Path) -> None:
     figures, prints = [], set()
     for index, words in enumerate((["--batch", 1], ["--batch", 5], ["--batch", 64, "--engine", "onnxruntime"])):
-        result = run(*words, "--json", "--out", tmp_path / str(index)).json
+        result = run_tiny(*words, "--json", "--out", tmp_path / str(index)).json
         figures.append({name: score["value"] for name, score in result["metrics"].items()})
         prints.add(result["dataset"]["fingerprint"])
     assert figures[0] == figures[1] == figures[2] and len(prints) == 1
@@ -116,14 +118,14 @@ def test_few_samples_are_inconclusive_with_exit_code_3(run: Call) -> None:
 
 
 def test_other_weights_in_the_model_fail_on_accuracy_or_are_caught(
-    run: Call, call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path
+    run_tiny: Call, call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.pth.tar"
     assert call("samples", "weights", tiny_path, "--data", tiny_data, "--out", other, "--seed", 5).code == 0
     assert call("export", tiny_path, "--weights", other, "--out", tmp_path / "other.onnx").code == 0
-    _refused(run("--model", tmp_path / "other.onnx", "--weights", tiny_weights), "did not arrive", "other.onnx")
+    _refused(run_tiny("--model", tmp_path / "other.onnx", "--weights", tiny_weights), "did not arrive", "other.onnx")
     assert (
-        run("--model", tmp_path / "other.onnx", "--weights", other, "--json").json["metrics"]["source_agreement"][
+        run_tiny("--model", tmp_path / "other.onnx", "--weights", other, "--json").json["metrics"]["source_agreement"][
             "value"
         ]
         == 100
@@ -131,14 +133,14 @@ def test_other_weights_in_the_model_fail_on_accuracy_or_are_caught(
 
 
 def test_a_model_file_without_weights_is_never_passed(
-    run: Call, call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path
+    run_tiny: Call, call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     call("export", tiny_path, "--weights", tiny_weights, "--out", tmp_path / "x.onnx", "--batch", 4, "--opset", 11)
-    answer = run("--model", tmp_path / "x.onnx", "--batch", 4, "--data", tiny_data, "--json")
+    answer = run_tiny("--model", tmp_path / "x.onnx", "--batch", 4, "--data", tiny_data, "--json")
     assert (answer.code, answer.json["verdict"]) == (3, "incomplete")
     assert any("no source model" in note for note in answer.json["notes"])
-    _refused(run("--model", tmp_path / "x.onnx", "--batch", 5, "--data", tiny_data, "--force"), "--batch 4")
-    _refused(run("--model", tmp_path / "x.onnx", "--engine", "torch", "--force"), "--engine openvino")
+    _refused(run_tiny("--model", tmp_path / "x.onnx", "--batch", 5, "--data", tiny_data, "--force"), "--batch 4")
+    _refused(run_tiny("--model", tmp_path / "x.onnx", "--engine", "torch", "--force"), "--engine openvino")
 
 
 def test_check_export_compile_show(call: Call, tiny_path: Path, tiny_weights: Path, tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def test_check_lists_what_does_not_fit(call: Call, tiny_weights: Path) -> None:
 def test_list_show_doctor(call: Call) -> None:
     assert "moco-v2" in [row["name"] for row in call("list", "--json").json["recipes"]]
     assert call("--json", "show", "moco-v2").json["model"]["architecture"] == "resnet50"
-    assert set(call("doctor", "--json").json["engines"]) == {"openvino", "onnxruntime", "torch", "ascend"}
+    assert set(call("doctor", "--json").json["engines"]) == {"openvino", "onnxruntime", "torch", "ascend", "null"}
     for words in (("list",), ("show", "moco-v2"), ("doctor",)):
         assert call(*words).code == 0
 
@@ -199,14 +201,15 @@ def test_wrong_usage_is_one_clear_message(run: Call, tmp_path: Path, words: tupl
     assert not (tmp_path / "out" / "result.json").exists()
 
 
-def test_bad_checkpoints_are_refused(run: Call, call: Call, tiny_weights: Path, tmp_path: Path) -> None:
+def test_bad_checkpoints_are_refused(run_tiny: Call, call: Call, tiny_weights: Path, tmp_path: Path) -> None:
     import torch
 
     whole = tiny_weights.read_bytes()
     contents = {"empty.pth": b"", "cut.pth": whole[: len(whole) // 2], "page.pth": b"<!DOCTYPE html><html></html>"}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        _refused(run("--weights", tmp_path / name), name)
+        _refused(run_tiny("--weights", tmp_path / name), name)
+    _refused(run_tiny("--weights", "no/such.pth"), "no/such.pth")
 
     class Hostile:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -218,10 +221,10 @@ def test_bad_checkpoints_are_refused(run: Call, call: Call, tiny_weights: Path, 
         torch.save(
             {"state_dict": {"module.x": Hostile()}}, tmp_path / "hostile.pth", _use_new_zipfile_serialization=new
         )
-        _refused(run("--weights", tmp_path / "hostile.pth"), "hostile.pth", "system")
+        _refused(run_tiny("--weights", tmp_path / "hostile.pth"), "hostile.pth", "system")
     assert not (tmp_path / "pwned").exists()
     torch.save({"state_dict": {"module.encoder_q.conv1.weight": torch.zeros(1)}}, tmp_path / "pretrain.pth")
-    _refused(run("--weights", tmp_path / "pretrain.pth"), "pre-training")
+    _refused(run_tiny("--weights", tmp_path / "pretrain.pth"), "pre-training")
     _refused(
         call("run", "moco-v2", "--weights", tiny_weights, "--data", tmp_path / "few", "--out", tmp_path / "o"),
         "missing",
@@ -267,32 +270,32 @@ def test_an_output_folder_with_a_result_or_not_writable_is_refused(run: Call, tm
 
 
 def test_the_source_is_not_run_again_for_a_second_engine(
-    run: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_tiny: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run("--out", tmp_path / "one").code == 3
+    assert run_tiny("--out", tmp_path / "one").code == 3
     asked = []
     monkeypatch.setattr("modelport.evaluate.store.SourceAnswers.put", lambda self, rows: asked.extend(rows))
-    assert run("--out", tmp_path / "two", "--engine", "onnxruntime").code == 3
+    assert run_tiny("--out", tmp_path / "two", "--engine", "onnxruntime").code == 3
     assert asked == []
-    assert run("--out", tmp_path / "three", "--seed", 1).code == 3
+    assert run_tiny("--out", tmp_path / "three", "--seed", 1).code == 3
     assert len(asked) == 12
 
 
 def test_weights_are_fetched_where_none_are_given(
-    call: Call, tiny_path: Path, tiny_weights: Path, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, null_path: Path, null_weights: Path, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from modelport.model.weights.fetch import cached_path
     from modelport.recipes.load import load_recipe
 
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path / "cache"))
     recipe = tmp_path / "by_hand.toml"
-    text = tiny_path.read_text()
+    text = null_path.read_text()
     recipe.write_text(
         "\n".join('page = "https://example.org/"' if line.startswith("url = ") else line for line in text.splitlines())
     )
     _refused(call("fetch", recipe), "https://example.org/", "model_lincls_best.pth.tar")
-    shutil.copy(tiny_weights, cached_path(load_recipe(str(recipe))))
-    answer = call("run", recipe, "--data", few, "--out", tmp_path / "out", "--json")
+    shutil.copy(null_weights, cached_path(load_recipe(str(recipe))))
+    answer = call("run", recipe, "--data", few, "--engine", "null", "--out", tmp_path / "out", "--json")
     assert answer.code == 3 and any("unverified" in note for note in answer.json["notes"])
     assert call("fetch", recipe, "--json").json["verified"].startswith("unverified")
 

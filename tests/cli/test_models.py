@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from modelport.data.drawn.imagenet import draw_imagenet
+from modelport.engines.null import FEATURES
 from modelport.model.architectures import build_random
 from modelport.model.samples.fit import save_as_published
 from modelport.recipes.load import load_recipe
@@ -76,31 +80,41 @@ def test_without_the_training_split_knn_is_said_to_be_missing(call: Call, cifar:
     assert "knn_top1" not in result["metrics"] and any("knn_top1" in note for note in result["notes"])
 
 
-@pytest.mark.slow
-def test_boxes_files_and_pictures(call: Call, coco: Path, tmp_path: Path) -> None:
-    weights = _untrained("nas-fpn", tmp_path)
-    words = [
-        "--weights",
-        weights,
-        "--data",
-        coco,
-        "--out",
-        tmp_path / "out",
-        "--engine",
-        "torch",
-        "--limit",
-        2,
-        "--json",
+@pytest.fixture
+def null_detector(tmp_path: Path) -> tuple[Path, Path]:
+    """The recipe and weights of a null network that answers every image with the same hundred boxes."""
+    text = files("modelport.recipes").joinpath("nas-fpn.toml").read_text(encoding="utf-8")
+    recipe = tmp_path / "nas-fpn.toml"
+    recipe.write_text(re.sub(r'^architecture = ".*"', 'architecture = "null"', text, count=1, flags=re.M))
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.uniform(0, 640, (100, 2, 2)), axis=1).reshape(100, 4)
+    boxes = np.concatenate([corners, np.sort(rng.uniform(0.05, 1, (100, 1)), axis=0)[::-1]], axis=1)
+    maps = {"dets": np.zeros((FEATURES + 1, 500)), "labels": np.zeros((FEATURES + 1, 100))}
+    maps["dets"][-1], maps["labels"][-1] = boxes.ravel(), rng.integers(0, 80, 100)
+    np.savez(tmp_path / "boxes.npz", **maps)
+    return recipe, tmp_path / "boxes.npz"
+
+
+def test_boxes_files_and_pictures(call: Call, coco: Path, null_detector: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe, weights = null_detector
+    words: list[object] = ["--weights", weights, "--data", coco, "--out", tmp_path / "out", "--engine", "null"]
+    words += ["--limit", 2, "--json"]
+    files_of_boxes = [
+        "--draw",
+        tmp_path / "draw",
+        "--detections",
+        tmp_path / "text",
+        "--coco-json",
+        tmp_path / "coco.json",
     ]
-    files = ["--draw", tmp_path / "draw", "--detections", tmp_path / "text", "--coco-json", tmp_path / "coco.json"]
-    answer = call("run", "nas-fpn", *words, *files)
+    answer = call("run", recipe, *words, *files_of_boxes)
     assert answer.code == 3, answer
     result = answer.json
     assert (result["n"], result["verdict"]) == (2, "inconclusive")
     assert result["metrics"]["mAP"]["unit"] == "fraction"
     lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
     rows = json.loads((tmp_path / "coco.json").read_text())
-    assert len(rows) == sum(len(line["boxes"]) for line in lines)
+    assert len(rows) == sum(len(line["boxes"]) for line in lines) > 100
     for line in lines:
         assert (tmp_path / "draw" / f"{line['id']}.jpg").is_file()
         text = (tmp_path / "text" / f"{line['id']}.txt").read_text().splitlines()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -23,6 +23,7 @@ SCHEMA, SUFFIX = "modelport.null/1", ".null"
 MAX_BYTES = 1024 * 1024
 # Means that an input row is cut down to; a linear map of them is the answer.
 FEATURES = 64
+_OTHER_RECIPE = "give the recipe of this model"
 
 
 class NullEngine(Engine):
@@ -103,19 +104,28 @@ def _features(rows: Array) -> Array:
 
 def _maps(model: Artifact, seed: str, signature: Signature) -> dict[str, Array]:
     """Return the map of each output. Raises EngineError for an ``.npz`` file that has not the outputs."""
-    given: Any = {}
     if model.path.suffix == ".npz":
-        try:
-            given = dict(np.load(model.path, allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise EngineError(f"{model.path}: {error}", "give an .npz file of float64 arrays") from error
+        return _given(model.path, signature)
     rng = np.random.default_rng(int(seed[:16], 16))
-    return {spec.name: given.get(spec.name, _drawn(spec, rng)) for spec in signature.outputs}
+    return {spec.name: rng.standard_normal(_map_shape(spec)) for spec in signature.outputs}
 
 
-def _drawn(spec: TensorSpec, rng: np.random.Generator) -> Array:
-    size = int(np.prod([1 if isinstance(axis, str) else axis for axis in spec.shape[1:]]))
-    return rng.standard_normal((FEATURES + 1, size))
+def _given(path: Path, signature: Signature) -> dict[str, Array]:
+    try:
+        with path.open("rb") as stream:
+            maps: dict[str, Array] = dict(np.load(stream, allow_pickle=False))
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise EngineError(f"{path}: {error}", "give an .npz file of float64 arrays") from error
+    for spec in signature.outputs:
+        found, wanted = maps.get(spec.name, np.zeros(0)), _map_shape(spec)
+        if (found.dtype, found.shape) != (np.float64, wanted):
+            told = f"{found.dtype} {found.shape}" if spec.name in maps else "nothing"
+            raise EngineError(f"{path}: has {told} for '{spec.name}', not float64 {wanted}", _OTHER_RECIPE)
+    return maps
+
+
+def _map_shape(spec: TensorSpec) -> tuple[int, int]:
+    return FEATURES + 1, int(np.prod([1 if isinstance(axis, str) else axis for axis in spec.shape[1:]]))
 
 
 def _read(path: Path) -> tuple[str, Signature]:

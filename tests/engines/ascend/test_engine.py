@@ -21,7 +21,7 @@ from modelport.core.values import Array
 from modelport.engines.ascend.engine import AscendEngine
 from modelport.engines.ascend.npu_smi import chips_in
 from modelport.engines.base import DeviceTimes, Options, TimedRunner
-from modelport.engines.registry import ENGINES, choose_engine, get_engine, model_artifact, opened
+from modelport.engines.registry import choose_engine, defaults, get_engine, model_artifact, opened
 from modelport.jobs.compile import CompileRequest, compile_checked
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.model.source import load_source
@@ -193,7 +193,7 @@ def test_a_machine_without_the_library_says_so_and_never_chooses_it(
     monkeypatch.setattr("sys.meta_path", [Broken(), *__import__("sys").meta_path])
     here = AscendEngine().available()
     assert not here.usable and "libascendcl.so" in here.reason and "set_env.sh" in here.install
-    assert list(ENGINES)[-1] == "ascend" and choose_engine(None, "fp32").name != "ascend"
+    assert defaults()[-1].name == "ascend" and choose_engine(None, "fp32").name != "ascend"
     (tmp_path / "x.om").write_bytes(b"model")
     with (
         pytest.raises(EngineError, match="libascendcl"),
