@@ -14,6 +14,7 @@ import pytest
 
 from modelport.cli.main import main
 from modelport.core.progress import Silent
+from modelport.core.values import Array
 from modelport.data.drawn.cifar10 import draw_cifar10
 from modelport.data.drawn.coco import draw_coco
 from modelport.data.drawn.imagenet import draw_imagenet
@@ -130,13 +131,13 @@ def null_path(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def fit_null(recipe: Recipe, data: Path, out: Path, ridge: float = 0.5) -> Path:
     """Write weights of a null network, fitted to the training split by ridge regression: 45 % right."""
-    features, targets = [], []
+    features, targets = list[Array](), list[int]()
     for batch in feed(recipe, iter(open_dataset(recipe.dataset, data, split="train")), 32, seed=0):
         features.append(features_of(batch.inputs[recipe.tensors.inputs[0].name])[: len(batch.targets)])
         targets += batch.targets
     rows, classes = np.concatenate(features), recipe.dataset.classes
     inverse = np.linalg.solve(rows.T @ rows + ridge * np.eye(rows.shape[1]), rows.T)
-    np.savez(out, **{recipe.tensors.outputs[0].name: inverse @ np.eye(classes)[targets]})
+    np.savez(out, allow_pickle=False, **{recipe.tensors.outputs[0].name: inverse @ np.eye(classes)[targets]})
     return out
 
 

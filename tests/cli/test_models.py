@@ -91,7 +91,7 @@ def null_detector(tmp_path: Path) -> tuple[Path, Path]:
     boxes = np.concatenate([corners, np.sort(rng.uniform(0.05, 1, (100, 1)), axis=0)[::-1]], axis=1)
     maps = {"dets": np.zeros((FEATURES + 1, 500)), "labels": np.zeros((FEATURES + 1, 100))}
     maps["dets"][-1], maps["labels"][-1] = boxes.ravel(), rng.integers(0, 80, 100)
-    np.savez(tmp_path / "boxes.npz", **maps)
+    np.savez(tmp_path / "boxes.npz", allow_pickle=False, **maps)
     return recipe, tmp_path / "boxes.npz"
 
 

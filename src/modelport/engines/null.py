@@ -118,7 +118,7 @@ def _given(path: Path, signature: Signature) -> dict[str, Array]:
         raise EngineError(f"{path}: {error}", "give an .npz file of float64 arrays") from error
     for spec in signature.outputs:
         found, wanted = maps.get(spec.name, np.zeros(0)), _map_shape(spec)
-        if (found.dtype, found.shape) != (np.float64, wanted):
+        if found.dtype != np.float64 or found.shape != wanted:
             told = f"{found.dtype} {found.shape}" if spec.name in maps else "nothing"
             raise EngineError(f"{path}: has {told} for '{spec.name}', not float64 {wanted}", _OTHER_RECIPE)
     return maps
