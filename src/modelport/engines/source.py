@@ -27,6 +27,7 @@ class Source:
     artifact: Artifact
     engine: Engine
     network: SourceModel | None = None  # the PyTorch network, where there is one: graphs are exported from it
+    notes: tuple[str, ...] = ()  # what is to be said of where it comes from and how it was loaded
 
     @contextmanager
     def open(self, options: Options) -> Iterator[Runner]:

@@ -123,10 +123,7 @@ def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswe
 
 def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, predictions: Path) -> Outcome:
     """Run the engine over all samples, score it and the source's kept answers, and write ``predictions``."""
-    assert job.options.batch is not None
-    decoders = enough_decoders(_warm_up(runner, job), _first_batches(job))
-    notes = getattr(runner, "notes", ())
-    outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, notes)
+    outcome = warmed_up(job, runner)
     with (
         job.progress.bar("evaluating", job.rows, "images") as bar,
         closing(live_rows(job, runner, answers, outcome)) as rows,
@@ -135,6 +132,13 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
         outcome.scored = score(rows, how)
     outcome.scored.skipped = outcome.skipped
     return outcome
+
+
+def warmed_up(job: Pass, runner: Runner) -> Outcome:
+    """Warm the runner up, measure how many threads must decode beside it, and return the outcome, still empty."""
+    assert job.options.batch is not None
+    decoders = enough_decoders(_warm_up(runner, job), _first_batches(job))
+    return Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, getattr(runner, "notes", ()))
 
 
 def live_rows(

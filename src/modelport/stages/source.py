@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from modelport.core.artifacts import cache_folder, digest_file, digest_json
@@ -12,21 +13,17 @@ from modelport.model.source import SourceModel
 from modelport.model.weights import file as weights_code
 from modelport.model.weights.fetch import FetchedWeights, fetch_weights
 from modelport.recipes.schema import Recipe
-from modelport.stages.plan import Plan
-from modelport.stages.trail import Made
 
 
-def source_of(plan: Plan, progress: Progress) -> tuple[Source | None, Made | None]:
-    """Return the source, None where a model file was given in its place, and the checkpoint as the first stage's work.
+def source_of(recipe: Recipe, weights: Path | None, progress: Progress) -> Source:
+    """Return the source, with what is to be said of it; ``weights`` None: the recipe's own, fetched.
 
     Raises ModelportError for whatever the user can mend.
     """
-    if plan.model is not None and plan.weights is None:
-        return None, None
-    path, said = weights_file(plan.recipe, plan.weights, progress)
-    source = source_from_checkpoint(plan.recipe, path)
+    path, said = weights_file(recipe, weights, progress)
+    source = source_from_checkpoint(recipe, path)
     notes = said if source.network is None else [*said, *_notes_of(source.network)]
-    return source, Made(source.artifact, notes=tuple(notes))
+    return replace(source, notes=tuple(notes))
 
 
 def fetched_weights(recipe: Recipe, progress: Progress) -> FetchedWeights:

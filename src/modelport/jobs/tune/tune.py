@@ -26,7 +26,7 @@ from modelport.recipes.load import load_recipe
 from modelport.recipes.setting import SCHEMA, Setting, setting_text
 from modelport.report.result import environment
 from modelport.stages.plan import Plan
-from modelport.stages.port import ported, started
+from modelport.stages.port import ported, source_for
 from modelport.tasks.table import task_of
 from modelport.verdict import rules as verdict
 
@@ -66,7 +66,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
         tolerance = tolerance.model_copy(update={"value": request.max_drop})
     options = Options(recipe, "fp32", recipe.run.batch)
     plan = Plan(recipe, first_engine(request), options, request.weights, seed=request.seed)
-    port = ported(plan, started(plan, progress), (), progress, build=False)
+    port = ported(plan, source_for(plan, progress), (), progress, build=False)
     assert port.source is not None
     task = task_of(recipe, dataset.categories, request.seed)
     with SourceAnswers(port.source.artifact.sha256, recipe.digest, request.seed) as answers:
