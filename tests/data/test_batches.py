@@ -183,7 +183,7 @@ def test_no_more_than_the_bound_is_taken_ahead(ahead: int) -> None:
 
 
 def test_reading_goes_on_while_the_caller_works() -> None:
-    prepare = Numbers()
+    prepare = Numbers(0.05)  # so slow that the first batch has to be waited for
     with contextlib.closing(
         stream_batches(numbers(40), prepare, input_name="x", shape=SHAPE, batch=4, workers=2, ahead=2)
     ) as batches:
@@ -203,8 +203,9 @@ def test_more_is_read_ahead_only_where_the_caller_waits() -> None:
         next(batches)
         for taken in range(2, 6):
             deadline = time.monotonic() + 10
-            while prepare.seen < taken + 2 and time.monotonic() < deadline:
+            while prepare.seen < taken + 1 and time.monotonic() < deadline:
                 time.sleep(0.001)
+            time.sleep(0.02)  # for the one that the start may have added
             ahead = prepare.seen - (taken - 1)
             next(batches)
         # All were there when they were asked for: at most the one of the start has been added.
