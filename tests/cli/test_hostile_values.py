@@ -133,7 +133,7 @@ def test_no_value_of_an_option_is_a_crash(
     name: str, flag: str, place: Place, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.folder)
-    monkeypatch.setattr("modelport.jobs.tune.tune.walk", searched)
+    monkeypatch.setattr("modelport.jobs.tune.tune.source_for", searched)
     for value in hostile(name, flag):
         place.renew()
         if name.startswith("aipp") and not Path("a.cfg").exists():

@@ -98,10 +98,11 @@ def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
                     if job.on_bad == "fail":
                         raise
                     continue  # counted when the engine comes to it
-                if _is_answered(job, sample, content, answers):
+                digest = digest_bytes(content)
+                if _is_answered(job, sample, digest, answers):
                     bar.advance(job.recipe.dataset.views)
                 else:
-                    yield replace(sample, content=content)
+                    yield replace(sample, content=content, sha256=digest)
 
         samples = missing()
         # Where nothing is missing the source model is not even read.
@@ -114,8 +115,8 @@ def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
                 bar.advance(len(batch.ids))
 
 
-def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswers) -> bool:
-    digest, views = digest_bytes(content), job.recipe.dataset.views
+def _is_answered(job: Pass, sample: Sample, digest: str, answers: SourceAnswers) -> bool:
+    views = job.recipe.dataset.views
     if views == 1:
         return answers.holds(digest)
     return all(answers.holds(f"{digest} {RowId(sample.id, view)}") for view in range(views))
