@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from modelport.core.progress import Progress
+from modelport.core.progress import Progress, stage
 from modelport.core.values import Sample
 from modelport.engines.source import Source
 from modelport.stages.build import built
@@ -26,7 +26,8 @@ class Ported:
 
 def started(plan: Plan, progress: Progress) -> Ported:
     """Return the source alone. Raises ModelportError for whatever the user can mend."""
-    source, first = source_of(plan, progress)
+    with stage(progress, "source"):
+        source, first = source_of(plan, progress)
     return Ported(source, Trail([] if first is None else [first]))
 
 
@@ -36,9 +37,12 @@ def ported(plan: Plan, begun: Ported, scored: Iterable[Sample], progress: Progre
     Without ``build`` the engine compiles it when it is opened. Raises ModelportError for whatever the user can mend.
     """
     trail = Trail(list(begun.trail.steps))
-    for made in graph_of(plan, begun.source, progress):
-        trail.add(made)
-    trail.add(lowered(plan, trail.model, begun.source, scored, progress))
+    with stage(progress, "graph"):
+        for made in graph_of(plan, begun.source, progress):
+            trail.add(made)
+    with stage(progress, f"precision {plan.precision}"):
+        trail.add(lowered(plan, trail.model, begun.source, scored, progress))
     if build:
-        trail.add(built(plan.engine, trail.model, plan.options))
+        with stage(progress, f"build for {plan.engine.name}"):
+            trail.add(built(plan.engine, trail.model, plan.options, progress))
     return Ported(begun.source, trail)
