@@ -12,9 +12,7 @@ NAMES = re.compile(r"openvino|onnx ?runtime|ascend|tensorrt|\bnncf\b|\batc\b|npu
 ALLOWED = {
     "ais_bench/arguments.py": (9, "ais_bench's own options and help, which speak of its device"),
     "ais_bench/infer/interface.py": (2, "the docstring tells scripts which files run"),
-    "cli/aipp.py": (2, "AIPP is a part of one vendor's devices: the verb is that part's"),
-    "cli/models.py": (15, "help of options that one engine takes: what a user sees of them is a contract"),
-    "cli/runs.py": (1, "help of --precision, likewise"),
+    "cli/aipp.py": (1, "AIPP is a part of one vendor's devices: the verb is that part's"),
     "core/artifacts.py": (2, "a comment: why a library's RuntimeError may be a full disk"),
     "core/privacy.py": (4, "telemetry is switched off before any vendor's package is loaded"),
     "jobs/aipp.py": (3, "the verb of one vendor's devices uses that vendor's room"),

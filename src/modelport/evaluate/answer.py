@@ -108,6 +108,7 @@ def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
         # Where nothing is missing the source model is not even read.
         first = next(samples, None)
         if first is None:
+            job.progress.detail("source model: every answer from the cache")
             return
         with source.open(options) as runner, closing(_batches(job, chain([first], samples), None)) as batches:
             for batch, outputs in run_batches(runner, batches, Clocks()):

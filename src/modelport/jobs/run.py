@@ -14,7 +14,7 @@ from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
 from modelport.core.options import MAX_SKIPPED, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
-from modelport.core.progress import Progress
+from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
@@ -174,12 +174,15 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
         answers, notes = None, list[str]()
         if port.source is not None:
             answers = held.enter_context(SourceAnswers(port.source.artifact.sha256, plan.recipe.digest, request.seed))
-            answer_with_source(job, port.source, answers)
+            with stage(job.progress, "source's answers"):
+                answer_with_source(job, port.source, answers)
             notes += answers.notes
-        runner = held.enter_context(opened(plan.engine, port.trail.model, plan.options))
+        with stage(job.progress, f"load into {plan.engine.name}"):
+            runner = held.enter_context(opened(plan.engine, port.trail.model, plan.options))
         checks = _own_rows(request, job, runner)
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
-        outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
+        with stage(job.progress, "answers and scores"):
+            outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
         if answers is not None:
             _further_figures(request, job, runner, outcome)
     return outcome, notes, checks

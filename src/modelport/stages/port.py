@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from modelport.core.progress import Progress
+from modelport.core.progress import Progress, stage
 from modelport.core.values import Sample
 from modelport.engines.source import Source
 from modelport.stages.build import built
@@ -28,7 +28,8 @@ def source_for(plan: Plan, progress: Progress) -> Source | None:
     """Return what the plan's model is held against, None where a file was given in its place. Raises ModelportError."""
     if plan.model is not None and plan.weights is None:
         return None
-    return source_of(plan.recipe, plan.weights, progress)
+    with stage(progress, "source"):
+        return source_of(plan.recipe, plan.weights, progress)
 
 
 def ported(
@@ -39,9 +40,12 @@ def ported(
     Without ``build`` the engine compiles it when it is opened. Raises ModelportError for whatever the user can mend.
     """
     trail = Trail([] if source is None else [Made(source.artifact, notes=source.notes)])
-    for made in graph_of(plan, source, progress):
-        trail.add(made)
-    trail.add(lowered(plan, trail.model, source, scored, progress))
+    with stage(progress, "graph"):
+        for made in graph_of(plan, source, progress):
+            trail.add(made)
+    with stage(progress, f"precision {plan.precision}"):
+        trail.add(lowered(plan, trail.model, source, scored, progress))
     if build:
-        trail.add(built(plan.engine, trail.model, plan.options))
+        with stage(progress, f"build for {plan.engine.name}"):
+            trail.add(built(plan.engine, trail.model, plan.options, progress))
     return Ported(source, trail)
