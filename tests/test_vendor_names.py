@@ -13,19 +13,10 @@ ALLOWED = {
     "ais_bench/arguments.py": (9, "ais_bench's own options and help, which speak of its device"),
     "ais_bench/infer/interface.py": (2, "the docstring tells scripts which files run"),
     "cli/aipp.py": (1, "AIPP is a part of one vendor's devices: the verb is that part's"),
-    "core/artifacts.py": (2, "a comment: why a library's RuntimeError may be a full disk"),
-    "core/privacy.py": (4, "telemetry is switched off before any vendor's package is loaded"),
     "jobs/aipp.py": (3, "the verb of one vendor's devices uses that vendor's room"),
     "model/graph/export.py": (1, "the fix of an error tells the opset that a compiler takes"),
-    "model/graph/precision_plan.py": (
-        5,
-        "writes the files of one vendor's compiler: it could go to that vendor's room",
-    ),
-    "model/graph/quantizable.py": (2, "comments: what a runtime does without the node"),
-    "model/graph/tail.py": (1, "a comment: why a threshold is the next number"),
     "recipes/ascend.py": (6, "the schema of a table of recipe files, whose name is a contract"),
     "recipes/schema.py": (4, "the same table in the recipe"),
-    "report/result.py": (3, "packages whose versions a result tells"),
 }
 
 

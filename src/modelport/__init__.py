@@ -6,7 +6,7 @@ The names below are the Python interface, loaded when they are asked for; see ``
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from modelport.core.privacy import keep_silent
+from modelport.engines.privacy import keep_silent
 
 if TYPE_CHECKING:
     from modelport.api import answer, build, export, judge, load_recipe, open_dataset, source

@@ -143,7 +143,7 @@ def _moved_into_place(aside: Path, path: Path) -> Iterator[None]:
         # What was written aside inside this block is named by where it was to go.
         raise OutputError(error.found.replace(str(aside / path.name), str(path)), error.fix) from error
     except RuntimeError as error:
-        # Libraries that write by themselves (torch, OpenVINO, ONNX Runtime) do not say why they could not.
+        # Libraries that write by themselves do not say why they could not.
         if shutil.disk_usage(aside).free < FULL_DISK:
             raise cannot_write(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         raise

@@ -188,6 +188,11 @@ def _owner(kind: str) -> Engine:
     return next(engine for engine in map(get_engine, ENGINES) if kind in engine.suffixes.values())
 
 
+def packages_of_engines() -> list[str]:
+    """Return the distributions that the engines run on, those of the fastest engine last."""
+    return [package for engine in map(get_engine, reversed(ENGINES)) for package in engine.packages]
+
+
 def endings() -> dict[str, Ending]:
     """Return where a detector's doubles can be suppressed, by the word of ``export --nms``."""
     own = [ending for engine in map(get_engine, ENGINES) for ending in engine.endings]

@@ -12,13 +12,13 @@ from typing import Any
 
 from modelport.core import machine
 from modelport.core.values import Check
+from modelport.engines.registry import packages_of_engines
 from modelport.tasks.base import Score
 
 SCHEMA = "modelport.result/1"
-PACKAGES = (
-    *("modelport", "numpy", "pillow", "opencv-python-headless", "torch", "onnx", "onnxscript", "onnxruntime"),
-    *("openvino", "nncf", "faster-coco-eval"),
-)
+# Distributions whose versions a result tells: those before the engines' own, and those after them.
+BEFORE_ENGINES = ("modelport", "numpy", "pillow", "opencv-python-headless", "torch", "onnx", "onnxscript")
+AFTER_ENGINES = ("faster-coco-eval",)
 # A figure is printed with a warning where the spread of its runs is wider than this share of the median.
 WIDE_SPREAD = 0.10
 FEW_RUNS = 20
@@ -157,7 +157,7 @@ def _scores(scores: Mapping[str, Score]) -> dict[str, Any]:
 def environment() -> dict[str, Any]:
     """Return what the numbers were measured on."""
     packages: dict[str, str | None] = {}
-    for package in PACKAGES:
+    for package in dict.fromkeys((*BEFORE_ENGINES, *packages_of_engines(), *AFTER_ENGINES)):
         try:
             packages[package] = version(package)
         except PackageNotFoundError:

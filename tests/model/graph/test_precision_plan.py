@@ -1,4 +1,4 @@
-"""Precision plans: names held against a graph, and the file of each tool."""
+"""Precision plans: names held against a graph."""
 
 from __future__ import annotations
 
@@ -36,39 +36,14 @@ def _resolved(nodes: dict[str, str], types: dict[str, str] | None = None) -> pla
 def test_a_nodes_word_beats_its_types() -> None:
     plan = plans.PrecisionPlan({"last": "fp16"}, {"Relu": "fp32", "Softmax": "fp32"})
     assert plans.block_list(plan, _model()) == ["first", "soft"]
-    resolved = plans.resolve(plan, _model(), "p")
-    assert plans.keep_dtype_text(resolved) == "first\nsoft\n"
-    assert plans.customize_dtypes_text(resolved) == "last::InputDtype:float16,OutputDtype:float16\n"
-
-
-def test_only_floats_are_given_another_type() -> None:
-    text = plans.customize_dtypes_text(_resolved({"shape": "bf16"}))
-    assert text == "shape::InputDtype:bfloat16,int64,OutputDtype:bfloat16\n"
-    assert plans.customize_dtypes_text(_resolved({"first": "fp32"}), ("fp32",)).startswith("first::InputDtype:float32")
-    assert plans.customize_dtypes_text(_resolved({"first": "fp32"})) == ""
-
-
-def test_implementations_are_an_ini_of_types_and_names() -> None:
-    text = plans.op_precision_mode_text(_resolved({"last": "high_performance"}, {"Softmax": "high_precision"}))
-    assert text == "[ByOpType]\nSoftmaxV2=high_precision\n\n[ByNodeName]\nlast=high_performance\n"
-    assert plans.op_precision_mode_text(_resolved({"last": "fp32"})) == ""
+    assert plans.resolve(plan, _model(), "p").tensors == {"first": "fp32", "soft": "fp32", "last": "fp16"}
     assert plans.block_list(plans.PrecisionPlan({"last": "high_precision"}), _model()) == []
-
-
-def test_mixed_lists_speak_of_types() -> None:
-    resolved = _resolved({"last": "fp32"}, {"Softmax": "fp32", "Relu": "fp16"})
-    lists = json.loads(plans.modify_mixlist_text(resolved))
-    assert lists == {
-        "black-list": {"to-add": ["SoftmaxV2"], "to-remove": []},
-        "white-list": {"to-add": ["Relu"], "to-remove": []},
-    }
-    assert plans.modify_mixlist_text(_resolved({"last": "fp32"})) == ""
 
 
 def test_an_operator_that_the_device_makes_itself() -> None:
     erf = _model(helper.make_node("Erf", ["x"], ["y"], "erf"))
     plan = plans.PrecisionPlan({}, {"Gelu": "fp32"})
-    assert plans.keep_dtype_text(plans.resolve(plan, erf, "p")) == "OpType::Gelu\n"
+    assert plans.resolve(plan, erf, "p").unmade == {"Gelu": "fp32"}
     with pytest.raises(GraphError, match="several nodes"):
         plans.block_list(plan, erf)
     with pytest.raises(GraphError, match="no operator 'Gelu'"):
@@ -83,16 +58,6 @@ def test_names_that_the_graph_has_not_are_refused() -> None:
     nameless = _model(helper.make_node("Relu", ["x"], ["y"]))
     with pytest.raises(GraphError, match="no name"):
         plans.resolve(plans.PrecisionPlan({}, {"Relu": "fp32"}), nameless, "p")
-    with pytest.raises(GraphError, match="'y'"):
-        plans.output_nodes(nameless)
-
-
-def test_chains_and_outputs_are_found_in_the_graph() -> None:
-    model = _model()
-    assert plans.chain_nodes(model, ["Relu", "Softmax"]) == ["first", "soft"]
-    assert plans.chain_nodes(model, ["Relu"]) == ["last"]
-    assert plans.chain_nodes(model, ["Softmax", "Relu"]) == []
-    assert plans.output_nodes(model) == [("y", "last", 0)]
 
 
 @pytest.mark.parametrize(

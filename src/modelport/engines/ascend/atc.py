@@ -8,7 +8,9 @@ from typing import Any
 
 from modelport.core.artifacts import cannot_write
 from modelport.core.errors import EngineError, UsageError, unknown
+from modelport.engines.ascend import plan_files
 from modelport.engines.ascend.aipp import aipp_of, padding_bytes, text_of
+from modelport.engines.ascend.graph_nodes import chain_nodes, output_nodes
 from modelport.engines.ascend.npu_smi import soc_version
 from modelport.engines.base import Options
 from modelport.model.graph import precision_plan as plans
@@ -116,7 +118,7 @@ def plan_call(model: Path, options: Options, out: Path) -> AtcCall:
     if input_type == "uint8":
         _insert_aipp(recipe, options.input_type is None, draft)
     if settings.out_nodes:
-        nodes = plans.output_nodes(graph)
+        nodes = output_nodes(graph)
         draft.options["out_nodes"] = ";".join(f"{node}:{index}" for _, node, index in nodes)
     _precision_files(_plan_of(settings, options.plan, graph), graph, mode, draft)
     if opset_of(graph) > GUIDE_OPSET:
@@ -185,7 +187,7 @@ def _plan_of(settings: Ascend, given: Path | None, graph: Graph) -> tuple[plans.
     """Return the plan to use and its name: the file that is given, over what the recipe says."""
     nodes: dict[str, str] = {}
     for chain in settings.keep_dtype:
-        nodes |= dict.fromkeys(plans.chain_nodes(graph, chain), "fp32")
+        nodes |= dict.fromkeys(chain_nodes(graph, chain), "fp32")
     if settings.keep_dtype and not nodes:
         chains = "; ".join(" → ".join(chain) for chain in settings.keep_dtype)
         raise UsageError(
@@ -205,17 +207,17 @@ def _precision_files(plan: tuple[plans.PrecisionPlan, str], graph: Graph, mode: 
     """Write the plan as the files that ATC takes in this precision mode."""
     content, place = plan
     whole = plans.resolve(content, graph, place)
-    draft.texts["op_precision_mode"] = plans.op_precision_mode_text(whole)
+    draft.texts["op_precision_mode"] = plan_files.op_precision_mode_text(whole)
     if mode in MIXED:
-        draft.texts["modify_mixlist"] = plans.modify_mixlist_text(whole)
-        whole = plans.resolve(plans.nodes_only(content), graph, place)
+        draft.texts["modify_mixlist"] = plan_files.modify_mixlist_text(whole)
+        whole = plans.resolve(plan_files.nodes_only(content), graph, place)
     forced: tuple[str, ...] = ("fp16", "bf16")
     if precision_of(graph) == "fp32":
-        draft.texts["keep_dtype"] = plans.keep_dtype_text(whole)
+        draft.texts["keep_dtype"] = plan_files.keep_dtype_text(whole)
     else:
         # What is not float32 in the graph would be kept as it is.
         forced = ("fp32", *forced)
-    draft.texts["customize_dtypes"] = plans.customize_dtypes_text(whole, forced)
+    draft.texts["customize_dtypes"] = plan_files.customize_dtypes_text(whole, forced)
     draft.texts = {option: text for option, text in draft.texts.items() if text}
     if mode in KEEPS_ALL and draft.texts.pop("keep_dtype", ""):
         draft.notes.append(f"keep_dtype is left out: {mode} keeps every operator's type")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # What carries nearly all the arithmetic; their precision is the precision of the graph.
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# ONNX Runtime's own forms of them, as they stand in a graph that it has optimised.
+# A runtime's own forms of them, as they stand in a graph that it has optimised.
 HEAVY_FLOAT = frozenset({"FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv"})
 HEAVY_INT8 = frozenset(
     ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
@@ -69,7 +69,7 @@ def heavy_precisions(model: onnx.ModelProto) -> dict[str, str]:
     """Return fp32, fp16, bf16 or int8 by heavy layer.
 
     A layer whose weights are no constants tells nothing and is left out. One is int8 where its data and weights come
-    from 8 bits and, for a convolution, its result goes there: without that ONNX Runtime computes it in float32.
+    from 8 bits and, for a convolution, its result goes there: without that a runtime computes it in float32.
     """
     makers = {name: node for node in model.graph.node for name in node.output}
     takers = defaultdict(list)

@@ -154,7 +154,7 @@ class Tail:
         """Return (M, 3) int64: image, row and class of what stays, at most 100 of a class and image."""
         by_class = self.node("Transpose", "scores_by_class", scores, perm=[0, 2, 1])
         most = self.constant("most", [BEST])
-        # OpenVINO also drops a box at exactly the threshold; the next number makes it keep that one, as the others do.
+        # Some runtimes also drop a box at exactly the threshold; the next number keeps that one, as in the others.
         overlap = self.constant("iou_threshold", np.nextafter(np.array([IOU_THRESHOLD], np.float32), np.float32(1)))
         least = self.constant("score_threshold", np.array([SCORE_THRESHOLD], np.float32))
         # The operator reads y x y x; with x and y exchanged the overlaps are the same.
