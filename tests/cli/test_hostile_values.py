@@ -169,7 +169,7 @@ def test_no_json_of_a_user_is_a_crash(content: str, place: Place, call: Call, mo
     assert call("evaluate", *place.words["evaluate"]).code == 3
 
 
-def searched(*_: object) -> None:
+def searched(*_: object, **__: object) -> None:
     """Stand in for the export and the passes, ten seconds: what is wrong with the words is told before."""
     raise UsageError("the search begins")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shlex
 import sys
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from modelport.cli.console import TALK, Talk, json_text
 from modelport.core.errors import EXIT_INTERRUPTED, EXIT_PASS, EXIT_USAGE, UsageError, did_you_mean
 from modelport.core.guard import fill_closed_streams, guarded, leave, watch_signals, write_out
 from modelport.core.options import refuse_nul
-from modelport.core.text import plain_lines
+from modelport.core.text import plain, plain_lines
 
 GLOBAL = (
     "Every command takes --json (the result on stdout as JSON), --json-out FILE (written there as well), "
@@ -77,7 +78,8 @@ def _run(words: list[str]) -> int:
         # As a path it would be the folder at hand, as another value the default.
         after = f" after {words[words.index('') - 1]}" if words[0] else ""
         raise UsageError(f"an empty word{after}", "give a value; is a variable of the shell empty?")
-    if words and not (len(words) == 1 and words[0] in [group.name for group in app.registered_groups]):
+    groups = [group.name for group in app.registered_groups]
+    if "_MODELPORT_COMPLETE" in os.environ or (words and not (len(words) == 1 and words[0] in groups)):
         return _called(words)
     if TALK.json:
         raise UsageError("no command was given", f"`{shlex.join(['modelport', *words, '--help'])}` lists them")
@@ -114,7 +116,10 @@ def _told_as_ours(error: Any, words: list[str]) -> UsageError:
     verb = context.command_path if context else shlex.join(["modelport", *words[:1]])
     help_of_it = f"`{verb} --help` tells what it takes"
     if not hasattr(error, "possibilities"):  # the class of an unknown option has no public name either
-        return UsageError(error.format_message(), help_of_it)
+        names: Sequence[str] = getattr(getattr(error, "param", None), "opts", ())
+        value = _value_of(names, words)
+        found = error.format_message() if value is None else f"{names[0]} {plain(value, 40)}: {error.message}"
+        return UsageError(found, help_of_it)
     known = [word for option in context.command.params for word in option.opts] if context else []
     near = did_you_mean(error.option_name, [word for word in (*known, *GLOBAL_OPTIONS) if word.startswith("-")])
     return UsageError(f"{verb} has no option {error.option_name}", f"{near}{help_of_it}")
@@ -136,8 +141,7 @@ def _say(found: str, fix: str) -> None:
 
 def _kept(words: list[str]) -> str:
     """Return what an interruption leaves, for whoever reads its message."""
-    out = next((after for word, after in pairwise(words) if word == "--out"), None)
-    out = out or next((word.partition("=")[2] for word in words if word.startswith("--out=")), None)
+    out = _value_of(("--out",), words)
     cache = "the cache keeps the weights, exports and source's answers so far"
     if out is None:
         return f"nothing half-written was left; {cache}"
@@ -145,6 +149,15 @@ def _kept(words: list[str]) -> str:
         if Path(out).is_file() or Path(out, "result.json").is_file():
             return f"{out} holds an earlier result; {cache}"
     return f"{out} holds no result; {cache}"
+
+
+def _value_of(names: Sequence[str], words: list[str]) -> str | None:
+    """Return what follows an option on the line, after a space or an equals sign; None where it is not there."""
+    for word, after in zip(words, [*words[1:], None], strict=True):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else after
+    return None
 
 
 def take_global_options(words: list[str]) -> tuple[Talk, list[str]]:

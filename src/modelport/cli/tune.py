@@ -35,14 +35,9 @@ def tune(
     variant: str | None = VARIANT,
 ) -> None:
     """Search engine, precision, batch and runs in flight for the highest throughput within the tolerance."""
-    from modelport.core.errors import UsageError
-    from modelport.core.options import seconds as some_seconds
     from modelport.jobs.tune.search import TuneRequest
     from modelport.jobs.tune.tune import tune as run_tune
 
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit {limit}", "give a number above 0")
-    some_seconds("--seconds", seconds)
     request = TuneRequest(
         recipe=recipe,
         data=data,

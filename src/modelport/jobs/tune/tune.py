@@ -14,6 +14,7 @@ from typing import Any, Literal
 from modelport.core import machine
 from modelport.core.artifacts import write_text
 from modelport.core.errors import UsageError
+from modelport.core.options import seconds
 from modelport.core.progress import Progress
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
@@ -52,6 +53,9 @@ def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
 @contextmanager
 def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     """Open data, model and the source's answers to all samples. Raises ModelportError for what the user can mend."""
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"--limit {request.limit}", "give a number above 0")
+    seconds("--seconds", request.seconds)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a setting is a .toml file", "name it setting.toml")
