@@ -32,13 +32,13 @@ from modelport.core.artifacts import Artifact
 from modelport.core.progress import Silent
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.feeding import feed
-from modelport.engines.base import Options
+from modelport.engines.base import Build, Launch
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.jobs.run import RunRequest, run
 from modelport.measure.in_flight import SECONDS, beside_decoders
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
-from modelport.measure.probing import probe_concurrency, with_in_flight
+from modelport.measure.probing import probe_concurrency
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment
@@ -68,10 +68,13 @@ class Model:
     floats: Artifact
     in_flight: int
 
-    def options(self, *, pixels: bool) -> Options:
-        """How it is opened: ours with the best number of runs in flight, the guides' one after the other."""
-        form = recipe_of_pixels(RECIPE) if pixels else RECIPE
-        return with_in_flight(Options(form, self.precision, BATCH), self.in_flight if pixels else 1)
+    def build(self, *, pixels: bool) -> Build:
+        """What it is opened as."""
+        return Build(recipe_of_pixels(RECIPE) if pixels else RECIPE, self.precision, BATCH)
+
+    def launch(self, *, pixels: bool) -> Launch:
+        """How it is run: ours with the best number of runs in flight, the guides' one after the other."""
+        return Launch(in_flight=self.in_flight if pixels else 1)
 
 
 def prepared(precision: str, calibration: Path, work: Path) -> Model:
@@ -82,19 +85,19 @@ def prepared(precision: str, calibration: Path, work: Path) -> Model:
     if precision == "int8":
         graphs = []
         for form, graph in ((RECIPE, floats), (recipe_of_pixels(RECIPE), pixels)):
-            plan = Plan(RECIPE, engine, Options(form, precision, BATCH), calibration=calibration)
+            plan = Plan(RECIPE, engine, Build(form, precision, BATCH), calibration=calibration)
             graphs.append(lowered(plan, graph, None, (), Silent()).artifact)
         floats, pixels = graphs
     model = Model(precision, pixels, floats, 1)
-    options = replace(model.options(pixels=True), concurrency=None, alone=False)
-    return replace(model, in_flight=beside_decoders(probe_concurrency(engine, pixels, options, SECONDS)))
+    probes = probe_concurrency(engine, pixels, model.build(pixels=True), Launch(), SECONDS)
+    return replace(model, in_flight=beside_decoders(probes))
 
 
 def pure(model: Model, seconds: float) -> float:
     """Return samples/s of inference alone."""
-    options = model.options(pixels=True)
-    with opened(get_engine("openvino"), model.pixels, options) as runner:
-        inputs = random_inputs(runner.signature.with_batch(BATCH), options.recipe, 0)
+    build = model.build(pixels=True)
+    with opened(get_engine("openvino"), model.pixels, build, model.launch(pixels=True)) as runner:
+        inputs = random_inputs(runner.signature.with_batch(BATCH), build.recipe, 0)
         return measure(Load(runner, inputs.buffers, BATCH, runner.concurrency, seconds)).timed.samples_per_second
 
 
@@ -130,7 +133,7 @@ def published_tensor(path: Path) -> np.ndarray:
 def guides_way(model: Model, data: Path, work: Path, engine: str = "openvino") -> float:
     """Return samples/s of the guides' three steps, one after the other. Model loading is not counted, as in ours."""
     samples = list(open_dataset(RECIPE.dataset, data))
-    with opened(get_engine(engine), model.floats, model.options(pixels=False)) as runner:
+    with opened(get_engine(engine), model.floats, model.build(pixels=False), model.launch(pixels=False)) as runner:
         runner.run({INPUT: np.zeros((BATCH, 3, 224, 224), np.float32)})
         start = time.perf_counter()
         for sample in samples:

@@ -72,16 +72,15 @@ def ours(engine: str) -> Side:
 
 def measure_ours(arguments: Sequence[str]) -> float:
     """Return samples/s of one point, in this process."""
-    from modelport.engines.base import Options
+    from modelport.engines.base import Build, Launch
     from modelport.engines.registry import get_engine, model_artifact, opened
     from modelport.measure.inputs import random_inputs
     from modelport.measure.load import Load, measure
-    from modelport.measure.probing import with_in_flight
 
     engine, model, seconds = arguments[0], model_artifact(Path(arguments[1])), float(arguments[5])
     batch, in_flight, threads = map(int, arguments[2:5])
-    options = with_in_flight(Options(None, "fp32", batch, threads), in_flight)
-    with opened(get_engine(engine), model, options) as runner:
+    launch = Launch(threads, in_flight)
+    with opened(get_engine(engine), model, Build(None, "fp32", batch), launch) as runner:
         inputs = random_inputs(runner.signature.with_batch(batch), None, 0)
         return measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds)).timed.samples_per_second
 

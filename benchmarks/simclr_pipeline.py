@@ -16,12 +16,12 @@ from pathlib import Path
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Silent
 from modelport.data.drawn.cifar10 import draw_cifar10
-from modelport.engines.base import Options
+from modelport.engines.base import Build, Launch
 from modelport.engines.registry import get_engine, opened
 from modelport.jobs.run import RunRequest, run
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
-from modelport.measure.probing import best_concurrency, with_in_flight
+from modelport.measure.probing import best_concurrency
 from modelport.model.graph.export import DEFAULT_OPSET
 from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
@@ -54,14 +54,14 @@ def main() -> None:
         folder = Path(name)
         draw_cifar10(folder / "data", count=options.count, train=100)
         model, engine = exported(folder), get_engine(ENGINE)
-        how = Options(RECIPE, "fp32", RECIPE.run.batch)
-        how = with_in_flight(how, best_concurrency(engine, model, how, 1.0))
+        how = Build(RECIPE, "fp32", RECIPE.run.batch)
+        launch = Launch(in_flight=best_concurrency(engine, model, how, Launch(), 1.0))
         for turn in range(options.rounds):
-            with opened(engine, model, how) as runner:
+            with opened(engine, model, how, launch) as runner:
                 inputs = random_inputs(runner.signature.with_batch(RECIPE.run.batch), RECIPE, 0)
                 load = Load(runner, inputs.buffers, RECIPE.run.batch, runner.concurrency, options.duration)
                 pure = measure(load).timed.samples_per_second
-            wish = Wish(ENGINE, in_flight=how.concurrency)
+            wish = Wish(ENGINE, in_flight=launch.in_flight)
             request = RunRequest(
                 "simclr", folder / "data", folder / f"out{turn}", model=model.path, wish=wish, force=True
             )
@@ -78,7 +78,7 @@ def main() -> None:
         "unit": "views/s",
         "rounds": pairs,
         "batch": RECIPE.run.batch,
-        "in_flight": how.concurrency,
+        "in_flight": launch.in_flight,
         "peak_mib": usage.ru_maxrss / 1024,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "machine": environment(),

@@ -25,13 +25,12 @@ from pathlib import Path
 from modelport.core import machine
 from modelport.core.progress import Silent
 from modelport.data.drawn.imagenet import draw_imagenet
-from modelport.engines.base import Options
+from modelport.engines.base import Build, Launch
 from modelport.jobs.run import RunRequest, wish_of
 from modelport.jobs.run import run as run_recipe
 from modelport.jobs.samples import make_data, make_weights
 from modelport.jobs.tune.search import Pair, Search, TuneRequest, probed_pairs
 from modelport.jobs.tune.tune import searching, tune
-from modelport.measure.probing import with_in_flight
 from modelport.recipes.setting import read_setting
 from modelport.report.result import environment
 from modelport.verdict.rules import floor_of
@@ -49,7 +48,7 @@ class GridPoint:
     """One setting of the grid and its speed from files to scores, in samples/s; 0 where the accuracy is too low."""
 
     pair: Pair
-    options: Options
+    how: tuple[Build, Launch]
     speed: float
 
 
@@ -60,18 +59,18 @@ def walk_grid(search: Search) -> list[GridPoint]:
     for pair in probed_pairs(search):
         for batch in BATCHES:
             for in_flight in sorted({1, machine.cores()}):
-                options = with_in_flight(replace(pair.options, batch=batch), in_flight)
-                outcome = search.run(pair, options, None)
+                how = replace(pair.build, batch=batch), Launch(in_flight=in_flight)
+                outcome = search.run(pair, *how, None)
                 source = (outcome.scored.figures.source or {})[search.metric].value
                 accepted = outcome.scored.figures.metrics[search.metric].value >= floor_of(source, search.tolerance)
                 speed = outcome.rows / outcome.clocks.seconds if accepted else 0.0
-                points.append(GridPoint(pair, options, speed))
+                points.append(GridPoint(pair, how, speed))
     return points
 
 
-def again(search: Search, pair: Pair, options: Options) -> float:
+def again(search: Search, pair: Pair, how: tuple[Build, Launch]) -> float:
     """Return samples/s of one setting over all samples."""
-    outcome = search.run(pair, options, None)
+    outcome = search.run(pair, *how, None)
     return outcome.rows / outcome.clocks.seconds
 
 
@@ -114,8 +113,8 @@ def main() -> None:
                 for point in points
                 if (point.pair.engine.name, point.pair.precision) == (chosen.engine, chosen.precision)
             )
-            form = with_in_flight(replace(pair.options, batch=chosen.batch, threads=chosen.threads), chosen.concurrency)
-            pairs = [(again(search, pair, form), again(search, top.pair, top.options)) for _ in range(3)]
+            form = replace(pair.build, batch=chosen.batch), Launch(chosen.threads, chosen.concurrency)
+            pairs = [(again(search, pair, form), again(search, top.pair, top.how)) for _ in range(3)]
             floats = Model("fp32", search.port.trail.model, search.port.trail.model, 1)
         photos = draw_photos(folder / "photos", options.photos)
         files = folder / "files"

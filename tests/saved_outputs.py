@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.values import Array
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.recipes.schema import Recipe
 
@@ -34,7 +34,7 @@ def save(folder: Path, stem: str, outputs: list[Array], format: str) -> None:
 def infer(recipe: Recipe, model: Path, tensors: Path, out: Path, format: str, batch: int = 1) -> None:
     """Do what ais_bench does: run every file of a folder, and leave a result called after it."""
     shape = [int(axis) for axis in recipe.signature.inputs[0].shape[1:]]
-    with opened(get_engine(ENGINE), model_artifact(model), Options(recipe, "fp32", batch)) as runner:
+    with opened(get_engine(ENGINE), model_artifact(model), Build(recipe, "fp32", batch)) as runner:
         for path in sorted(tensors.iterdir()):
             if path.suffix not in (".bin", ".npy"):
                 continue

@@ -14,7 +14,7 @@ from modelport.core.options import MAX_SKIPPED
 from modelport.core.progress import Progress, Silent
 from modelport.core.values import Array, DataSet, RowId, Sample
 from modelport.data.sets import table as data_sets
-from modelport.engines.base import Options, Runner
+from modelport.engines.base import Build, Runner
 from modelport.engines.registry import opened, reference_engine
 from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
@@ -55,7 +55,7 @@ class Model:
     @contextmanager
     def open(self) -> Iterator[Runner]:
         """Load it: ``runner.run({name: array})`` answers. Raises EngineError."""
-        with opened(self.plan.engine, self.port.trail.model, self.plan.options) as runner:
+        with opened(self.plan.engine, self.port.trail.model, self.plan.build, self.plan.launch) as runner:
             yield runner
 
 
@@ -82,8 +82,8 @@ def export(source: Source, progress: Progress | None = None) -> Model:
 
     Raises GraphError where a weight did not arrive or the outputs differ.
     """
-    options = Options(source.recipe, "fp32", source.recipe.run.batch)
-    plan = Plan(source.recipe, reference_engine(), options)
+    build = Build(source.recipe, "fp32", source.recipe.run.batch)
+    plan = Plan(source.recipe, reference_engine(), build)
     return Model(plan, ported(plan, source, (), progress or Silent(), build=False))
 
 
@@ -129,18 +129,18 @@ def answer(
 ) -> Answers:
     """Run a built model, or the source, over samples. Raises BadSampleError for an image that cannot be read."""
     if isinstance(model, Model):
-        built, recipe, options = model, model.plan.recipe, model.plan.options
+        built, recipe, form = model, model.plan.recipe, model.plan.build
     else:
         built, recipe = None, model.recipe
-        options = Options(recipe, "fp32", recipe.run.batch)
+        form = Build(recipe, "fp32", recipe.run.batch)
     samples = data[:]
     full = is_full_set(recipe, (sample.id for sample in samples), skipped=0)
     task = task_of(recipe, getattr(data, "categories", ()), seed)
     pixels = built is not None and built.plan.pixels
-    job = Pass(recipe, samples, options, task, seed, on_bad_image, progress or Silent(), pixels, full_set=full)
+    job = Pass(recipe, samples, form, task, seed, on_bad_image, progress or Silent(), pixels, full_set=full)
     taken: list[Rows] = []
     with (
-        model.open() if isinstance(model, Model) else model.open(options) as runner,
+        model.open() if isinstance(model, Model) else model.open(form) as runner,
         job.progress.bar("answering", job.rows, "images") as bar,
     ):
         outcome = warmed_up(job, runner)

@@ -99,8 +99,8 @@ def test_a_setting_that_loses_too_much_is_not_chosen(
     """Where every answer of one engine is wrong, the other one is chosen, however slow."""
     honest = tuning_search.Search.run
 
-    def lying(self: Any, pair: Any, options: Any, count: int | None) -> Any:
-        outcome = honest(self, pair, options, count)
+    def lying(self: Any, pair: Any, build: Any, launch: Any, count: int | None) -> Any:
+        outcome = honest(self, pair, build, launch, count)
         if pair.engine.name == "openvino":
             score = outcome.scored.figures.metrics["top1"]
             outcome.scored.figures.metrics["top1"] = type(score)(1.0, score.unit, score.n, score.stderr)
@@ -156,9 +156,9 @@ def test_a_batch_whose_answers_are_others_is_not_chosen(
     """Where rows mix at every batch but the recipe's, the fastest of these is measured and left."""
     honest = tuning_search.Search.run
 
-    def mixing(self: Any, pair: Any, options: Any, count: int | None) -> Any:
-        outcome = honest(self, pair, options, count)
-        if options.batch != self.recipe.run.batch:
+    def mixing(self: Any, pair: Any, build: Any, launch: Any, count: int | None) -> Any:
+        outcome = honest(self, pair, build, launch, count)
+        if build.batch != self.recipe.run.batch:
             outcome.scored.figures.met = outcome.scored.figures.of // 5
         return outcome
 

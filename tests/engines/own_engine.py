@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors
-from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.model.graph.file import signature_of
 
 MAGIC = b"own engine 1\n"
@@ -29,17 +29,17 @@ class OwnEngine(Engine):
     def available(self) -> Availability:
         return Availability(True, onnx.__version__, ("paper",), ("fp32",))
 
-    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+    def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         with written_aside(out) as aside:
             aside.write_bytes(MAGIC + model.path.read_bytes())
         return Artifact.of(out, "own", model.digests)
 
     @contextmanager
-    def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
+    def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[Runner]:
         content = model.path.read_bytes()
         if model.kind == "own" and not content.startswith(MAGIC):
             raise EngineError(f"{model.path}: no file of the own engine", "compile it again")
-        yield OwnRunner(onnx.load_from_string(content.removeprefix(MAGIC)), options.batch)
+        yield OwnRunner(onnx.load_from_string(content.removeprefix(MAGIC)), build.batch)
 
 
 class OwnRunner:

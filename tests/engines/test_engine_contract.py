@@ -13,7 +13,7 @@ from conftest import Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError, UsageError
 from modelport.core.values import Array
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.registry import (
     ENGINES,
     availabilities,
@@ -73,7 +73,7 @@ def test_outputs_are_the_sources_and_the_precision_is_what_ran(
     engine: str, precision: str, source: SourceModel, graph: Artifact, tiny: Recipe
 ) -> None:
     images = _images(4)
-    with opened(get_engine(engine), _model(engine, source, graph), Options(tiny, precision, 4)) as runner:
+    with opened(get_engine(engine), _model(engine, source, graph), Build(tiny, precision, 4)) as runner:
         outputs = runner.run({"actual_input_1": images})
         assert runner.precision == precision
     want = _reference(source, images)
@@ -84,7 +84,7 @@ def test_outputs_are_the_sources_and_the_precision_is_what_ran(
 
 
 def test_signature_and_borders(engine: str, source: SourceModel, graph: Artifact, tiny: Recipe) -> None:
-    with opened(get_engine(engine), _model(engine, source, graph), Options(tiny, batch=2)) as runner:
+    with opened(get_engine(engine), _model(engine, source, graph), Build(tiny, batch=2)) as runner:
         assert runner.signature == tiny.signature.with_batch(2)
         assert runner.concurrency >= 1
         for wrong in (
@@ -103,7 +103,7 @@ def test_batch_size_does_not_change_an_answer(engine: str, source: SourceModel, 
     images, model = _images(6), _model(engine, source, graph)
     answers = []
     for batch in (1, 2, 6):
-        with opened(get_engine(engine), model, Options(tiny, batch=batch)) as runner:
+        with opened(get_engine(engine), model, Build(tiny, batch=batch)) as runner:
             parts = [runner.run({"actual_input_1": images[start : start + batch]}) for start in range(0, 6, batch)]
         answers.append(np.concatenate([part["output1"] for part in parts]))
     for answer in answers[1:]:
@@ -111,7 +111,7 @@ def test_batch_size_does_not_change_an_answer(engine: str, source: SourceModel, 
 
 
 def test_the_caller_owns_the_outputs(engine: str, source: SourceModel, graph: Artifact, tiny: Recipe) -> None:
-    with opened(get_engine(engine), _model(engine, source, graph), Options(tiny, batch=2)) as runner:
+    with opened(get_engine(engine), _model(engine, source, graph), Build(tiny, batch=2)) as runner:
         first = runner.run({"actual_input_1": _images(2)})["output1"]
         kept = first.copy()
         for _ in range(2 * runner.concurrency):
@@ -133,7 +133,7 @@ def test_how_an_input_lies_in_memory_does_not_matter(
     }
     if engine == "torch":
         del forms["read-only"]  # PyTorch warns of it
-    with opened(get_engine(engine), _model(engine, source, graph), Options(tiny, batch=2)) as runner:
+    with opened(get_engine(engine), _model(engine, source, graph), Build(tiny, batch=2)) as runner:
         want = runner.run({"actual_input_1": images})["output1"]
         for name, form in forms.items():
             for _ in range(2 * runner.concurrency):
@@ -143,7 +143,7 @@ def test_how_an_input_lies_in_memory_does_not_matter(
 
 def test_many_threads_get_their_own_answers(engine: str, source: SourceModel, graph: Artifact, tiny: Recipe) -> None:
     inputs = [_images(1) * scale for scale in range(1, 13)]
-    with opened(get_engine(engine), _model(engine, source, graph), Options(tiny, batch=1)) as runner:
+    with opened(get_engine(engine), _model(engine, source, graph), Build(tiny, batch=1)) as runner:
         alone = [runner.run({"actual_input_1": one})["output1"] for one in inputs]
         with ThreadPoolExecutor(4) as pool:
             together = list(pool.map(lambda one: runner.run({"actual_input_1": one})["output1"], inputs))
@@ -159,13 +159,13 @@ def test_the_compiled_artifact_runs_and_knows_its_origin(
     suffix = {"openvino": ".xml"}.get(engine, ".onnx")
     if engine == "torch":
         with pytest.raises(EngineError, match="nothing to compile"):
-            chosen.compile(source.checkpoint, Options(tiny), tmp_path / "x")
+            chosen.compile(source.checkpoint, Build(tiny), tmp_path / "x")
         return
     for batch in (None, 2):
-        artifact = chosen.compile(graph, Options(tiny, batch=batch), tmp_path / f"tiny-{batch}{suffix}")
+        artifact = chosen.compile(graph, Build(tiny, batch=batch), tmp_path / f"tiny-{batch}{suffix}")
         assert graph.sha256 in artifact.made_from
         assert artifact.sha256 == model_artifact(artifact.path).sha256
-        with opened(chosen, artifact, Options(tiny, batch=2)) as runner:
+        with opened(chosen, artifact, Build(tiny, batch=2)) as runner:
             got = runner.run({"actual_input_1": _images(2)})["output1"]
         want = _reference(source, _images(2))
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
@@ -177,7 +177,7 @@ def test_a_graph_fixed_to_another_batch_is_refused_with_the_right_one(exported_t
         if "onnx" in get_engine(engine).consumes:
             with (
                 pytest.raises(EngineError, match="--batch 3"),
-                opened(get_engine(engine), fixed, Options(tiny, batch=2)),
+                opened(get_engine(engine), fixed, Build(tiny, batch=2)),
             ):
                 pass
 
@@ -189,7 +189,7 @@ def test_a_damaged_model_is_one_clear_error(engine: str, tiny: Recipe, tmp_path:
     (tmp_path / "x.onnx").write_bytes(b"\x08\x07\x12\x04none")
     with (
         pytest.raises(Exception, match=r"x\.onnx") as caught,
-        opened(get_engine(engine), model_artifact(tmp_path / "x.onnx"), Options(tiny, batch=1)),
+        opened(get_engine(engine), model_artifact(tmp_path / "x.onnx"), Build(tiny, batch=1)),
     ):
         pass
     assert type(caught.value).__module__ == "modelport.core.errors"
@@ -242,7 +242,7 @@ def test_a_float32_graph_is_never_passed_off_as_another_precision(
 ) -> None:
     with (
         pytest.raises(EngineError, match=f"in fp32, {precision} was asked for"),
-        opened(get_engine(engine), graph, Options(tiny, precision, 2)),
+        opened(get_engine(engine), graph, Build(tiny, precision, 2)),
     ):
         pass
 

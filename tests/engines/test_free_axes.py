@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
 
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.registry import get_engine, model_artifact, opened
 
 
@@ -40,7 +40,7 @@ def test_an_axis_that_is_not_the_batchs_is_never_fixed_to_it(
         .astype(np.float32)
         for index, shape in enumerate(shapes)
     }
-    with opened(get_engine(engine), model_artifact(path), Options(precision=None, batch=2)) as runner:
+    with opened(get_engine(engine), model_artifact(path), Build(precision=None, batch=2)) as runner:
         got = runner.run(inputs)
     for index in range(len(shapes)):
         np.testing.assert_allclose(got[f"y{index}"], inputs[f"x{index}"].mean((1, 2, 3)), atol=1e-5)

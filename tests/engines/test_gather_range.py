@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, save
 
 from modelport.core.errors import EngineError
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.registry import get_engine, model_artifact, opened
 
 X = np.array([[1.0, 2.0, 3.0]], np.float32)
@@ -28,7 +28,7 @@ def _graph(path: Path, indices: list[int]) -> Path:
 @pytest.mark.parametrize(("indices", "served"), [([0, 2], True), ([-3, -1], True), ([0, 3], False), ([-4, 0], False)])
 def test_indices_are_held_against_the_axis(tmp_path: Path, engine: str, indices: list[int], served: bool) -> None:
     model = model_artifact(_graph(tmp_path / "g.onnx", indices))
-    options = Options(precision=None, batch=1)
+    options = Build(precision=None, batch=1)
     if served:
         with opened(get_engine(engine), model, options) as runner:
             assert np.array_equal(runner.run({"x": X})["y"], X[:, indices])

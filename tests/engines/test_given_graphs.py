@@ -11,7 +11,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper, save
 from modelport.ais_bench.__main__ import main
 from modelport.core.errors import EngineError
 from modelport.core.progress import Silent
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.jobs.bench import bench
 from modelport.model.graph.file import describe, read_graph
@@ -74,7 +74,7 @@ def test_a_baked_in_batch_is_named_as_that(
 ) -> None:
     model = model_artifact(_graph(tmp_path / "g.onnx", SOUND, rows=1))
     row = np.ones((1, 3, 2, 2), np.float32)
-    with opened(get_engine("onnxruntime"), model, Options(precision=None, batch=batch)) as runner:
+    with opened(get_engine("onnxruntime"), model, Build(precision=None, batch=batch)) as runner:
         if batch is None:
             assert runner.run({"x": row})["y"].shape == (1, 5)
         with pytest.raises(EngineError, match=r"g\.onnx: answers a batch of 1, and not of 2: a batch is baked"):
@@ -91,7 +91,7 @@ def test_openvino_tells_the_outputs_by_the_graphs_own_names(tmp_path: Path) -> N
         helper.make_node("Concat", ["a_row", "none"], ["y"], axis=0),
     ]
     model = model_artifact(_graph(tmp_path / "g.onnx", tail))
-    with opened(get_engine("openvino"), model, Options(precision=None, batch=1)) as runner:
+    with opened(get_engine("openvino"), model, Build(precision=None, batch=1)) as runner:
         assert [spec.name for spec in runner.signature.outputs] == ["y"]
 
 

@@ -37,7 +37,7 @@ from contextlib import ExitStack
 from pathlib import Path
 import modelport
 from modelport.core.artifacts import Artifact
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.recipes.load import load_recipe
 import numpy as np
@@ -54,9 +54,9 @@ with ExitStack() as stack:
     runners = []
     for name in wanted:
         if name == "torch":
-            model, options = Artifact.of(weights, "checkpoint"), Options(recipe=recipe, batch=1)
+            model, options = Artifact.of(weights, "checkpoint"), Build(recipe=recipe, batch=1)
         else:
-            model, options = model_artifact(graph), Options(precision=None)
+            model, options = model_artifact(graph), Build(precision=None)
             if name == "openvino":
                 model = get_engine(name).compile(model, options, graph.with_suffix(".xml"))
         runners.append(stack.enter_context(opened(get_engine(name), model, options)))

@@ -17,7 +17,7 @@ from modelport.core.errors import EngineError
 from modelport.core.values import Array, Tensors
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.feeding import feed
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.quantizer import Int8Model, calibrated
 from modelport.engines.registry import ENGINES, get_engine, opened
 from modelport.model.graph.file import read_graph
@@ -61,7 +61,7 @@ def made(
 
 def _answers(engine: str, model: Artifact, recipe: Recipe, images: Array, precision: str | None) -> Array:
     asked = images[CALIBRATED:]
-    with opened(get_engine(engine), model, Options(recipe, precision, len(asked))) as runner:
+    with opened(get_engine(engine), model, Build(recipe, precision, len(asked))) as runner:
         return runner.run({"actual_input_1": asked})["output1"]
 
 
@@ -111,7 +111,7 @@ def _float_layers(engine: str, written: Artifact, heavy: tuple[str, ...], work: 
                 if info["runtimePrecision"].astype(str) == "f32":
                     found.add(name)
         return found
-    optimised = get_engine(engine).compile(written, Options(), work / "optimised.onnx")
+    optimised = get_engine(engine).compile(written, Build(), work / "optimised.onnx")
     executed = [node.op_type for node in read_graph(optimised.path).graph.node]
     told = {name for name, word in heavy_precisions(read_graph(written.path)).items() if word == "fp32"}
     # What is told of the file is what the optimised graph has: all others became ONNX Runtime's 8-bit kernels.
@@ -259,7 +259,7 @@ def test_layers_keep_their_names_where_weights_are_shared_and_inputs_joined(imag
     assert set(made.heavy) <= set(made.layers)
 
     def answers(model: Artifact) -> Array:
-        with opened(get_engine("openvino"), model, Options(precision="fp32", batch=4)) as runner:
+        with opened(get_engine("openvino"), model, Build(precision="fp32", batch=4)) as runner:
             return runner.run({"x": images[:4]})["y"]
 
     want = answers(graph)

@@ -18,7 +18,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError
 from modelport.core.progress import Silent
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.base import DeviceTimes, Options
+from modelport.engines.base import Build, DeviceTimes, Launch
 from modelport.jobs import bench as bench_module
 from modelport.jobs.bench import bench
 from modelport.measure import probing
@@ -248,7 +248,7 @@ def test_the_search_tries_one_the_engines_own_and_one_per_core(
     monkeypatch.setattr(probing, "measure", spy)
     from modelport.engines.registry import get_engine
 
-    best = best_concurrency(get_engine("onnxruntime"), tiny_graph, Options(tiny, "fp32", 2, threads=3), 0.01)
+    best = best_concurrency(get_engine("onnxruntime"), tiny_graph, Build(tiny, "fp32", 2), Launch(3), 0.01)
     assert best in (1, 3)
     assert [in_flight for in_flight, *_ in asked] == [1, 3]
     assert len({content for *_, content in asked}) == 1  # the same inputs
@@ -259,8 +259,8 @@ def test_engines_honour_the_runs_in_flight(engine: str, threads: int, tiny_graph
     from modelport.engines.registry import get_engine, opened
 
     for in_flight in (1, 2):
-        options = Options(tiny, "fp32", 2, threads=threads, concurrency=in_flight)
-        with opened(get_engine(engine), tiny_graph, options) as runner:
+        build, launch = Build(tiny, "fp32", 2), Launch(threads, in_flight)
+        with opened(get_engine(engine), tiny_graph, build, launch) as runner:
             assert runner.concurrency == in_flight
 
 

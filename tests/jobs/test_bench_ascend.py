@@ -9,8 +9,9 @@ import pytest
 from ascend_standins import Machine, ascend_fixture  # noqa: F401 - a fixture
 from conftest import Exported
 from modelport.core.progress import Silent
+from modelport.engines.ascend.atc import AscendBuild
 from modelport.engines.ascend.engine import AscendEngine
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.jobs.bench import bench
 from modelport.recipes.schema import Recipe
 from modelport.stages.bench_model import BenchRequest
@@ -20,7 +21,7 @@ def test_copies_and_computing_stand_apart(
     tiny: Recipe, tiny_path: Path, exported_tiny: Exported, ascend: Machine, tmp_path: Path
 ) -> None:
     graph, _ = exported_tiny(11)
-    compiled = AscendEngine().compile(graph, Options(tiny, None, 2, soc="310P3"), tmp_path / "tiny.om")
+    compiled = AscendEngine().compile(graph, Build(tiny, None, 2, own=AscendBuild("310P3")), tmp_path / "tiny.om")
     for recipe in (None, str(tiny_path)):
         value = bench(BenchRequest(recipe, model=compiled.path, duration=0.02), Silent())
         assert (value["engine"], value["copies"]) == ("ascend", None)

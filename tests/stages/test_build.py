@@ -11,7 +11,7 @@ import pytest
 from conftest import Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Silent
-from modelport.engines.base import Options
+from modelport.engines.base import Build, Launch
 from modelport.engines.registry import get_engine, opened
 from modelport.measure import in_flight
 from modelport.measure.probing import Probe
@@ -30,7 +30,7 @@ def test_what_was_compiled_serves_every_batch_and_is_made_again_when_damaged(
     name: str, tiny: Recipe, graph: Artifact, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path))
-    engine, options = get_engine(name), Options(tiny, batch=4)
+    engine, options = get_engine(name), Build(tiny, batch=4)
     first = built(engine, graph, options).artifact
     assert first.made_from[0] == graph.sha256 and first.path != graph.path
     for batch in (4, 3):
@@ -52,8 +52,8 @@ def test_what_was_compiled_serves_every_batch_and_is_made_again_when_damaged(
 
 def test_other_files_stay_as_they_are(tiny: Recipe, graph: Artifact) -> None:
     checkpoint = Artifact(graph.path, "checkpoint", graph.sha256)
-    assert built(get_engine("torch"), checkpoint, Options(tiny)).artifact is checkpoint
-    assert built(get_engine("torch"), graph, Options(tiny)).artifact is graph
+    assert built(get_engine("torch"), checkpoint, Build(tiny)).artifact is checkpoint
+    assert built(get_engine("torch"), graph, Build(tiny)).artifact is graph
 
 
 def test_runs_in_flight_are_measured_once_and_only_where_it_pays(
@@ -68,21 +68,21 @@ def test_runs_in_flight_are_measured_once_and_only_where_it_pays(
 
     monkeypatch.setattr(in_flight, "probe_concurrency", measured)
     monkeypatch.setattr("modelport.core.machine.cores", lambda: 2)
-    engine, options = get_engine("onnxruntime"), Options(tiny, batch=4)
-    same, how = in_flight.with_best_in_flight(engine, graph, options, 20, Silent())
-    assert same == options and "too few" in how and not asked
-    found, how = in_flight.with_best_in_flight(engine, graph, options, 1000, Silent())
-    assert (found.concurrency, found.alone, how) == (2, False, "measured")
-    found, how = in_flight.with_best_in_flight(engine, graph, options, 20, Silent())
-    assert (found.concurrency, how, len(asked)) == (2, "measured before", 1)
-    found, how = in_flight.with_best_in_flight(engine, graph, replace(options, concurrency=1), 20, Silent())
-    assert (found.concurrency, found.alone, how, len(asked)) == (1, True, "as set", 1)
-    found, how = in_flight.with_best_in_flight(get_engine("torch"), graph, options, 1000, Silent())
-    assert (found, len(asked)) == (options, 1)
+    engine, options = get_engine("onnxruntime"), Build(tiny, batch=4)
+    same, how = in_flight.with_best_in_flight(engine, graph, options, Launch(), 20, Silent())
+    assert same == Launch() and "too few" in how and not asked
+    found, how = in_flight.with_best_in_flight(engine, graph, options, Launch(), 1000, Silent())
+    assert (found.in_flight, how) == (2, "measured")
+    found, how = in_flight.with_best_in_flight(engine, graph, options, Launch(), 20, Silent())
+    assert (found.in_flight, how, len(asked)) == (2, "measured before", 1)
+    found, how = in_flight.with_best_in_flight(engine, graph, options, Launch(in_flight=1), 20, Silent())
+    assert (found.in_flight, how, len(asked)) == (1, "as set", 1)
+    found, how = in_flight.with_best_in_flight(get_engine("torch"), graph, options, Launch(), 1000, Silent())
+    assert (found, len(asked)) == (Launch(), 1)
     (record,) = (tmp_path / "in-flight").iterdir()
     record.write_text(record.read_text().replace('"in_flight": 2', '"in_flight": 64'))
-    found, how = in_flight.with_best_in_flight(engine, graph, options, 1000, Silent())
-    assert (found.concurrency, how, len(asked)) == (2, "measured", 2)
+    found, how = in_flight.with_best_in_flight(engine, graph, options, Launch(), 1000, Silent())
+    assert (found.in_flight, how, len(asked)) == (2, "measured", 2)
 
 
 def test_a_source_is_read_when_it_is_needed_and_not_before(

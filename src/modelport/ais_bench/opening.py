@@ -16,7 +16,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
 from modelport.data.files.tensor_form import hold_files
-from modelport.engines.base import Engine, Options, Runner
+from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import engine_for, kinds, model_artifact, opened, with_devices
 
 
@@ -117,14 +117,10 @@ def loaded(chosen: Chosen, arguments: Arguments, part: int, log: Log) -> Iterato
 
     Raises UsageError, DataError or EngineError.
     """
-    options = Options(
-        precision=None,
-        batch=arguments.dym_batch or arguments.batchsize,
-        device=arguments.devices[part],
-        alone=arguments.threads == 1,
-    )
+    build = Build(precision=None, batch=arguments.dym_batch or arguments.batchsize)
+    launch = Launch(in_flight=1 if arguments.threads == 1 else None, device=arguments.devices[part])
     with ExitStack() as stack:
-        runner = stack.enter_context(opened(chosen.engine, chosen.model, options))
+        runner = stack.enter_context(opened(chosen.engine, chosen.model, build, launch))
         specs = tuple(map(_with_free_axes, runner.signature.inputs))
         if not specs:
             raise EngineError(f"{chosen.model.path}: the model has no inputs", "there is nothing to feed it with")
@@ -139,8 +135,8 @@ def loaded(chosen: Chosen, arguments: Arguments, part: int, log: Log) -> Iterato
                 # Engines are faster with shapes that they know.
                 stack.close()
                 free = [(new.name, _whole(new)) for old, new in zip(specs, whole, strict=True) if old != new]
-                options = replace(options, batch=int(whole[0].shape[0]), shapes=tuple(free))
-                runner = stack.enter_context(opened(chosen.engine, chosen.model, options))
+                build = replace(build, batch=int(whole[0].shape[0]), shapes=tuple(free))
+                runner = stack.enter_context(opened(chosen.engine, chosen.model, build, launch))
             specs = whole
         for kind, tensors in (("input", specs), ("output", runner.signature.outputs)):
             for index, spec in enumerate(tensors):

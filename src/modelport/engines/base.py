@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -34,23 +34,17 @@ class Availability:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How a model is to be compiled and run. ``batch`` None leaves the batch axis free.
+class Build:
+    """What a model is made into. ``batch`` None leaves the batch axis free.
 
     Without a recipe a model is opened with its own signature, and ``precision`` None takes whatever it runs in.
     """
 
-    recipe: Recipe | None = None
+    recipe: Recipe | None = None  # in the graph's form: with the tensors that the graph really has
     precision: str | None = "fp32"
     batch: int | None = None
-    threads: int | None = None  # None: all cores
-    device: int = 0
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) where free axes are to be fixed
-    alone: bool = False  # one run at a time: all cores serve it, instead of several runs in flight
-    concurrency: int | None = None  # runs in flight, the cores shared among them; None: as the engine thinks best
-    soc: str | None = None  # the chip to compile for; None: the one in this machine
-    plan: Path | None = None  # a precision plan
-    input_type: str | None = None  # float32 or uint8; None: the recipe's
+    own: object | None = None  # what one engine's compiler alone is told
 
     @property
     def signature(self) -> Signature:
@@ -64,6 +58,15 @@ class Options:
         if self.recipe is None:
             raise EngineError("the model cannot be opened without its recipe", "name the recipe of this model")
         return self.recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a model is run. ``in_flight`` None: as many runs at once as the engine thinks best; 1: all cores serve it."""
+
+    threads: int | None = None  # of all runs together; None: all cores
+    in_flight: int | None = None
+    device: int = 0  # of an engine that has several
 
 
 class Runner(Protocol):
@@ -163,25 +166,29 @@ class Engine:
         """Return the files beside a model file of the engine's own kind that are part of it. Raises GraphError."""
         return ()
 
-    def identity(self, options: Options) -> tuple[object, ...]:
+    def identity(self, build: Build) -> tuple[object, ...]:
         """Return what, beside the model, decides what compile() writes: a change of it makes what is kept old."""
         return (self.name, self.available().version, machine.processor())
 
-    def plan(self, model: Artifact, options: Options, out: Path) -> BuildPlan:
+    def plan(self, model: Artifact, build: Build, out: Path) -> BuildPlan:
         """Return how ``compile`` would do it; nothing is written or run."""
         note = f"no vendor command: '{self.name}' would compile {model.path} inside modelport and write {out}"
-        return BuildPlan(options.precision or "fp32", options.batch, notes=(note,))
+        return BuildPlan(build.precision or "fp32", build.batch, notes=(note,))
 
-    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+    def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Write the artifact that this engine loads fastest. Raises EngineError."""
         raise EngineError(
             f"the engine '{self.name}' runs what it is given; there is nothing to compile", "choose another engine"
         )
 
-    def cannot_open(self, options: Options) -> str:
-        """Say why what was compiled for these options cannot be opened here; nothing where it can."""
+    def own_build(self, told: Mapping[str, Any]) -> object | None:
+        """Return ``Build.own`` of what ``compile`` was told beside the rest: the ``build_options`` that were given."""
+        return None
+
+    def cannot_open(self, build: Build, launch: Launch) -> str:
+        """Say why what was compiled so cannot be opened here; nothing where it can."""
         return ""
 
-    def open(self, model: Artifact, options: Options) -> AbstractContextManager[Runner]:
+    def open(self, model: Artifact, build: Build, launch: Launch) -> AbstractContextManager[Runner]:
         """Load a model. Raises EngineError, also where the precision is not executed here."""
         raise NotImplementedError

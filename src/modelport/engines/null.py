@@ -17,7 +17,7 @@ from modelport.core.artifacts import Artifact, write_json
 from modelport.core.errors import EngineError
 from modelport.core.json_text import read_json
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 
 SCHEMA, SUFFIX = "modelport.null/1", ".null"
 MAX_BYTES = 1024 * 1024
@@ -44,38 +44,40 @@ class NullEngine(Engine):
         """It always is."""
         return Availability(True, np.__version__, ("none",), ("fp32", "fp16", "bf16", "int8"))
 
-    def identity(self, options: Options) -> tuple[object, ...]:
+    def identity(self, build: Build) -> tuple[object, ...]:
         """The file holds no more than the signature."""
-        return (self.name, SCHEMA, str(options.signature))
+        return (self.name, SCHEMA, str(build.signature))
 
-    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+    def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Write down what the model is called and takes. Raises EngineError for another suffix."""
         if out.suffix != SUFFIX:
             raise EngineError(
                 f"{out}: the null engine writes {SUFFIX} files", f"give --out a name that ends in {SUFFIX}"
             )
-        sides = {"inputs": options.signature.inputs, "outputs": options.signature.outputs}
+        sides = {"inputs": build.signature.inputs, "outputs": build.signature.outputs}
         told = {side: [[spec.name, spec.dtype, list(spec.shape)] for spec in specs] for side, specs in sides.items()}
         write_json(out, {"schema": SCHEMA, "seed": model.identity} | told)
         return Artifact.of(out, "null", model.digests)
 
     @contextmanager
-    def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
+    def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[Runner]:
         """Take a model for what it says that it is. Raises EngineError where nothing tells its tensors."""
         seed, signature = model.identity, None
         if model.kind == "null":
             seed, signature = _read(model.path)
-        if options.recipe is not None:
-            signature = options.signature
+        if build.recipe is not None:
+            signature = build.signature
         if signature is None:
             raise EngineError(f"{model.path}: the null engine knows no tensors of it", "name the recipe of this model")
-        yield _Runner(signature, _maps(model, seed, signature), options)
+        yield _Runner(signature, _maps(model, seed, signature), build.precision or "fp32", launch.in_flight or 1)
 
 
 class _Runner:
-    def __init__(self, signature: Signature, maps: Mapping[str, Array], options: Options) -> None:
-        self.signature, self.precision = signature, options.precision or "fp32"
-        self.concurrency = options.concurrency or 1
+    def __init__(
+        self, signature: Signature, maps: Mapping[str, Array], precision: str | None, in_flight: int | None
+    ) -> None:
+        self.signature, self.precision = signature, precision or "fp32"
+        self.concurrency = in_flight or 1
         self._maps = maps
 
     def run(self, inputs: Tensors) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from modelport.core.artifacts import Artifact, named_as_given
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
-from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.checked import checked
 from modelport.model.graph.file import onnx_side_files
 from modelport.model.graph.tail import IN_GRAPH, ON_HOST, Ending
@@ -27,6 +27,7 @@ ENGINES = {
     "null": "modelport.engines.null:NullEngine",
 }
 _OTHER_RECIPE = "give the recipe of this model"
+AS_IT_THINKS = Launch()
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 
@@ -108,7 +109,7 @@ def engine_for(model: Artifact, name: str | None) -> Engine:
 
 
 @contextmanager
-def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner]:
+def opened(engine: Engine, model: Artifact, build: Build, launch: Launch = AS_IT_THINKS) -> Iterator[Runner]:
     """Open a model and see that it has the recipe's signature and really runs in the precision asked for.
 
     Raises EngineError otherwise: a precision never changes silently. Without a recipe the signature is the model's
@@ -119,18 +120,18 @@ def opened(engine: Engine, model: Artifact, options: Options) -> Iterator[Runner
         raise EngineError(
             f"{model.shown}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine"
         )
-    with named_as_given(model), engine.open(model, options) as runner:
-        if options.recipe is not None:
-            have, want = runner.signature, options.signature
+    with named_as_given(model), engine.open(model, build, launch) as runner:
+        if build.recipe is not None:
+            have, want = runner.signature, build.signature
             _check_tensors(model, "inputs", have.inputs, want.inputs)
             _check_tensors(model, "outputs", have.outputs, want.outputs)
-        if options.precision is not None and runner.precision != options.precision:
+        if build.precision is not None and runner.precision != build.precision:
             raise EngineError(
-                f"'{engine.name}' runs {model.path} in {runner.precision}, {options.precision} was asked for",
+                f"'{engine.name}' runs {model.path} in {runner.precision}, {build.precision} was asked for",
                 f"ask for --precision {runner.precision}",
             )
-        alone = replace(options, batch=1, shapes=())
-        yield checked(runner, model.path, options.recipe is not None, lambda: engine.open(model, alone))
+        alone = replace(build, batch=1, shapes=())
+        yield checked(runner, model.path, build.recipe is not None, lambda: engine.open(model, alone, launch))
 
 
 def _check_tensors(model: Artifact, kind: str, have: tuple[TensorSpec, ...], need: tuple[TensorSpec, ...]) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 from modelport.core.artifacts import Artifact, digest_file
 from modelport.core.errors import CheckpointError, UsageError
 from modelport.core.files import open_regular
-from modelport.engines.base import Engine, Options, Runner
+from modelport.engines.base import Build, Engine, Runner
 from modelport.engines.registry import opened, runner_of_architecture
 from modelport.engines.torch import TorchEngine, TorchRunner
 from modelport.model.source import SourceModel, open_source
@@ -30,12 +30,12 @@ class Source:
     notes: tuple[str, ...] = ()  # what is to be said of where it comes from and how it was loaded
 
     @contextmanager
-    def open(self, options: Options) -> Iterator[Runner]:
-        """Open it in float32, with the recipe's own tensors, at the options' batch and threads.
+    def open(self, build: Build) -> Iterator[Runner]:
+        """Open it in float32, with the recipe's own tensors, at the batch of ``build``.
 
         Raises CheckpointError where a checkpoint does not fit.
         """
-        own = replace(options, recipe=self.recipe, precision="fp32")
+        own = replace(build, recipe=self.recipe, precision="fp32")
         if self.network is not None:
             # It may be in memory already, of an export.
             yield TorchRunner(self.network.module, own)

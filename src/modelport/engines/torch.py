@@ -11,7 +11,7 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors
-from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.time_limit import within_limit
 from modelport.model.source import load_source
 from modelport.tasks.table import task_of
@@ -37,7 +37,7 @@ class TorchEngine(Engine):
             refused += (("bf16", machine.NO_BF16),)
         return Availability(True, torch.__version__, ("CPU",), precisions, refused)
 
-    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+    def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Refuse: the reference runs the checkpoint as it is."""
         raise EngineError(
             "the engine 'torch' runs the checkpoint itself; there is nothing to compile",
@@ -45,14 +45,14 @@ class TorchEngine(Engine):
         )
 
     @contextmanager
-    def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
+    def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[Runner]:
         """Load the checkpoint strictly. Raises CheckpointError where it does not fit the recipe."""
         import torch
 
         before = torch.get_num_threads()
-        torch.set_num_threads(options.threads or machine.cores())
+        torch.set_num_threads(launch.threads or machine.cores())
         try:
-            yield TorchRunner(load_source(options.needed_recipe, model.path).module, options)
+            yield TorchRunner(load_source(build.needed_recipe, model.path).module, build)
         finally:
             torch.set_num_threads(before)
 
@@ -63,11 +63,11 @@ class TorchRunner:
     # One run uses every core by itself.
     concurrency = 1
 
-    def __init__(self, module: Any, options: Options) -> None:
+    def __init__(self, module: Any, build: Build) -> None:
         self._module = module
-        self._task = task_of(options.needed_recipe)
-        self._bf16 = options.precision == "bf16"
-        self.signature: Signature = options.signature
+        self._task = task_of(build.needed_recipe)
+        self._bf16 = build.precision == "bf16"
+        self.signature: Signature = build.signature
         self.precision = self._executed_precision()
 
     def run(self, inputs: Tensors) -> dict[str, Array]:

@@ -18,7 +18,7 @@ from modelport.core.errors import BadSampleError
 from modelport.core.progress import Progress
 from modelport.core.values import Array, Batch, RowId, Sample, Tensors
 from modelport.data.stream.feeding import feed
-from modelport.engines.base import Options, Runner
+from modelport.engines.base import Build, Runner
 from modelport.engines.source import Source
 from modelport.evaluate.decoders import ROWS, Decoders, enough_decoders
 from modelport.evaluate.loop import run_batches
@@ -46,7 +46,7 @@ class Pass:
 
     recipe: Recipe
     samples: Sequence[Sample]
-    options: Options
+    build: Build
     task: Task
     seed: int
     on_bad: Literal["fail", "skip"]
@@ -86,8 +86,8 @@ def answer_with_source(job: Pass, source: Source, answers: SourceAnswers) -> Non
 
 
 def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
-    options = replace(job.options, recipe=job.recipe, precision="fp32")
-    job = replace(job, options=options, pixels=False, fast=False)
+    build = replace(job.build, recipe=job.recipe, precision="fp32")
+    job = replace(job, build=build, pixels=False, fast=False)
     with job.progress.bar("source model", job.rows, "images") as bar:
 
         def missing() -> Iterator[Sample]:
@@ -110,7 +110,7 @@ def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
         if first is None:
             job.progress.detail("source model: every answer from the cache")
             return
-        with source.open(options) as runner, closing(_batches(job, chain([first], samples), None)) as batches:
+        with source.open(build) as runner, closing(_batches(job, chain([first], samples), None)) as batches:
             for batch, outputs in run_batches(runner, batches, Clocks()):
                 answers.put(dict(zip(_answer_keys(job, batch), split_rows(outputs, len(batch.ids)), strict=True)))
                 bar.advance(len(batch.ids))
@@ -138,9 +138,9 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
 
 def warmed_up(job: Pass, runner: Runner) -> Outcome:
     """Warm the runner up, measure how many threads must decode beside it, and return the outcome, still empty."""
-    assert job.options.batch is not None
+    assert job.build.batch is not None
     decoders = enough_decoders(_warm_up(runner, job), _first_batches(job))
-    return Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, getattr(runner, "notes", ()))
+    return Outcome(runner.precision, job.build.batch, runner.concurrency, decoders, getattr(runner, "notes", ()))
 
 
 def live_rows(
@@ -192,7 +192,7 @@ def _kept(job: Pass, answers: SourceAnswers | None, batch: Batch) -> dict[str, A
 def _batches(
     job: Pass, samples: Iterator[Sample], skipped: list[str] | None, decoders: int | None = None
 ) -> Generator[Batch, None, None]:
-    assert job.options.batch is not None
+    assert job.build.batch is not None
 
     def bad(sample: Sample, error: BadSampleError) -> None:
         if skipped is not None:
@@ -201,7 +201,7 @@ def _batches(
     return feed(
         job.recipe,
         samples,
-        job.options.batch,
+        job.build.batch,
         seed=job.seed,
         pixels=job.pixels,
         fast=job.fast,
@@ -213,10 +213,10 @@ def _batches(
 
 def _first_batches(job: Pass) -> Generator[Batch, None, None]:
     """Return batches of the first samples, made by one thread. Images come one by one: a batch may hold many."""
-    assert job.options.batch is not None
+    assert job.build.batch is not None
     views = job.recipe.dataset.views
-    batch = job.options.batch if views > 1 else 1
-    first = replace(job, options=replace(job.options, batch=batch), on_bad="skip")
+    batch = job.build.batch if views > 1 else 1
+    first = replace(job, build=replace(job.build, batch=batch), on_bad="skip")
     return _batches(first, iter(job.samples[: -(-(ROWS + batch) // views)]), None, decoders=1)
 
 
@@ -232,9 +232,9 @@ def _warm_up(runner: Runner, job: Pass) -> float | None:
 
     Returns the rows/s of as many runs again, None where there is too little to do to time them.
     """
-    options, in_flight = job.options, runner.concurrency
-    assert options.batch is not None
-    zeros = {spec.name: np.zeros([int(axis) for axis in spec.shape], spec.dtype) for spec in options.signature.inputs}
+    build, in_flight = job.build, runner.concurrency
+    assert build.batch is not None
+    zeros = {spec.name: np.zeros([int(axis) for axis in spec.shape], spec.dtype) for spec in build.signature.inputs}
     with ThreadPoolExecutor(in_flight) as pool:
 
         def run_all() -> float:
@@ -244,5 +244,5 @@ def _warm_up(runner: Runner, job: Pass) -> float | None:
             return time.perf_counter() - start
 
         run_all()
-        worth = job.rows >= WORTH_TIMING * in_flight * options.batch
-        return options.batch * in_flight / run_all() if worth else None
+        worth = job.rows >= WORTH_TIMING * in_flight * build.batch
+        return build.batch * in_flight / run_all() if worth else None

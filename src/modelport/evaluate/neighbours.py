@@ -12,7 +12,7 @@ from modelport.core.progress import Progress
 from modelport.core.values import Array, DataSet, Sample
 from modelport.data.prepare.views import Views, without_random_steps
 from modelport.data.stream.view_batches import plain_batches
-from modelport.engines.base import Options, Runner
+from modelport.engines.base import Build, Runner
 from modelport.evaluate.loop import run_batches
 from modelport.measure.timing import Clocks
 from modelport.tasks.base import Score
@@ -22,7 +22,7 @@ Samples = DataSet | Sequence[Sample]
 
 
 def neighbour_accuracy(
-    runner: Runner, options: Options, bank: Samples, queries: Samples, progress: Progress
+    runner: Runner, build: Build, bank: Samples, queries: Samples, progress: Progress
 ) -> dict[str, Score]:
     """Return ``knn_top1``: the engine's features of the untouched images, ``queries`` looked up among ``bank``.
 
@@ -31,15 +31,15 @@ def neighbour_accuracy(
     with progress.bar("features for knn", len(bank) + len(queries), "images") as bar:
 
         def features(dataset: Samples) -> tuple[Array, Array]:
-            assert options.batch is not None
-            spec = options.signature.inputs[0]
-            views = Views(without_random_steps(options.needed_recipe.preprocess), pixels=spec.dtype == "uint8")
-            batches = plain_batches(dataset, views, input_name=spec.name, batch=options.batch, workers=machine.cores())
+            assert build.batch is not None
+            spec = build.signature.inputs[0]
+            views = Views(without_random_steps(build.needed_recipe.preprocess), pixels=spec.dtype == "uint8")
+            batches = plain_batches(dataset, views, input_name=spec.name, batch=build.batch, workers=machine.cores())
             rows: list[Array] = []
             labels: list[int] = []
             with closing(batches):
                 for batch, outputs in run_batches(runner, batches, Clocks()):
-                    rows.append(outputs[options.needed_recipe.tensors.outputs[0].name])
+                    rows.append(outputs[build.needed_recipe.tensors.outputs[0].name])
                     labels += batch.targets
                     bar.advance(len(batch.ids))
             return np.concatenate(rows), np.asarray(labels)

@@ -11,11 +11,11 @@ from typing import Any
 from modelport.core import machine
 from modelport.core.errors import EngineError
 from modelport.core.progress import Progress
-from modelport.engines.base import DeviceTimes, Options, TimedRunner
+from modelport.engines.base import Build, DeviceTimes, TimedRunner
 from modelport.engines.registry import opened
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Clock, Load, Measured, measure
-from modelport.measure.probing import Probe, chosen, probe_concurrency, with_in_flight
+from modelport.measure.probing import Probe, chosen, probe_concurrency
 from modelport.report.result import environment, latency_summary
 from modelport.report.speed import SCHEMA, best_of, compare, figures_of
 from modelport.stages.bench_model import BenchRequest, Subject, subject_of
@@ -48,13 +48,12 @@ def bench(request: BenchRequest, progress: Progress, clock: Clock = time.perf_co
         f"bench {subject.model.path.name} on {subject.engine.name}", len(subject.batches), "batches"
     ) as bar:
         for batch in subject.batches:
-            options = replace(subject.options, batch=batch)
-            in_flight, probes = _in_flight(request, subject, options)
+            build = replace(subject.build, batch=batch)
+            in_flight, probes = _in_flight(request, subject, build)
             searches += [{"batch": batch, **asdict(probe)} for probe in probes]
             # The most first: where the engine does not serve so many, it is said before anything is measured.
             points += [
-                _point(request, subject, with_in_flight(options, count), told, clock)
-                for count in sorted({1, in_flight}, reverse=True)
+                _point(request, subject, build, count, (told, clock)) for count in sorted({1, in_flight}, reverse=True)
             ]
             bar.advance()
     points.sort(key=lambda point: (point["batch"], point["in_flight"]))
@@ -85,36 +84,39 @@ def bench(request: BenchRequest, progress: Progress, clock: Clock = time.perf_co
     }
 
 
-def _in_flight(request: BenchRequest, subject: Subject, options: Options) -> tuple[int, list[Probe]]:
+def _in_flight(request: BenchRequest, subject: Subject, build: Build) -> tuple[int, list[Probe]]:
     """Return how many runs in flight to measure, besides one, and what was tried to find it."""
     if request.concurrency is not None:
         return request.concurrency, []
     seconds = request.duration * SEARCH_SHARE
-    probes = probe_concurrency(subject.engine, subject.model, options, seconds, request.seed)
+    probes = probe_concurrency(subject.engine, subject.model, build, subject.launch, seconds, request.seed)
     return chosen(probes), probes
 
 
-def _point(request: BenchRequest, subject: Subject, options: Options, told: _Told, clock: Clock) -> dict[str, Any]:
-    assert options.batch is not None and options.concurrency is not None
-    with opened(subject.engine, subject.model, options) as runner:
-        if runner.concurrency != options.concurrency:
+def _point(
+    request: BenchRequest, subject: Subject, build: Build, in_flight: int, aside: tuple[_Told, Clock]
+) -> dict[str, Any]:
+    told, clock = aside
+    assert build.batch is not None
+    with opened(subject.engine, subject.model, build, replace(subject.launch, in_flight=in_flight)) as runner:
+        if runner.concurrency != in_flight:
             raise EngineError(
-                f"'{subject.engine.name}' serves {runner.concurrency} runs in flight here, not {options.concurrency}",
+                f"'{subject.engine.name}' serves {runner.concurrency} runs in flight here, not {in_flight}",
                 f"--concurrency {runner.concurrency}",
             )
-        signature = runner.signature.with_batch(options.batch)
-        inputs = random_inputs(signature, options.recipe, request.seed)
+        signature = runner.signature.with_batch(build.batch)
+        inputs = random_inputs(signature, build.recipe, request.seed)
         told.precision, told.inputs = runner.precision, inputs.about
         told.signature = {
             "inputs": [str(spec) for spec in runner.signature.inputs],
             "outputs": [str(spec) for spec in runner.signature.outputs],
         }
         told.copies = None if isinstance(runner, TimedRunner) else NO_COPIES
-        load = Load(runner, inputs.buffers, options.batch, options.concurrency, request.duration, clock)
+        load = Load(runner, inputs.buffers, build.batch, in_flight, request.duration, clock)
         measured = measure(load)
     return figures_of(measured.timed) | {
         "warm_up": {"runs": measured.warm_up_runs, "steady": measured.timed.steady},
-        "device": _device(measured, options.batch),
+        "device": _device(measured, build.batch),
     }
 
 

@@ -11,7 +11,7 @@ from modelport.core.artifacts import Artifact, named_as_given, write_json, writt
 from modelport.core.errors import UsageError
 from modelport.core.options import batch_rows
 from modelport.core.progress import Progress
-from modelport.engines.base import BuildPlan, Engine, Options
+from modelport.engines.base import Build, BuildPlan, Engine, Launch
 from modelport.engines.registry import ENGINES, choose_engine, get_engine, model_artifact, opened
 from modelport.model.graph.file import check_signature, read_graph
 from modelport.model.graph.pixel_input import recipe_of_pixels
@@ -50,45 +50,42 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
         raise UsageError(f"--device {request.device}", "give a device's number, from 0")
     recipe = load_recipe(request.recipe)
     engine = get_engine(request.engine)
-    _check_options(engine, request)
     source = _graph_of(engine, request, recipe)
     if engine.compiles_here:
         choose_engine(engine.name, request.precision or "fp32")
-    options = Options(
+    build = Build(
         recipe,
         request.precision or ("fp32" if engine.compiles_here else None),
         request.batch,
-        device=request.device or 0,
-        soc=request.soc,
-        plan=request.plan,
-        input_type=request.input_type,
+        own=engine.own_build(_told(engine, request)),
     )
-    build = engine.plan(source, options, request.out)
+    launch = Launch(device=request.device or 0)
+    planned = engine.plan(source, build, request.out)
     value: dict[str, Any] = {
         "schema": "modelport.compile/1",
         "engine": engine.name,
-        "precision": build.precision,
-        "batch": build.batch,
+        "precision": planned.precision,
+        "batch": planned.batch,
     }
-    if build.words or request.dry_run:
+    if planned.words or request.dry_run:
         value |= {
-            "command": list(build.words),
-            "line": shlex.join(build.words),
-            "input_type": build.input_type,
-            "files": [{"option": option, "path": str(path), "text": text} for option, path, text in build.files],
-            "notes": list(build.notes),
+            "command": list(planned.words),
+            "line": shlex.join(planned.words),
+            "input_type": planned.input_type,
+            "files": [{"option": option, "path": str(path), "text": text} for option, path, text in planned.files],
+            "notes": list(planned.notes),
         }
     if request.dry_run:
         return value
-    if build.words:
-        progress.note(shlex.join(build.words))
-        artifact = engine.compile(source, options, request.out)
-        notes = [*build.notes, *_opened_once(engine, artifact, build, options)]
+    if planned.words:
+        progress.note(shlex.join(planned.words))
+        artifact = engine.compile(source, build, request.out)
+        notes = [*planned.notes, *_opened_once(engine, artifact, planned, build, launch)]
         return value | {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
-    calibrated_by = replace(options, batch=request.batch or recipe.run.batch)
+    calibrated_by = replace(build, batch=request.batch or recipe.run.batch)
     plan = Plan(recipe, engine, calibrated_by, calibration=request.calibration, precision_plan=request.plan)
     done = lowered(plan, source, None, (), progress)
-    artifact, precision = _compiled(engine, done.artifact, options, request)
+    artifact, precision = _compiled(engine, done.artifact, build, request)
     value["precision"] = precision
     if done.record:
         write_json(plan_beside(request.out), done.record["plan"])
@@ -101,7 +98,7 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
     }
 
 
-def _compiled(engine: Engine, source: Artifact, options: Options, request: CompileRequest) -> tuple[Artifact, str]:
+def _compiled(engine: Engine, source: Artifact, build: Build, request: CompileRequest) -> tuple[Artifact, str]:
     """Compile to the file asked for, and return it and the precision that it runs in.
 
     What the engine then refuses, or what is no model of the recipe, does not come to lie there.
@@ -109,15 +106,15 @@ def _compiled(engine: Engine, source: Artifact, options: Options, request: Compi
     out = request.out
     with written_aside(out) as aside:
         with named_as_given(Artifact(aside, "", "", stands_for=out)):
-            made = engine.compile(source, options, aside)
-        with opened(engine, replace(made, stands_for=request.model), options) as runner:
+            made = engine.compile(source, build, aside)
+        with opened(engine, replace(made, stands_for=request.model), build) as runner:
             precision = runner.precision
     parts = tuple(replace(part, path=out.with_name(part.path.name)) for part in made.parts)
     return replace(made, path=out, parts=parts), precision
 
 
-def _check_options(engine: Engine, request: CompileRequest) -> None:
-    """Raise UsageError for what was given and says nothing to this engine."""
+def _told(engine: Engine, request: CompileRequest) -> dict[str, Any]:
+    """Return what was given that this engine's compiler alone takes. Raises UsageError for what it does not take."""
     for option in ("soc", "device", "input_type", "calibration", "plan"):
         if getattr(request, option) is None or option in engine.build_options:
             continue
@@ -127,6 +124,8 @@ def _check_options(engine: Engine, request: CompileRequest) -> None:
             f"{word} says nothing to the engine '{engine.name}'",
             f"leave {word} out, or --engine {' or '.join(takers)}",
         )
+    alone = engine.build_options - {"calibration"} if not engine.compiles_here else set()
+    return {name: value for name in sorted(alone) if (value := getattr(request, name)) is not None}
 
 
 def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe) -> Artifact:
@@ -149,11 +148,13 @@ def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe) -> Artifa
     return source
 
 
-def _opened_once(engine: Engine, artifact: Artifact, build: BuildPlan, options: Options) -> tuple[str, ...]:
+def _opened_once(
+    engine: Engine, artifact: Artifact, planned: BuildPlan, build: Build, launch: Launch
+) -> tuple[str, ...]:
     """Open what was compiled where its device is at hand; return what to say of it. Raises EngineError."""
-    if why := engine.cannot_open(options):
+    if why := engine.cannot_open(build, launch):
         return (f"not opened here: {why}",)
-    recipe = options.needed_recipe
-    form = replace(options, recipe=recipe_of_pixels(recipe) if build.input_type == "uint8" else recipe)
-    with opened(engine, artifact, replace(form, precision=build.precision, batch=build.batch)) as runner:
+    recipe = build.needed_recipe
+    form = replace(build, recipe=recipe_of_pixels(recipe) if planned.input_type == "uint8" else recipe)
+    with opened(engine, artifact, replace(form, precision=planned.precision, batch=planned.batch), launch) as runner:
         return tuple(getattr(runner, "notes", ()))

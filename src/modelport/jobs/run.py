@@ -145,16 +145,16 @@ def written(folder: Path, result: Result) -> Result:
 
 def _with_runs_in_flight(plan: Plan, port: Ported, samples: int, progress: Progress) -> tuple[Plan, str]:
     """Return the plan with the number of runs in flight that serves best, and how it was come by."""
-    batches = -(-samples * plan.recipe.dataset.views // (plan.options.batch or 1))
-    options, how = with_best_in_flight(plan.engine, port.trail.model, plan.options, batches, progress)
-    return replace(plan, options=options), how
+    batches = -(-samples * plan.recipe.dataset.views // (plan.build.batch or 1))
+    launch, how = with_best_in_flight(plan.engine, port.trail.model, plan.build, plan.launch, batches, progress)
+    return replace(plan, launch=launch), how
 
 
 def _pass(request: RunRequest, plan: Plan, dataset: DataSet, samples: Sequence[Sample], progress: Progress) -> Pass:
     return Pass(
         plan.recipe,
         samples,
-        plan.options,
+        plan.build,
         task_of(plan.recipe, dataset.categories, request.seed),
         request.seed,
         request.on_bad_image,
@@ -178,7 +178,7 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
                 answer_with_source(job, port.source, answers)
             notes += answers.notes
         with stage(job.progress, f"load into {plan.engine.name}"):
-            runner = held.enter_context(opened(plan.engine, port.trail.model, plan.options))
+            runner = held.enter_context(opened(plan.engine, port.trail.model, plan.build, plan.launch))
         checks = _own_rows(request, job, runner)
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
         with stage(job.progress, "answers and scores"):
@@ -192,7 +192,7 @@ def _own_rows(request: RunRequest, job: Pass, runner: Runner) -> list[Check]:
     """Hold a given model file against its own rows: each alone, and in a batch."""
     if request.model is None:
         return []
-    check = check_rows(runner, job.options.batch or 1, max(job.task.tolerated, TOLERATED))
+    check = check_rows(runner, job.build.batch or 1, max(job.task.tolerated, TOLERATED))
     return [] if check is None else [check]
 
 
@@ -206,7 +206,7 @@ def _further_figures(request: RunRequest, job: Pass, runner: Runner, outcome: Ou
     except DataError as error:
         figures.notes.append(f"knn_top1 was not measured, it needs the training split: {error.found}")
         return
-    figures.metrics |= neighbour_accuracy(runner, job.options, bank, job.samples, job.progress)
+    figures.metrics |= neighbour_accuracy(runner, job.build, bank, job.samples, job.progress)
 
 
 def _said_of(plan: Plan) -> list[str]:

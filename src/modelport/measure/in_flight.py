@@ -9,8 +9,8 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, cache_folder, digest_json
 from modelport.core.progress import Progress
 from modelport.core.records import read_record, write_record
-from modelport.engines.base import Engine, Options
-from modelport.measure.probing import Probe, chosen, probe_concurrency, with_in_flight
+from modelport.engines.base import Build, Engine, Launch
+from modelport.measure.probing import Probe, chosen, probe_concurrency
 
 # Seconds for which each candidate is kept busy.
 SECONDS = 1.0
@@ -22,30 +22,30 @@ WORTH_BATCHES = 100
 
 
 def with_best_in_flight(
-    engine: Engine, model: Artifact, options: Options, batches: int, progress: Progress
-) -> tuple[Options, str]:
-    """Return the options with the number of runs in flight that serves best, and how it was come by.
+    engine: Engine, model: Artifact, build: Build, launch: Launch, batches: int, progress: Progress
+) -> tuple[Launch, str]:
+    """Return the launch with the number of runs in flight that serves best, and how it was come by.
 
     What the user has set stays; an engine that runs one at a time is not asked.
     """
-    if options.concurrency is not None:
-        return with_in_flight(options, options.concurrency), "as set"
+    if launch.in_flight is not None:
+        return launch, "as set"
     if not engine.serves_several or machine.cores() == 1:
-        return options, "the engine's own choice"
-    key = [model.identity, engine.name, engine.available().version, options.precision, options.batch, options.threads]
+        return launch, "the engine's own choice"
+    key = [model.identity, engine.name, engine.available().version, build.precision, build.batch, launch.threads]
     record = (
         cache_folder("in-flight") / f"{digest_json([*key, machine.processor(), machine.cores(), __version__])}.json"
     )
     known = read_record(record)
     if known is not None and isinstance(known.get("in_flight"), int):
         progress.detail(f"runs in flight from the cache: {known['in_flight']}")
-        return with_in_flight(options, known["in_flight"]), "measured before"
+        return replace(launch, in_flight=known["in_flight"]), "measured before"
     if batches < WORTH_BATCHES:
-        return options, f"the engine's own choice: {batches} batches are too few to measure for"
+        return launch, f"the engine's own choice: {batches} batches are too few to measure for"
     progress.note("measuring how many runs in flight serve best")
-    found = beside_decoders(probe_concurrency(engine, model, replace(options, concurrency=None), SECONDS))
+    found = beside_decoders(probe_concurrency(engine, model, build, launch, SECONDS))
     write_record(record, {"in_flight": found})
-    return with_in_flight(options, found), "measured"
+    return replace(launch, in_flight=found), "measured"
 
 
 def beside_decoders(probes: list[Probe]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
-from modelport.engines.base import Engine, Options, Runner
+from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import opened
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
@@ -23,12 +23,14 @@ class Probe:
     samples_per_second: float
 
 
-def best_concurrency(engine: Engine, model: Artifact, options: Options, seconds: float, seed: int = 0) -> int:
-    """Return the number of runs in flight with the highest throughput at ``options.batch`` and ``options.threads``.
+def best_concurrency(
+    engine: Engine, model: Artifact, build: Build, launch: Launch, seconds: float, seed: int = 0
+) -> int:
+    """Return the number of runs in flight with the highest throughput at ``build.batch`` and ``launch.threads``.
 
     Each candidate is opened and kept busy for ``seconds`` after its warm-up, on the same inputs. Raises EngineError.
     """
-    return chosen(probe_concurrency(engine, model, options, seconds, seed))
+    return chosen(probe_concurrency(engine, model, build, launch, seconds, seed))
 
 
 def chosen(probes: list[Probe]) -> int:
@@ -37,27 +39,24 @@ def chosen(probes: list[Probe]) -> int:
     return min(probe.in_flight for probe in probes if probe.samples_per_second * (1 + GAIN) >= top)
 
 
-def probe_concurrency(engine: Engine, model: Artifact, options: Options, seconds: float, seed: int = 0) -> list[Probe]:
+def probe_concurrency(
+    engine: Engine, model: Artifact, build: Build, launch: Launch, seconds: float, seed: int = 0
+) -> list[Probe]:
     """Measure each candidate: one run on all cores, the engine's own choice, and a run per core.
 
     A candidate that the engine does not serve is left out; its own choice always is there.
     """
-    with opened(engine, model, replace(options, concurrency=None)) as runner:
-        probes = [_probe(runner, options, seconds, seed)]
-    for in_flight in sorted({1, options.threads or machine.cores()} - {probes[0].in_flight}):
-        with opened(engine, model, with_in_flight(options, in_flight)) as runner:
+    with opened(engine, model, build, replace(launch, in_flight=None)) as runner:
+        probes = [_probe(runner, build, seconds, seed)]
+    for in_flight in sorted({1, launch.threads or machine.cores()} - {probes[0].in_flight}):
+        with opened(engine, model, build, replace(launch, in_flight=in_flight)) as runner:
             if runner.concurrency == in_flight:
-                probes.append(_probe(runner, options, seconds, seed))
+                probes.append(_probe(runner, build, seconds, seed))
     return sorted(probes, key=lambda probe: probe.in_flight)
 
 
-def with_in_flight(options: Options, in_flight: int) -> Options:
-    """Return the options for so many runs in flight."""
-    return replace(options, concurrency=in_flight, alone=in_flight == 1)
-
-
-def _probe(runner: Runner, options: Options, seconds: float, seed: int) -> Probe:
-    batch = options.batch or 1
-    inputs = random_inputs(runner.signature.with_batch(batch), options.recipe, seed)
+def _probe(runner: Runner, build: Build, seconds: float, seed: int) -> Probe:
+    batch = build.batch or 1
+    inputs = random_inputs(runner.signature.with_batch(batch), build.recipe, seed)
     measured = measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds))
     return Probe(runner.concurrency, measured.timed.samples_per_second)

@@ -12,7 +12,7 @@ from modelport.core.errors import UsageError
 from modelport.core.options import seconds
 from modelport.core.progress import Progress
 from modelport.core.values import Signature
-from modelport.engines.base import Engine, Options, Runner
+from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import choose_engine, engine_for, model_artifact, opened
 from modelport.engines.row_check import check_rows
 from modelport.measure.inputs import refuse_free_axes, refuse_too_large
@@ -71,7 +71,8 @@ class Subject:
     engine: Engine
     model: Artifact
     artifacts: tuple[Artifact, ...]
-    options: Options
+    build: Build
+    launch: Launch
     batches: tuple[int, ...]
     notes: tuple[str, ...]
 
@@ -94,11 +95,11 @@ def subject_of(request: BenchRequest, progress: Progress) -> Subject:
             f"`modelport compile {recipe.name} FILE.onnx --engine {engine.name}`, then bench --model FILE",
         )
     batches = request.batches or tuple(recipe.run.bench_batches)
-    refuse_too_large(plan.options.needed_recipe.signature, batches)
+    refuse_too_large(plan.build.needed_recipe.signature, batches)
     # Nothing is scored, so no image can be calibrated on wrongly.
     trail = ported(plan, source_for(plan, progress), (), progress, build=False).trail
-    options = replace(plan.options, batch=None)
-    return Subject(recipe, engine, trail.model, tuple(trail.artifacts), options, batches, tuple(trail.notes))
+    build = replace(plan.build, batch=None)
+    return Subject(recipe, engine, trail.model, tuple(trail.artifacts), build, plan.launch, batches, tuple(trail.notes))
 
 
 def _given_model(request: BenchRequest, recipe: Recipe | None, path: Path) -> Subject:
@@ -106,13 +107,13 @@ def _given_model(request: BenchRequest, recipe: Recipe | None, path: Path) -> Su
     engine = engine_for(model, request.engine)
     if request.precision is not None:
         engine = choose_engine(engine.name, request.precision)
-    options = Options(recipe, request.precision, threads=request.threads)
-    with opened(engine, model, options) as runner:
+    build, launch = Build(recipe, request.precision), Launch(request.threads)
+    with opened(engine, model, build, launch) as runner:
         batches, notes = _batches(request, recipe, runner.signature, path)
         refuse_free_axes(runner.signature.with_batch(max(batches)), f"{path}: ")
         refuse_too_large(runner.signature, batches)
         notes += _of_rows(runner, max(batches))
-    return Subject(recipe, engine, model, (model,), options, batches, notes)
+    return Subject(recipe, engine, model, (model,), build, launch, batches, notes)
 
 
 def _of_rows(runner: Runner, largest: int) -> tuple[str, ...]:

@@ -10,12 +10,12 @@ from modelport.core.artifacts import Artifact, cache_folder, digest_json
 from modelport.core.errors import ModelportError
 from modelport.core.progress import SILENT, Progress
 from modelport.core.records import read_record, write_record
-from modelport.engines.base import Engine, Options
+from modelport.engines.base import Build, Engine
 from modelport.engines.registry import model_artifact
 from modelport.stages.trail import Made
 
 
-def built(engine: Engine, model: Artifact, options: Options, progress: Progress = SILENT) -> Made:
+def built(engine: Engine, model: Artifact, build: Build, progress: Progress = SILENT) -> Made:
     """Return what ``engine`` made of an ONNX file, compiled on first use; other files as they are.
 
     A free batch stays free, so that every batch size shares one file. The key holds the model, the engine's version and
@@ -24,14 +24,14 @@ def built(engine: Engine, model: Artifact, options: Options, progress: Progress 
     """
     suffix = engine.compiles_to if engine.compiles_here else None
     # A float16 graph is for other devices: the engines here run a twin of it.
-    if model.kind != "onnx" or suffix is None or options.precision == "fp16":
+    if model.kind != "onnx" or suffix is None or build.precision == "fp16":
         return Made(model)
-    key = digest_json([model.identity, *engine.identity(options), __version__])
+    key = digest_json([model.identity, *engine.identity(build), __version__])
     folder = cache_folder("compiled", key[:32])
     path, record = folder / f"model{suffix}", folder / "digests.json"
     kept = _kept(record, path)
     if kept is None:
-        kept = engine.compile(model, replace(options, batch=None), path)
+        kept = engine.compile(model, replace(build, batch=None), path)
         write_record(record, {file.path.name: file.sha256 for file in (kept, *kept.parts)})
     else:
         progress.detail(f"compiled model from the cache: {path}")

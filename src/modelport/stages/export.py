@@ -17,7 +17,7 @@ from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Progress
 from modelport.core.records import read_record, write_record
 from modelport.core.values import Array, Check
-from modelport.engines.base import Engine, Options
+from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened, reference_engine
 from modelport.engines.torch import TorchRunner
 from modelport.model.graph.export import DEFAULT_OPSET, export_onnx, recipe_of_form
@@ -108,9 +108,9 @@ def take_pixels(model: Artifact, recipe: Recipe, out: Path, ending: Ending = IN_
     name = recipe.tensors.inputs[0].name
     with written_aside(out) as aside:
         made = write_pixel_graph(model, recipe, aside)
-        with opened(engine, model, Options(form, "fp32", batch)) as runner:
+        with opened(engine, model, Build(form, "fp32", batch)) as runner:
             want = runner.run({name: normalised(recipe, pixels)})
-        with opened(engine, made, Options(recipe_of_pixels(form), "fp32", batch)) as runner:
+        with opened(engine, made, Build(recipe_of_pixels(form), "fp32", batch)) as runner:
             got = runner.run({name: pixels})
         if ending.append is None:
             want, got = (task.outputs_of(list(outputs.values())) for outputs in (want, got))
@@ -162,8 +162,8 @@ def outputs_match(
     allowed = task.tolerated * ending.looser
     for batch in batches:
         inputs = trial_inputs(source, batch)
-        want = TorchRunner(source.module, Options(source.recipe, "fp32", batch)).run(inputs)
-        with opened(engine, model, Options(recipe_of_form(source.recipe, ending), "fp32", batch)) as runner:
+        want = TorchRunner(source.module, Build(source.recipe, "fp32", batch)).run(inputs)
+        with opened(engine, model, Build(recipe_of_form(source.recipe, ending), "fp32", batch)) as runner:
             got = runner.run(inputs)
         if ending.append is None:
             got = task.outputs_of(list(got.values()))

@@ -54,7 +54,7 @@ def _given(plan: Plan, path: Path, source: Source | None) -> Made:
     checks: list[Check] = []
     if model.kind == "onnx":
         graph = graphs.read_graph(path)
-        graphs.check_signature(graph, plan.options.needed_recipe.signature, path)
+        graphs.check_signature(graph, plan.build.needed_recipe.signature, path)
         checks.append(FITS)
         if source is not None:
             checks += _held_against(plan, model, graphs.signature_of(graph).inputs[0].shape[0], source)

@@ -90,14 +90,14 @@ def _int8(
     calibration = open_calibration(plan.recipe, plan.calibration, plan.seed)
     refuse_overlap(calibration, scored)
     fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
-    options = replace(plan.options, precision="fp32", batch=fixed if isinstance(fixed, int) else plan.options.batch)
+    build = replace(plan.build, precision="fp32", batch=fixed if isinstance(fixed, int) else plan.build.batch)
     with ExitStack() as stack:
         reference: Reference
         if source is not None:
-            runner = stack.enter_context(source.open(options))
+            runner = stack.enter_context(source.open(build))
             reference, said = Reference(runner.run, False), f"source model {source.artifact.sha256}"
         else:
-            reference = Reference(stack.enter_context(opened(plan.engine, model, options)).run, plan.pixels)
+            reference = Reference(stack.enter_context(opened(plan.engine, model, build)).run, plan.pixels)
             said = f"the graph in float32 on {plan.engine.name}"
-        job = Int8Job(plan.recipe, plan.engine, model, calibration, reference, said, options, plan.seed, layers)
+        job = Int8Job(plan.recipe, plan.engine, model, calibration, reference, said, build, plan.seed, layers)
         return quantized(job, progress)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelport.core.errors import UsageError
 from modelport.core.options import batch_rows
-from modelport.engines.base import Engine, Options
+from modelport.engines.base import Build, Engine, Launch
 from modelport.engines.registry import choose_engine, own_precision
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.schema import Recipe
@@ -33,7 +33,8 @@ class Plan:
 
     recipe: Recipe  # as named, in its variant
     engine: Engine
-    options: Options  # the graph's form of the recipe among them
+    build: Build  # of the graph's form of the recipe
+    launch: Launch = field(default_factory=Launch)
     weights: Path | None = None  # None: the recipe's own, fetched
     model: Path | None = None  # a file in place of an export
     calibration: Path | None = None
@@ -43,12 +44,12 @@ class Plan:
     @property
     def pixels(self) -> bool:
         """Whether the graph takes uint8 pixels and normalises by itself."""
-        return self.options.needed_recipe.tensors.inputs[0].dtype == "uint8"
+        return self.build.needed_recipe.tensors.inputs[0].dtype == "uint8"
 
     @property
     def precision(self) -> str:
         """The precision asked for."""
-        return self.options.precision or "fp32"
+        return self.build.precision or "fp32"
 
     @staticmethod
     def of(recipe: Recipe, wish: Wish, weights: Path | None = None, model: Path | None = None, seed: int = 0) -> Plan:
@@ -61,12 +62,8 @@ class Plan:
         form = recipe_of_pixels(recipe) if wish.input_type == "uint8" else recipe
         batch = batch_rows("--batch", wish.batch) or recipe.run.batch
         check_calibration(precision, wish.calibration, model)
-        options = Options(form, precision, batch, wish.threads, concurrency=wish.in_flight, device=wish.device)
-        return Plan(recipe, engine, options, weights, model, wish.calibration, seed=seed)
-
-    def with_engine(self, engine: Engine, options: Options, calibration: Path | None) -> Plan:
-        """Return the same for another engine."""
-        return replace(self, engine=engine, options=options, calibration=calibration)
+        build, launch = Build(form, precision, batch), Launch(wish.threads, wish.in_flight, wish.device)
+        return Plan(recipe, engine, build, launch, weights, model, wish.calibration, seed=seed)
 
 
 def check_calibration(precision: str, calibration: Path | None, model: Path | None) -> None:

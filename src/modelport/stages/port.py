@@ -47,5 +47,5 @@ def ported(
         trail.add(lowered(plan, trail.model, source, scored, progress))
     if build:
         with stage(progress, f"build for {plan.engine.name}"):
-            trail.add(built(plan.engine, trail.model, plan.options, progress))
+            trail.add(built(plan.engine, trail.model, plan.build, progress))
     return Ported(source, trail)

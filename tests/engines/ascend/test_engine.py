@@ -18,9 +18,10 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError
 from modelport.core.progress import Silent
 from modelport.core.values import Array
+from modelport.engines.ascend.atc import AscendBuild
 from modelport.engines.ascend.engine import AscendEngine
 from modelport.engines.ascend.npu_smi import chips_in
-from modelport.engines.base import DeviceTimes, Options, TimedRunner
+from modelport.engines.base import Build, DeviceTimes, Launch, TimedRunner
 from modelport.engines.registry import choose_engine, defaults, get_engine, model_artifact, opened
 from modelport.jobs.compile import CompileRequest, compile_checked
 from modelport.model.graph.pixel_input import recipe_of_pixels
@@ -43,7 +44,7 @@ def graph(exported_tiny: Exported) -> Artifact:
 @pytest.fixture
 def compiled(graph: Artifact, tiny: Recipe, ascend: Machine, tmp_path: Path) -> Callable[..., Artifact]:
     def make(batch: int = 2, **more: Any) -> Artifact:
-        options = Options(tiny, None, batch, soc="310P3", **more)
+        options = Build(tiny, None, batch, own=AscendBuild("310P3", **more))
         return AscendEngine().compile(graph, options, tmp_path / f"tiny-{batch}.om")
 
     return make
@@ -54,7 +55,7 @@ def _images(count: int) -> Array:
 
 
 def _by_onnxruntime(graph: Artifact, recipe: Recipe, images: Array) -> Array:
-    with opened(get_engine("onnxruntime"), graph, Options(recipe, batch=len(images))) as runner:
+    with opened(get_engine("onnxruntime"), graph, Build(recipe, batch=len(images))) as runner:
         return runner.run({NAME: images})["output1"]
 
 
@@ -64,7 +65,7 @@ def test_it_runs_what_atc_wrote_and_keeps_the_contract(
     artifact = compiled()
     assert graph.sha256 in artifact.made_from
     assert artifact.sha256 == model_artifact(artifact.path).sha256
-    with opened(AscendEngine(), artifact, Options(tiny, "fp16", 2)) as runner:
+    with opened(AscendEngine(), artifact, Build(tiny, "fp16", 2), Launch()) as runner:
         assert runner.signature == tiny.signature.with_batch(2)
         images = _images(2)
         first = runner.run({NAME: images})["output1"]
@@ -85,7 +86,7 @@ def test_it_runs_what_atc_wrote_and_keeps_the_contract(
 
 
 def test_the_three_clocks_are_those_of_the_run(compiled: Callable[..., Artifact], tiny: Recipe) -> None:
-    with AscendEngine().open(compiled(), Options(tiny, "fp16", 2)) as runner:
+    with AscendEngine().open(compiled(), Build(tiny, "fp16", 2), Launch()) as runner:
         assert isinstance(runner, TimedRunner)
         runner.run({NAME: _images(2)})
         for _ in range(2):
@@ -99,7 +100,7 @@ def test_wheels_with_the_older_names_are_served(
     for owner, new, old in OLDER_NAMES:
         monkeypatch.setattr(owner, old, vars(owner)[new], raising=False)
         monkeypatch.delattr(owner, new)
-    with opened(AscendEngine(), compiled(), Options(tiny, None, 2)) as runner:
+    with opened(AscendEngine(), compiled(), Build(tiny, None, 2)) as runner:
         assert isinstance(runner, TimedRunner)
         assert runner.run_timed({NAME: _images(2)})[1] == DeviceTimes(0.5, 2.0, 0.25)
     assert Session.freed == 1
@@ -120,13 +121,13 @@ def test_the_precision_is_the_one_it_was_compiled_for(
     artifact = compiled()
     with (
         pytest.raises(EngineError, match=r"runs .* in fp16, fp32 was asked for"),
-        opened(AscendEngine(), artifact, Options(tiny, "fp32", 2)),
+        opened(AscendEngine(), artifact, Build(tiny, "fp32", 2)),
     ):
         pass
     # Without the record nobody knows, and that is said; a record of another file is none.
     record = artifact.path.with_name(artifact.path.name + ".json")
     record.write_text(json.dumps(json.loads(record.read_text()) | {"sha256": "0" * 64}))
-    with AscendEngine().open(artifact, Options(tiny, "fp32", 2)) as runner:
+    with AscendEngine().open(artifact, Build(tiny, "fp32", 2), Launch()) as runner:
         assert runner.precision == "fp32" and any("unproved" in note for note in runner.notes)
 
 
@@ -138,7 +139,7 @@ def test_outputs_get_the_recipes_names(
     naming: str, note: str, compiled: Callable[..., Artifact], tiny: Recipe, ascend: Machine
 ) -> None:
     ascend.patch.setattr(Session, "naming", naming)
-    with opened(AscendEngine(), compiled(), Options(tiny, "fp16", 2)) as runner:
+    with opened(AscendEngine(), compiled(), Build(tiny, "fp16", 2), Launch()) as runner:
         assert runner.signature == tiny.signature.with_batch(2)
         notes = getattr(runner, "notes", ())
         assert any(note in one for one in notes) if note else not notes
@@ -150,9 +151,9 @@ def test_outputs_of_another_shape_keep_their_names_and_are_refused(
     ascend.patch.setattr(Session, "naming", "{node}:0")
     outputs = [replace_shape(tiny, [("batch"), 11])]
     other = tiny.model_copy(update={"tensors": tiny.tensors.model_copy(update={"outputs": outputs})})
-    with pytest.raises(EngineError, match="Node_0:0"), opened(AscendEngine(), compiled(), Options(other, "fp16", 2)):
+    with pytest.raises(EngineError, match="Node_0:0"), opened(AscendEngine(), compiled(), Build(other, "fp16", 2)):
         pass
-    with AscendEngine().open(compiled(), Options()) as runner:
+    with AscendEngine().open(compiled(), Build(), Launch()) as runner:
         assert [spec.name for spec in runner.signature.outputs] == ["Node_0:0"]
 
 
@@ -163,19 +164,22 @@ def replace_shape(recipe: Recipe, shape: list[int | str]) -> Any:
 def test_what_the_device_refuses_is_one_clear_error(
     compiled: Callable[..., Artifact], tiny: Recipe, ascend: Machine, tmp_path: Path
 ) -> None:
-    artifact, options = compiled(), Options(tiny, "fp16", 2)
-    with AscendEngine().open(artifact, options) as runner:
+    artifact, options = compiled(), Build(tiny, "fp16", 2)
+    with AscendEngine().open(artifact, options, Launch()) as runner:
         ascend.patch.setattr(Session, "infer", lambda self, feeds, mode: 1 / 0)
         with pytest.raises(EngineError, match="the device failed: division by zero"):
             runner.run({NAME: _images(2)})
-    with pytest.raises(EngineError, match="107001"), AscendEngine().open(artifact, replace(options, device=7)):
+    with pytest.raises(EngineError, match="107001"), AscendEngine().open(artifact, options, Launch(device=7)):
         pass
     ascend.patch.setenv("STANDIN_DEVICE", "busy")
-    with pytest.raises(EngineError, match=r"busy[^$]*npu-smi info"), AscendEngine().open(artifact, options):
+    with pytest.raises(EngineError, match=r"busy[^$]*npu-smi info"), AscendEngine().open(artifact, options, Launch()):
         pass
     ascend.patch.delenv("STANDIN_DEVICE")
     (tmp_path / "x.om").write_bytes(b"no model")
-    with pytest.raises(EngineError, match=r"x\.om"), AscendEngine().open(model_artifact(tmp_path / "x.om"), options):
+    with (
+        pytest.raises(EngineError, match=r"x\.om"),
+        AscendEngine().open(model_artifact(tmp_path / "x.om"), options, Launch()),
+    ):
         pass
 
 
@@ -194,7 +198,7 @@ def test_a_machine_without_the_library_says_so_and_never_chooses_it(
     (tmp_path / "x.om").write_bytes(b"model")
     with (
         pytest.raises(EngineError, match="libascendcl"),
-        opened(AscendEngine(), model_artifact(tmp_path / "x.om"), Options(tiny, "fp16", 1)),
+        opened(AscendEngine(), model_artifact(tmp_path / "x.om"), Build(tiny, "fp16", 1)),
     ):
         pass
 
@@ -205,9 +209,7 @@ def test_what_was_compiled_is_opened_where_its_chip_is_at_hand(
     request = CompileRequest(str(tiny_path), graph.path, "ascend", tmp_path / "t.om", input_type="uint8", batch=2)
     told = compile_checked(request, Silent())
     assert Session.freed == 1 and not any("not opened" in note for note in told["notes"])
-    with opened(
-        AscendEngine(), model_artifact(tmp_path / "t.om"), Options(recipe_of_pixels(tiny), "fp16", 2)
-    ) as runner:
+    with opened(AscendEngine(), model_artifact(tmp_path / "t.om"), Build(recipe_of_pixels(tiny), "fp16", 2)) as runner:
         runner.run({NAME: np.zeros((2, 32, 32, 3), np.uint8)})
     ascend.patch.setenv("STANDIN_DEVICE", "busy")
     with pytest.raises(EngineError, match="busy"):

@@ -14,7 +14,7 @@ from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Silent
 from modelport.core.values import TensorSpec
 from modelport.engines.ascend.nms import ON_DEVICE
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.registry import get_engine, opened
 from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels, with_pixel_input
@@ -70,9 +70,9 @@ def test_pixels_give_the_answers_of_normalised_floats(
     floats, _ = exported_tiny(20, batch)
     graph, _ = take_pixels(floats, source.recipe, tmp_path / "pixels.onnx")
     pixels, name = trial_pixels(source.recipe, 3), source.recipe.tensors.inputs[0].name
-    with opened(get_engine(engine), floats, Options(source.recipe, batch=3)) as runner:
+    with opened(get_engine(engine), floats, Build(source.recipe, batch=3)) as runner:
         want = runner.run({name: normalised(source.recipe, pixels)})
-    with opened(get_engine(engine), graph, Options(recipe_of_pixels(source.recipe), batch=3)) as runner:
+    with opened(get_engine(engine), graph, Build(recipe_of_pixels(source.recipe), batch=3)) as runner:
         got = runner.run({name: pixels})
     np.testing.assert_allclose(got["output1"], want["output1"], rtol=1e-4, atol=1e-4 * np.abs(want["output1"]).max())
 

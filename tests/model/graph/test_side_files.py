@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelport.core.errors import GraphError
-from modelport.engines.base import Options
+from modelport.engines.base import Build, Launch
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.measure.in_flight import with_best_in_flight
 from modelport.model.graph.file import read_graph
@@ -35,7 +35,7 @@ def write_plain(path: Path, weight: float, location: str | None = None) -> Path:
 
 
 def answer(name: str, path: Path) -> float:
-    with opened(get_engine(name), model_artifact(path), Options(precision=None, batch=2)) as runner:
+    with opened(get_engine(name), model_artifact(path), Build(precision=None, batch=2)) as runner:
         return float(runner.run({"x": np.ones((2, WIDTH), np.float32)})["y"][0, 0])
 
 
@@ -50,7 +50,7 @@ def test_the_same_graph_with_other_weights_is_another_model_everywhere(
     assert first.sha256 == second.sha256 and first.identity != second.identity
     assert [part.path for part in first.parts] == [tmp_path / "a" / "m.onnx.data"]
     assert [row["path"] for row in first.to_json()] == [str(one), f"{one}.data"]
-    engine, options = get_engine(name), Options(precision=None, batch=2)
+    engine, options = get_engine(name), Build(precision=None, batch=2)
     for path, want in ((one, WIDTH), (two, 2 * WIDTH), (one, WIDTH)):
         made = built(engine, model_artifact(path), options).artifact
         assert made.made_from == model_artifact(path).digests
@@ -68,9 +68,9 @@ def test_what_is_measured_of_one_is_not_told_of_the_other(tmp_path: Path, monkey
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("modelport.core.machine.cores", lambda: 2)
     monkeypatch.setattr(in_flight, "probe_concurrency", lambda *words: [Probe(1, 104.0), Probe(2, 100.0)])
-    engine, options = get_engine("onnxruntime"), Options(precision=None, batch=2)
+    engine, options = get_engine("onnxruntime"), Build(precision=None, batch=2)
     models = [model_artifact(write_plain(tmp_path / name / "m.onnx", len(name))) for name in ("a", "bb", "a")]
-    told = [with_best_in_flight(engine, model, options, 1000, Silent())[1] for model in models]
+    told = [with_best_in_flight(engine, model, options, Launch(), 1000, Silent())[1] for model in models]
     assert told == ["measured", "measured", "measured before"]
 
 
@@ -155,7 +155,7 @@ def test_weights_in_a_subgraph_and_in_a_folder_below_are_found(tmp_path: Path) -
 
 def test_an_openvino_file_without_its_weights_or_with_too_few_is_named(tmp_path: Path) -> None:
     source = model_artifact(write_plain(tmp_path / "m.onnx", 1.0))
-    made = get_engine("openvino").compile(source, Options(precision=None), tmp_path / "c.xml")
+    made = get_engine("openvino").compile(source, Build(precision=None), tmp_path / "c.xml")
     whole = model_artifact(made.path)
     assert whole.digests == (made.sha256, made.parts[0].sha256)
     weights = tmp_path / "c.bin"
@@ -176,7 +176,7 @@ def test_an_error_about_the_copy_in_the_cache_names_the_users_file(
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path / "cache"))
     path = write_plain(tmp_path / "a" / "m.onnx", 1.0)
     engine = get_engine("onnxruntime")
-    made = built(engine, model_artifact(path), Options(precision=None)).artifact
-    with pytest.raises(EngineError) as caught, opened(engine, made, Options(precision="int8")):
+    made = built(engine, model_artifact(path), Build(precision=None)).artifact
+    with pytest.raises(EngineError) as caught, opened(engine, made, Build(precision="int8")):
         pass
     assert str(path) in caught.value.found and "cache" not in str(caught.value)

@@ -15,7 +15,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError
 from modelport.core.progress import Silent
 from modelport.core.values import Array, Tensors
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.engines.quantizer import calibrated as calibrated_honestly
 from modelport.engines.registry import get_engine, opened
 from modelport.model.graph.file import read_graph
@@ -51,7 +51,7 @@ def graph(exported_tiny: Exported) -> Artifact:
 
 
 def _job(recipe: Recipe, graph: Artifact, data: Path, plan: PrecisionPlan | None = None) -> Int8Job:
-    engine, options = get_engine("onnxruntime"), Options(recipe, "fp32", 8)
+    engine, options = get_engine("onnxruntime"), Build(recipe, "fp32", 8)
 
     def run(inputs: Tensors) -> Mapping[str, Array]:
         with opened(engine, graph, options) as runner:
@@ -166,7 +166,7 @@ def test_what_has_collapsed_is_refused(
     change: Callable[[Array], Array],
 ) -> None:
     job = _job(tiny, graph, tiny_data)
-    examination = Examination(job.engine, job.calibration, job.reference, job.options, 0)
+    examination = Examination(job.engine, job.calibration, job.reference, job.build, 0)
     examination.refuse_collapsed(graph)
     monkeypatch.setattr(Examination, "_outputs", _spoilt(change))
     with pytest.raises(EngineError, match="has collapsed"):
@@ -195,7 +195,7 @@ def test_answers_that_are_another_models_are_not_tolerated_though_the_figure_hol
     tiny: Recipe, graph: Artifact, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = _job(tiny, graph, tiny_data)
-    examination = Examination(job.engine, job.calibration, job.reference, job.options, 0)
+    examination = Examination(job.engine, job.calibration, job.reference, job.build, 0)
     sound = examination.loss(graph)
     assert sound.unsound == () and sound.excess <= 0 and examination.notes == ()
     monkeypatch.setattr(Examination, "_outputs", _spoilt(lambda array: np.roll(array, 1, axis=1)))
@@ -215,7 +215,7 @@ def test_a_source_that_is_not_sound_itself_is_told_and_no_fault_of_int8(
     def broken(inputs: Tensors) -> Mapping[str, Array]:
         return {name: np.full_like(array, np.nan) for name, array in job.reference.run(inputs).items()}
 
-    examination = Examination(job.engine, job.calibration, Reference(broken, False), job.options, 0)
+    examination = Examination(job.engine, job.calibration, Reference(broken, False), job.build, 0)
     assert any("NaN or infinity" in why for why in examination.notes)
     examination.refuse_collapsed(graph)
     assert examination.distance(graph) == np.inf
@@ -247,11 +247,11 @@ def test_options_that_do_not_go_together_are_refused(
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({"schema": "modelport.plan/1", "nodes": {"node_linear": "fp32"}}))
     with pytest.raises(UsageError, match="--plan says nothing to fp32"):
-        lowered(Plan(tiny, engine, Options(tiny, "fp32", 8), precision_plan=plan), graph, None, (), Silent())
-    half = lowered(Plan(tiny, engine, Options(tiny, "fp16", 8), precision_plan=plan), graph, None, (), Silent())
+        lowered(Plan(tiny, engine, Build(tiny, "fp32", 8), precision_plan=plan), graph, None, (), Silent())
+    half = lowered(Plan(tiny, engine, Build(tiny, "fp16", 8), precision_plan=plan), graph, None, (), Silent())
     assert half.artifact is not graph
     assert any("by the block list: node_linear" in note for note in half.notes)
-    with opened(engine, half.artifact, Options(tiny, "fp16", 8)) as runner:
+    with opened(engine, half.artifact, Build(tiny, "fp16", 8)) as runner:
         assert runner.precision == "fp16"
     with pytest.raises(UsageError, match="made already"):
-        lowered(Plan(tiny, engine, Options(tiny, "fp16", 8), precision_plan=plan), half.artifact, None, (), Silent())
+        lowered(Plan(tiny, engine, Build(tiny, "fp16", 8), precision_plan=plan), half.artifact, None, (), Silent())

@@ -20,7 +20,7 @@ import numpy as np
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError, UsageError, unknown
 from modelport.core.values import Array, TensorSpec
-from modelport.engines.base import Engine, Options, Runner, TimedRunner
+from modelport.engines.base import Build, Engine, Launch, Runner, TimedRunner
 from modelport.engines.registry import engine_for, model_artifact, opened
 
 MODES = ("static", "dymbatch", "dymhw", "dymdims", "dymshape")
@@ -103,8 +103,8 @@ class InferSession:
         self.set_loop_count(loop)
 
     def _open(self) -> Runner:
-        options = Options(precision=None, device=self.device_id, alone=True)
-        return self._stack.enter_context(opened(self._engine, self._model, options))
+        launch = Launch(in_flight=1, device=self.device_id)
+        return self._stack.enter_context(opened(self._engine, self._model, Build(precision=None), launch))
 
     def _ready(self) -> Runner:
         if self._runner is None:

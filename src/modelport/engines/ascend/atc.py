@@ -13,7 +13,7 @@ from modelport.engines.ascend.aipp import aipp_of, padding_bytes, text_of
 from modelport.engines.ascend.graph_nodes import chain_nodes, output_nodes
 from modelport.engines.ascend.npu_smi import soc_version
 from modelport.engines.ascend.recipe_table import Ascend
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.model.graph import precision_plan as plans
 from modelport.model.graph.file import opset_of, precision_of, read_graph, signature_of
 from modelport.recipes.schema import Recipe
@@ -66,6 +66,21 @@ EXCLUDE = (
 
 
 @dataclass(frozen=True, slots=True)
+class AscendBuild:
+    """What ATC alone is told: ``Build.own``."""
+
+    soc: str | None = None  # the chip to compile for; None: the one in this machine
+    device: int = 0  # whose chip it is, where none is named
+    plan: Path | None = None  # a precision plan
+    input_type: str | None = None  # float32 or uint8; None: the recipe's
+
+
+def own_of(build: Build) -> AscendBuild:
+    """Return what ATC is told of a build; its own defaults where nothing was said."""
+    return build.own if isinstance(build.own, AscendBuild) else AscendBuild()
+
+
+@dataclass(frozen=True, slots=True)
 class AtcCall:
     """One call of ATC: its options, the files that they name (by option: path and text), and what to say of it."""
 
@@ -97,28 +112,28 @@ def artifact_path(out: Path) -> Path:
     return out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
 
 
-def plan_call(model: Path, options: Options, out: Path) -> AtcCall:
-    """Return the call that compiles an ONNX file for these options into ``out``; nothing is written or run.
+def plan_call(model: Path, build: Build, out: Path) -> AtcCall:
+    """Return the call that compiles an ONNX file for this build into ``out``; nothing is written or run.
 
     Raises UsageError, EngineError or GraphError for what cannot be compiled so.
     """
-    recipe = options.needed_recipe
+    recipe, own = build.needed_recipe, own_of(build)
     settings = _settings(recipe)
     graph = read_graph(model)
     draft = _Draft()
-    batch = _batch(graph, options.batch, settings.batch, model, draft)
+    batch = _batch(graph, build.batch, settings.batch, model, draft)
     shapes = (f"{spec.name}:{','.join(map(str, spec.shape))}" for spec in recipe.signature.with_batch(batch).inputs)
     draft.options |= {"input_format": "NCHW", "input_shape": ";".join(shapes)}
     draft.options |= settings.options
-    draft.options["soc_version"] = soc_version(options.soc, options.device)
-    mode, precision = _precision(options.precision, draft)
-    input_type = options.input_type or settings.input_type
+    draft.options["soc_version"] = soc_version(own.soc, own.device)
+    mode, precision = _precision(build.precision, draft)
+    input_type = own.input_type or settings.input_type
     if input_type == "uint8":
-        _insert_aipp(recipe, options.input_type is None, draft)
+        _insert_aipp(recipe, own.input_type is None, draft)
     if settings.out_nodes:
         nodes = output_nodes(graph)
         draft.options["out_nodes"] = ";".join(f"{node}:{index}" for _, node, index in nodes)
-    _precision_files(_plan_of(settings, options.plan, graph), graph, mode, draft)
+    _precision_files(_plan_of(settings, own.plan, graph), graph, mode, draft)
     if opset_of(graph) > GUIDE_OPSET:
         draft.notes.append(
             f"{model} has opset {opset_of(graph)}; the ATC of the guides takes up to {GUIDE_OPSET}. "

@@ -14,12 +14,12 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import DataError, EngineError
 from modelport.core.json_text import read_json
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.ascend.atc import SUFFIX, artifact_path, plan_call
+from modelport.engines.ascend.atc import SUFFIX, AscendBuild, artifact_path, own_of, plan_call
 from modelport.engines.ascend.atc_run import run_call
 from modelport.engines.ascend.nms import ON_DEVICE
 from modelport.engines.ascend.npu_smi import soc_version
 from modelport.engines.ascend.recipe_table import Ascend as AscendTable
-from modelport.engines.base import Availability, BuildPlan, DeviceTimes, Engine, Options
+from modelport.engines.base import Availability, Build, BuildPlan, DeviceTimes, Engine, Launch
 from modelport.engines.time_limit import within_limit
 
 INSTALL = (
@@ -59,39 +59,44 @@ class AscendEngine(Engine):
         refused = (("int8", "ATC takes it from a graph that is quantised, which modelport does not write"),)
         return Availability(True, _version(), ("NPU",), ("fp16", "fp32", "bf16"), refused)
 
-    def plan(self, model: Artifact, options: Options, out: Path) -> BuildPlan:
+    def plan(self, model: Artifact, build: Build, out: Path) -> BuildPlan:
         """Return the call of ATC that ``compile`` makes, without making it."""
-        call = plan_call(model.path, options, out)
+        call = plan_call(model.path, build, out)
         files = tuple((option, path, text) for option, (path, text) in call.files.items())
         words = tuple(call.words(model.path, artifact_path(out)))
         return BuildPlan(call.precision, call.batch, words, files, call.notes, call.input_type)
 
-    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+    def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Run ATC. Raises EngineError where it is missing or fails."""
-        return run_call(plan_call(model.path, options, out), model, out)
+        return run_call(plan_call(model.path, build, out), model, out)
 
-    def cannot_open(self, options: Options) -> str:
+    def own_build(self, told: Mapping[str, Any]) -> AscendBuild:
+        """Return what ATC alone is told."""
+        return AscendBuild(**told)
+
+    def cannot_open(self, build: Build, launch: Launch) -> str:
         """Say where the chip that the model is compiled for is not at hand."""
-        soc = soc_version(options.soc, options.device)
+        own = own_of(build)
+        soc = soc_version(own.soc, own.device)
         try:
-            at_hand = self.available().usable and soc_version(None, options.device) == soc
+            at_hand = self.available().usable and soc_version(None, own.device) == soc
         except EngineError:
             return f"no device {soc} is found"
         return "" if at_hand else f"this needs a device {soc} and ais_bench"
 
     @contextmanager
-    def open(self, model: Artifact, options: Options) -> Iterator[_Runner]:
+    def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[_Runner]:
         """Load an .om file on a device. Raises EngineError where the device or the library refuses it."""
         here = self.available()
         if not here.usable:
             raise EngineError(f"the engine 'ascend' is not usable here: {here.reason}", here.install)
         interface = _interface()
         try:
-            session = interface.InferSession(options.device, str(model.path))
+            session = interface.InferSession(launch.device, str(model.path))
         except Exception as error:
-            raise _failed(f"{model.path} cannot be loaded on device {options.device}", error) from error
+            raise _failed(f"{model.path} cannot be loaded on device {launch.device}", error) from error
         try:
-            yield _Runner(session, interface.MemorySummary, model, options)
+            yield _Runner(session, interface.MemorySummary, model, build)
         finally:
             free = _spelled(session, FREE)
             if free is not None:
@@ -102,13 +107,11 @@ class _Runner:
     # A session holds one set of device buffers, so one run at a time.
     concurrency = 1
 
-    def __init__(self, session: Any, memory: Any, model: Artifact, options: Options) -> None:
+    def __init__(self, session: Any, memory: Any, model: Artifact, build: Build) -> None:
         self._session, self._memory, self._lock = session, memory, threading.Lock()
         notes: list[str] = []
-        self.precision = _precision(model, options.precision, notes)
-        inputs, outputs = (
-            (None, None) if options.recipe is None else (options.signature.inputs, options.signature.outputs)
-        )
+        self.precision = _precision(model, build.precision, notes)
+        inputs, outputs = (None, None) if build.recipe is None else (build.signature.inputs, build.signature.outputs)
         self.signature = Signature(
             _named([_spec(one) for one in session.get_inputs()], inputs, "input", notes),
             _named([_spec(one) for one in session.get_outputs()], outputs, "output", notes),

@@ -11,7 +11,7 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.onnxruntime.float16_twin import leaves_in_float16, rounded_twin
 from modelport.engines.onnxruntime.quantizer import QdqQuantizer
 from modelport.engines.quantizer import Quantizer
@@ -48,7 +48,7 @@ class OnnxRuntimeEngine(Engine):
         precisions = ("fp32", "fp16", "int8")
         return Availability(True, onnxruntime.__version__, ("CPU",), precisions, refused, accuracy_only=slow)
 
-    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+    def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Write the optimised graph. It is made for this processor; carry the ONNX file to another one."""
         if out.suffix != ".onnx":
             raise EngineError(f"{out}: ONNX Runtime writes .onnx files", "give --out a name that ends in .onnx")
@@ -59,42 +59,48 @@ class OnnxRuntimeEngine(Engine):
         # Given the path, ONNX Runtime would leave the weights of other files where they are, out of the copy's reach.
         content = _whole(model, graph) if model.parts else None
         self._session(
-            model, graph, options, None, content
+            model, graph, build, Launch(), None, content
         )  # a graph that is refused is told apart from a disk that is full
         with written_aside(out) as aside:
             try:
-                self._session(model, graph, options, aside, content)
+                self._session(model, graph, build, Launch(), aside, content)
             except EngineError as error:
                 raise RuntimeError(str(error)) from error
             artifact = Artifact.of(aside, "onnx", model.digests)
         return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
 
     @contextmanager
-    def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
+    def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[Runner]:
         """Load an ONNX file. Raises EngineError where ONNX Runtime refuses it."""
         graph = read_graph(model.path)
         precision, content = precision_of(graph), None
         if precision == "fp16" and not leaves_in_float16(graph):
             # Left to itself, ONNX Runtime keeps float32 between the nodes: no result would be rounded or overflow.
             content = rounded_twin(graph).SerializeToString()
-        session = self._session(model, graph, options, None, content)
-        yield _Runner(session, precision, options.concurrency or 1)
+        session = self._session(model, graph, build, launch, None, content)
+        yield _Runner(session, precision, launch.in_flight or 1)
 
     def _session(
-        self, model: Artifact, graph: Any, options: Options, write: Path | None, content: bytes | None = None
+        self,
+        model: Artifact,
+        graph: Any,
+        build: Build,
+        launch: Launch,
+        write: Path | None,
+        content: bytes | None = None,
     ) -> Any:
         import onnxruntime
 
         settings = onnxruntime.SessionOptions()
         # Every run in flight computes in its caller's thread; the pool that they share has the other cores.
-        callers = options.concurrency or 1
-        settings.intra_op_num_threads = max(1, (options.threads or machine.cores()) - callers + 1)
+        callers = launch.in_flight or 1
+        settings.intra_op_num_threads = max(1, (launch.threads or machine.cores()) - callers + 1)
         settings.log_severity_level = 3  # errors; they are raised as well
         if write is not None:
             settings.optimized_model_filepath = str(write)
-        if options.batch is not None:
+        if build.batch is not None:
             for name in _names_of_batch(graph):
-                settings.add_free_dimension_override_by_name(name, options.batch)
+                settings.add_free_dimension_override_by_name(name, build.batch)
         try:
             return onnxruntime.InferenceSession(
                 content or str(model.path), settings, providers=PROVIDERS, disabled_optimizers=UNWANTED

@@ -14,7 +14,7 @@ from modelport.core import machine
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.base import Availability, Engine, Options, Runner
+from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.openvino.files import weights_beside
 from modelport.engines.openvino.quantizer import NncfQuantizer
 from modelport.engines.quantizer import Quantizer
@@ -65,36 +65,36 @@ class OpenVinoEngine(Engine):
         weights = weights_beside(path)
         return () if weights is None else (weights,)
 
-    def compile(self, model: Artifact, options: Options, out: Path) -> Artifact:
+    def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Write OpenVINO's files (.xml, .bin beside it). Weights stay float32: the precision is chosen on opening."""
         import openvino
 
         if out.suffix != ".xml":
             raise EngineError(f"{out}: OpenVINO writes .xml files", "give --out a name that ends in .xml")
         with written_aside(out) as aside:
-            openvino.save_model(_read(model, options), str(aside), compress_to_fp16=False)
+            openvino.save_model(_read(model, build), str(aside), compress_to_fp16=False)
             weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", model.digests)
             graph = Artifact.of(aside, "openvino", (*model.digests, weights.sha256))
         part = Artifact(out.with_suffix(".bin"), weights.kind, weights.sha256, weights.made_from)
         return Artifact(out, graph.kind, graph.sha256, graph.made_from, (part,))
 
     @contextmanager
-    def open(self, model: Artifact, options: Options) -> Iterator[Runner]:
+    def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[Runner]:
         """Load a model and compile it for this processor. Raises EngineError where OpenVINO refuses it."""
         import openvino
 
         # Without the hint the plugin takes bf16 by itself where the processor has it.
         config = {
-            "INFERENCE_PRECISION_HINT": "bf16" if options.precision == "bf16" else "f32",
-            "PERFORMANCE_HINT": "LATENCY" if options.alone else "THROUGHPUT",
-            "INFERENCE_NUM_THREADS": options.threads or machine.cores(),
+            "INFERENCE_PRECISION_HINT": "bf16" if build.precision == "bf16" else "f32",
+            "PERFORMANCE_HINT": "LATENCY" if launch.in_flight == 1 else "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": launch.threads or machine.cores(),
         }
-        if not options.alone:
+        if launch.in_flight != 1:
             # A run that is bound to a core would wait there for a decoder while another core idles.
             config["ENABLE_CPU_PINNING"] = False
-        if options.concurrency is not None:
-            config["NUM_STREAMS"] = options.concurrency
-        network = _read(model, options)
+        if launch.in_flight is not None:
+            config["NUM_STREAMS"] = launch.in_flight
+        network = _read(model, build)
         _refuse_indices_out_of_range(network, model)
         try:
             compiled = openvino.Core().compile_model(network, DEVICE, config)
@@ -150,17 +150,17 @@ class _Runner:
             self._requests.put(request)
 
 
-def _read(model: Artifact, options: Options) -> Any:
+def _read(model: Artifact, build: Build) -> Any:
     import openvino
 
     try:
         network = openvino.Core().read_model(str(model.path))
-        shapes: dict[str, list[Any]] = {name: list(shape) for name, shape in options.shapes}
-        if options.batch is not None:
+        shapes: dict[str, list[Any]] = {name: list(shape) for name, shape in build.shapes}
+        if build.batch is not None:
             for port in network.inputs:
                 name, axes = _name(port), list(port.partial_shape)
                 if axes and axes[0].is_dynamic:
-                    shapes.setdefault(name, [options.batch, *axes[1:]])
+                    shapes.setdefault(name, [build.batch, *axes[1:]])
         if shapes:
             network.reshape(shapes)
     except Exception as error:

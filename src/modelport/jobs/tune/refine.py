@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from modelport.core import machine
+from modelport.engines.base import Launch
 from modelport.engines.registry import opened
 from modelport.jobs.tune.search import SPEED_SAMPLES, Pair, Search, pure_speed
-from modelport.measure.probing import with_in_flight
 from modelport.verdict.rules import FAIL, PASS
 from modelport.verdict.soundness import AGREEMENT
 
@@ -90,8 +90,8 @@ def _take_through(search: Search, point: Point) -> None:
     Batch and runs in flight are no reason for other answers: where they are (a graph that mixes rows), the setting is
     not to be chosen. What only a lack of samples explains is no objection here.
     """
-    options = replace(point.pair.options, batch=point.batch, threads=point.threads)
-    outcome = search.run(point.pair, with_in_flight(options, point.in_flight), SPEED_SAMPLES)
+    build, launch = replace(point.pair.build, batch=point.batch), Launch(point.threads, point.in_flight)
+    outcome = search.run(point.pair, build, launch, SPEED_SAMPLES)
     point.end_to_end = outcome.rows / outcome.clocks.seconds
     checks = outcome.scored.soundness.checks(outcome.scored.figures, point.pair.precision)
     point.unsound = tuple(
@@ -107,9 +107,9 @@ def _scored_point(pair: Pair) -> Point:
 
 def _probe(search: Search, pair: Pair, batch: int, in_flight: int, threads: int) -> Point | None:
     """Return a setting of the winner with its pure speed; None where the engine does not serve so many runs."""
-    options = with_in_flight(replace(pair.options, batch=batch, threads=threads), in_flight)
-    with opened(pair.engine, pair.model, options) as runner:
+    build = replace(pair.build, batch=batch)
+    with opened(pair.engine, pair.model, build, Launch(threads, in_flight)) as runner:
         if runner.concurrency != in_flight:
             return None
-        speed = pure_speed(runner, options, search.request.seconds)
+        speed = pure_speed(runner, build, search.request.seconds)
     return Point(pair, batch, in_flight, threads, speed)

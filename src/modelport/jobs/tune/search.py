@@ -12,7 +12,7 @@ from modelport.core.errors import DataError, EngineError, ModelportError
 from modelport.core.progress import Progress
 from modelport.core.values import Sample
 from modelport.data.sets.table import open_dataset
-from modelport.engines.base import Engine, Options, Runner
+from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import ENGINES, defaults, get_engine, opened
 from modelport.evaluate.answer import Outcome, Pass, score_with_engine
 from modelport.evaluate.store import SourceAnswers
@@ -56,7 +56,7 @@ class Pair:
     engine: Engine
     precision: str
     model: Artifact
-    options: Options
+    build: Build
     probed: float = 0.0  # samples/s, pure inference
     outcome: Outcome | None = None
     accepted: bool = False
@@ -84,14 +84,14 @@ class Search:
         """The figure that decides."""
         return verdict.judged_metrics(self.recipe)[0]
 
-    def run(self, pair: Pair, options: Options, count: int | None) -> Outcome:
+    def run(self, pair: Pair, build: Build, launch: Launch, count: int | None) -> Outcome:
         """Go through the data once; ``count`` None: through all of it."""
         samples = self.samples[:count]
-        pixels = options.needed_recipe.tensors.inputs[0].dtype == "uint8"
-        job = Pass(self.recipe, samples, options, self.task, self.request.seed, "fail", self.progress, pixels)
+        pixels = build.needed_recipe.tensors.inputs[0].dtype == "uint8"
+        job = Pass(self.recipe, samples, build, self.task, self.request.seed, "fail", self.progress, pixels)
         with (
             tempfile.TemporaryDirectory(prefix="modelport-tune-") as folder,
-            opened(pair.engine, pair.model, options) as runner,
+            opened(pair.engine, pair.model, build, launch) as runner,
         ):
             return score_with_engine(job, runner, self.answers, Path(folder) / "predictions.jsonl")
 
@@ -156,20 +156,20 @@ def _probed(search: Search, engine: Engine, precision: str, calibration: Path | 
     recipe, seed = search.recipe, search.request.seed
     # Views are made in float32; rounding them to pixels would only take time.
     pixels = "onnx" in engine.consumes and recipe.dataset.views == 1
-    options = Options(recipe_of_pixels(recipe) if pixels else recipe, precision, recipe.run.batch)
+    build = Build(recipe_of_pixels(recipe) if pixels else recipe, precision, recipe.run.batch)
     # The recipe as it is, whatever --max-drop says: `run --setting` must make this very int8 model again.
-    plan = Plan(recipe, engine, options, calibration=calibration if precision == "int8" else None, seed=seed)
+    plan = Plan(recipe, engine, build, calibration=calibration if precision == "int8" else None, seed=seed)
     trail = ported(plan, search.port.source, search.samples, search.progress).trail
-    pair = Pair(engine, precision, trail.model, options)
-    with opened(engine, pair.model, options) as runner:
-        pair.probed = pure_speed(runner, options, search.request.seconds)
+    pair = Pair(engine, precision, trail.model, build)
+    with opened(engine, pair.model, build) as runner:
+        pair.probed = pure_speed(runner, build, search.request.seconds)
     return pair
 
 
-def pure_speed(runner: Runner, options: Options, seconds: float) -> float:
+def pure_speed(runner: Runner, build: Build, seconds: float) -> float:
     """Return samples/s of pure inference."""
-    batch = options.batch or 1
-    inputs = random_inputs(runner.signature.with_batch(batch), options.recipe, 0)
+    batch = build.batch or 1
+    inputs = random_inputs(runner.signature.with_batch(batch), build.recipe, 0)
     return measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds)).timed.samples_per_second
 
 
@@ -185,7 +185,7 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
             pair.why = "not scored: too slow to win"
             continue
         seen.add(pair.precision)
-        pair.outcome = search.run(pair, pair.options, SPEED_SAMPLES if hopeless else None)
+        pair.outcome = search.run(pair, pair.build, Launch(), SPEED_SAMPLES if hopeless else None)
         figures = pair.outcome.scored.figures
         got, want = figures.metrics[search.metric], (figures.source or {}).get(search.metric)
         if want is None:

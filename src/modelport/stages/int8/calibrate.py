@@ -15,7 +15,7 @@ from modelport.core.values import Batch, DataSet, Sample
 from modelport.data.sets.table import open_dataset
 from modelport.data.sets.unlabelled import open_unlabelled
 from modelport.data.stream.feeding import feed
-from modelport.engines.base import Options
+from modelport.engines.base import Build
 from modelport.recipes.schema import Recipe
 from modelport.tasks.table import task_of
 
@@ -48,7 +48,7 @@ class Calibration:
         used = [[self.digests[sample.id] for sample in part] for part in (self.ranges, self.held_out)]
         return digest_json([*used, self.labelled])
 
-    def batches(self, samples: Sequence[Sample], form: Options, seed: int) -> Generator[Batch, None, None]:
+    def batches(self, samples: Sequence[Sample], form: Build, seed: int) -> Generator[Batch, None, None]:
         """Return batches of some of the images, preprocessed as those that are scored. Leave it through ``closing``.
 
         ``form`` holds the graph's form of the recipe, pixels or not, and the batch.

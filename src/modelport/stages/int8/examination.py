@@ -14,7 +14,7 @@ import numpy as np
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import DataError, EngineError
 from modelport.core.values import Array, Batch, Check, Sample, Tensors
-from modelport.engines.base import Engine, Options
+from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened
 from modelport.stages.int8.calibrate import Calibration
 from modelport.tasks.base import Figures, Rows, Task
@@ -72,9 +72,7 @@ class Loss:
 class Examination:
     """Holds the source's answers to the held-out images, and models against them."""
 
-    def __init__(
-        self, engine: Engine, calibration: Calibration, reference: Reference, options: Options, seed: int
-    ) -> None:
+    def __init__(self, engine: Engine, calibration: Calibration, reference: Reference, build: Build, seed: int) -> None:
         recipe = calibration.recipe
         self._recipe, self._engine, self._calibration, self._seed = recipe, engine, calibration, seed
         self._task: Task = task_of(recipe, calibration.categories, seed)
@@ -82,9 +80,9 @@ class Examination:
         # Whether the scorer can tell the agreement: with labels, or with what stands for them.
         self._scores = self._labelled or self._task.placeholder is not None
         # Whatever a model on trial runs in: one that has too many layers back is no longer int8.
-        self._options = replace(options, precision=None)
+        self._build = replace(build, precision=None)
         self._samples = calibration.held_out or calibration.ranges[:COMPARED]
-        form = options if reference.pixels else replace(options, recipe=recipe)
+        form = build if reference.pixels else replace(build, recipe=recipe)
         self._asked: list[Batch] = []  # without their inputs
         self._answers: list[dict[str, Array]] = []
         for batch in self._batches(self._samples, form):
@@ -179,11 +177,11 @@ class Examination:
         return Loss(AGREEMENT, met, 100.0, self._recipe.tolerance.value, n, unsound)
 
     def _outputs(self, model: Artifact, samples: Sequence[Sample]) -> Iterator[tuple[Batch, dict[str, Array]]]:
-        with opened(self._engine, model, self._options) as runner:
-            for batch in self._batches(samples, self._options):
+        with opened(self._engine, model, self._build) as runner:
+            for batch in self._batches(samples, self._build):
                 yield batch, self._cut(batch, runner.run(batch.inputs))
 
-    def _batches(self, samples: Sequence[Sample], form: Options) -> Iterator[Batch]:
+    def _batches(self, samples: Sequence[Sample], form: Build) -> Iterator[Batch]:
         with closing(self._calibration.batches(samples, form, self._seed)) as batches:
             yield from batches
 

@@ -16,7 +16,7 @@ from modelport.core.progress import Progress
 from modelport.core.records import read_record, write_record
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Tensors
-from modelport.engines.base import Engine, Options
+from modelport.engines.base import Build, Engine
 from modelport.engines.quantizer import Int8Model, Quantizer, calibrated, versions
 from modelport.engines.registry import ENGINES, get_engine, model_artifact
 from modelport.model.graph.file import read_graph
@@ -43,7 +43,7 @@ class Int8Job:
     calibration: Calibration
     reference: Reference
     reference_is: str  # what answers, for the result: the source's sha256, or that it is the float32 graph
-    options: Options  # the graph's form of the recipe, and the batch that is fed
+    build: Build  # the graph's form of the recipe, and the batch that is fed
     seed: int = 0
     plan: PrecisionPlan = field(default_factory=PrecisionPlan)
 
@@ -77,7 +77,7 @@ def quantized(job: Int8Job, progress: Progress) -> Made:
         [
             *(PROCEDURE, quantizer.methods, __version__, versions(quantizer), name),
             *(job.model.identity, job.recipe.digest),
-            *(job.calibration.digest, job.reference_is, job.seed, job.options.batch),
+            *(job.calibration.digest, job.reference_is, job.seed, job.build.batch),
             *(dict(job.plan.nodes), dict(job.plan.types)),
         ]
     )
@@ -112,7 +112,7 @@ def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
     asked = tuple(block_list(job.plan, read_graph(job.model.path)))
     quantizer = _quantizer_of(job.engine)
     with scratch_folder(path.parent, "work") as work:
-        examination = Examination(job.engine, job.calibration, job.reference, job.options, job.seed)
+        examination = Examination(job.engine, job.calibration, job.reference, job.build, job.seed)
         tried: list[_Trial] = []
         failed: dict[str, EngineError] = {}
         for method in quantizer.methods:
@@ -151,7 +151,7 @@ def _make(job: Int8Job, path: Path, progress: Progress) -> dict[str, Any]:
 
 def _inputs(job: Int8Job) -> Iterator[Tensors]:
     fixed = _fixed_batch(job)
-    batches = job.calibration.batches(job.calibration.ranges, job.options, job.seed)
+    batches = job.calibration.batches(job.calibration.ranges, job.build, job.seed)
     with closing(batches):
         for batch in batches:
             # Padding repeats a row; only a graph of a fixed batch needs it.
