@@ -10,7 +10,7 @@ from typing import Any
 from modelport.core.artifacts import Artifact, named_as_given, write_json, written_aside
 from modelport.core.errors import UsageError
 from modelport.core.options import batch_rows
-from modelport.core.progress import Progress
+from modelport.core.progress import Progress, stage
 from modelport.engines.base import BuildPlan, Engine, Options
 from modelport.engines.registry import ENGINES, choose_engine, get_engine, model_artifact, opened
 from modelport.model.graph.file import check_signature, read_graph
@@ -82,13 +82,16 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
         return value
     if build.words:
         progress.note(shlex.join(build.words))
-        artifact = engine.compile(source, options, request.out)
+        with stage(progress, f"compile for {engine.name}"):
+            artifact = engine.compile(source, options, request.out)
         notes = [*build.notes, *_opened_once(engine, artifact, build, options)]
         return value | {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
     calibrated_by = replace(options, batch=request.batch or recipe.run.batch)
     plan = Plan(recipe, engine, calibrated_by, calibration=request.calibration, precision_plan=request.plan)
-    done = lowered(plan, source, None, (), progress)
-    artifact, precision = _compiled(engine, done.artifact, options, request)
+    with stage(progress, f"precision {plan.precision}"):
+        done = lowered(plan, source, None, (), progress)
+    with stage(progress, f"compile for {engine.name}, and open"):
+        artifact, precision = _compiled(engine, done.artifact, options, request)
     value["precision"] = precision
     if done.record:
         write_json(plan_beside(request.out), done.record["plan"])
