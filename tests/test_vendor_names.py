@@ -15,8 +15,6 @@ ALLOWED = {
     "cli/aipp.py": (1, "AIPP is a part of one vendor's devices: the verb is that part's"),
     "jobs/aipp.py": (3, "the verb of one vendor's devices uses that vendor's room"),
     "model/graph/export.py": (1, "the fix of an error tells the opset that a compiler takes"),
-    "recipes/ascend.py": (6, "the schema of a table of recipe files, whose name is a contract"),
-    "recipes/schema.py": (4, "the same table in the recipe"),
 }
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from pydantic import BaseModel
+
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
@@ -134,6 +136,8 @@ class Engine:
     # Precisions that take another graph than the float32 one: "graph" (weights converted), "quantizer".
     lowers: Mapping[str, str] = {}
     quantizer: Quantizer | None = None
+    # The form of the recipes' table that has the engine's name; None where recipes say nothing to this engine alone.
+    recipe_table: type[BaseModel] | None = None
     # Distributions whose versions a result tells.
     packages: tuple[str, ...] = ()
     # Networks that it runs by itself, without PyTorch: what a recipe calls its architecture.

@@ -8,6 +8,8 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from modelport.core.artifacts import Artifact, named_as_given
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
@@ -191,6 +193,11 @@ def _owner(kind: str) -> Engine:
 def packages_of_engines() -> list[str]:
     """Return the distributions that the engines run on, those of the fastest engine last."""
     return [package for engine in map(get_engine, reversed(ENGINES)) for package in engine.packages]
+
+
+def recipe_tables() -> dict[str, type[BaseModel]]:
+    """Return the forms of the recipes' tables that one engine alone reads, by the engine's name."""
+    return {engine.name: engine.recipe_table for engine in map(get_engine, ENGINES) if engine.recipe_table is not None}
 
 
 def endings() -> dict[str, Ending]:

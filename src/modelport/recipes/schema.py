@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticKnownError
 
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.named import named
 from modelport.core.values import Signature, TensorSpec
-from modelport.recipes.ascend import Ascend
+from modelport.recipes import engine_tables
 from modelport.recipes.checks import CHECKS, TASK_NAMES
 from modelport.recipes.guide_files import GuideFiles
 from modelport.recipes.patterns import check_pattern
@@ -245,11 +255,23 @@ class Recipe(Strict):
     tolerance: Tolerance
     contrastive: Contrastive | None = None
     run: Run
-    ascend: Ascend | None = None
+    engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
+        default_factory=dict
+    )
+    """What one engine alone reads, by its name; in a file each is a table of that name."""
     guide_files: GuideFiles | None = None
     variants: dict[str, Variant] = Field(default_factory=dict)
     variant: str | None = None
     """Set by ``with_variant`` alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_set_apart(cls, content: Any) -> Any:
+        return engine_tables.set_apart(content)
+
+    @model_serializer(mode="wrap")
+    def _tables_put_back(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return engine_tables.put_back(inner(self))
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:

@@ -12,10 +12,10 @@ from modelport.engines.ascend import plan_files
 from modelport.engines.ascend.aipp import aipp_of, padding_bytes, text_of
 from modelport.engines.ascend.graph_nodes import chain_nodes, output_nodes
 from modelport.engines.ascend.npu_smi import soc_version
+from modelport.engines.ascend.recipe_table import Ascend
 from modelport.engines.base import Options
 from modelport.model.graph import precision_plan as plans
 from modelport.model.graph.file import opset_of, precision_of, read_graph, signature_of
-from modelport.recipes.ascend import Ascend
 from modelport.recipes.schema import Recipe
 
 # An ONNX model; the package itself stays in ``modelport.model``.
@@ -103,9 +103,7 @@ def plan_call(model: Path, options: Options, out: Path) -> AtcCall:
     Raises UsageError, EngineError or GraphError for what cannot be compiled so.
     """
     recipe = options.needed_recipe
-    settings = recipe.ascend or Ascend(
-        batch=recipe.run.batch, input_type="float32", out_nodes=False, options={}, keep_dtype=[], op_precision={}
-    )
+    settings = _settings(recipe)
     graph = read_graph(model)
     draft = _Draft()
     batch = _batch(graph, options.batch, settings.batch, model, draft)
@@ -130,6 +128,16 @@ def plan_call(model: Path, options: Options, out: Path) -> AtcCall:
     paths = _side_paths(draft.texts, artifact_path(out))
     files = {option: (paths[option], text) for option, text in draft.texts.items()}
     return AtcCall(draft.options, files, precision, input_type, batch, tuple(draft.notes))
+
+
+def _settings(recipe: Recipe) -> Ascend:
+    """Return the recipe's own table, or what stands for one where it has none."""
+    table = recipe.engines.get("ascend")
+    if isinstance(table, Ascend):
+        return table
+    return Ascend(
+        batch=recipe.run.batch, input_type="float32", out_nodes=False, options={}, keep_dtype=[], op_precision={}
+    )
 
 
 def _batch(graph: Graph, asked: int | None, usual: int, model: Path, draft: _Draft) -> int:

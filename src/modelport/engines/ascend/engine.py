@@ -18,6 +18,7 @@ from modelport.engines.ascend.atc import SUFFIX, artifact_path, plan_call
 from modelport.engines.ascend.atc_run import run_call
 from modelport.engines.ascend.nms import ON_DEVICE
 from modelport.engines.ascend.npu_smi import soc_version
+from modelport.engines.ascend.recipe_table import Ascend as AscendTable
 from modelport.engines.base import Availability, BuildPlan, DeviceTimes, Engine, Options
 from modelport.engines.time_limit import within_limit
 
@@ -45,6 +46,7 @@ class AscendEngine(Engine):
     has_devices = True
     reshapes = False
     endings = (ON_DEVICE,)
+    recipe_table = AscendTable
 
     def available(self) -> Availability:
         """Say whether ais_bench's InferSession can be imported."""
