@@ -98,10 +98,15 @@ def test_verbose_tells_stages_with_their_seconds_and_what_came_from_the_cache(
         told = [found[1] for line in lines if (found := re.search(r"\] (.*): \d+\.\d\d s$", line))]
         assert told == [
             *("source", "graph", "precision fp32", "build for null"),
-            *("source's answers", "load into null", "answers and scores"),
+            *("source model", "load into null", "evaluating"),
         ]
     assert "every answer from the cache" in answer.err
     assert call(*_words(null_path, null_weights, tiny_data, tmp_path / "c")).err == ""
+
+
+def test_verbose_tells_the_seconds_of_whatever_has_a_bar(call: Call, tmp_path: Path) -> None:
+    answer = call("samples", "data", "imagenet", "--out", tmp_path / "d", "--count", 10, "--verbose")
+    assert answer.code == 0 and re.search(r"\] drawing: \d+\.\d\d s$", answer.err, re.MULTILINE)
 
 
 def test_quiet_and_verbose_at_once_are_refused(call: Call) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from modelport.core.artifacts import write_json
 from modelport.core.guard import write_out
-from modelport.core.progress import Bar, Progress, Silent
+from modelport.core.progress import Bar, Progress, Silent, stage
 from modelport.core.text import plain, plain_lines
 
 
@@ -30,8 +30,9 @@ class Bars:
         self._begun = time.perf_counter()
 
     def bar(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Bar]:
-        """Open a bar with count, rate and time left."""
-        return _drawn(self._console, title, total, unit)
+        """Open a bar with count, rate and time left; its seconds are told under ``--verbose``."""
+        bar = _drawn(self._console, title, total, unit)
+        return _timed(self, title, bar) if self._verbose else bar
 
     def note(self, text: str) -> None:
         """Say one line, where somebody is watching."""
@@ -43,6 +44,12 @@ class Bars:
         """Say one line under ``--verbose``."""
         if self._verbose:
             self.note(text)
+
+
+@contextmanager
+def _timed(bars: Bars, title: str, bar: AbstractContextManager[Bar]) -> Iterator[Bar]:
+    with stage(bars, title), bar as drawn:
+        yield drawn
 
 
 @contextmanager

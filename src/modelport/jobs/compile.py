@@ -10,7 +10,7 @@ from typing import Any
 from modelport.core.artifacts import Artifact, named_as_given, write_json, written_aside
 from modelport.core.errors import UsageError
 from modelport.core.options import batch_rows
-from modelport.core.progress import Progress
+from modelport.core.progress import Progress, stage
 from modelport.engines.base import Build, BuildPlan, Engine, Launch
 from modelport.engines.registry import ENGINES, choose_engine, get_engine, model_artifact, opened
 from modelport.model.graph.file import check_signature, read_graph
@@ -79,13 +79,16 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
         return value
     if planned.words:
         progress.note(shlex.join(planned.words))
-        artifact = engine.compile(source, build, request.out)
+        with stage(progress, f"compile for {engine.name}"):
+            artifact = engine.compile(source, build, request.out)
         notes = [*planned.notes, *_opened_once(engine, artifact, planned, build, launch)]
         return value | {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
     calibrated_by = replace(build, batch=request.batch or recipe.run.batch)
     plan = Plan(recipe, engine, calibrated_by, calibration=request.calibration, precision_plan=request.plan)
-    done = lowered(plan, source, None, (), progress)
-    artifact, precision = _compiled(engine, done.artifact, build, request)
+    with stage(progress, f"precision {plan.precision}"):
+        done = lowered(plan, source, None, (), progress)
+    with stage(progress, f"compile for {engine.name}, and open"):
+        artifact, precision = _compiled(engine, done.artifact, build, request)
     value["precision"] = precision
     if done.record:
         write_json(plan_beside(request.out), done.record["plan"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.errors import UsageError, unknown
-from modelport.core.progress import Progress
+from modelport.core.progress import Progress, stage
 from modelport.engines.registry import endings
 from modelport.model.graph.export import DEFAULT_OPSET
 from modelport.model.source import load_source
@@ -41,13 +41,15 @@ def export(request: ExportRequest, progress: Progress) -> dict[str, Any]:
     known = endings()
     if request.nms not in known:
         raise UsageError(f"--nms {request.nms}", unknown("choices", request.nms, known))
-    path, notes = weights_file(recipe, request.weights, progress)
-    source = load_source(recipe, path)
+    with stage(progress, "source"):
+        path, notes = weights_file(recipe, request.weights, progress)
+        source = load_source(recipe, path)
     opset = DEFAULT_OPSET if request.opset is None else request.opset
     ending = known[request.nms]
-    artifact, checks = export_checked(
-        source, request.out, opset, request.batch, progress, ending, pixels=request.pixels
-    )
+    with stage(progress, "graph, held against the source"):
+        artifact, checks = export_checked(
+            source, request.out, opset, request.batch, progress, ending, pixels=request.pixels
+        )
     return {
         "schema": "modelport.export/1",
         "artifacts": [*source.checkpoint.to_json(), *artifact.to_json()],

@@ -174,15 +174,13 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
         answers, notes = None, list[str]()
         if port.source is not None:
             answers = held.enter_context(SourceAnswers(port.source.artifact.sha256, plan.recipe.digest, request.seed))
-            with stage(job.progress, "source's answers"):
-                answer_with_source(job, port.source, answers)
+            answer_with_source(job, port.source, answers)
             notes += answers.notes
         with stage(job.progress, f"load into {plan.engine.name}"):
             runner = held.enter_context(opened(plan.engine, port.trail.model, plan.build, plan.launch))
         checks = _own_rows(request, job, runner)
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
-        with stage(job.progress, "answers and scores"):
-            outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
+        outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
         if answers is not None:
             _further_figures(request, job, runner, outcome)
     return outcome, notes, checks
