@@ -15,7 +15,7 @@ ALLOWED = {
     "cli/aipp.py": (2, "AIPP is a part of one vendor's devices: the verb is that part's"),
     "cli/models.py": (15, "help of options that one engine takes: what a user sees of them is a contract"),
     "cli/runs.py": (1, "help of --precision, likewise"),
-    "jobs/aipp.py": (3, "the verb of one vendor's devices uses that vendor's room"),
+    "jobs/aipp.py": (1, "the verb of one vendor's devices calls that vendor's room"),
     "model/graph/export.py": (1, "the fix of an error tells the opset that a compiler takes"),
 }
 
