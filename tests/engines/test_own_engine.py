@@ -11,7 +11,7 @@ import pytest
 
 from conftest import Call
 from modelport.ais_bench.__main__ import main as ais_bench
-from modelport.engines.registry import ENGINES
+from modelport.engines.registry import ENGINES, recipe_tables
 from modelport.recipes.setting import read_setting
 from saved_outputs import lines
 
@@ -22,6 +22,9 @@ MOST_LINES = 60
 @pytest.fixture(autouse=True)
 def own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one line; and no other engine is chosen by itself, so that every default must be this one."""
+    # The others are hidden, not gone: the recipe keeps the tables that they read.
+    tables = recipe_tables()
+    monkeypatch.setattr("modelport.engines.registry.recipe_tables", lambda: tables)
     monkeypatch.setitem(ENGINES, "own", "own_engine:OwnEngine")
     for name in set(ENGINES) - {"own"}:
         monkeypatch.delitem(ENGINES, name)
