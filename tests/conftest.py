@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import numpy as np
 import pytest
 
 from modelport.cli.main import main
+from modelport.core.artifacts import Artifact
 from modelport.core.progress import Silent
-from modelport.core.values import Array
+from modelport.core.values import Array, Check
 from modelport.data.drawn.cifar10 import draw_cifar10
 from modelport.data.drawn.coco import draw_coco
 from modelport.data.drawn.imagenet import draw_imagenet
@@ -114,6 +117,30 @@ def seeded_moco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("golden") / "model_lincls_best.pth.tar"
     torch.save({"epoch": 100, "arch": "resnet50", "state_dict": state}, path)
     return path
+
+
+Exported = Callable[..., tuple[Artifact, list[Check]]]
+
+
+@pytest.fixture(scope="session")
+def exported_tiny(tiny: Recipe, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Export the tiny network at an opset and batch, each form once in a session; the files are not to be changed."""
+    from modelport.model.graph.export import DEFAULT_OPSET
+    from modelport.model.source import load_source
+    from modelport.stages.export import export_cached, export_checked
+
+    @cache
+    def export(opset: int = DEFAULT_OPSET, batch: int | None = None) -> tuple[Artifact, list[Check]]:
+        out = tmp_path_factory.mktemp("exported") / "tiny.onnx"
+        source = load_source(tiny, tiny_weights)
+        if (opset, batch) != (DEFAULT_OPSET, None):
+            return export_checked(source, out, opset, batch, Silent())
+        # The commands find this one in the cache, where some tests damage it.
+        kept, checks = export_cached(source, Silent())
+        shutil.copy(kept.path, out)
+        return Artifact.of(out, kept.kind, kept.made_from), checks
+
+    return export
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelport.core.progress import Silent
-from modelport.recipes.load import load_recipe
+from conftest import Exported
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +34,5 @@ def classed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny_onnx(tiny_path: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from modelport.model.graph.export import DEFAULT_OPSET
-    from modelport.model.source import load_source
-    from modelport.stages.export import export_checked
-
-    out = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
-    export_checked(load_source(load_recipe(str(tiny_path)), tiny_weights), out, DEFAULT_OPSET, None, Silent())
-    return out
+def tiny_onnx(exported_tiny: Exported) -> Path:
+    return exported_tiny()[0].path

@@ -12,9 +12,7 @@ NAMES = re.compile(r"openvino|onnx ?runtime|ascend|tensorrt|\bnncf\b|\batc\b|npu
 ALLOWED = {
     "ais_bench/arguments.py": (9, "ais_bench's own options and help, which speak of its device"),
     "ais_bench/infer/interface.py": (2, "the docstring tells scripts which files run"),
-    "cli/aipp.py": (2, "AIPP is a part of one vendor's devices: the verb is that part's"),
-    "cli/models.py": (15, "help of options that one engine takes: what a user sees of them is a contract"),
-    "cli/runs.py": (1, "help of --precision, likewise"),
+    "cli/aipp.py": (1, "AIPP is a part of one vendor's devices: the verb is that part's"),
     "jobs/aipp.py": (1, "the verb of one vendor's devices calls that vendor's room"),
     "model/graph/export.py": (1, "the fix of an error tells the opset that a compiler takes"),
 }

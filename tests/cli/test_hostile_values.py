@@ -133,7 +133,7 @@ def test_no_value_of_an_option_is_a_crash(
     name: str, flag: str, place: Place, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.folder)
-    monkeypatch.setattr("modelport.jobs.tune.tune.walk", searched)
+    monkeypatch.setattr("modelport.jobs.tune.tune.source_for", searched)
     for value in hostile(name, flag):
         place.renew()
         if name.startswith("aipp") and not Path("a.cfg").exists():
@@ -169,7 +169,7 @@ def test_no_json_of_a_user_is_a_crash(content: str, place: Place, call: Call, mo
     assert call("evaluate", *place.words["evaluate"]).code == 3
 
 
-def searched(*_: object) -> None:
+def searched(*_: object, **__: object) -> None:
     """Stand in for the export and the passes, ten seconds: what is wrong with the words is told before."""
     raise UsageError("the search begins")
 

@@ -134,7 +134,7 @@ def test_what_was_scored_on_some_samples_only_is_not_chosen(
 
     def lucky(pair: Any) -> Any:
         point = scored(pair)
-        if pair.outcome.n < 100:
+        if pair.outcome.scored.n < 100:
             point.end_to_end = 1e9
         return point
 

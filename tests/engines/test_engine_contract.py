@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError, UsageError
-from modelport.core.progress import Silent
 from modelport.core.values import Array
 from modelport.engines.base import Options
 from modelport.engines.registry import (
@@ -25,7 +25,6 @@ from modelport.engines.registry import (
 )
 from modelport.model.source import SourceModel, load_source
 from modelport.recipes.schema import Recipe
-from modelport.stages.export import export_checked
 
 HERE = availabilities()
 # The Ascend engine runs what ATC compiled: its contract stands in test_ascend.py.
@@ -44,8 +43,8 @@ def source(tiny: Recipe, tiny_weights: Path) -> SourceModel:
 
 
 @pytest.fixture(scope="module")
-def graph(source: SourceModel, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return export_checked(source, tmp_path_factory.mktemp("graph") / "tiny.onnx", 20, None, Silent())[0]
+def graph(exported_tiny: Exported) -> Artifact:
+    return exported_tiny()[0]
 
 
 @pytest.fixture(params=USABLE)
@@ -172,10 +171,8 @@ def test_the_compiled_artifact_runs_and_knows_its_origin(
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
-def test_a_graph_fixed_to_another_batch_is_refused_with_the_right_one(
-    source: SourceModel, tiny: Recipe, tmp_path: Path
-) -> None:
-    fixed, _ = export_checked(source, tmp_path / "fixed.onnx", 20, 3, Silent())
+def test_a_graph_fixed_to_another_batch_is_refused_with_the_right_one(exported_tiny: Exported, tiny: Recipe) -> None:
+    fixed, _ = exported_tiny(20, 3)
     for engine in REAL:
         if "onnx" in get_engine(engine).consumes:
             with (

@@ -132,7 +132,7 @@ def test_the_demo_runs_on_it(
 def test_tune_chooses_among_its_settings(
     call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelport.jobs.tune.refine.BATCHES", (4,))
+    monkeypatch.setattr("modelport.tasks.base.Task.tuned_batches", (4,))
     monkeypatch.setattr("modelport.jobs.tune.refine.FINALISTS", 1)
     words = ("--weights", tiny_weights, "--data", tiny_data, "--limit", 40, "--out", tmp_path / "s.toml")
     found = call("tune", tiny_path, *words, "--seconds", 0.01, "--json").json

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
+from conftest import Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
-from modelport.core.progress import Silent
 from modelport.core.values import Array, Tensors
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.feeding import feed
@@ -22,9 +22,7 @@ from modelport.engines.quantizer import Int8Model, calibrated
 from modelport.engines.registry import ENGINES, get_engine, opened
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.quantizable import heavy_precisions
-from modelport.model.source import load_source
 from modelport.recipes.schema import Recipe
-from modelport.stages.export import export_cached
 
 QUANTIZERS = {engine.name: engine.quantizer for engine in map(get_engine, ENGINES) if engine.quantizer is not None}
 PAIRS = [(engine, method) for engine, quantizer in QUANTIZERS.items() for method in quantizer.methods]
@@ -32,8 +30,8 @@ CALIBRATED, ASKED = 24, 40
 
 
 @pytest.fixture(scope="module")
-def graph(tiny: Recipe, tiny_weights: Path) -> Artifact:
-    return export_cached(load_source(tiny, tiny_weights), Silent())[0]
+def graph(exported_tiny: Exported) -> Artifact:
+    return exported_tiny()[0]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError
 from modelport.core.progress import Silent
@@ -264,12 +265,8 @@ def test_engines_honour_the_runs_in_flight(engine: str, threads: int, tiny_graph
 
 
 @pytest.fixture(scope="module")
-def tiny_graph(tiny: Recipe, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    from modelport.model.source import load_source
-    from modelport.stages.export import export_checked
-
-    out = tmp_path_factory.mktemp("bench") / "tiny.onnx"
-    return export_checked(load_source(tiny, tiny_weights), out, 20, None, Silent())[0]
+def tiny_graph(exported_tiny: Exported) -> Artifact:
+    return exported_tiny()[0]
 
 
 def test_the_result_of_a_recipe(tiny_path: Path, tiny_weights: Path) -> None:
@@ -301,11 +298,8 @@ def test_a_model_file_needs_no_recipe(tiny_graph: Artifact) -> None:
     assert value["concurrency_search"] == []
 
 
-def test_a_model_fixed_to_a_batch_leaves_no_choice(tiny: Recipe, tiny_weights: Path, tmp_path: Path) -> None:
-    from modelport.model.source import load_source
-    from modelport.stages.export import export_checked
-
-    fixed, _ = export_checked(load_source(tiny, tiny_weights), tmp_path / "fixed.onnx", 20, 3, Silent())
+def test_a_model_fixed_to_a_batch_leaves_no_choice(exported_tiny: Exported) -> None:
+    fixed, _ = exported_tiny(20, 3)
     value = bench(BenchRequest(model=fixed.path, engine="openvino", duration=0.01, concurrency=1), Silent())
     assert {point["batch"] for point in value["points"]} == {3}
     assert any("fixed" in note for note in value["notes"])

@@ -7,20 +7,19 @@ from pathlib import Path
 import pytest
 
 from ascend_standins import Machine, ascend_fixture  # noqa: F401 - a fixture
+from conftest import Exported
 from modelport.core.progress import Silent
 from modelport.engines.ascend.engine import AscendEngine
 from modelport.engines.base import Options
 from modelport.jobs.bench import bench
-from modelport.model.source import load_source
 from modelport.recipes.schema import Recipe
 from modelport.stages.bench_model import BenchRequest
-from modelport.stages.export import export_checked
 
 
 def test_copies_and_computing_stand_apart(
-    tiny: Recipe, tiny_path: Path, tiny_weights: Path, ascend: Machine, tmp_path: Path
+    tiny: Recipe, tiny_path: Path, exported_tiny: Exported, ascend: Machine, tmp_path: Path
 ) -> None:
-    graph, _ = export_checked(load_source(tiny, tiny_weights), tmp_path / "tiny.onnx", 11, None, Silent())
+    graph, _ = exported_tiny(11)
     compiled = AscendEngine().compile(graph, Options(tiny, None, 2, soc="310P3"), tmp_path / "tiny.om")
     for recipe in (None, str(tiny_path)):
         value = bench(BenchRequest(recipe, model=compiled.path, duration=0.02), Silent())

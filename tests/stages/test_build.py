@@ -8,22 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Silent
 from modelport.engines.base import Options
 from modelport.engines.registry import get_engine, opened
 from modelport.measure import in_flight
 from modelport.measure.probing import Probe
-from modelport.model.source import SourceModel, load_source, open_source
+from modelport.model.source import SourceModel, open_source
 from modelport.recipes.schema import Recipe
 from modelport.stages.build import built
-from modelport.stages.export import export_checked
 
 
 @pytest.fixture(scope="module")
-def graph(tiny: Recipe, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    out = tmp_path_factory.mktemp("graph") / "tiny.onnx"
-    return export_checked(load_source(tiny, tiny_weights), out, 20, None, Silent())[0]
+def graph(exported_tiny: Exported) -> Artifact:
+    return exported_tiny()[0]
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

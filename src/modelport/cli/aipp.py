@@ -8,15 +8,17 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
+from modelport.cli.options import RECIPE
 from modelport.core.errors import EXIT_FAIL, UsageError, unknown
+from modelport.engines import help as engine_help
 
-app = typer.Typer(help="Write or check an AIPP file, and compute off-device what it does.", no_args_is_help=True)
-FILE = typer.Argument(help="The file of ATC's --insert_op_conf.", metavar="FILE")
+app = typer.Typer(help="Write or check an AIPP file, and compute off-device what it does.")
+FILE = typer.Argument(help=engine_help.AIPP_FILE, metavar="FILE")
 
 
 @app.command()
 def write(
-    recipe: str = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE"),
+    recipe: str = RECIPE,
     out: Path = typer.Option(..., "--out", help="The file to write.", metavar="FILE"),
 ) -> None:
     """Write the file that does a recipe's normalisation, as `compile --input-type uint8` uses it."""
@@ -26,8 +28,8 @@ def write(
 
     def draw(console: Any) -> None:
         for note in value["notes"]:
-            console.print(note, markup=False)
-        console.print(value["path"], markup=False)
+            console.aside(note)
+        console.print(value["path"])
 
     TALK.give(value, draw)
 
@@ -47,9 +49,9 @@ def check(
 
     def draw(console: Any) -> None:
         for row in value["findings"]:
-            console.print(f"{row['level']}  {row['key']}: {row['found']}\n  fix: {row['fix']}", markup=False)
+            console.aside(f"{row['level']}  {row['key']}: {row['found']}\n  fix: {row['fix']}")
         word = "no error found" if value["clean"] else "would break the accuracy or the compilation"
-        console.print(f"{value['path']} for {value['recipe']}: {word}", markup=False)
+        console.print(f"{value['path']} for {value['recipe']}: {word}")
 
     TALK.give(value, draw)
     if not value["clean"]:
@@ -75,8 +77,8 @@ def apply(
 
     def draw(console: Any) -> None:
         for note in value["notes"]:
-            console.print(note, markup=False)
+            console.aside(note)
         shape = " × ".join(map(str, value["shape"]))
-        console.print(f"{len(value['files'])} files of {value['dtype']} {shape} in {out}", markup=False)
+        console.print(f"{len(value['files'])} files of {value['dtype']} {shape} in {out}")
 
     TALK.give(value, draw)

@@ -9,8 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.models import TIMEOUT, VARIANT, WEIGHTS
-from modelport.cli.words import batch_size, one_of, seed_option
+from modelport.cli.options import ENGINE, TIMEOUT, VARIANT, WEIGHTS, batch_size, input_word, seed_option
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +21,7 @@ def bench(
     recipe: str | None = typer.Argument(None, help="A recipe: its name, or a .toml file.", metavar="RECIPE"),
     weights: Path | None = WEIGHTS,
     model: Path | None = typer.Option(None, "--model", help="A model file; it needs no recipe.", metavar="FILE"),
-    engine: str | None = typer.Option(None, "--engine", help="Default: the fastest usable one.", metavar="E"),
+    engine: str | None = ENGINE,
     precision: str | None = typer.Option(
         None, "--precision", help="Default: fp32; a --model FILE runs in what it is.", metavar="P"
     ),
@@ -60,7 +59,7 @@ def bench(
         threads=threads,
         variant=variant,
         calibration=calibration,
-        input_type=one_of("--input-type", input_type, ("float32", "uint8")),
+        input_type=input_word(input_type),
         seed=seed,
         command=runs.COMMAND,
     )
@@ -78,27 +77,27 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
     from modelport.report.markdown import number
 
     name = value["recipe"] or Path(value["artifacts"][-1]["path"]).name
-    console.print(f"{name} on {value['engine']}, {value['precision']}, {value['threads']} threads", markup=False)
-    console.print(_points(value["points"]))
+    console.aside(f"{name} on {value['engine']}, {value['precision']}, {value['threads']} threads")
+    console.aside(_points(value["points"]))
     best = value["best"]
     said = f"best: batch {best['batch']}, {best['in_flight']} in flight: {number(best['value'], 1)} samples/s"
-    console.print(" ".join([said, *(f"({flag['short']})" for flag in best["flags"])]), markup=False)
+    console.print(" ".join([said, *(f"({flag['short']})" for flag in best["flags"])]))
     for warning in value["speed_warnings"]:
-        console.print(warning, markup=False)
+        console.aside(warning)
     for speed in value["published"]:
-        console.print()
-        console.print(f"published: {speed['device']}, {speed['source']}", markup=False)
-        console.print(_published(speed))
+        console.aside()
+        console.aside(f"published: {speed['device']}, {speed['source']}")
+        console.aside(_published(speed))
         for said in (speed["note"], *(flag["text"] for flag in speed["flags"])):
             if said:
-                console.print(f"note: {said}", markup=False)
-    console.print()
-    console.print("latency: of one run of one batch, host to host; samples/s: tensors in memory to outputs in memory")
+                console.aside(f"note: {said}")
+    console.aside()
+    console.aside("latency: of one run of one batch, host to host; samples/s: tensors in memory to outputs in memory")
     if value["copies"]:
-        console.print(f"copies: {value['copies']}", markup=False)
-    console.print(f"inputs: {value['inputs']}", markup=False)
+        console.aside(f"copies: {value['copies']}")
+    console.aside(f"inputs: {value['inputs']}")
     for note in value["notes"]:
-        console.print(f"note: {note}", markup=False)
+        console.aside(f"note: {note}")
 
 
 def _table(left: tuple[str, ...], right: tuple[str, ...], last: str) -> Any:

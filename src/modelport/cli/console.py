@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from modelport.core.artifacts import write_json
 from modelport.core.guard import write_out
-from modelport.core.progress import Bar
+from modelport.core.progress import Bar, Progress, Silent
 from modelport.core.text import plain, plain_lines
 
 
 class Bars:
-    """Progress drawn by rich on stderr; silent where that is no terminal."""
+    """Progress drawn by rich on stderr; silent where that is no terminal, but for lines that ``--verbose`` asks for."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbose: bool = False) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, soft_wrap=True)
+        self._verbose = verbose
+        self._begun = time.perf_counter()
 
     def bar(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Bar]:
         """Open a bar with count, rate and time left."""
@@ -30,8 +35,14 @@ class Bars:
 
     def note(self, text: str) -> None:
         """Say one line, where somebody is watching."""
-        if self._console.is_terminal:
-            self._console.print(plain(text), style="dim", highlight=False, markup=False)
+        if self._verbose or self._console.is_terminal:
+            clock = f"[{time.perf_counter() - self._begun:7.2f} s] " if self._verbose else ""
+            self._console.print(clock + plain(text), style="dim", highlight=False, markup=False)
+
+    def detail(self, text: str) -> None:
+        """Say one line under ``--verbose``."""
+        if self._verbose:
+            self.note(text)
 
 
 @contextmanager
@@ -63,17 +74,33 @@ def _drawn(console: Any, title: str, total: int | None, unit: str) -> Iterator[B
 
 @dataclass(slots=True)
 class Talk:
-    """How this call answers: ``--json`` and ``--json-out``."""
+    """How this call answers: the options that every verb takes.
+
+    ``quiet`` leaves the result's own lines and errors; ``verbose`` adds every stage with its seconds, on stderr.
+    """
 
     json: bool = False
     json_out: Path | None = None
-    _bars: Bars | None = field(default=None)
+    quiet: bool = False
+    verbose: bool = False
+    _progress: Progress | None = field(default=None)
 
     @property
-    def progress(self) -> Bars:
-        """The bars of this call."""
-        self._bars = self._bars or Bars()
-        return self._bars
+    def progress(self) -> Progress:
+        """What the work of this call tells of itself."""
+        if self._progress is None:
+            self._progress = Silent() if self.quiet else Bars(verbose=self.verbose)
+        return self._progress
+
+    def note(self, text: str) -> None:
+        """Say on stderr what is to be said beside a result that was drawn; in JSON it stands within."""
+        if not (self.json or self.quiet):
+            typer.echo(plain_lines(f"note: {text}"), err=True)
+
+    def take(self, other: Talk) -> None:
+        """Answer as ``other`` does."""
+        for name in ("json", "json_out", "quiet", "verbose", "_progress"):
+            setattr(self, name, getattr(other, name))
 
     def give(self, value: Any, draw: Callable[[Any], None]) -> None:
         """Print a result: as JSON, or as ``draw`` shows it on a rich console."""
@@ -88,15 +115,21 @@ class Talk:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
         # Rich would end the process with 1 where the reader has left.
         with console.capture() as drawn:
-            draw(PlainConsole(console))
+            draw(PlainConsole(console, quiet=self.quiet))
         write_out(_encodable(drawn.get()))
 
 
 class PlainConsole:
     """A rich console to which a line of text is text: no markup, no escape sequences of others."""
 
-    def __init__(self, console: Any) -> None:
+    def __init__(self, console: Any, *, quiet: bool = False) -> None:
         self._console = console
+        self._quiet = quiet
+
+    def aside(self, value: Any = "", **options: Any) -> None:
+        """Print what ``--quiet`` leaves out: all but the result's own line."""
+        if not self._quiet:
+            self.print(value, **options)
 
     def print(self, value: Any = "", **options: Any) -> None:
         """Print a line, made plain unless ``markup`` is asked for, or something that rich draws."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -25,29 +24,23 @@ def register(app: typer.Typer) -> None:
 
 def doctor() -> None:
     """Say which engines are usable here, or why not; their precisions, devices and versions; the machine's cores."""
-    from modelport.engines.registry import availabilities
-    from modelport.report.result import environment
+    from modelport.jobs.doctor import doctor as run_doctor
 
-    here = availabilities()
-    value = {
-        "schema": "modelport.doctor/1",
-        "engines": {name: _told(entry) for name, entry in here.items()},
-        "environment": environment(),
-    }
+    value = run_doctor()
 
     def draw(console: Any) -> None:
         from rich.table import Table
 
         table = Table("engine", "usable", "version", "devices", "precisions", "notes")
-        for name, entry in here.items():
-            said = (*entry.refused, *entry.accuracy_only)
-            notes = "; ".join(f"{word}: {why}" for word, why in said) if entry.usable else entry.reason
-            notes += f"\ninstall: {entry.install}" if not entry.usable else ""
-            usable = cell("yes", "green") if entry.usable else cell("no", "red")
-            rest = (entry.version, ", ".join(entry.devices), ", ".join(entry.precisions), notes)
+        for name, entry in value["engines"].items():
+            said = (*entry["refused"].items(), *entry["accuracy_only"].items())
+            notes = "; ".join(f"{word}: {why}" for word, why in said) if entry["usable"] else entry["reason"]
+            notes += f"\ninstall: {entry['install']}" if not entry["usable"] else ""
+            usable = cell("yes", "green") if entry["usable"] else cell("no", "red")
+            rest = (entry["version"], ", ".join(entry["devices"]), ", ".join(entry["precisions"]), notes)
             table.add_row(name, usable, *map(cell, rest))
         console.print(table)
-        machine: Any = value["environment"]
+        machine = value["environment"]
         console.print(f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}")
 
     TALK.give(value, draw)
@@ -55,16 +48,15 @@ def doctor() -> None:
 
 def list_recipes() -> None:
     """List the recipes, a line each."""
-    from modelport.recipes.load import load_recipe, recipe_names
+    from modelport.jobs.list import list_recipes as run_list
 
-    recipes = [load_recipe(name) for name in recipe_names()]
-    rows = [{"name": recipe.name, "task": recipe.task, "title": recipe.title} for recipe in recipes]
+    value = run_list()
 
     def draw(console: Any) -> None:
-        for row in rows:
-            console.print(f"{row['name']:<14} {row['title']}", markup=False)
+        for row in value["recipes"]:
+            console.print(f"{row['name']:<14} {row['title']}")
 
-    TALK.give({"schema": "modelport.recipes/1", "recipes": rows}, draw)
+    TALK.give(value, draw)
 
 
 def show(
@@ -76,26 +68,15 @@ def show(
     toml: bool = typer.Option(False, "--toml", help="A recipe as TOML that `run` takes."),
 ) -> None:
     """Show a recipe whole, the structure of a graph, or what a weights file holds."""
-    if toml:
-        from modelport.recipes.load import load_recipe
-        from modelport.recipes.toml import toml_text
+    from modelport.jobs.show import recipe_text
+    from modelport.jobs.show import show as run_show
 
+    if toml:
         if TALK.json:
             raise UsageError("--toml and --json ask for two forms", "give one of them")
-        write_out(toml_text(load_recipe(what).to_json()))
+        write_out(recipe_text(what))
         return
-    if what.lower().endswith(".onnx"):
-        from modelport.model.graph.file import describe, read_graph
-
-        value = describe(read_graph(Path(what)))
-    elif what.lower().endswith((".pth", ".pt", ".tar", ".safetensors", ".ckpt", ".bin")):
-        from modelport.model.weights.content import describe_checkpoint
-
-        value = describe_checkpoint(Path(what))
-    else:
-        from modelport.recipes.load import load_recipe
-
-        value = load_recipe(what).to_json()
+    value = run_show(what)
     TALK.give(value, lambda console: _draw_tree(console, what, value, None if full else SHOWN))
 
 
@@ -116,11 +97,3 @@ def _draw_tree(console: Any, title: str, value: Any, limit: int | None) -> None:
     root = Tree(Text(plain(title), style="bold"))
     grow(root, value)
     console.print(root)
-
-
-def _told(entry: Any) -> dict[str, Any]:
-    """Return what an engine says of itself as JSON values."""
-    from dataclasses import asdict
-
-    pairs = {"refused": dict(entry.refused), "accuracy_only": dict(entry.accuracy_only)}
-    return asdict(entry) | pairs

@@ -9,9 +9,28 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from modelport.cli.console import TALK, cell
-from modelport.cli.models import CALIBRATION, MAX_SKIPPED, ORDER, RECIPE, TIMEOUT, VARIANT, WEIGHTS
-from modelport.cli.words import one_of, seed_option
+from modelport.cli.options import (
+    CALIBRATION,
+    COCO_JSON,
+    DATA,
+    DETECTIONS,
+    DRAW,
+    DRAW_THRESHOLD,
+    ENGINE,
+    FORCE,
+    MAX_SKIPPED,
+    ON_BAD_IMAGE,
+    ORDER,
+    RECIPE,
+    TIMEOUT,
+    VARIANT,
+    WEIGHTS,
+    input_word,
+    one_of,
+    seed_option,
+)
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
+from modelport.engines import help as engine_help
 
 if TYPE_CHECKING:
     from modelport.report.result import Result
@@ -34,14 +53,12 @@ def run(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
     model: Path | None = typer.Option(None, "--model", help="A model file in place of weights.", metavar="FILE.onnx"),
-    data: Path = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR"),
+    data: Path = DATA,
     out: Path = typer.Option(
         ..., "--out", help="Where result.json, report.md and predictions.jsonl go.", metavar="DIR"
     ),
-    engine: str | None = typer.Option(None, "--engine", help="Default: the fastest usable one.", metavar="E"),
-    precision: str | None = typer.Option(
-        None, "--precision", help="See `modelport doctor`. Default: fp32 (ascend: fp16).", metavar="P"
-    ),
+    engine: str | None = ENGINE,
+    precision: str | None = typer.Option(None, "--precision", help=engine_help.PRECISION, metavar="P"),
     batch: int | None = typer.Option(None, "--batch", help="Default: the recipe's.", metavar="N"),
     limit: int | None = typer.Option(None, "--limit", help="Score N samples only, drawn by --order.", metavar="N"),
     order: str | None = ORDER,
@@ -52,7 +69,7 @@ def run(
     input_type: str | None = typer.Option(
         None, "--input-type", help="uint8: the graph normalises by itself. Default: float32.", metavar="float32|uint8"
     ),
-    on_bad_image: str = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip"),
+    on_bad_image: str = ON_BAD_IMAGE,
     setting: Path | None = typer.Option(
         None, "--setting", help="What `tune` wrote; flags that are given beat it.", metavar="FILE"
     ),
@@ -60,17 +77,11 @@ def run(
     fast_preprocess: bool = typer.Option(
         False, "--fast-preprocess", help="Resize the quicker way; the result says how far the pixels are off."
     ),
-    force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
-    draw: Path | None = typer.Option(
-        None, "--draw", help="Detectors: pictures with the boxes go here (see --draw-threshold).", metavar="DIR"
-    ),
-    draw_threshold: float | None = typer.Option(
-        None, "--draw-threshold", help="Lowest score that --draw shows. Default: 0.5.", metavar="X"
-    ),
-    detections: Path | None = typer.Option(
-        None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
-    ),
-    coco_json: Path | None = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE"),
+    force: bool = FORCE,
+    draw: Path | None = DRAW,
+    draw_threshold: float | None = DRAW_THRESHOLD,
+    detections: Path | None = DETECTIONS,
+    coco_json: Path | None = COCO_JSON,
     timeout: float = TIMEOUT,
 ) -> None:
     """Everything in one command: weights to engine, data to verdict, nothing in between on disk.
@@ -83,8 +94,7 @@ def run(
     from modelport.report.detections import DetectionFiles
 
     limit_runs(timeout)
-    if input_type is not None:
-        one_of("--input-type", input_type, ("float32", "uint8"))
+    input_type = input_word(input_type)
     given = {"engine": engine, "precision": precision, "batch": batch, "input_type": input_type, "device": device}
     request = RunRequest(
         recipe=recipe,
@@ -122,13 +132,13 @@ def demo(
     value = run_demo(out, everything, COMMAND, TALK.progress)
 
     def draw(console: Any) -> None:
-        console.print(_table(value.runs))
+        console.aside(_table(value.runs))
         for engine, why in value.skipped_engines.items():
-            console.print(f"not run: {engine}: {why}", markup=False)
-        console.print("accuracy and agreement in percent, mAP 0 to 1; pairs: contrastive_top1; img/s end to end")
-        console.print("sample data and sample weights: the figures say nothing of the published model")
+            console.aside(f"not run: {engine}: {why}")
+        console.aside("accuracy and agreement in percent, mAP 0 to 1; pairs: contrastive_top1; img/s end to end")
+        console.aside("sample data and sample weights: the figures say nothing of the published model")
         for report in value.reports:
-            console.print(f"report: {report}", markup=False, soft_wrap=True)
+            console.aside(f"report: {report}", soft_wrap=True)
         console.print(cell("verdict: ") + _verdict(value.verdict))
 
     TALK.give(value.to_json(), draw)
@@ -137,14 +147,14 @@ def demo(
 
 def draw_run(console: Any, result: Result, out: Path | None) -> None:
     """Show a result: its row, what did not pass, what is to be said, and where the report lies."""
-    console.print(_table([result]))
+    console.aside(_table([result]))
     for check in result.checks:
         if check.verdict not in ("pass", "not_applicable"):
-            console.print(cell(check.verdict, COLOURS.get(check.verdict, "")) + cell(f" {check.name}: {check.why}"))
+            console.aside(cell(check.verdict, COLOURS.get(check.verdict, "")) + cell(f" {check.name}: {check.why}"))
     for note in (*result.notes, *result.speed.warnings):
-        console.print(f"note: {note}", markup=False)
-    console.print(f"{result.n} samples, {result.skipped} skipped, {_rate(result)} samples/s end to end")
-    console.print(result.rests_on, markup=False)
+        console.aside(f"note: {note}")
+    console.aside(f"{result.n} samples, {result.skipped} skipped, {_rate(result)} samples/s end to end")
+    console.aside(result.rests_on)
     report = f"   report: {out / 'report.md'}" if out else ""
     console.print(cell("verdict: ") + _verdict(result.verdict) + cell(report), soft_wrap=True)
 

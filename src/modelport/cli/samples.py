@@ -8,12 +8,12 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.words import seed_option
+from modelport.cli.options import RECIPE, seed_option
 
 # What may be drawn: more than any published validation set.
 MOST_IMAGES = 1_000_000
 
-app = typer.Typer(help="Make small data sets and weights on the spot.", no_args_is_help=True)
+app = typer.Typer(help="Make small data sets and weights on the spot.")
 
 
 @app.command()
@@ -32,7 +32,7 @@ def data(
 
 @app.command()
 def weights(
-    recipe: str = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE"),
+    recipe: str = RECIPE,
     data: Path = typer.Option(..., "--data", help="A data set with a training split.", metavar="DIR"),
     out: Path = typer.Option(..., "--out", help="The checkpoint to write.", metavar="FILE"),
     seed: int = seed_option(),
@@ -47,4 +47,4 @@ def weights(
 
 def _lines(console: Any, value: dict[str, Any]) -> None:
     for key, entry in value.items():
-        console.print(f"{key}: {entry}", markup=False)
+        console.print(f"{key}: {entry}")

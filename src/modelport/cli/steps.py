@@ -9,16 +9,27 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK
-from modelport.cli.models import MAX_SKIPPED, ORDER, RECIPE, VARIANT
-from modelport.cli.words import one_of, seed_option
+from modelport.cli.options import (
+    COCO_JSON,
+    DATA,
+    DETECTIONS,
+    DRAW,
+    DRAW_THRESHOLD,
+    FORCE,
+    LIMIT,
+    MAX_SKIPPED,
+    ON_BAD_IMAGE,
+    ORDER,
+    RECIPE,
+    STYLE,
+    VARIANT,
+    input_word,
+    one_of,
+    seed_option,
+)
 from modelport.core.errors import EXIT_INCONCLUSIVE
 
-DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
-STYLE = typer.Option(
-    "modelport", "--style", help="guide: names, order and JSON of the guide's scripts.", metavar="modelport|guide"
-)
 SEED = seed_option("Draws the views of contrastive data, and their pairs.")
-LIMIT = typer.Option(None, "--limit", help="N samples only, drawn by --order.", metavar="N")
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +58,7 @@ def preprocess(
     limit: int | None = LIMIT,
     order: str | None = ORDER,
     max_skipped: float = MAX_SKIPPED,
-    on_bad_image: str = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip"),
+    on_bad_image: str = ON_BAD_IMAGE,
     force: bool = typer.Option(False, "--force", help="Replace tensors that lie there."),
 ) -> None:
     """Write a data set as tensor files, with its labels and an index.
@@ -63,7 +74,7 @@ def preprocess(
         out=out,
         format=one_of("--format", format, ("bin", "npy")),
         batch_size=batch_size,
-        input_type=None if input_type is None else one_of("--input-type", input_type, ("float32", "uint8")),
+        input_type=input_word(input_type),
         style=one_of("--style", style, ("modelport", "guide")),
         seed=seed,
         variant=variant,
@@ -78,17 +89,16 @@ def preprocess(
 
     def draw(console: Any) -> None:
         for note in value["notes"]:
-            console.print(f"note: {note}", markup=False)
+            console.aside(f"note: {note}")
         shape = " × ".join(map(str, value["shape"]))
         console.print(
             f"{value['files']} files, {value['rows']} rows of {value['dtype']} {shape} ({value['layout']}), "
             f"{value['size']} in {value['out']}",
-            markup=False,
             soft_wrap=True,
         )
         for path in (value["index"], *(value["labels"][key] for key in ("json", "npy")), value["info"]):
             if path:
-                console.print(path, markup=False, soft_wrap=True)
+                console.aside(path, soft_wrap=True)
 
     TALK.give(value, draw)
     if not value["complete"]:
@@ -114,16 +124,10 @@ def evaluate(
         help="Detectors: drop boxes below it. Default: 0.05 in files and in the guide's figures.",
         metavar="X",
     ),
-    draw: Path | None = typer.Option(
-        None, "--draw", help="Detectors: pictures with the boxes go here (see --draw-threshold).", metavar="DIR"
-    ),
-    draw_threshold: float | None = typer.Option(
-        None, "--draw-threshold", help="Lowest score that --draw shows. Default: 0.5.", metavar="X"
-    ),
-    detections: Path | None = typer.Option(
-        None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
-    ),
-    coco_json: Path | None = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE"),
+    draw: Path | None = DRAW,
+    draw_threshold: float | None = DRAW_THRESHOLD,
+    detections: Path | None = DETECTIONS,
+    coco_json: Path | None = COCO_JSON,
     out: Path | None = typer.Option(
         None, "--out", help="result.json, report.md and predictions.jsonl go here.", metavar="DIR"
     ),
@@ -132,7 +136,7 @@ def evaluate(
     limit: int | None = LIMIT,
     order: str | None = ORDER,
     max_skipped: float = MAX_SKIPPED,
-    force: bool = typer.Option(False, "--force", help="Replace a result that lies there."),
+    force: bool = FORCE,
 ) -> None:
     """Score saved outputs: the figures that `run` gives.
 
@@ -169,10 +173,10 @@ def evaluate(
 def _draw_guide(console: Any, found: Any) -> None:
     from modelport.report.guide_json import accuracy_line
 
-    console.print(found.guide["title"], markup=False)
+    console.print(found.guide["title"])
     for row in found.guide["value"]:
         if row["key"] == "accuracy1":
             score = found.result.metrics["contrastive_top1"]
-            console.print(accuracy_line(score.value, score.n), markup=False, highlight=False)
+            console.print(accuracy_line(score.value, score.n), highlight=False)
             continue
-        console.print(f"{row['key']}: {row['value']}", markup=False)
+        console.print(f"{row['key']}: {row['value']}")

@@ -9,8 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.models import RECIPE, VARIANT, WEIGHTS
-from modelport.cli.words import seed_option
+from modelport.cli.options import DATA, RECIPE, VARIANT, WEIGHTS, seed_option
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def tune(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
-    data: Path = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR"),
+    data: Path = DATA,
     out: Path = typer.Option(..., "--out", help="The setting to write; `run --setting` takes it.", metavar="FILE.toml"),
     max_drop: float | None = typer.Option(
         None, "--max-drop", help="Default: the recipe's tolerance, in its unit.", metavar="X"
@@ -36,14 +35,9 @@ def tune(
     variant: str | None = VARIANT,
 ) -> None:
     """Search engine, precision, batch and runs in flight for the highest throughput within the tolerance."""
-    from modelport.core.errors import UsageError
-    from modelport.core.options import seconds as some_seconds
     from modelport.jobs.tune.search import TuneRequest
     from modelport.jobs.tune.tune import tune as run_tune
 
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit {limit}", "give a number above 0")
-    some_seconds("--seconds", seconds)
     request = TuneRequest(
         recipe=recipe,
         data=data,
@@ -93,16 +87,15 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
             str(accuracy["n"]),
         )
         table.add_row(*map(cell, cells), cell(*said))
-    console.print(table)
+    console.aside(table)
     for row in value["not_scored"]:
-        console.print(f"{row['engine']} {row['precision']}: {row['probed']:.1f}/s pure, {row['why']}", markup=False)
+        console.aside(f"{row['engine']} {row['precision']}: {row['probed']:.1f}/s pure, {row['why']}")
     for note in value["notes"]:
-        console.print(f"note: {note}", markup=False)
+        console.aside(f"note: {note}")
     chosen = value["chosen"]
     console.print(
         f"chosen: {chosen['engine']} {chosen['precision']}, batch {chosen['batch']}, {chosen['in_flight']} in flight, "
         f"{chosen['threads']} threads: "
         f"{number(chosen['samples_per_second'], 1)} samples/s end to end; {chosen['why']}",
-        markup=False,
     )
-    console.print(f"setting: {value['out']}", markup=False, soft_wrap=True)
+    console.print(f"setting: {value['out']}", soft_wrap=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 
@@ -22,6 +24,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Say one line."""
 
+    def detail(self, text: str) -> None:
+        """Say one line to whoever asked for all of them."""
+
 
 class Silent:
     """Progress that says nothing."""
@@ -33,5 +38,19 @@ class Silent:
     def note(self, text: str) -> None:
         """Say nothing."""
 
+    def detail(self, text: str) -> None:
+        """Say nothing."""
+
     def advance(self, count: int = 1) -> None:
         """Do nothing."""
+
+
+SILENT = Silent()
+
+
+@contextmanager
+def stage(progress: Progress, name: str) -> Iterator[None]:
+    """Tell, as a detail, how many seconds the work inside took."""
+    begun = time.perf_counter()
+    yield
+    progress.detail(f"{name}: {time.perf_counter() - begun:.2f} s")

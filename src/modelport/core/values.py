@@ -82,13 +82,15 @@ class Sample:
     """One item of a data set, not yet read.
 
     ``target`` is what the metric wants (for classification the class index as the data set counts);
-    ``content`` holds the bytes of a sample that does not live in a file of its own.
+    ``content`` holds the bytes of a sample that does not live in a file of its own, or was read already; ``sha256`` its
+    digest, where that was computed already.
     """
 
     id: str
     target: Any
     path: Path
     content: bytes | None = None
+    sha256: str | None = None
 
     def read(self) -> bytes:
         """Return the sample's bytes; raises BadSampleError where the file cannot be read."""

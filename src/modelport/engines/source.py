@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from modelport.core.artifacts import Artifact
+from modelport.core.artifacts import Artifact, digest_file
 from modelport.core.errors import CheckpointError, UsageError
 from modelport.core.files import open_regular
 from modelport.engines.base import Engine, Options, Runner
@@ -27,6 +27,7 @@ class Source:
     artifact: Artifact
     engine: Engine
     network: SourceModel | None = None  # the PyTorch network, where there is one: graphs are exported from it
+    notes: tuple[str, ...] = ()  # what is to be said of where it comes from and how it was loaded
 
     @contextmanager
     def open(self, options: Options) -> Iterator[Runner]:
@@ -53,14 +54,14 @@ class Source:
         return self.network
 
 
-def source_from_checkpoint(recipe: Recipe, weights: Path) -> Source:
+def source_from_checkpoint(recipe: Recipe, weights: Path, sha256: str | None = None) -> Source:
     """Return the source that a checkpoint is, digested; it is read when it is first run or exported.
 
-    Raises CheckpointError where the file is missing.
+    ``sha256`` is its digest where that is known already. Raises CheckpointError where the file is missing.
     """
     engine = runner_of_architecture(recipe.model.architecture)
     if engine is None:
-        network = open_source(recipe, weights)
+        network = open_source(recipe, weights, sha256)
         return Source("checkpoint", recipe, network.checkpoint, TorchEngine(), network)
     open_regular(weights, error=CheckpointError, fix="check --weights").close()
-    return Source("checkpoint", recipe, Artifact.of(weights, "checkpoint"), engine)
+    return Source("checkpoint", recipe, Artifact(weights, "checkpoint", sha256 or digest_file(weights)), engine)

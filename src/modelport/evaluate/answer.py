@@ -98,15 +98,17 @@ def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
                     if job.on_bad == "fail":
                         raise
                     continue  # counted when the engine comes to it
-                if _is_answered(job, sample, content, answers):
+                digest = digest_bytes(content)
+                if _is_answered(job, sample, digest, answers):
                     bar.advance(job.recipe.dataset.views)
                 else:
-                    yield replace(sample, content=content)
+                    yield replace(sample, content=content, sha256=digest)
 
         samples = missing()
         # Where nothing is missing the source model is not even read.
         first = next(samples, None)
         if first is None:
+            job.progress.detail("source model: every answer from the cache")
             return
         with source.open(options) as runner, closing(_batches(job, chain([first], samples), None)) as batches:
             for batch, outputs in run_batches(runner, batches, Clocks()):
@@ -114,8 +116,8 @@ def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
                 bar.advance(len(batch.ids))
 
 
-def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswers) -> bool:
-    digest, views = digest_bytes(content), job.recipe.dataset.views
+def _is_answered(job: Pass, sample: Sample, digest: str, answers: SourceAnswers) -> bool:
+    views = job.recipe.dataset.views
     if views == 1:
         return answers.holds(digest)
     return all(answers.holds(f"{digest} {RowId(sample.id, view)}") for view in range(views))
@@ -123,10 +125,7 @@ def _is_answered(job: Pass, sample: Sample, content: bytes, answers: SourceAnswe
 
 def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, predictions: Path) -> Outcome:
     """Run the engine over all samples, score it and the source's kept answers, and write ``predictions``."""
-    assert job.options.batch is not None
-    decoders = enough_decoders(_warm_up(runner, job), _first_batches(job))
-    notes = getattr(runner, "notes", ())
-    outcome = Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, notes)
+    outcome = warmed_up(job, runner)
     with (
         job.progress.bar("evaluating", job.rows, "images") as bar,
         closing(live_rows(job, runner, answers, outcome)) as rows,
@@ -135,6 +134,13 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
         outcome.scored = score(rows, how)
     outcome.scored.skipped = outcome.skipped
     return outcome
+
+
+def warmed_up(job: Pass, runner: Runner) -> Outcome:
+    """Warm the runner up, measure how many threads must decode beside it, and return the outcome, still empty."""
+    assert job.options.batch is not None
+    decoders = enough_decoders(_warm_up(runner, job), _first_batches(job))
+    return Outcome(runner.precision, job.options.batch, runner.concurrency, decoders, getattr(runner, "notes", ()))
 
 
 def live_rows(

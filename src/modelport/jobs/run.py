@@ -14,7 +14,7 @@ from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
 from modelport.core.options import MAX_SKIPPED, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
-from modelport.core.progress import Progress
+from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
@@ -36,7 +36,7 @@ from modelport.report.detections import DetectionFiles, write_detection_files
 from modelport.report.result import Result, Speed, latency_summary, steadiness_warnings
 from modelport.stages.lower import speed_warnings
 from modelport.stages.plan import Plan, Wish
-from modelport.stages.port import Ported, ported, started
+from modelport.stages.port import Ported, ported, source_for
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
 
@@ -103,7 +103,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     held.enter_context(held_folder(request.out, RESULT, request.force))
-    port = ported(plan, started(plan, progress), samples, progress)
+    port = ported(plan, source_for(plan, progress), samples, progress)
     plan, how = _with_runs_in_flight(plan, port, len(samples), progress)
     job = _pass(request, plan, dataset, samples, progress)
     outcome, notes, checks = _answered(request, plan, port, job)
@@ -124,7 +124,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
         late.append(effect_note(further["fast_preprocess"]))
     if request.files.wanted:
         late += write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
-    judged = assemble(recipe, job.task, outcome.scored, origin, _speed(plan, outcome), request.max_skipped)
+    judged = assemble(recipe, job.task, outcome.scored, origin, speed_of(plan, outcome), request.max_skipped)
     result = replace(
         judged,
         notes=(*judged.notes, *late),
@@ -174,12 +174,15 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
         answers, notes = None, list[str]()
         if port.source is not None:
             answers = held.enter_context(SourceAnswers(port.source.artifact.sha256, plan.recipe.digest, request.seed))
-            answer_with_source(job, port.source, answers)
+            with stage(job.progress, "source's answers"):
+                answer_with_source(job, port.source, answers)
             notes += answers.notes
-        runner = held.enter_context(opened(plan.engine, port.trail.model, plan.options))
+        with stage(job.progress, f"load into {plan.engine.name}"):
+            runner = held.enter_context(opened(plan.engine, port.trail.model, plan.options))
         checks = _own_rows(request, job, runner)
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
-        outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
+        with stage(job.progress, "answers and scores"):
+            outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
         if answers is not None:
             _further_figures(request, job, runner, outcome)
     return outcome, notes, checks
@@ -213,7 +216,7 @@ def _said_of(plan: Plan) -> list[str]:
     return [note for note in said if note]
 
 
-def _speed(plan: Plan, outcome: Outcome) -> Speed:
+def speed_of(plan: Plan, outcome: Outcome) -> Speed:
     """Return throughput, latency and what is doubtful about them."""
     latency = latency_summary(outcome.clocks.latencies_ms)
     return Speed(

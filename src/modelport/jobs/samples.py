@@ -11,6 +11,7 @@ import numpy as np
 
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import UsageError, unknown
+from modelport.core.named import named
 from modelport.core.progress import Progress
 from modelport.core.values import Array, DataSet, Sample
 from modelport.data.drawn.cifar10 import draw_cifar10
@@ -27,6 +28,7 @@ from modelport.model.samples.fit_contrastive import PAIRS, STEPS, train_simclr
 from modelport.model.samples.fit_detector import fit_detector, soften
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+from modelport.tasks.table import task_of
 
 # A kind of data set → the function that draws it.
 DRAWERS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -73,8 +75,8 @@ def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: P
     is no training split, UsageError for a task that nothing here fits.
     """
     recipe = load_recipe(recipe_name)
-    fit = FITTERS.get(recipe.task)
-    if fit is None:
+    fitter = task_of(recipe).sample_fitter
+    if fitter is None:
         raise UsageError(f"{recipe.name}: no sample weights are made for the task {recipe.task}", "give real weights")
     if not out.suffix:
         raise UsageError(f"{out}: a checkpoint needs a suffix", f"name it like {recipe.weights.file}")
@@ -82,11 +84,12 @@ def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: P
         raise UsageError(f"{out}: sample weights are written as torch files", f"name it like {recipe.weights.file}")
     module = build_random(recipe.model, seed)
     dataset = open_dataset(recipe.dataset, data, split="train")
-    fit(recipe, module, dataset, seed, progress)
+    named(fitter)(recipe, module, dataset, seed, progress)
     return save_as_published(module, recipe.checkpoint, out)
 
 
-def _classifier(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+def fit_classifier(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+    """Settle the batch norms of a random network and fit its last layer to the labels, in closed form."""
     offset = recipe.dataset.label_offset
     mixed = [dataset[int(index)] for index in np.random.default_rng(seed).permutation(len(dataset))]
     with progress.bar("calibrating and fitting", len(mixed), "images") as bar:
@@ -96,14 +99,16 @@ def _classifier(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progre
         fit_head(module, ((batch.inputs, np.asarray(batch.targets) + offset) for batch in batches), bar.advance)
 
 
-def _contrastive(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+def fit_contrastive(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+    """Train a random network, shortly, to find the other view of an image."""
     assert isinstance(dataset, Cifar10)
     views = training_views(dataset, Views(recipe.preprocess), pairs=PAIRS, steps=STEPS, seed=seed)
     with progress.bar("training", STEPS, "steps") as bar:
         train_simclr(module, views, seed=seed, after_step=lambda _: bar.advance())
 
 
-def _detector(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+def fit_boxes(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
+    """Settle the batch norms of a random detector and fit its last layers to the boxes, in closed form."""
     index_of = {number: index for index, (number, _) in enumerate(dataset.categories)}
     first = dataset[:DETECTED_FIRST]
     soften(module)
@@ -132,7 +137,3 @@ def _training_batches(
     with closing(feed(recipe, samples, min(at_once, len(samples)), seed=seed)) as batches:
         for batch in batches:
             yield Training(batch.inputs[name][: len(batch.ids)], batch.targets, batch.placements)
-
-
-# A task → what fits a network to it.
-FITTERS = {"classification": _classifier, "contrastive": _contrastive, "detection": _detector}

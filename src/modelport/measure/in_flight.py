@@ -38,6 +38,7 @@ def with_best_in_flight(
     )
     known = read_record(record)
     if known is not None and isinstance(known.get("in_flight"), int):
+        progress.detail(f"runs in flight from the cache: {known['in_flight']}")
         return with_in_flight(options, known["in_flight"]), "measured before"
     if batches < WORTH_BATCHES:
         return options, f"the engine's own choice: {batches} batches are too few to measure for"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelport.core.artifacts import Artifact
+from modelport.core.artifacts import Artifact, digest_file
 from modelport.core.errors import CheckpointError
 from modelport.core.files import open_regular
 from modelport.model.architectures import build_empty
@@ -73,15 +73,15 @@ def load_source(recipe: Recipe, weights: Path) -> SourceModel:
     return SourceModel(recipe, Artifact(weights, "checkpoint", state.sha256), (module, (*state.notes, *report.notes)))
 
 
-def open_source(recipe: Recipe, weights: Path) -> SourceModel:
+def open_source(recipe: Recipe, weights: Path, sha256: str | None = None) -> SourceModel:
     """Digest a checkpoint and leave the reading to whoever needs the network: where all is cached, nobody does.
 
-    Raises CheckpointError where the file is missing.
+    ``sha256`` is its digest where that is known already. Raises CheckpointError where the file is missing.
     """
     # A pipe would be waited for.
     open_regular(weights, error=CheckpointError, fix="check --weights").close()
     try:
-        return SourceModel(recipe, Artifact.of(weights, "checkpoint"))
+        return SourceModel(recipe, Artifact(weights, "checkpoint", sha256 or digest_file(weights)))
     except OSError:
         # Reading it says what is wrong.
         return load_source(recipe, weights)

@@ -7,16 +7,7 @@ is read as a good one, and no import points up.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
 # Returns the names that ``task`` can take.
 TASK_NAMES = "modelport.tasks.table:task_names"
 # Each takes a recipe and raises ValueError where it is not sound.
 CHECKS = ("modelport.tasks.table:check_recipe",)
-
-
-def named(name: str) -> Any:
-    """Return what ``module:attribute`` names."""
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import InitErrorDetails
 
-from modelport.recipes.checks import named
+from modelport.core.named import named
 
 # Returns the form of each table, by its name in a recipe.
 TABLES = "modelport.engines.registry:recipe_tables"

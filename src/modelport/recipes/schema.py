@@ -19,9 +19,10 @@ from pydantic_core import PydanticKnownError
 
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
+from modelport.core.named import named
 from modelport.core.values import Signature, TensorSpec
 from modelport.recipes import engine_tables
-from modelport.recipes.checks import CHECKS, TASK_NAMES, named
+from modelport.recipes.checks import CHECKS, TASK_NAMES
 from modelport.recipes.guide_files import GuideFiles
 from modelport.recipes.patterns import check_pattern
 from modelport.recipes.published_speed import PublishedSpeed

@@ -85,6 +85,11 @@ class Result:
     companions: Mapping[str, str] | None = None  # file beside the result → sha256
     further: Mapping[str, Any] = field(default_factory=dict)  # keys that one verb alone gives
 
+    def check(self, name: str) -> Check:
+        """Return the check of that name. Raises KeyError."""
+        found = {check.name: check for check in self.checks}
+        return found[name]
+
     @property
     def samples_per_second(self) -> float | None:
         """The throughput from files on disk to scored answers; None where nothing ran."""

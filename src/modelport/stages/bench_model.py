@@ -19,7 +19,7 @@ from modelport.measure.inputs import refuse_free_axes, refuse_too_large
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.stages.plan import Plan, Wish
-from modelport.stages.port import ported, started
+from modelport.stages.port import ported, source_for
 
 # The guides' batch sizes, for a model without recipe.
 GUIDE_BATCHES = (1, 4, 8, 16, 32, 64)
@@ -96,7 +96,7 @@ def subject_of(request: BenchRequest, progress: Progress) -> Subject:
     batches = request.batches or tuple(recipe.run.bench_batches)
     refuse_too_large(plan.options.needed_recipe.signature, batches)
     # Nothing is scored, so no image can be calibrated on wrongly.
-    trail = ported(plan, started(plan, progress), (), progress, build=False).trail
+    trail = ported(plan, source_for(plan, progress), (), progress, build=False).trail
     options = replace(plan.options, batch=None)
     return Subject(recipe, engine, trail.model, tuple(trail.artifacts), options, batches, tuple(trail.notes))
 

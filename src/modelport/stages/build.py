@@ -8,13 +8,14 @@ from pathlib import Path
 from modelport import __version__
 from modelport.core.artifacts import Artifact, cache_folder, digest_json
 from modelport.core.errors import ModelportError
+from modelport.core.progress import SILENT, Progress
 from modelport.core.records import read_record, write_record
 from modelport.engines.base import Engine, Options
 from modelport.engines.registry import model_artifact
 from modelport.stages.trail import Made
 
 
-def built(engine: Engine, model: Artifact, options: Options) -> Made:
+def built(engine: Engine, model: Artifact, options: Options, progress: Progress = SILENT) -> Made:
     """Return what ``engine`` made of an ONNX file, compiled on first use; other files as they are.
 
     A free batch stays free, so that every batch size shares one file. The key holds the model, the engine's version and
@@ -32,6 +33,8 @@ def built(engine: Engine, model: Artifact, options: Options) -> Made:
     if kept is None:
         kept = engine.compile(model, replace(options, batch=None), path)
         write_record(record, {file.path.name: file.sha256 for file in (kept, *kept.parts)})
+    else:
+        progress.detail(f"compiled model from the cache: {path}")
     return Made(replace(kept, made_from=model.digests, stands_for=model.shown))
 
 

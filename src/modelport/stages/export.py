@@ -80,6 +80,7 @@ def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, li
     path, record = folder / "model.onnx", folder / "checks.json"
     known = _read_record(record)
     if known and path.is_file() and digest_file(path) == known["sha256"]:
+        progress.detail(f"graph from the cache: {path}")
         return Artifact(path, "onnx", known["sha256"], (source.checkpoint.sha256,)), [
             Check(**row) for row in known["checks"]
         ]

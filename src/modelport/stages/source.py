@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from modelport.core.artifacts import cache_folder, digest_file, digest_json
 from modelport.core.progress import Progress
@@ -12,21 +14,17 @@ from modelport.model.source import SourceModel
 from modelport.model.weights import file as weights_code
 from modelport.model.weights.fetch import FetchedWeights, fetch_weights
 from modelport.recipes.schema import Recipe
-from modelport.stages.plan import Plan
-from modelport.stages.trail import Made
 
 
-def source_of(plan: Plan, progress: Progress) -> tuple[Source | None, Made | None]:
-    """Return the source, None where a model file was given in its place, and the checkpoint as the first stage's work.
+def source_of(recipe: Recipe, weights: Path | None, progress: Progress) -> Source:
+    """Return the source, with what is to be said of it; ``weights`` None: the recipe's own, fetched.
 
     Raises ModelportError for whatever the user can mend.
     """
-    if plan.model is not None and plan.weights is None:
-        return None, None
-    path, said = weights_file(plan.recipe, plan.weights, progress)
-    source = source_from_checkpoint(plan.recipe, path)
-    notes = said if source.network is None else [*said, *_notes_of(source.network)]
-    return source, Made(source.artifact, notes=tuple(notes))
+    found = found_weights(recipe, weights, progress)
+    source = source_from_checkpoint(recipe, found.path, found.sha256)
+    notes = found.notes if source.network is None else [*found.notes, *_notes_of(source.network)]
+    return replace(source, notes=tuple(notes))
 
 
 def fetched_weights(recipe: Recipe, progress: Progress) -> FetchedWeights:
@@ -42,29 +40,44 @@ def fetched_weights(recipe: Recipe, progress: Progress) -> FetchedWeights:
         return fetch_weights(recipe, progress=advanced)
 
 
-def weights_file(recipe: Recipe, given: Path | None, progress: Progress) -> tuple[Path, list[str]]:
-    """Return the weights given, or the recipe's from the cache (fetched where missing), and what is to be said."""
+class Weights(NamedTuple):
+    """A file of weights, what is to be said of it, and its digest where that was taken on the way."""
+
+    path: Path
+    notes: list[str]
+    sha256: str | None = None
+
+
+def found_weights(recipe: Recipe, given: Path | None, progress: Progress) -> Weights:
+    """Return the weights given, or the recipe's from the cache, fetched where missing. Raises FetchError."""
     if given is not None:
-        return given, _held_against_recipe(recipe, given)
+        return _held_against_recipe(recipe, given)
     fetched = fetched_weights(recipe, progress)
-    return fetched.path, [f"weights {fetched.path.name}: {fetched.verified}"]
+    return Weights(fetched.path, [f"weights {fetched.path.name}: {fetched.verified}"], fetched.sha256)
 
 
-def _held_against_recipe(recipe: Recipe, weights: Path) -> list[str]:
+def weights_file(recipe: Recipe, given: Path | None, progress: Progress) -> tuple[Path, list[str]]:
+    """Return where the weights lie, and what is to be said of them."""
+    found = found_weights(recipe, given, progress)
+    return found.path, found.notes
+
+
+def _held_against_recipe(recipe: Recipe, weights: Path) -> Weights:
     """Return whether the user's file is the one whose sha256 the recipe states, where it states one."""
     stated = recipe.weights.sha256
     try:
         found = digest_file(weights) if stated else None
     except OSError:
-        return []  # reading it says what is wrong
+        found = None  # reading it says what is wrong
     if found is None:
-        return []
-    if found == stated:
-        return [f"weights {weights.name}: the sha256 is the recipe's"]
-    return [
-        f"weights {weights.name}: not the file that the recipe {recipe.name} states (sha256 {found}, the recipe's "
-        f"{stated}): the published figures may not be its own"
-    ]
+        return Weights(weights, [])
+    said = f"weights {weights.name}: the sha256 is the recipe's"
+    if found != stated:
+        said = (
+            f"weights {weights.name}: not the file that the recipe {recipe.name} states (sha256 {found}, the recipe's "
+            f"{stated}): the published figures may not be its own"
+        )
+    return Weights(weights, [said], found)
 
 
 def _notes_of(source: SourceModel) -> list[str]:

@@ -145,6 +145,8 @@ class Task:
     """A target for the scorer where only the agreement counts and there are no labels; None where none would do."""
     tuned_batches: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Batch sizes that ``tune`` tries."""
+    sample_fitter: str | None = None
+    """What fits a random network to a drawn data set, ``module:function`` (see ``jobs.samples``); None: nothing."""
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         """Take what the recipe says.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ascend_standins import TABLE, Machine, Memory, Session, ascend_fixture  # noqa: F401 - a fixture
-from conftest import Call
+from conftest import Call, Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError
 from modelport.core.progress import Silent
@@ -24,9 +24,7 @@ from modelport.engines.base import DeviceTimes, Options, TimedRunner
 from modelport.engines.registry import choose_engine, defaults, get_engine, model_artifact, opened
 from modelport.jobs.compile import CompileRequest, compile_checked
 from modelport.model.graph.pixel_input import recipe_of_pixels
-from modelport.model.source import load_source
 from modelport.recipes.schema import Recipe
-from modelport.stages.export import export_checked
 
 NAME = "actual_input_1"
 OLDER_NAMES = [
@@ -38,9 +36,8 @@ OLDER_NAMES = [
 
 
 @pytest.fixture(scope="module")
-def graph(tiny: Recipe, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    out = tmp_path_factory.mktemp("graph") / "tiny.onnx"
-    return export_checked(load_source(tiny, tiny_weights), out, 11, None, Silent())[0]
+def graph(exported_tiny: Exported) -> Artifact:
+    return exported_tiny(11)[0]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import torch
 from seeded_weights import seeded_input
 
+from conftest import Exported
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Silent
 from modelport.engines.registry import get_engine, model_artifact
@@ -32,8 +33,10 @@ def source(tiny: Recipe, tiny_weights: Path) -> SourceModel:
 
 @pytest.mark.parametrize("opset", [11, 13, 18, 20])
 @pytest.mark.parametrize("batch", [None, 2])
-def test_opset_names_and_batch_are_as_asked(source: SourceModel, tmp_path: Path, opset: int, batch: int | None) -> None:
-    artifact, checks = export_checked(source, tmp_path / "x.onnx", opset, batch, Silent())
+def test_opset_names_and_batch_are_as_asked(
+    source: SourceModel, exported_tiny: Exported, opset: int, batch: int | None
+) -> None:
+    artifact, checks = exported_tiny(opset, batch)
     assert {check.name: check.verdict for check in checks} == {
         "onnx_checker": "pass",
         "opset": "pass",
@@ -51,9 +54,9 @@ def test_opset_names_and_batch_are_as_asked(source: SourceModel, tmp_path: Path,
 
 @pytest.mark.parametrize("opset", [11, 20])
 def test_exporting_twice_gives_the_same_bytes_and_tells_nothing_of_this_machine(
-    source: SourceModel, tmp_path: Path, opset: int
+    source: SourceModel, exported_tiny: Exported, tmp_path: Path, opset: int
 ) -> None:
-    first, _ = export_checked(source, tmp_path / "a.onnx", opset, None, Silent())
+    first, _ = exported_tiny(opset)
     second, _ = export_checked(source, tmp_path / "b.onnx", opset, None, Silent())
     assert first.sha256 == second.sha256
     assert str(Path(exporting.__file__).parents[3]).encode() not in first.path.read_bytes()
@@ -63,17 +66,18 @@ def test_exporting_twice_gives_the_same_bytes_and_tells_nothing_of_this_machine(
 @pytest.mark.parametrize(
     "key", ["conv1.weight", "layer2.0.bn1.running_mean", "layer4.1.bn2.bias", "fc.bias", "fc.weight"]
 )
-def test_a_graph_from_other_weights_is_caught(source: SourceModel, tmp_path: Path, opset: int, key: str) -> None:
-    export_checked(source, tmp_path / "x.onnx", opset, None, Silent())
+def test_a_graph_from_other_weights_is_caught(
+    source: SourceModel, exported_tiny: Exported, opset: int, key: str
+) -> None:
+    graph, _ = exported_tiny(opset)
     with torch.no_grad():
         source.module.state_dict()[key].view(-1)[0] += 1e-3
     with pytest.raises(GraphError, match="did not arrive"):
-        check_graph(source, tmp_path / "x.onnx", opset, None)
+        check_graph(source, graph.path, opset, None)
 
 
-def test_weights_that_lie_in_the_file_unused_prove_nothing(source: SourceModel, tmp_path: Path) -> None:
-    export_checked(source, tmp_path / "x.onnx", 20, None, Silent())
-    graph = read_graph(tmp_path / "x.onnx")
+def test_weights_that_lie_in_the_file_unused_prove_nothing(source: SourceModel, exported_tiny: Exported) -> None:
+    graph = read_graph(exported_tiny()[0].path)
     for tensor in list(graph.graph.initializer):
         if tensor.name == "fc.weight":
             spare = onnx.TensorProto()
@@ -84,18 +88,18 @@ def test_weights_that_lie_in_the_file_unused_prove_nothing(source: SourceModel, 
     assert prove_weights(source.module, graph, example_input(source, 1)).lost == ("fc.weight",)
 
 
-def test_outputs_that_differ_are_refused(source: SourceModel, tmp_path: Path) -> None:
-    artifact, _ = export_checked(source, tmp_path / "x.onnx", 20, None, Silent())
+def test_outputs_that_differ_are_refused(source: SourceModel, exported_tiny: Exported) -> None:
+    artifact, _ = exported_tiny()
     with torch.no_grad():
         source.module.state_dict()["fc.bias"] += 0.1
     with pytest.raises(GraphError, match="differ from the source"):
         outputs_match(source, artifact, get_engine("onnxruntime"), (1,))
 
 
-def test_another_opset_than_asked_for_is_an_error(source: SourceModel, tmp_path: Path) -> None:
-    export_checked(source, tmp_path / "x.onnx", 18, None, Silent())
+def test_another_opset_than_asked_for_is_an_error(source: SourceModel, exported_tiny: Exported) -> None:
+    graph, _ = exported_tiny(18)
     with pytest.raises(GraphError, match="opset 18 was written, 17 was asked for"):
-        check_graph(source, tmp_path / "x.onnx", 17, None)
+        check_graph(source, graph.path, 17, None)
 
 
 def test_a_failed_check_leaves_the_old_file(

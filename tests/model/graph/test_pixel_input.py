@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from conftest import Exported
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Silent
 from modelport.core.values import TensorSpec
@@ -64,9 +65,9 @@ def test_the_input_is_pixels_with_the_same_name(source: SourceModel, tmp_path: P
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("batch", [None, 3])
 def test_pixels_give_the_answers_of_normalised_floats(
-    source: SourceModel, engine: str, batch: int | None, tmp_path: Path
+    source: SourceModel, exported_tiny: Exported, engine: str, batch: int | None, tmp_path: Path
 ) -> None:
-    floats, _ = export_checked(source, tmp_path / "x.onnx", 20, batch, Silent())
+    floats, _ = exported_tiny(20, batch)
     graph, _ = take_pixels(floats, source.recipe, tmp_path / "pixels.onnx")
     pixels, name = trial_pixels(source.recipe, 3), source.recipe.tensors.inputs[0].name
     with opened(get_engine(engine), floats, Options(source.recipe, batch=3)) as runner:
@@ -76,8 +77,10 @@ def test_pixels_give_the_answers_of_normalised_floats(
     np.testing.assert_allclose(got["output1"], want["output1"], rtol=1e-4, atol=1e-4 * np.abs(want["output1"]).max())
 
 
-def test_a_graph_that_normalises_otherwise_is_refused(source: SourceModel, tmp_path: Path) -> None:
-    floats, _ = export_checked(source, tmp_path / "x.onnx", 20, None, Silent())
+def test_a_graph_that_normalises_otherwise_is_refused(
+    source: SourceModel, exported_tiny: Exported, tmp_path: Path
+) -> None:
+    floats, _ = exported_tiny()
     steps = [step.model_copy(update={"std": (1.0, 1.0, 1.0)}) if step.step == "normalize" else step
              for step in source.recipe.preprocess]  # fmt: skip
     graph = with_pixel_input(read_graph(floats.path), source.recipe.model_copy(update={"preprocess": steps}))
@@ -90,14 +93,14 @@ def test_a_graph_that_normalises_otherwise_is_refused(source: SourceModel, tmp_p
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_the_cache_gives_the_same_file(source: SourceModel, tmp_path: Path) -> None:
-    floats, _ = export_checked(source, tmp_path / "x.onnx", 20, None, Silent())
+def test_the_cache_gives_the_same_file(source: SourceModel, exported_tiny: Exported) -> None:
+    floats, _ = exported_tiny()
     first, second = pixels_cached(floats, source.recipe), pixels_cached(floats, source.recipe)
     assert first == second
 
 
-def test_what_has_no_pixels_is_refused(source: SourceModel, tmp_path: Path) -> None:
-    floats, _ = export_checked(source, tmp_path / "x.onnx", 20, None, Silent())
+def test_what_has_no_pixels_is_refused(source: SourceModel, exported_tiny: Exported, tmp_path: Path) -> None:
+    floats, _ = exported_tiny()
     graph, _ = take_pixels(floats, source.recipe, tmp_path / "pixels.onnx")
     with pytest.raises(GraphError, match="no float32 input"):
         with_pixel_input(read_graph(graph.path), source.recipe)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError
 from modelport.core.progress import Silent
@@ -22,7 +23,6 @@ from modelport.model.graph.precision_plan import PrecisionPlan, block_list, read
 from modelport.model.graph.quantizable import heavy_precisions
 from modelport.model.source import SourceModel, load_source
 from modelport.recipes.schema import Recipe
-from modelport.stages.export import export_cached
 from modelport.stages.int8 import search as quantizing
 from modelport.stages.int8.calibrate import open_calibration
 from modelport.stages.int8.examination import Examination, Loss, Reference
@@ -46,8 +46,8 @@ def source(tiny: Recipe, tiny_weights: Path) -> SourceModel:
 
 
 @pytest.fixture(scope="module")
-def graph(source: SourceModel) -> Artifact:
-    return export_cached(source, Silent())[0]
+def graph(exported_tiny: Exported) -> Artifact:
+    return exported_tiny()[0]
 
 
 def _job(recipe: Recipe, graph: Artifact, data: Path, plan: PrecisionPlan | None = None) -> Int8Job:

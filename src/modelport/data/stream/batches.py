@@ -187,7 +187,7 @@ class _Loader:
                 content = sample.read()
                 name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
                 placement = self.prepare(content, name, row)
-                found.append((digest_bytes(content), placement))
+                found.append((sample.sha256 or digest_bytes(content), placement))
             except BadSampleError as error:
                 found.append(error)
         return found

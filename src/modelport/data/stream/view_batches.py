@@ -136,5 +136,7 @@ def _pack(rows: list[_Row], views: Views, input_name: str, batch: int, seed: int
         ids=tuple(RowId(sample.id, view if numbered else None) for sample, view in rows),
         inputs={input_name: inputs},
         targets=tuple(sample.target for sample, _ in rows),
-        digests=tuple(map(digest_bytes, contents)),
+        digests=tuple(
+            sample.sha256 or digest_bytes(content) for (sample, _), content in zip(rows, contents, strict=True)
+        ),
     )

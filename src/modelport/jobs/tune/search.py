@@ -159,8 +159,7 @@ def _probed(search: Search, engine: Engine, precision: str, calibration: Path | 
     options = Options(recipe_of_pixels(recipe) if pixels else recipe, precision, recipe.run.batch)
     # The recipe as it is, whatever --max-drop says: `run --setting` must make this very int8 model again.
     plan = Plan(recipe, engine, options, calibration=calibration if precision == "int8" else None, seed=seed)
-    begun = Ported(search.port.source)
-    trail = ported(plan, begun, search.samples, search.progress).trail
+    trail = ported(plan, search.port.source, search.samples, search.progress).trail
     pair = Pair(engine, precision, trail.model, options)
     with opened(engine, pair.model, options) as runner:
         pair.probed = pure_speed(runner, options, search.request.seconds)

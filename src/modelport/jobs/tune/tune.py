@@ -14,6 +14,7 @@ from typing import Any, Literal
 from modelport.core import machine
 from modelport.core.artifacts import write_text
 from modelport.core.errors import UsageError
+from modelport.core.options import seconds
 from modelport.core.progress import Progress
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
@@ -26,7 +27,7 @@ from modelport.recipes.load import load_recipe
 from modelport.recipes.setting import SCHEMA, Setting, setting_text
 from modelport.report.result import environment
 from modelport.stages.plan import Plan
-from modelport.stages.port import ported, started
+from modelport.stages.port import ported, source_for
 from modelport.tasks.table import task_of
 from modelport.verdict import rules as verdict
 
@@ -52,6 +53,9 @@ def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
 @contextmanager
 def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     """Open data, model and the source's answers to all samples. Raises ModelportError for what the user can mend."""
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"--limit {request.limit}", "give a number above 0")
+    seconds("--seconds", request.seconds)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a setting is a .toml file", "name it setting.toml")
@@ -66,7 +70,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
         tolerance = tolerance.model_copy(update={"value": request.max_drop})
     options = Options(recipe, "fp32", recipe.run.batch)
     plan = Plan(recipe, first_engine(request), options, request.weights, seed=request.seed)
-    port = ported(plan, started(plan, progress), (), progress, build=False)
+    port = ported(plan, source_for(plan, progress), (), progress, build=False)
     assert port.source is not None
     task = task_of(recipe, dataset.categories, request.seed)
     with SourceAnswers(port.source.artifact.sha256, recipe.digest, request.seed) as answers:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from modelport.core.errors import RecipeError, unknown
+from modelport.core.named import named
 from modelport.recipes.schema import Model
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def _builder(model: Model) -> Callable[..., nn.Module]:
         raise RecipeError(
             f"no architecture named '{model.architecture}'", unknown("architectures", model.architecture, ARCHITECTURES)
         )
-    module, _, name = ARCHITECTURES[model.architecture].partition(":")
-    builder: Callable[..., nn.Module] = getattr(import_module(module), name)
+    builder: Callable[..., nn.Module] = named(ARCHITECTURES[model.architecture])
     try:
         inspect.signature(builder).bind(**model.arguments)
     except TypeError as error:

@@ -87,6 +87,8 @@ def quantized(job: Int8Job, progress: Progress) -> Made:
     if known is None:
         known = _make(job, path, progress)
         write_record(record, known | {"sha256": _digests(path)})
+    else:
+        progress.detail(f"int8 model from the cache: {path}")
     artifact = model_artifact(path)
     chained = replace(artifact, made_from=job.model.digests, stands_for=job.model.shown)
     said = {"calibration": job.calibration.to_json(), "plan_file": str(plan_beside(path))}

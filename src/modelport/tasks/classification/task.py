@@ -26,6 +26,7 @@ class Classification(Task):
     agreement_floors = AGREEMENT_FLOORS
     one_class = True
     placeholder = 0
+    sample_fitter = "modelport.jobs.samples:fit_classifier"
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:

@@ -35,6 +35,7 @@ class Detection(Task):
     # Each holds many objects.
     calibration_images = 48
     tuned_batches = (1, 2)
+    sample_fitter = "modelport.jobs.samples:fit_boxes"
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)

@@ -1,0 +1,203 @@
+"""The Python interface: the verbs' own steps, without the files. Every name here is also ``modelport.NAME``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from modelport.core.options import MAX_SKIPPED
+from modelport.core.progress import Progress, Silent
+from modelport.core.values import Array, DataSet, RowId, Sample
+from modelport.data.sets import table as data_sets
+from modelport.engines.base import Options, Runner
+from modelport.engines.registry import opened, reference_engine
+from modelport.engines.source import Source
+from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
+from modelport.evaluate.score import Scoring, score
+from modelport.evaluate.store import split_rows, stack_rows
+from modelport.jobs.run import PREDICTIONS, speed_of, written
+from modelport.recipes.load import load_recipe
+from modelport.recipes.schema import Recipe
+from modelport.report.assemble import Origin, assemble
+from modelport.report.result import NOTHING_RAN, Result
+from modelport.stages.plan import Plan, Wish
+from modelport.stages.port import Ported, ported
+from modelport.stages.source import source_of
+from modelport.tasks.base import Rows
+from modelport.tasks.table import task_of
+from modelport.verdict.rules import is_full_set
+
+__all__ = ["Answers", "Model", "answer", "build", "export", "judge", "load_recipe", "open_dataset", "source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model on its way, as the last step left it: a graph after ``export``, what an engine loads after ``build``."""
+
+    plan: Plan
+    port: Ported
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.port.trail.model.path
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of how it was made."""
+        return self.port.trail.notes
+
+    @contextmanager
+    def open(self) -> Iterator[Runner]:
+        """Load it: ``runner.run({name: array})`` answers. Raises EngineError."""
+        with opened(self.plan.engine, self.port.trail.model, self.plan.options) as runner:
+            yield runner
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model answered to the samples of a data set, in their order; held in memory."""
+
+    rows: tuple[Rows, ...]
+    outcome: Outcome
+    model: Model | None  # None: the source
+    job: Pass = field(repr=False)
+
+
+def source(recipe: Recipe, weights: str | Path | None = None, progress: Progress | None = None) -> Source:
+    """Return what defines the right answer: the recipe's network with a checkpoint, its own one where none is given.
+
+    Raises CheckpointError where the file is missing; that it does not fit is said when it is first run or exported.
+    """
+    return source_of(recipe, None if weights is None else Path(weights), progress or Silent())
+
+
+def export(source: Source, progress: Progress | None = None) -> Model:
+    """Return the source's graph in ONNX, checked against it, from the cache where it can.
+
+    Raises GraphError where a weight did not arrive or the outputs differ.
+    """
+    options = Options(source.recipe, "fp32", source.recipe.run.batch)
+    plan = Plan(source.recipe, reference_engine(), options)
+    return Model(plan, ported(plan, source, (), progress or Silent(), build=False))
+
+
+def build(
+    source: Source,
+    engine: str | None = None,
+    precision: str | None = None,
+    *,
+    wish: Wish | None = None,
+    calibration: str | Path | None = None,
+    held_out: Sequence[Sample] = (),
+    progress: Progress | None = None,
+) -> Model:
+    """Return the source's model as an engine loads it: exported, lowered and compiled as far as it asks for.
+
+    ``wish`` says more (batch, input type, threads, device); ``calibration`` is a folder of images for int8, of which
+    none may be among ``held_out``. Raises EngineError for what is not usable here, UsageError for what does not go
+    together.
+    """
+    wish = wish or Wish()
+    wanted = replace(
+        wish,
+        engine=engine or wish.engine,
+        precision=precision or wish.precision,
+        calibration=wish.calibration if calibration is None else Path(calibration),
+    )
+    plan = Plan.of(source.recipe, wanted)
+    return Model(plan, ported(plan, source, held_out, progress or Silent()))
+
+
+def open_dataset(recipe: Recipe, folder: str | Path, split: Literal["val", "train"] = "val") -> DataSet:
+    """Return the samples in a folder laid out as the recipe's guide shows it. Raises DataError."""
+    return data_sets.open_dataset(recipe.dataset, Path(folder), split)
+
+
+def answer(
+    model: Model | Source,
+    data: DataSet | Sequence[Sample],
+    *,
+    seed: int = 0,
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    progress: Progress | None = None,
+) -> Answers:
+    """Run a built model, or the source, over samples. Raises BadSampleError for an image that cannot be read."""
+    if isinstance(model, Model):
+        built, recipe, options = model, model.plan.recipe, model.plan.options
+    else:
+        built, recipe = None, model.recipe
+        options = Options(recipe, "fp32", recipe.run.batch)
+    samples = data[:]
+    full = is_full_set(recipe, (sample.id for sample in samples), skipped=0)
+    task = task_of(recipe, getattr(data, "categories", ()), seed)
+    pixels = built is not None and built.plan.pixels
+    job = Pass(recipe, samples, options, task, seed, on_bad_image, progress or Silent(), pixels, full_set=full)
+    taken: list[Rows] = []
+    with (
+        model.open() if isinstance(model, Model) else model.open(options) as runner,
+        job.progress.bar("answering", job.rows, "images") as bar,
+    ):
+        outcome = warmed_up(job, runner)
+        with closing(live_rows(job, runner, None, outcome)) as rows:
+            for chunk in rows:
+                bar.advance(len(chunk.ids))
+                taken.append(chunk)
+    return Answers(tuple(taken), outcome, built, job)
+
+
+def judge(
+    recipe: Recipe,
+    answers: Answers,
+    source: Answers | None = None,
+    *,
+    out: str | Path | None = None,
+    max_skipped: float = MAX_SKIPPED,
+) -> Result:
+    """Score answers, hold them against the source's to the same samples, and return the verdict.
+
+    Where ``out`` is given, result.json, report.md and predictions.jsonl are written into that folder. Raises DataError
+    where no sample was answered.
+    """
+    begun, job = datetime.now(UTC), answers.job
+    rows: Iterator[Rows] = iter(answers.rows) if source is None else _beside(answers, source)
+    with tempfile.TemporaryDirectory(prefix="modelport-") as scratch:
+        folder = Path(scratch) if out is None else Path(out)
+        how = Scoring(job.task, source is not None, job.full_set, folder / PREDICTIONS)
+        scored = score(rows, how)
+        scored.skipped = answers.outcome.skipped
+        origin = _origin(answers, source is not None)
+        speed = NOTHING_RAN if answers.model is None else speed_of(answers.model.plan, answers.outcome)
+        judged = assemble(recipe, job.task, scored, origin, speed, max_skipped)
+        result = replace(judged, seed=job.seed, started=begun.isoformat(timespec="seconds"))
+        return result if out is None else written(folder, result)
+
+
+def _origin(answers: Answers, has_source: bool) -> Origin:
+    if answers.model is None:
+        return Origin("torch", "fp32", answers.outcome.batch, has_source)
+    trail = answers.model.port.trail
+    return Origin(
+        *(answers.model.plan.engine.name, answers.outcome.precision, answers.outcome.batch, has_source),
+        artifacts=trail.artifacts,
+        checks=trail.checks,
+        notes=[*trail.notes, *answers.outcome.notes],
+    )
+
+
+def _beside(answers: Answers, source: Answers) -> Iterator[Rows]:
+    """Yield the engine's rows with the source's answers to the same rows; without where one is missing."""
+    theirs: dict[RowId, dict[str, Array]] = {}
+    for chunk in source.rows:
+        theirs |= zip(chunk.ids, split_rows(dict(chunk.outputs), len(chunk.ids)), strict=True)
+    for chunk in answers.rows:
+        found = [theirs[row] for row in chunk.ids if row in theirs]
+        if len(found) < len(chunk.ids):
+            yield chunk
+            continue
+        yield replace(chunk, source=stack_rows(found))
