@@ -35,7 +35,8 @@ def built(engine: Engine, model: Artifact, build: Build, progress: Progress = SI
         write_record(record, {file.path.name: file.sha256 for file in (kept, *kept.parts)})
     else:
         progress.detail(f"compiled model from the cache: {path}")
-    return Made(replace(kept, made_from=model.digests, stands_for=model.shown))
+    parts = tuple(replace(part, made_from=model.digests) for part in kept.parts)
+    return Made(replace(kept, made_from=model.digests, stands_for=model.shown, parts=parts))
 
 
 def _kept(record: Path, path: Path) -> Artifact | None:

@@ -97,7 +97,7 @@ def take_pixels(model: Artifact, recipe: Recipe, out: Path, ending: Ending = IN_
     """
     if ending.twin is not None:
         raise UsageError(
-            f"--input-type uint8 with --nms {ending.word}: the device normalises by itself",
+            f"--input-type uint8 with --nms {ending.word}: the device normalises {ending.normalises}",
             f"export float32, then `modelport compile --engine {ending.word} --input-type uint8`",
         )
     engine, task = reference_engine(), task_of(recipe)

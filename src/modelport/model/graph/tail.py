@@ -40,6 +40,8 @@ class Ending:
     twin: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
     # So many times more answers may differ: the device's node computes less exactly.
     looser: int = 1
+    # How the device normalises pixels.
+    normalises: str = "by itself"
     # Whether the network gives candidates; where not, its outputs are the graph's.
     candidates: bool = True
 
