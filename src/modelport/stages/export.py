@@ -25,7 +25,8 @@ from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.model.graph.tail import AS_IT_IS, IN_GRAPH, Ending
 from modelport.model.source import SourceModel
-from modelport.recipes.schema import Normalize, Recipe
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Normalize
 from modelport.tasks.table import task_of
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
-from modelport.recipes.schema import Published, Recipe, Tolerance
+from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Published, Tolerance
 from modelport.tasks.base import Score
 
 PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"

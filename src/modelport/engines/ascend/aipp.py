@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError, RecipeError, unknown
 from modelport.engines.ascend.aipp_text import Block, Entry
-from modelport.recipes.schema import Normalize, PadCenter, Recipe, TruncateToInteger
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Normalize, PadCenter, TruncateToInteger
 
 # Input format: bytes per pixel, channels of the result.
 FORMATS = {"YUV420SP_U8": (1.5, 3), "XRGB8888_U8": (4.0, 4), "RGB888_U8": (3.0, 3), "YUV400_U8": (1.0, 1)}

@@ -19,7 +19,8 @@ from modelport.evaluate.store import SourceAnswers
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
 from modelport.model.graph.pixel_input import recipe_of_pixels
-from modelport.recipes.schema import Recipe, Tolerance
+from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 from modelport.stages.plan import Plan
 from modelport.stages.port import Ported, ported
 from modelport.tasks.base import Score, Task

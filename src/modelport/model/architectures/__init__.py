@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.named import named
-from modelport.recipes.schema import Model
+from modelport.recipes.tables import Model
 
 if TYPE_CHECKING:
     from torch import nn

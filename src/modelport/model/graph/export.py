@@ -19,7 +19,8 @@ from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
 from modelport.model.graph.tail import AS_IT_IS, Ending
 from modelport.model.source import SourceModel
-from modelport.recipes.schema import Recipe, Tensor
+from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tensor
 
 if TYPE_CHECKING:
     import onnx

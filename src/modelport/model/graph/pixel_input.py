@@ -10,7 +10,9 @@ import numpy as np
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import GraphError, UsageError
 from modelport.model.graph.file import read_graph
-from modelport.recipes.schema import Normalize, Recipe, Tensor, TruncateToInteger
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Normalize, TruncateToInteger
+from modelport.recipes.tables import Tensor
 
 if TYPE_CHECKING:
     import onnx
