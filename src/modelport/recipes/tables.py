@@ -95,7 +95,7 @@ class Tensor(Strict):
     """One input or output. ``"batch"`` marks the axis of the batch, which comes first."""
 
     name: str
-    dtype: Literal["float32", "int64", "uint8"]
+    dtype: Literal["float32", "float16", "int64", "uint8"]
     shape: Annotated[list[Annotated[int | str, AfterValidator(_axis)]], Field(strict=False, min_length=1, max_length=8)]
 
     def spec(self) -> TensorSpec:
