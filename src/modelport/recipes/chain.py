@@ -148,15 +148,20 @@ def sound(steps: list[Step]) -> list[Step]:
 
 
 def check_input(steps: Sequence[Step], tensor: TensorSpec) -> None:
-    """Raise Contradiction where the steps' channels, layout or dtype are not those of the network's image input."""
+    """Raise Contradiction where what the steps make is not the network's image input, as far as both are known."""
     form = form_of(steps)
-    channels = tensor.shape[1 if form.layout == "NCHW" else -1] if len(tensor.shape) == 4 else form.channels
-    if tensor.dtype == form.dtype and (isinstance(channels, str) or channels == form.channels):
-        return
-    raise Contradiction(
-        f"preprocess makes {form.dtype} {form.layout} of {form.channels} channels, the input is {tensor}",
-        "mend tensors.inputs, decode, or to_tensor (without to_tensor it is float32 NCHW)",
+    height, width = form.size[::-1] if form.size else ("H", "W")
+    axes = (form.channels, height, width) if form.layout == "NCHW" else (height, width, form.channels)
+    fits = len(tensor.shape) == 4 and all(
+        isinstance(one, str) or isinstance(other, str) or one == other
+        for one, other in zip(axes, tensor.shape[1:], strict=True)
     )
+    if tensor.dtype != form.dtype or not fits:
+        made = f"{form.dtype} ({', '.join(map(str, axes))})"
+        raise Contradiction(
+            f"preprocess makes {made} of an image, the input is {tensor}",
+            "mend tensors.inputs, the steps, or to_tensor (without it the input is float32 NCHW)",
+        )
 
 
 def _check_order(steps: Sequence[Step]) -> None:
