@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError, RecipeError, unknown
 from modelport.engines.ascend.aipp_text import Block, Entry
-from modelport.recipes.chain import affine, operations
+from modelport.recipes.chain import affine
+from modelport.recipes.operations import operations
 from modelport.recipes.schema import Recipe
 from modelport.recipes.steps import PadCenter, TruncateToInteger
 
