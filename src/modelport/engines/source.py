@@ -59,7 +59,7 @@ def source_from_checkpoint(recipe: Recipe, weights: Path, sha256: str | None = N
 
     ``sha256`` is its digest where that is known already. Raises CheckpointError where the file is missing.
     """
-    engine = runner_of_architecture(recipe.model.architecture)
+    engine = runner_of_architecture(recipe.network.architecture)
     if engine is None:
         network = open_source(recipe, weights, sha256)
         return Source("checkpoint", recipe, network.checkpoint, TorchEngine(), network)

@@ -29,6 +29,7 @@ from modelport.measure.in_flight import with_best_in_flight
 from modelport.measure.timing import Clocks
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
+from modelport.recipes.schema import Recipe
 from modelport.recipes.setting import read_setting
 from modelport.report import markdown
 from modelport.report.assemble import Origin, assemble
@@ -97,9 +98,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     clock, begun = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
     plan = Plan.of(recipe, request.wish, request.weights, request.model, request.seed)
-    share("--max-skipped", request.max_skipped)
-    if request.files.wanted and not task_of(recipe).finds_boxes:
-        raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
+    check_asked(recipe, request.files, request.max_skipped)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     held.enter_context(held_folder(request.out, RESULT, request.force))
@@ -112,18 +111,9 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
         checks=[*port.trail.checks, *checks],
         notes=[*port.trail.notes, *dataset.notes, *said, *_said_of(plan), *notes, *outcome.notes],
     )
-    further: dict[str, Any] = {
-        "quantization": port.trail.record,
-        "input_type": request.wish.input_type,
-        "runs_in_flight": {"value": outcome.in_flight, "how": how},
-        "decoders": {"value": outcome.decoders.count, "how": outcome.decoders.how},
-    }
-    late: list[str] = []
-    if request.fast:
-        further["fast_preprocess"] = fast_effect(recipe, samples, outcome.scored.figures)
-        late.append(effect_note(further["fast_preprocess"]))
-    if request.files.wanted:
-        late += write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
+    further, late = _beside_the_figures(request, dataset, job, outcome)
+    further["quantization"] = port.trail.record
+    further["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
     judged = assemble(recipe, job.task, outcome.scored, origin, speed_of(plan, outcome), request.max_skipped)
     result = replace(
         judged,
@@ -135,6 +125,30 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
         further=further,
     )
     return written(request.out, result)
+
+
+def _beside_the_figures(
+    request: RunRequest, dataset: DataSet, job: Pass, outcome: Outcome
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the run's own keys of the result, and late notes; write the files of boxes that were asked for."""
+    further: dict[str, Any] = {
+        "input_type": request.wish.input_type,
+        "decoders": {"value": outcome.decoders.count, "how": outcome.decoders.how},
+    }
+    notes: list[str] = []
+    if request.fast:
+        further["fast_preprocess"] = fast_effect(job.recipe, job.samples, outcome.scored.figures)
+        notes.append(effect_note(further["fast_preprocess"]))
+    if request.files.wanted:
+        notes += write_detection_files(request.files, dataset, request.out / PREDICTIONS, job.progress)
+    return further, notes
+
+
+def check_asked(recipe: Recipe, files: DetectionFiles, max_skipped: float) -> None:
+    """Raise UsageError early for files of boxes of what finds none, or a share beyond 0 to 1."""
+    share("--max-skipped", max_skipped)
+    if files.wanted and not task_of(recipe).finds_boxes:
+        raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
 
 
 def written(folder: Path, result: Result) -> Result:

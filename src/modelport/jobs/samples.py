@@ -79,10 +79,12 @@ def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: P
     if fitter is None:
         raise UsageError(f"{recipe.name}: no sample weights are made for the task {recipe.task}", "give real weights")
     if not out.suffix:
-        raise UsageError(f"{out}: a checkpoint needs a suffix", f"name it like {recipe.weights.file}")
+        raise UsageError(f"{out}: a checkpoint needs a suffix", f"name it like {recipe.published_weights.file}")
     if out.suffix == ".safetensors":
-        raise UsageError(f"{out}: sample weights are written as torch files", f"name it like {recipe.weights.file}")
-    module = build_random(recipe.model, seed)
+        raise UsageError(
+            f"{out}: sample weights are written as torch files", f"name it like {recipe.published_weights.file}"
+        )
+    module = build_random(recipe.network, seed)
     dataset = open_dataset(recipe.dataset, data, split="train")
     named(fitter)(recipe, module, dataset, seed, progress)
     return save_as_published(module, recipe.checkpoint, out)

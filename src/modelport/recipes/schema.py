@@ -54,21 +54,23 @@ class Recipe(Strict):
 
     schema_: Annotated[Literal["modelport.recipe/1"], Field(alias="schema")]
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
-    title: str
+    title: str = ""
     task: Annotated[str, AfterValidator(_task)]
     links: Links = Links()
-    model: Model
-    checkpoint: Checkpoint
-    weights: Weights
+    model: Model | None = None
+    """The PyTorch network; none where the source is a file that runs by itself."""
+    checkpoint: Checkpoint = Checkpoint()
+    weights: Weights | None = None
+    """Where the published weights are to be had; none where they are published nowhere."""
     tensors: Tensors
     preprocess: Annotated[list[Step], Field(min_length=1)]
     dataset: Dataset
     metrics: Annotated[list[str], Field(min_length=1)]
-    published: list[Published]
+    published: list[Published] = Field(default_factory=list)
     speeds: list[PublishedSpeed] = Field(default_factory=list)
-    tolerance: Tolerance
+    tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
-    run: Run
+    run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
         default_factory=dict
     )
@@ -92,6 +94,8 @@ class Recipe(Strict):
         _check_steps([step.step for step in self.preprocess])
         for check in CHECKS:
             named(check)(self)
+        if self.published and self.dataset.published_n is None:
+            raise ValueError("published figures hold on one set: tell dataset.published_n and published_ids")
         for figure in self.published:
             if figure.metric not in self.metrics:
                 raise ValueError(f"published figure of '{figure.metric}', which is not among metrics {self.metrics}")
@@ -104,6 +108,23 @@ class Recipe(Strict):
             tuple(tensor.spec() for tensor in self.tensors.inputs),
             tuple(tensor.spec() for tensor in self.tensors.outputs),
         )
+
+    @property
+    def network(self) -> Model:
+        """The PyTorch network. Raises RecipeError where the recipe names none."""
+        if self.model is None:
+            raise RecipeError(
+                f"{self.name} names no network ([model])",
+                "name its architecture, or give a model that runs by itself: --source FILE.onnx or FILE.pt2",
+            )
+        return self.model
+
+    @property
+    def published_weights(self) -> Weights:
+        """Where the weights are to be had. Raises RecipeError where the recipe tells none."""
+        if self.weights is None:
+            raise RecipeError(f"{self.name} names no weights to fetch ([weights])", "give --weights FILE")
+        return self.weights
 
     @property
     def digest(self) -> str:

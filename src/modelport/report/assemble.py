@@ -107,7 +107,11 @@ def _rests_on(recipe: Recipe, full: bool, has_source: bool) -> str:
             else ("There is no source model to rest a verdict on, and no figure is published.")
         )
     scale = (
-        f"this is not the full set of {recipe.dataset.published_n} samples on which the published figures were measured"
+        "no figure is published"
+        if recipe.dataset.published_n is None
+        else (
+            f"this is not the full set of {recipe.dataset.published_n} samples on which the published figures were measured"
+        )
     )
     if has_source:
         return f"The verdict rests on the source model alone: {scale}."

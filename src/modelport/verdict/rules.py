@@ -35,6 +35,8 @@ class Evidence:
 
 def is_full_set(recipe: Recipe, ids: Iterable[str], skipped: int) -> bool:
     """Whether these are the samples that the published figures were measured on, by number and by name."""
+    if recipe.dataset.published_ids is None:
+        return False
     pattern = re.compile(recipe.dataset.published_ids)
     n, fitting = 0, True
     for name in ids:
