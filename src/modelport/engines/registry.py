@@ -15,6 +15,7 @@ from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.checked import checked
+from modelport.engines.fitted import fitted
 from modelport.model.graph.file import onnx_side_files
 from modelport.model.graph.tail import IN_GRAPH, ON_HOST, Ending
 
@@ -122,6 +123,7 @@ def opened(engine: Engine, model: Artifact, build: Build, launch: Launch = AS_IT
         )
     with named_as_given(model), engine.open(model, build, launch) as runner:
         if build.recipe is not None:
+            runner = fitted(runner, build.recipe)
             have, want = runner.signature, build.signature
             _check_tensors(model, "inputs", have.inputs, want.inputs)
             _check_tensors(model, "outputs", have.outputs, want.outputs)

@@ -151,7 +151,7 @@ def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe) -> Artifa
             f"{request.model}: '{engine.name}' compiles .onnx files here", "give the file that `modelport export` wrote"
         )
     if source.kind == "onnx":
-        check_signature(read_graph(request.model), recipe.signature, request.model)
+        check_signature(read_graph(request.model), recipe.whole_signature, request.model)
     if request.out.absolute() == request.model.absolute():
         raise UsageError(f"--out {request.out} is the model itself", "choose another --out")
     written = [request.out, *map(request.out.with_suffix, engine.companions)]

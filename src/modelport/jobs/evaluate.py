@@ -207,7 +207,7 @@ def _placements(request: EvaluateRequest, recipe: Recipe, boxes: bool) -> Callab
     place = placements(recipe, boxes)
     if request.style != "guide" or not boxes:
         return place
-    height, width = (int(side) for side in recipe.tensors.inputs[0].shape[2:])
+    height, width = (int(side) for side in recipe.tensors.sample.shape[2:])
 
     def as_in_guide(content: bytes, name: str) -> Placement | None:
         own = place(content, name)

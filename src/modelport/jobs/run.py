@@ -21,6 +21,7 @@ from modelport.data.sets.table import open_dataset
 from modelport.engines.base import Runner
 from modelport.engines.registry import opened
 from modelport.engines.row_check import TOLERATED, check_rows
+from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, answer_with_source, score_with_engine
 from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
@@ -34,9 +35,9 @@ from modelport.recipes.setting import read_setting
 from modelport.report import markdown
 from modelport.report.assemble import Origin, assemble
 from modelport.report.detections import DetectionFiles, write_detection_files
-from modelport.report.result import Result, Speed, latency_summary, steadiness_warnings
+from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
 from modelport.stages.lower import speed_warnings
-from modelport.stages.plan import Plan, Wish
+from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported, source_for
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
@@ -53,6 +54,7 @@ class RunRequest:
     out: Path
     weights: Path | None = None
     model: Path | None = None
+    source: Path | Literal["none"] | None = None
     wish: Wish = field(default_factory=Wish)
     limit: int | None = None
     order: str | None = None  # data or random; None: random under a limit, else data
@@ -64,6 +66,11 @@ class RunRequest:
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
     fast: bool = False  # resize the quicker way
+
+    @property
+    def given(self) -> Given:
+        """The files of the model. Raises UsageError for two that say the same thing."""
+        return Given(self.weights, self.model, self.source)
 
 
 def wish_of(recipe: str, setting: Path | None, given: Mapping[str, Any]) -> Wish:
@@ -97,7 +104,7 @@ def run(request: RunRequest, progress: Progress) -> Result:
 def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     clock, begun = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant)
-    plan = Plan.of(recipe, request.wish, request.weights, request.model, request.seed)
+    plan = Plan.of(recipe, request.wish, request.given, request.seed)
     check_asked(recipe, request.files, request.max_skipped)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
@@ -107,7 +114,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     job = _pass(request, plan, dataset, samples, progress)
     outcome, notes, checks = _answered(request, plan, port, job)
     origin = Origin(
-        *(plan.engine.name, outcome.precision, outcome.batch, port.source is not None, port.trail.artifacts),
+        *(plan.engine.name, outcome.precision, outcome.batch, origin_of(port.source), port.trail.artifacts),
         checks=[*port.trail.checks, *checks],
         notes=[*port.trail.notes, *dataset.notes, *said, *_said_of(plan), *notes, *outcome.notes],
     )
@@ -151,6 +158,13 @@ def check_asked(recipe: Recipe, files: DetectionFiles, max_skipped: float) -> No
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
 
 
+def origin_of(source: Source | None) -> SourceOrigin | None:
+    """Return what a result says of the source."""
+    if source is None:
+        return None
+    return SourceOrigin(source.kind, str(source.artifact.path), source.artifact.sha256, source.title)
+
+
 def written(folder: Path, result: Result) -> Result:
     """Write report.md and, last of all, result.json, which holds the digests of what lies beside it."""
     write_text(folder / REPORT, markdown.render(result))
@@ -187,7 +201,7 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
     with ExitStack() as held:
         answers, notes = None, list[str]()
         if port.source is not None:
-            answers = held.enter_context(SourceAnswers(port.source.artifact.sha256, plan.recipe.digest, request.seed))
+            answers = held.enter_context(SourceAnswers(port.source.digest, plan.recipe.digest, request.seed))
             answer_with_source(job, port.source, answers)
             notes += answers.notes
         with stage(job.progress, f"load into {plan.engine.name}"):

@@ -103,11 +103,16 @@ class Recipe(Strict):
 
     @property
     def signature(self) -> Signature:
-        """The model's tensors, with a free batch axis."""
+        """The tensors that a sample decides and that the task reads, with a free batch axis."""
         return Signature(
-            tuple(tensor.spec() for tensor in self.tensors.inputs),
+            tuple(tensor.spec() for tensor in self.tensors.inputs if tensor.value is None),
             tuple(tensor.spec() for tensor in self.tensors.outputs),
         )
+
+    @property
+    def whole_signature(self) -> Signature:
+        """The same, and the inputs that have a value of their own."""
+        return Signature(tuple(tensor.spec() for tensor in self.tensors.inputs), self.signature.outputs)
 
     @property
     def network(self) -> Model:

@@ -95,8 +95,16 @@ class Tensor(Strict):
     """One input or output. ``"batch"`` marks the axis of the batch, which comes first."""
 
     name: str
-    dtype: Literal["float32", "int64", "uint8"]
+    dtype: Literal["float32", "float16", "int32", "int64", "uint8"]
     shape: Annotated[list[Annotated[int | str, AfterValidator(_axis)]], Field(strict=False, min_length=1, max_length=8)]
+    value: float | list[float] | None = None
+    """Of an input that no sample tells (a size, a scale): the same for every row, one number or one a column."""
+
+    @model_validator(mode="after")
+    def _fills_a_row(self) -> Tensor:
+        if isinstance(self.value, list) and len(self.value) != self.shape[-1]:
+            raise ValueError(f"'{self.name}' has {len(self.value)} values for the {self.shape[-1]} of its last axis")
+        return self
 
     def spec(self) -> TensorSpec:
         """Return the tensor as the rest of modelport passes it on."""
@@ -109,11 +117,20 @@ class Tensors(Strict):
     inputs: Annotated[list[Tensor], Field(min_length=1)]
     outputs: Annotated[list[Tensor], Field(min_length=1)]
 
+    @property
+    def sample(self) -> Tensor:
+        """The input that a sample decides."""
+        return next(tensor for tensor in self.inputs if tensor.value is None)
+
     @model_validator(mode="after")
     def _told_apart(self) -> Tensors:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two tensors are named '{twice[0]}'; give each its own name")
+        if sum(tensor.value is None for tensor in self.inputs) != 1:
+            raise ValueError("one input takes the sample; give every other one its value")
+        if any(tensor.value is not None for tensor in self.outputs):
+            raise ValueError("an output has no value of its own; take it out")
         return self
 
 

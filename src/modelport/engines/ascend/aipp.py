@@ -150,7 +150,7 @@ def wanted_constants(recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ..
 
 def input_size(recipe: Recipe) -> tuple[int, int]:
     """Return width and height of the recipe's image input. Raises RecipeError where it is no (N, 3, H, W)."""
-    shape = recipe.tensors.inputs[0].shape
+    shape = recipe.tensors.sample.shape
     if (
         len(recipe.tensors.inputs) != 1
         or len(shape) != 4

@@ -156,11 +156,17 @@ def _read(model: Artifact, build: Build) -> Any:
     try:
         network = openvino.Core().read_model(str(model.path))
         shapes: dict[str, list[Any]] = {name: list(shape) for name, shape in build.shapes}
-        if build.batch is not None:
-            for port in network.inputs:
-                name, axes = _name(port), list(port.partial_shape)
-                if axes and axes[0].is_dynamic:
-                    shapes.setdefault(name, [build.batch, *axes[1:]])
+        told = () if build.recipe is None else build.recipe.whole_signature.inputs
+        sizes = {spec.name: spec.shape for spec in told}
+        for port in network.inputs:
+            name, axes = _name(port), list(port.partial_shape)
+            wanted = [build.batch, *sizes.get(name, axes)[1:]]
+            settled = [
+                size if axis.is_dynamic and isinstance(size, int) else axis
+                for axis, size in zip(axes, wanted, strict=False)
+            ]
+            if settled != axes:
+                shapes.setdefault(name, settled)
         if shapes:
             network.reshape(shapes)
     except Exception as error:

@@ -83,7 +83,7 @@ def check_graph(
     written = graphs.opset_of(graph)
     if opset is not None and written != opset:
         raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")
-    form = recipe_of_form(source.recipe, ending).signature
+    form = recipe_of_form(source.recipe, ending).whole_signature
     wanted = form if batch is None else form.with_batch(batch)
     graphs.check_signature(graph, wanted, path)
     proof = prove_weights(source.module, graph, example_input(source, 1)).check()

@@ -29,7 +29,7 @@ def recipe_of_pixels(recipe: Recipe) -> Recipe:
         raise UsageError(
             f"--input-type uint8: variant '{recipe.variant}' casts after the normalisation", "leave --variant out"
         )
-    given = recipe.tensors.inputs[0]
+    given = recipe.tensors.sample
     batch, channels, height, width = given.shape
     pixels = Tensor(name=given.name, dtype="uint8", shape=[batch, height, width, channels])
     return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"inputs": [pixels]})})
@@ -53,7 +53,7 @@ def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     from onnx import TensorProto, helper, numpy_helper
 
     normalize = next(step for step in recipe.preprocess if isinstance(step, Normalize))
-    name = recipe.tensors.inputs[0].name
+    name = recipe.tensors.sample.name
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
