@@ -13,6 +13,7 @@ from modelport.core.errors import BadSampleError, DataError, OutputError, UsageE
 from modelport.core.options import MAX_SKIPPED, batch_rows, share
 from modelport.core.output_folder import held_folder, write_result
 from modelport.core.progress import Progress
+from modelport.core.text import some
 from modelport.core.values import Batch, Sample
 from modelport.data.files.guide_names import GuideNames, OwnNames, Style, check_names, names_of, row_ids
 from modelport.data.files.label_files import BY_ID, LabelFiles
@@ -176,7 +177,7 @@ def _clear(work: _Work, request: PreprocessRequest, wanted: set[str]) -> None:
     there = set(tensor_files(request.out))
     if there and not request.force:
         raise OutputError(
-            f"{request.out} holds {len(there)} tensor files and no {INDEX}: {_some(there)}",
+            f"{request.out} holds {len(there)} tensor files and no {INDEX}: {some(sorted(there))}",
             "choose another --out, or replace them with --force",
         )
     index = request.out / INDEX
@@ -186,7 +187,7 @@ def _clear(work: _Work, request: PreprocessRequest, wanted: set[str]) -> None:
         known = set()
     if strange := there - known - wanted:
         raise OutputError(
-            f"{request.out} holds tensor files that are not of this making: {_some(strange)}",
+            f"{request.out} holds tensor files that are not of this making: {some(sorted(strange))}",
             "move them elsewhere: ais_bench would take them for inputs",
         )
     index.unlink(missing_ok=True)
@@ -274,8 +275,3 @@ def _index(work: _Work, request: PreprocessRequest, labels: dict[str, str], info
         "command": request.command,
         "files": work.files,
     }
-
-
-def _some(names: set[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:3]) + (f" … ({len(ordered)} in all)" if len(ordered) > 3 else "")

@@ -56,15 +56,8 @@ def make_data(kind: str, out: Path, count: int | None, seed: int, progress: Prog
     if kind not in DRAWERS:
         raise UsageError(f"no sample data of kind '{kind}'", unknown("kinds", kind, DRAWERS))
     with progress.bar("drawing", None, "images") as bar:
-        done = 0
-
-        def advanced(now: int, total: int) -> None:
-            nonlocal done
-            bar.advance(now - done)
-            done = now
-
         number = COUNTS[kind] if count is None else count
-        return DRAWERS[kind](out, count=number, seed=seed, progress=advanced)
+        return DRAWERS[kind](out, count=number, seed=seed, progress=bar.advance)
 
 
 def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: Progress) -> Artifact:

@@ -178,7 +178,8 @@ def _spec(value: Any) -> TensorSpec:
         dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     except KeyError:
         dtype = f"onnx type {tensor.elem_type}"
-    shape = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim)
+    # Some converters write a free axis as the size -1 or 0.
+    shape = tuple(axis.dim_value if axis.dim_value > 0 else axis.dim_param or "?" for axis in tensor.shape.dim)
     return TensorSpec(value.name, dtype, shape)
 
 

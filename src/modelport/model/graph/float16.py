@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelport.core.errors import GraphError
+from modelport.core.text import some
 
 if TYPE_CHECKING:
     import onnx
@@ -82,9 +83,9 @@ class _Conversion:
             self.notes.append(f"{lost} weights are too small for float16 and became zero")
         natural = [name for name in self.kept if name not in self.blocked]
         if self.blocked:
-            self.notes.append(f"in float32 by the block list: {_some(sorted(self.blocked))}")
+            self.notes.append(f"in float32 by the block list: {some(sorted(self.blocked), 8)}")
         if natural:
-            self.notes.append(f"in float32 because they must be: {_some(natural)}")
+            self.notes.append(f"in float32 because they must be: {some(natural, 8)}")
 
     def _node(self, node: Any, floats: set[str], wide: dict[str, float], outputs: set[str]) -> None:
         """Add a node with what it needs before it and after it."""
@@ -260,8 +261,3 @@ def _reach(array: Any) -> float:
     """Return the largest finite magnitude; infinities are float16's as well."""
     finite = array[np.isfinite(array)]
     return float(np.abs(finite).max()) if finite.size else 0.0
-
-
-def _some(names: Collection[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:8]) + (f" … ({len(listed)} in all)" if len(listed) > 8 else "")

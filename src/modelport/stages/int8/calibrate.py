@@ -12,8 +12,8 @@ import numpy as np
 from modelport.core.artifacts import digest_bytes, digest_json
 from modelport.core.errors import DataError, UsageError
 from modelport.core.values import Batch, DataSet, Sample
+from modelport.data.sets.images import open_unlabelled
 from modelport.data.sets.table import open_dataset
-from modelport.data.sets.unlabelled import open_unlabelled
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build
 from modelport.recipes.schema import Recipe
