@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from pydantic import BaseModel
 
@@ -35,8 +35,7 @@ def get_engine(name: str) -> Engine:
     """Return the engine of that name, usable or not. Raises UsageError for an unknown name."""
     if name not in ENGINES:
         raise UsageError(f"no engine named '{name}'", unknown("engines", name, ENGINES))
-    module, _, attribute = ENGINES[name].partition(":")
-    engine: Engine = getattr(import_module(module), attribute)()
+    engine: Engine = resolve_name(ENGINES[name])()
     return engine
 
 

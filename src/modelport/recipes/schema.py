@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,7 +20,6 @@ from pydantic_core import PydanticKnownError
 
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
-from modelport.core.named import named
 from modelport.core.values import Signature, TensorSpec
 from modelport.recipes import engine_tables
 from modelport.recipes.checks import CHECKS, TASK_NAMES
@@ -77,7 +77,7 @@ def _pattern(pattern: str) -> str:
 
 
 def _task(name: str) -> str:
-    known = named(TASK_NAMES)()
+    known = resolve_name(TASK_NAMES)()
     if name not in known:
         raise PydanticKnownError("literal_error", {"expected": ", ".join(known)})
     return name
@@ -277,7 +277,7 @@ class Recipe(Strict):
     def _agrees_with_itself(self) -> Recipe:
         _check_steps([step.step for step in self.preprocess])
         for check in CHECKS:
-            named(check)(self)
+            resolve_name(check)(self)
         for figure in self.published:
             if figure.metric not in self.metrics:
                 raise ValueError(f"published figure of '{figure.metric}', which is not among metrics {self.metrics}")

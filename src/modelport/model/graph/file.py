@@ -11,7 +11,7 @@ import numpy as np
 
 from modelport.core.errors import EngineError, GraphError
 from modelport.core.files import open_regular
-from modelport.core.values import Array, Signature, TensorSpec
+from modelport.core.values import Array, Signature, TensorSpec, shape_fits
 from modelport.model.graph import side_files
 from modelport.model.graph.quantizable import heavy_precisions, prevailing
 
@@ -178,6 +178,4 @@ def _spec(value: Any) -> TensorSpec:
 
 def _fits(have: TensorSpec, need: TensorSpec) -> bool:
     """Whether a graph's tensor serves where the recipe's is wanted: only a free axis of the recipe may be anything."""
-    return (have.name, have.dtype, len(have.shape)) == (need.name, need.dtype, len(need.shape)) and all(
-        isinstance(want, str) or got == want for got, want in zip(have.shape, need.shape, strict=True)
-    )
+    return (have.name, have.dtype) == (need.name, need.dtype) and shape_fits(have.shape, need.shape)
