@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,7 +19,6 @@ from pydantic_core import PydanticKnownError
 
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
-from modelport.core.named import named
 from modelport.core.values import Signature
 from modelport.recipes import engine_tables
 from modelport.recipes.checks import CHECKS, TASK_NAMES
@@ -43,7 +43,7 @@ SCHEMA = "modelport.recipe/1"
 
 
 def _task(name: str) -> str:
-    known = named(TASK_NAMES)()
+    known = resolve_name(TASK_NAMES)()
     if name not in known:
         raise PydanticKnownError("literal_error", {"expected": ", ".join(known)})
     return name
@@ -93,7 +93,7 @@ class Recipe(Strict):
     def _agrees_with_itself(self) -> Recipe:
         _check_steps([step.step for step in self.preprocess])
         for check in CHECKS:
-            named(check)(self)
+            resolve_name(check)(self)
         if self.published and self.dataset.published_n is None:
             raise ValueError("published figures hold on one set: tell dataset.published_n and published_ids")
         for figure in self.published:

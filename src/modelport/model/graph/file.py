@@ -11,7 +11,7 @@ import numpy as np
 
 from modelport.core.errors import EngineError, GraphError
 from modelport.core.files import open_regular
-from modelport.core.values import Array, Signature, TensorSpec
+from modelport.core.values import Array, Signature, TensorSpec, shape_fits
 from modelport.model.graph import side_files
 from modelport.model.graph.quantizable import heavy_precisions, prevailing
 
@@ -192,9 +192,5 @@ def _fits(have: TensorSpec, need: TensorSpec) -> bool:
 
     An output whose shape the file does not tell is known when it has run.
     """
-    if not have.shape and need.shape:
-        return (have.name, have.dtype) == (need.name, need.dtype)
-    return (have.name, have.dtype, len(have.shape)) == (need.name, need.dtype, len(need.shape)) and all(
-        isinstance(want, str) or isinstance(got, str) or got == want
-        for got, want in zip(have.shape, need.shape, strict=True)
-    )
+    known = not have.shape or shape_fits(have.shape, need.shape)
+    return (have.name, have.dtype) == (need.name, need.dtype) and known

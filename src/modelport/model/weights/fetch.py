@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelport.core.artifacts import cache_folder, cannot_write, digest_file
+from modelport.core.artifacts import cache_folder, digest_file, writing
 from modelport.core.errors import DataError, FetchError, RecipeError
 from modelport.core.json_text import read_json
 from modelport.core.records import OWN_DIGEST, read_record, write_record
@@ -64,10 +64,8 @@ def fetch_weights(recipe: Recipe, *, progress: Progress | None = None) -> Fetche
         except FetchError:
             forget(part)
             raise
-        try:
+        with writing(path):
             part.replace(path)
-        except OSError as error:
-            raise cannot_write(path, error) from error
         forget(part)
         return weights
 
@@ -132,8 +130,6 @@ def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time fetch a file; the lock goes with the process, however that ends."""
     lock = path.with_name(f"{path.name}.lock")
     with contextlib.ExitStack() as opened:
-        try:
+        with writing(lock):
             fcntl.flock(opened.enter_context(lock.open("a")), fcntl.LOCK_EX)
-        except OSError as error:
-            raise cannot_write(lock, error) from error
         yield
