@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
@@ -148,6 +149,25 @@ class Recipe(Strict):
             raise RecipeError(f"{self.name} has no variant '{name}'", known)
         content = _merged(self.to_json(), self.variants[name].changes)
         return Recipe.model_validate(content | {"variant": name, "variants": {}})
+
+    def with_shapes(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> Recipe:
+        """Return the recipe with inputs of other sizes; the batch axis stays free, whatever its size is here.
+
+        Raises RecipeError for an input that it does not name, or another number of axes.
+        """
+        if not shapes:
+            return self
+        content = self.to_json()
+        inputs = {tensor["name"]: tensor for tensor in content["tensors"]["inputs"]}
+        for name, shape in shapes:
+            if name not in inputs:
+                raise RecipeError(f"--shape: {self.name} has no input '{name}'", unknown("inputs", name, inputs))
+            if len(shape) != len(inputs[name]["shape"]):
+                told = ",".join(map(str, inputs[name]["shape"]))
+                raise RecipeError(f"--shape {name}: {len(shape)} axes for {told}", "give a size for each axis")
+            first = inputs[name]["shape"][0]
+            inputs[name]["shape"] = [first if isinstance(first, str) else shape[0], *shape[1:]]
+        return Recipe.model_validate(content)
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, absent keys left out."""

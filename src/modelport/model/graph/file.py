@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelport.core.errors import EngineError, GraphError
+from modelport.core.errors import EngineError, GraphError, UsageError, unknown
 from modelport.core.files import open_regular
 from modelport.core.values import Array, Signature, TensorSpec, shape_fits
 from modelport.model.graph import side_files
@@ -106,6 +106,17 @@ def check_signature(model: onnx.ModelProto, want: Signature, path: Path) -> None
                 f"{path}: {kind}s are {'; '.join(map(str, have))}, the recipe wants {'; '.join(map(str, need))}",
                 "give the recipe that this file was exported with, or export it again",
             )
+
+
+def check_shapes(model: onnx.ModelProto, shapes: Sequence[tuple[str, Sequence[int]]], path: Path) -> None:
+    """Raise UsageError for shapes of inputs that the graph does not have, or that its fixed axes forbid."""
+    known = {spec.name: spec for spec in signature_of(model).inputs}
+    for name, shape in shapes:
+        if name not in known:
+            raise UsageError(f"--shape: {path} has no input '{name}'", unknown("inputs", name, known))
+        if not shape_fits(shape, known[name].shape):
+            sizes = ",".join(map(str, shape))
+            raise UsageError(f"--shape {name}:{sizes}: {path} has {known[name]}", "give sizes that fit it")
 
 
 def constants(model: onnx.ModelProto) -> Iterator[tuple[str, Array]]:
