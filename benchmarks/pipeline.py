@@ -35,10 +35,9 @@ from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build, Launch
 from modelport.engines.registry import get_engine, model_artifact, opened
 from modelport.jobs.run import RunRequest, run
-from modelport.measure.in_flight import SECONDS, beside_decoders
+from modelport.measure.in_flight import SECONDS, beside_decoders, probe_concurrency
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
-from modelport.measure.probing import probe_concurrency
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.recipes.load import load_recipe
 from modelport.report.result import environment

@@ -19,9 +19,9 @@ from modelport.data.drawn.cifar10 import draw_cifar10
 from modelport.engines.base import Build, Launch
 from modelport.engines.registry import get_engine, opened
 from modelport.jobs.run import RunRequest, run
+from modelport.measure.in_flight import best_concurrency
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
-from modelport.measure.probing import best_concurrency
 from modelport.model.graph.export import DEFAULT_OPSET
 from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe

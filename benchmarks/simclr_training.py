@@ -51,7 +51,7 @@ def measure(seed: int, folder: Path) -> dict[str, float]:
     make_weights("simclr", folder / "data", folder / "w.pth", seed, Silent())
     seconds = time.perf_counter() - start
     trained = top1(load_source(RECIPE, folder / "w.pth").module, folder / "data")
-    untrained = top1(build_random(RECIPE.model, seed).eval(), folder / "data")
+    untrained = top1(build_random(RECIPE.network, seed).eval(), folder / "data")
     return {"seed": seed, "seconds": seconds, "trained": trained, "untrained": untrained, "gain": trained - untrained}
 
 

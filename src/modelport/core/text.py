@@ -25,9 +25,15 @@ def plain_lines(text: object, limit: int | None = None) -> str:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """Return the first few names, and how many there are where these are not all."""
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f" … ({len(listed)} in all)" if len(listed) > most else "")
+    """Return the first names, and how many there are where not all are shown: ``a, b, c … (5 in all)``."""
+    given = list(names)
+    return ", ".join(given[:most]) + (f" … ({len(given)} in all)" if len(given) > most else "")
+
+
+def listed(names: Iterable[str], most: int) -> str:
+    """Return the first names, and how many are left out: ``a, b, c and 2 more``."""
+    given = list(names)
+    return ", ".join(given[:most]) + (f" and {len(given) - most} more" if len(given) > most else "")
 
 
 def _shown(character: str) -> str:

@@ -193,7 +193,7 @@ def _batches(
 ) -> Generator[Batch, None, None]:
     assert job.build.batch is not None
 
-    def bad(sample: Sample, error: BadSampleError) -> None:
+    def pass_over(sample: Sample, error: BadSampleError) -> None:
         if skipped is not None:
             skipped.append(sample.id)
 
@@ -205,8 +205,7 @@ def _batches(
         pixels=job.pixels,
         fast=job.fast,
         workers=decoders,
-        on_bad=job.on_bad,
-        bad=bad,
+        skip=pass_over if job.on_bad == "skip" else None,
     )
 
 

@@ -29,7 +29,7 @@ from modelport.data.files.tensor_form import INDEX, SCHEMA
 from modelport.data.files.tensor_index import read_index
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
-from modelport.data.stream.tensor_rows import Kind, RowForm, Skips, row_form, sample_rows, stream_rows
+from modelport.data.stream.tensor_rows import Kind, RowForm, row_form, sample_rows, stream_rows
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -200,10 +200,10 @@ def _write_tensors(work: _Work, request: PreprocessRequest, progress: Progress) 
         work.skipped.append(sample.id)
 
     batch = work.per_file if work.per_file > 1 else min(AT_ONCE, work.row_count)
-    skips = Skips(request.on_bad_image, bad)
+    skip = bad if request.on_bad_image == "skip" else None
     with (
         progress.bar("writing tensors", work.row_count, "images") as bar,
-        closing(stream_rows(work.recipe, work.samples, work.form, batch, request.seed, skips)) as batches,
+        closing(stream_rows(work.recipe, work.samples, work.form, batch, request.seed, skip)) as batches,
         TensorWriter(request.out, request.format) as writer,
     ):
         for made in batches:

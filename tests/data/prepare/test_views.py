@@ -22,7 +22,7 @@ from modelport.core.values import Batch, Sample
 from modelport.data.prepare.views import Views, uniforms, without_random_steps
 from modelport.data.sets.cifar10 import Cifar10
 from modelport.data.stream.view_batches import plain_batches, stream_views, training_views
-from modelport.recipes.schema import (
+from modelport.recipes.steps import (
     CenterCrop,
     ColorJitter,
     DecodeRaw,

@@ -35,6 +35,10 @@ class Results:
     files: dict[str, dict[int, Path]]  # stem → number of the output → file
     notes: list[str]
 
+    def to_json(self) -> dict[str, str | int]:
+        """Return what a result says of the saved outputs that it was scored from."""
+        return {"path": str(self.folder), "format": self.suffix[1:].upper(), "files": len(self.files)}
+
 
 @dataclass(slots=True)
 class _Listing:

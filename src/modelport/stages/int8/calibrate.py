@@ -54,7 +54,7 @@ class Calibration:
         ``form`` holds the graph's form of the recipe, pixels or not, and the batch.
         """
         assert form.batch is not None
-        pixels = form.needed_recipe.tensors.inputs[0].dtype == "uint8"
+        pixels = form.needed_recipe.tensors.sample.dtype == "uint8"
         return feed(self.recipe, samples, form.batch, seed=seed, pixels=pixels)
 
     def to_json(self) -> dict[str, Any]:
