@@ -69,8 +69,13 @@ class Arguments:
 
 # What is called otherwise than its flag.
 FLAGS = {
-    **{"devices": "device", "warmup": "warmup_count", "axis": "output_batchsize_axis", "output_size": "outputSize"},
-    **{"dym_batch": "dymBatch", "dym_hw": "dymHW", "shape_range": "dymShape_range"},
+    "devices": "device",
+    "warmup": "warmup_count",
+    "axis": "output_batchsize_axis",
+    "output_size": "outputSize",
+    "dym_batch": "dymBatch",
+    "dym_hw": "dymHW",
+    "shape_range": "dymShape_range",
 }
 
 
@@ -94,7 +99,9 @@ def parse(words: list[str]) -> Arguments:
         "idle_threads": 0 if found.pipeline else found.threads - 1,
         "shapes": _one_of(found),
         "auto_shapes": found.auto_set_dymshape_mode or found.auto_set_dymdims_mode,
-        "refused": tuple((flag, wish) for flag, (default, wish) in DEVICE_ONLY.items() if getattr(found, flag) != default),
+        "refused": tuple(
+            (flag, wish) for flag, (default, wish) in DEVICE_ONLY.items() if getattr(found, flag) != default
+        ),
     }
     plain = {name: getattr(found, FLAGS.get(name, name)) for name in Arguments.__slots__ if name not in own}
     return Arguments(**own, **plain)

@@ -147,7 +147,7 @@ def loaded(chosen: Chosen, arguments: Arguments, part: int, log: Log) -> Iterato
 def settle(
     specs: tuple[TensorSpec, ...], arguments: Arguments, lists: Sequence[Sequence[str]], log: Log
 ) -> tuple[TensorSpec, ...]:
-    """Return the inputs with every free axis fixed by the flags, a free batch by the first of the files where there are.
+    """Return the inputs with every free axis fixed by the flags; ``lists`` are files, whose first tells a free batch.
 
     Raises UsageError where a flag does not fit the model, or an axis stays free.
     """
