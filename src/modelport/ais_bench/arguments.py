@@ -67,6 +67,18 @@ class Arguments:
     refused: tuple[tuple[str, str], ...] = ()  # (flag, what it asks for) that only ais_bench itself serves
 
 
+# What is called otherwise than its flag.
+FLAGS = {
+    "devices": "device",
+    "warmup": "warmup_count",
+    "axis": "output_batchsize_axis",
+    "output_size": "outputSize",
+    "dym_batch": "dymBatch",
+    "dym_hw": "dymHW",
+    "shape_range": "dymShape_range",
+}
+
+
 def parse(words: list[str]) -> Arguments:
     """Return the call that ``words`` describe. Raises UsageError; ``--help`` prints and leaves."""
     refuse_nul(words)
@@ -77,38 +89,22 @@ def parse(words: list[str]) -> Arguments:
         if not flag.startswith("-"):
             raise UsageError(f"'{flag}' belongs to no flag", "several files go into one --input, parted by commas")
         raise UsageError(f"no flag named '{flag}'", unknown("flags", flag, _flags(parser)))
-    threads = found.threads
-    return Arguments(
-        model=Path(found.model),
-        words=tuple(words),
-        inputs=tuple(found.input.split(",")) if found.input is not None else (),
-        output=None if found.output is None else Path(found.output),
-        output_dirname=_dirname(found.output, found.output_dirname),
-        outfmt=found.outfmt,
-        loop=found.loop,
-        batchsize=found.batchsize,
-        devices=found.device,
-        warmup=found.warmup_count,
-        pure_data_type=found.pure_data_type,
-        display_all_summary=found.display_all_summary,
-        run_mode=found.run_mode,
-        pipeline=found.pipeline,
-        threads=threads if found.pipeline else 1,  # as there: without --pipeline the number is read and not used
-        axis=found.output_batchsize_axis,
-        dym_batch=found.dymBatch,
-        dym_hw=found.dymHW,
-        shapes=_one_of(found),
-        shape_range=found.dymShape_range,
-        auto_shapes=found.auto_set_dymshape_mode or found.auto_set_dymdims_mode,
-        output_size=found.outputSize,
-        divide_input=found.divide_input,
-        debug=found.debug,
-        engine=found.engine,
-        timeout=found.timeout,
-        npy_as_bytes=found.npy_as_bytes,
-        idle_threads=0 if found.pipeline else threads - 1,
-        refused=tuple((flag, wish) for flag, (default, wish) in DEVICE_ONLY.items() if getattr(found, flag) != default),
-    )
+    own: dict[str, Any] = {
+        "model": Path(found.model),
+        "words": tuple(words),
+        "inputs": tuple(found.input.split(",")) if found.input is not None else (),
+        "output": None if found.output is None else Path(found.output),
+        "output_dirname": _dirname(found.output, found.output_dirname),
+        "threads": found.threads if found.pipeline else 1,  # as there: without --pipeline it is read and not used
+        "idle_threads": 0 if found.pipeline else found.threads - 1,
+        "shapes": _one_of(found),
+        "auto_shapes": found.auto_set_dymshape_mode or found.auto_set_dymdims_mode,
+        "refused": tuple(
+            (flag, wish) for flag, (default, wish) in DEVICE_ONLY.items() if getattr(found, flag) != default
+        ),
+    }
+    plain = {name: getattr(found, FLAGS.get(name, name)) for name in Arguments.__slots__ if name not in own}
+    return Arguments(**own, **plain)
 
 
 class _Parser(argparse.ArgumentParser):
