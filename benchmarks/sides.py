@@ -91,7 +91,7 @@ def seeded_weights(recipe: Recipe, out: Path) -> Path:
 
     from modelport.model.architectures import build_random
 
-    state: dict[str, Any] = build_random(recipe.model, 0).state_dict()
+    state: dict[str, Any] = build_random(recipe.network, 0).state_dict()
     for key in reversed(recipe.checkpoint.unwrap):
         state = {key: state}
     torch.save(state, out)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,22 +26,22 @@ from modelport.jobs.samples import make_data, make_weights
 from modelport.model.architectures import build_random
 from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
-from modelport.tasks.contrastive.pairs import Contrastive
+from modelport.tasks.contrastive.pairs import hits
 
 WANTED_POINTS = 10.0
 ROWS = 256  # 128 pairs, the block that is scored
 RECIPE = load_recipe("simclr")
-INPUT, OUTPUT = RECIPE.tensors.inputs[0].name, RECIPE.tensors.outputs[0].name
+INPUT = RECIPE.tensors.inputs[0].name
 
 
 def top1(module: nn.Module, data: Path) -> float:
     """Return contrastive_top1 in percent over the whole blocks of the test batch, its views drawn by seed 0."""
-    metric = Contrastive(OUTPUT)
+    found = []
     for batch in feed(RECIPE, open_dataset(RECIPE.dataset, data), ROWS, seed=0):
         if len(batch.ids) == ROWS:
             with torch.inference_mode():
-                metric.update({OUTPUT: module(torch.from_numpy(batch.inputs[INPUT])).numpy()}, ())
-    return metric.compute()["contrastive_top1"].value
+                found.append(hits(module(torch.from_numpy(batch.inputs[INPUT])).numpy()))
+    return 100.0 * float(np.mean(found))
 
 
 def measure(seed: int, folder: Path) -> dict[str, float]:
@@ -50,7 +51,7 @@ def measure(seed: int, folder: Path) -> dict[str, float]:
     make_weights("simclr", folder / "data", folder / "w.pth", seed, Silent())
     seconds = time.perf_counter() - start
     trained = top1(load_source(RECIPE, folder / "w.pth").module, folder / "data")
-    untrained = top1(build_random(RECIPE.model, seed).eval(), folder / "data")
+    untrained = top1(build_random(RECIPE.network, seed).eval(), folder / "data")
     return {"seed": seed, "seconds": seconds, "trained": trained, "untrained": untrained, "gain": trained - untrained}
 
 

@@ -95,7 +95,7 @@ def main() -> None:
         few = folder / "calibration"  # quantizing is no part of either side
         draw_imagenet(few, count=10, train_per_class=9, seed=1)
         request = TuneRequest(
-            "moco-v2", data, folder / "setting.toml", weights, MAX_DROP, calibration=few, engines=ENGINES
+            "moco-v2", data, folder / "setting.toml", weights, max_drop=MAX_DROP, calibration=few, engines=ENGINES
         )
         with searching(request, Silent()) as search:
             probed_pairs(search)  # fills the caches

@@ -20,11 +20,11 @@ from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
 from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import split_rows, stack_rows
-from modelport.jobs.run import PREDICTIONS, speed_of, written
+from modelport.jobs.run import PREDICTIONS, origin_of, speed_of, written
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
-from modelport.report.result import NOTHING_RAN, Result
+from modelport.report.result import NOTHING_RAN, Result, SourceOrigin
 from modelport.stages.plan import Plan, Wish
 from modelport.stages.port import Ported, ported
 from modelport.stages.source import source_of
@@ -67,6 +67,7 @@ class Answers:
     outcome: Outcome
     model: Model | None  # None: the source
     job: Pass = field(repr=False)
+    source: Source | None = None  # where it answered
 
 
 def source(recipe: Recipe, weights: str | Path | None = None, progress: Progress | None = None) -> Source:
@@ -148,7 +149,7 @@ def answer(
             for chunk in rows:
                 bar.advance(len(chunk.ids))
                 taken.append(chunk)
-    return Answers(tuple(taken), outcome, built, job)
+    return Answers(tuple(taken), outcome, built, job, None if isinstance(model, Model) else model)
 
 
 def judge(
@@ -171,19 +172,20 @@ def judge(
         how = Scoring(job.task, source is not None, job.full_set, folder / PREDICTIONS)
         scored = score(rows, how)
         scored.skipped = answers.outcome.skipped
-        origin = _origin(answers, source is not None)
+        origin = _origin(answers, None if source is None else origin_of(source.source))
         speed = NOTHING_RAN if answers.model is None else speed_of(answers.model.plan, answers.outcome)
         judged = assemble(recipe, job.task, scored, origin, speed, max_skipped)
         result = replace(judged, seed=job.seed, started=begun.isoformat(timespec="seconds"))
         return result if out is None else written(folder, result)
 
 
-def _origin(answers: Answers, has_source: bool) -> Origin:
+def _origin(answers: Answers, source: SourceOrigin | None) -> Origin:
     if answers.model is None:
-        return Origin("torch", "fp32", answers.outcome.batch, has_source)
+        engine = "torch" if answers.source is None else answers.source.engine.name
+        return Origin(engine, "fp32", answers.outcome.batch, source)
     trail = answers.model.port.trail
     return Origin(
-        *(answers.model.plan.engine.name, answers.outcome.precision, answers.outcome.batch, has_source),
+        *(answers.model.plan.engine.name, answers.outcome.precision, answers.outcome.batch, source),
         artifacts=trail.artifacts,
         checks=trail.checks,
         notes=[*trail.notes, *answers.outcome.notes],

@@ -1,4 +1,4 @@
-"""Foreign text made plain: names, messages and answers that others wrote, before a person or a terminal sees them."""
+"""Text for people: what others wrote, made plain before a person or a terminal sees it, and the first few of many."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def plain_lines(text: object, limit: int | None = None) -> str:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """Return the first names, and how many there are where not all are shown: ``a, b, c … (5 in all)``."""
-    given = list(names)
-    return ", ".join(given[:most]) + (f" … ({len(given)} in all)" if len(given) > most else "")
+    """Return the first few names, and how many there are where these are not all."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" … ({len(listed)} in all)" if len(listed) > most else "")
 
 
 def listed(names: Iterable[str], most: int) -> str:

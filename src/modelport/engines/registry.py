@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from modelport.core.artifacts import Artifact, named_as_given
 from modelport.core.errors import EngineError, UsageError, unknown
-from modelport.core.values import TensorSpec
+from modelport.core.values import TensorSpec, shape_fits
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.checked import checked
+from modelport.engines.fitted import fitted
 from modelport.model.graph.file import onnx_side_files
 from modelport.model.graph.tail import IN_GRAPH, ON_HOST, Ending
 
@@ -121,6 +122,7 @@ def opened(engine: Engine, model: Artifact, build: Build, launch: Launch = AS_IT
         )
     with named_as_given(model), engine.open(model, build, launch) as runner:
         if build.recipe is not None:
+            runner = fitted(runner, build.recipe)
             have, want = runner.signature, build.signature
             _check_tensors(model, "inputs", have.inputs, want.inputs)
             _check_tensors(model, "outputs", have.outputs, want.outputs)
@@ -139,18 +141,11 @@ def _check_tensors(model: Artifact, kind: str, have: tuple[TensorSpec, ...], nee
         told, wanted = ("; ".join(map(str, specs)) or "none" for specs in (have, need))
         raise EngineError(f"{model.path}: its {kind} are {told}; the recipe wants {wanted}", _OTHER_RECIPE)
     for got, want in zip(have, need, strict=True):
-        if not _serves(got, want):
+        if (got.name, got.dtype) != (want.name, want.dtype) or not shape_fits(got.shape, want.shape):
             fix = _OTHER_RECIPE
             if got.name == want.name and got.shape[1:] == want.shape[1:] and isinstance(got.shape[0], int):
                 fix += f", and --batch {got.shape[0]}, for which it was made"
             raise EngineError(f"{model.path}: has {got}, the recipe wants {want}", fix)
-
-
-def _serves(got: TensorSpec, want: TensorSpec) -> bool:
-    return (got.name, got.dtype, len(got.shape)) == (want.name, want.dtype, len(want.shape)) and all(
-        isinstance(have, str) or isinstance(need, str) or have == need
-        for have, need in zip(got.shape, want.shape, strict=True)
-    )
 
 
 def kinds() -> dict[str, str]:

@@ -29,7 +29,8 @@ from modelport.engines.ascend.aipp import (
 )
 from modelport.engines.ascend.aipp_lint import lint, lint_tensors
 from modelport.engines.ascend.aipp_text import read_blocks
-from modelport.recipes.schema import Decode, Normalize, Recipe, Step
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Decode, Normalize, Step
 
 FORMATS = ("bin", "npy")
 TENSORS = (".bin", ".npy")

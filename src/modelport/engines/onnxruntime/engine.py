@@ -91,6 +91,8 @@ def _session(
     callers = launch.in_flight or 1
     settings.intra_op_num_threads = max(1, (launch.threads or machine.cores()) - callers + 1)
     settings.log_severity_level = 3  # errors; they are raised as well
+    if launch.plain:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if write is not None:
         settings.optimized_model_filepath = str(write)
     for name in () if build.batch is None else _names_of_batch(graph):

@@ -137,10 +137,17 @@ def _read(model: Artifact, build: Build) -> Any:
     with raised_as(EngineError, f"{model.path}: OpenVINO cannot read it", "export it again, or copy it again whole"):
         network = openvino.Core().read_model(str(model.path))
         shapes: dict[str, list[Any]] = {name: list(shape) for name, shape in build.shapes}
-        for port in () if build.batch is None else network.inputs:
-            axes = list(port.partial_shape)
-            if axes and axes[0].is_dynamic:
-                shapes.setdefault(_name(port), [build.batch, *axes[1:]])
+        told = () if build.recipe is None else build.recipe.whole_signature.inputs
+        sizes = {spec.name: spec.shape for spec in told}
+        for port in network.inputs:
+            name, axes = _name(port), list(port.partial_shape)
+            wanted = [build.batch, *sizes.get(name, axes)[1:]]
+            settled = [
+                size if axis.is_dynamic and isinstance(size, int) else axis
+                for axis, size in zip(axes, wanted, strict=False)
+            ]
+            if settled != axes:
+                shapes.setdefault(name, settled)
         if shapes:
             network.reshape(shapes)
     return network

@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from modelport.core.errors import RecipeError, unknown
-from modelport.recipes.schema import Model
+from modelport.recipes.tables import Model
 
 if TYPE_CHECKING:
     from torch import nn

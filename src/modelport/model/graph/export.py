@@ -20,7 +20,8 @@ from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
 from modelport.model.graph.tail import AS_IT_IS, Ending
 from modelport.model.source import SourceModel
-from modelport.recipes.schema import Recipe, Tensor
+from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -79,7 +80,7 @@ def check_graph(
     written = graphs.opset_of(graph)
     if opset is not None and written != opset:
         raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")
-    form = recipe_of_form(source.recipe, ending).signature
+    form = recipe_of_form(source.recipe, ending).whole_signature
     wanted = form if batch is None else form.with_batch(batch)
     graphs.check_signature(graph, wanted, path)
     proof = prove_weights(source.module, graph, example_input(source, 1)).check()

@@ -11,7 +11,9 @@ import numpy as np
 from modelport.core.artifacts import Artifact, write_artifact
 from modelport.core.errors import GraphError, UsageError
 from modelport.model.graph.file import read_graph
-from modelport.recipes.schema import Normalize, Recipe, Tensor, TruncateToInteger
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Normalize, TruncateToInteger
+from modelport.recipes.tables import Tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +30,7 @@ def recipe_of_pixels(recipe: Recipe) -> Recipe:
         raise UsageError(
             f"--input-type uint8: variant '{recipe.variant}' casts after the normalisation", "leave --variant out"
         )
-    given = recipe.tensors.inputs[0]
+    given = recipe.tensors.sample
     batch, channels, height, width = given.shape
     pixels = Tensor(name=given.name, dtype="uint8", shape=[batch, height, width, channels])
     return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"inputs": [pixels]})})
@@ -49,7 +51,7 @@ def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     from onnx import TensorProto, helper, numpy_helper
 
     normalize = next(step for step in recipe.preprocess if isinstance(step, Normalize))
-    name = recipe.tensors.inputs[0].name
+    name = recipe.tensors.sample.name
     made = copy.deepcopy(model)
     graph = made.graph
     given = next((value for value in graph.input if value.name == name), None)
