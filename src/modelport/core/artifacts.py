@@ -1,4 +1,4 @@
-"""Files with a pedigree: digests, writing aside, the cache."""
+"""Files with a pedigree: digests, writing aside, the cache and its records."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelport.core.errors import ModelportError, OutputError, raised_as
-from modelport.core.files import kind_of
+from modelport.core.errors import DataError, ModelportError, OutputError, raised_as
+from modelport.core.files import kind_of, read_json
 from modelport.core.scratch import CACHE_DEPTH, scratch_folder, sweep_once
 
+# Where a record of the cache tells its own sha256: one that does not verify is as good as none.
+OWN_DIGEST = "record_sha256"
 # A disk with less than this is full: whatever could not be written failed for that.
 FULL_DISK = 1024 * 1024
 WRITE_ELSEWHERE = "free space or choose another place"
@@ -206,3 +208,23 @@ def cache_folder(*parts: str) -> Path:
     with raised_as(OutputError, f"the cache {folder} cannot be made", "set MODELPORT_CACHE", OSError):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def write_record(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` aside and move it into place, with its sha256 under ``record_sha256``. Raises OutputError."""
+    write_json(path, value | {OWN_DIGEST: digest_json(value)})
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return what ``write_record`` wrote there, None where it is missing, unreadable or not as it was written."""
+    try:
+        value = read_json(path)
+    except DataError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    told = value.pop(OWN_DIGEST, None)
+    try:
+        return value if told == digest_json(value) else None
+    except (ValueError, RecursionError):  # a lone surrogate is no UTF-8
+        return None

@@ -70,9 +70,7 @@ def choose_engine(name: str | None, precision: str) -> Engine:
                 return engine
         raise EngineError(f"no engine here executes {precision}", "see `modelport doctor`")
     engine = get_engine(name)
-    here = engine.available()
-    if not here.usable:
-        raise EngineError(f"the engine '{name}' is not usable here: {here.reason}", here.install)
+    here = engine.usable()
     if precision not in here.precisions:
         why = dict(here.refused).get(precision, "it does not execute that precision on this machine")
         raise EngineError(f"'{name}' refuses {precision}: {why}", f"choose one of: {', '.join(here.precisions)}")
@@ -92,9 +90,7 @@ def engine_for(model: Artifact, name: str | None) -> Engine:
     """
     if name is not None:
         engine = get_engine(name)
-        here = engine.available()
-        if not here.usable:
-            raise EngineError(f"the engine '{name}' is not usable here: {here.reason}", here.install)
+        engine.usable()
         return engine
     able = [engine for engine in defaults() if model.kind in engine.consumes]
     known = [(engine, engine.available()) for engine in able]

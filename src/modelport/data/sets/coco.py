@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.text import some
 from modelport.core.values import Sample
 from modelport.data.sets.coco_checks import check_boxes

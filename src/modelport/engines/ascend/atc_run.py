@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT
 
 from modelport.core.artifacts import Artifact, digest_bytes, write_json, write_text, written_aside
 from modelport.core.errors import EngineError
@@ -40,19 +41,12 @@ def run_call(call: AtcCall, model: Artifact, out: Path) -> Artifact:
 
 def _run(program: str, call: AtcCall, model: Path, aside: Path, log: Path, final: Path) -> None:
     files = {option: (path.absolute(), text) for option, (path, text) in call.files.items()}
-    words = replace(call, files=files).words(model.absolute(), aside.absolute())
+    words = [program, *replace(call, files=files).words(model.absolute(), aside.absolute())[1:]]
     shown = shlex.join(call.words(model, final))
     # ATC leaves files of its own (fusion_result.json, kernel_meta) in its working folder.
     with tempfile.TemporaryDirectory() as work:
         try:
-            answer = subprocess.run(
-                [program, *words[1:]],
-                cwd=work,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
+            answer = subprocess.run(words, cwd=work, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
         except OSError as error:
             raise EngineError(f"{program} cannot be started: {error.strerror or error}", INSTALL) from error
     said = answer.stdout.decode("utf-8", "replace")

@@ -15,7 +15,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from modelport.core.artifacts import write_json
 from modelport.core.errors import DataError, FetchError, raised_as
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 

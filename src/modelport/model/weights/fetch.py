@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelport.core.artifacts import cache_folder, digest_file, writing
+from modelport.core.artifacts import OWN_DIGEST, cache_folder, digest_file, read_record, write_record, writing
 from modelport.core.errors import DataError, FetchError, RecipeError, raised_as
-from modelport.core.json_text import read_json
-from modelport.core.records import OWN_DIGEST, read_record, write_record
+from modelport.core.files import read_json
 from modelport.model.weights.download import Progress, download, forget
 from modelport.recipes.schema import Recipe
 
