@@ -19,7 +19,7 @@ from modelport.data.drawn.cifar10 import draw_cifar10
 from modelport.engines.base import Build, Launch
 from modelport.engines.registry import get_engine, opened
 from modelport.jobs.run import RunRequest, run
-from modelport.measure.in_flight import best_concurrency
+from modelport.measure.in_flight import chosen, probe_concurrency
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
 from modelport.model.graph.export import DEFAULT_OPSET
@@ -55,7 +55,7 @@ def main() -> None:
         draw_cifar10(folder / "data", count=options.count, train=100)
         model, engine = exported(folder), get_engine(ENGINE)
         how = Build(RECIPE, "fp32", RECIPE.run.batch)
-        launch = Launch(in_flight=best_concurrency(engine, model, how, Launch(), 1.0))
+        launch = Launch(in_flight=chosen(probe_concurrency(engine, model, how, Launch(), 1.0)))
         for turn in range(options.rounds):
             with opened(engine, model, how, launch) as runner:
                 inputs = random_inputs(runner.signature.with_batch(RECIPE.run.batch), RECIPE, 0)

@@ -183,9 +183,9 @@ class Check:
 
 
 def shape_fits(have: Sequence[int | str], want: Sequence[int | str]) -> bool:
-    """Whether a shape is the wanted one: where an axis is free on either side (a string), any will do."""
+    """Whether two shapes have the same axes; one that is free (a string) on either side fits any size."""
     return len(have) == len(want) and all(
-        isinstance(need, str) or isinstance(got, str) or need == got for got, need in zip(have, want, strict=True)
+        isinstance(got, str) or isinstance(need, str) or got == need for got, need in zip(have, want, strict=True)
     )
 
 

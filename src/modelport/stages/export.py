@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, written_aside
+from modelport.core.artifacts import (
+    Artifact,
+    cache_folder,
+    digest_file,
+    digest_json,
+    read_record,
+    write_record,
+    written_aside,
+)
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Progress
-from modelport.core.records import read_record, write_record
 from modelport.core.values import Array, Check
 from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened, reference_engine

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.text import some
 from modelport.core.values import Sample, Truth
 from modelport.data.sets.coco_checks import check_boxes

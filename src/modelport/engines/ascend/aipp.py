@@ -142,8 +142,7 @@ def wanted_constants(recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ..
 
 def input_size(recipe: Recipe) -> tuple[int, int]:
     """Return width and height of the recipe's image input. Raises RecipeError where it is no (N, 3, H, W)."""
-    inputs = recipe.tensors.inputs
-    shape = recipe.tensors.sample.shape
+    inputs, shape = recipe.tensors.inputs, recipe.tensors.sample.shape
     if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or any(isinstance(axis, str) for axis in shape[2:]):
         raise RecipeError(
             f"{recipe.name}: the input is no batch of images with 3 channels, {shape}", "AIPP takes images"
