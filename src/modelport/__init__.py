@@ -10,6 +10,7 @@ from modelport.engines.privacy import keep_silent
 
 if TYPE_CHECKING:
     from modelport.api import (
+        Model,
         answer,
         batches,
         build,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Model",
     "ModelportError",
     "Recipe",
     "Result",
