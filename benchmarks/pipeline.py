@@ -28,8 +28,7 @@ import numpy as np
 from PIL import Image
 
 import modelport as mp
-from modelport.measure.in_flight import SECONDS, beside_decoders
-from modelport.measure.probing import probe_concurrency
+from modelport.measure.in_flight import SECONDS, beside_decoders, probe_concurrency
 from photos import draw_photos
 from verbs import pure, run, setting, speed
 

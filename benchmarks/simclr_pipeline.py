@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import modelport as mp
-from modelport.measure.probing import best_concurrency
+from modelport.measure.in_flight import best_concurrency
 from verbs import pure, run, setting, speed, verb
 
 BAR = 0.5

@@ -116,7 +116,7 @@ def test_random_weights_fit_and_hang_on_the_seed_alone(tiny: mp.Recipe, tmp_path
     assert sources[0].artifact.sha256 == sources[1].artifact.sha256 != sources[2].artifact.sha256
     with pytest.raises(mp.ModelportError, match="no architecture named 'null'"):
         mp.random_weights(
-            tiny.model_copy(update={"model": tiny.model.model_copy(update={"architecture": "null"})}),
+            tiny.model_copy(update={"model": tiny.network.model_copy(update={"architecture": "null"})}),
             tmp_path / "w.pth",
         )
 

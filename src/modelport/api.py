@@ -22,13 +22,13 @@ from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
 from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import HeldRows, KeptRows, stack_rows
-from modelport.jobs.run import PREDICTIONS, speed_of, written
+from modelport.jobs.run import PREDICTIONS, origin_of, speed_of, written
 from modelport.model.architectures import build_random
 from modelport.model.samples.fit import save_as_published
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
-from modelport.report.result import NOTHING_RAN, Result
+from modelport.report.result import NOTHING_RAN, Result, SourceOrigin
 from modelport.stages.plan import Plan, Wish
 from modelport.stages.port import Ported, ported
 from modelport.stages.source import source_of
@@ -89,6 +89,7 @@ class Answers:
     outcome: Outcome
     model: Model | None  # None: the source
     job: Pass = field(repr=False)
+    source: Source | None = None  # where it answered
 
 
 def source(recipe: Recipe, weights: str | Path | None = None, progress: Progress | None = None) -> Source:
@@ -152,7 +153,7 @@ def random_weights(recipe: Recipe, out: str | Path, seed: int = 0) -> Path:
 
     Raises RecipeError for a network that is no PyTorch module, OutputError where ``out`` cannot be written.
     """
-    return save_as_published(build_random(recipe.model, seed), recipe.checkpoint, Path(out)).path
+    return save_as_published(build_random(recipe.network, seed), recipe.checkpoint, Path(out)).path
 
 
 def open_dataset(recipe: Recipe, folder: str | Path, split: Literal["val", "train"] = "val") -> DataSet:
@@ -205,7 +206,7 @@ def answer(
         with closing(live_rows(job, runner, None, outcome)) as rows:
             for chunk in taken.take(rows):
                 bar.advance(len(chunk.ids))
-    return Answers(taken, outcome, built, job)
+    return Answers(taken, outcome, built, job, None if isinstance(model, Model) else model)
 
 
 def judge(
@@ -228,19 +229,20 @@ def judge(
         how = Scoring(job.task, source is not None, job.full_set, folder / PREDICTIONS)
         scored = score(rows, how)
         scored.skipped = answers.outcome.skipped
-        origin = _origin(answers, source is not None)
+        origin = _origin(answers, None if source is None else origin_of(source.source))
         speed = NOTHING_RAN if answers.model is None else speed_of(answers.model.plan, answers.outcome)
         judged = assemble(recipe, job.task, scored, origin, speed, max_skipped)
         result = replace(judged, seed=job.seed, started=begun.isoformat(timespec="seconds"))
         return result if out is None else written(folder, result)
 
 
-def _origin(answers: Answers, has_source: bool) -> Origin:
+def _origin(answers: Answers, source: SourceOrigin | None) -> Origin:
     if answers.model is None:
-        return Origin("torch", "fp32", answers.outcome.batch, has_source)
+        engine = "torch" if answers.source is None else answers.source.engine.name
+        return Origin(engine, "fp32", answers.outcome.batch, source)
     trail = answers.model.port.trail
     return Origin(
-        *(answers.model.plan.engine.name, answers.outcome.precision, answers.outcome.batch, has_source),
+        *(answers.model.plan.engine.name, answers.outcome.precision, answers.outcome.batch, source),
         artifacts=trail.artifacts,
         checks=trail.checks,
         notes=[*trail.notes, *answers.outcome.notes],

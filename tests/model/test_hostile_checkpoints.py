@@ -20,7 +20,7 @@ from modelport.model.weights import checkpoint
 from modelport.model.weights import file as weights_file
 from modelport.model.weights.checkpoint import compare, read_checkpoint
 from modelport.model.weights.content import describe_checkpoint
-from modelport.recipes.schema import Checkpoint, KnownMistake
+from modelport.recipes.tables import Checkpoint, KnownMistake
 
 WRAPPED = Checkpoint(unwrap=["state_dict"], strip_prefix="")
 DOUBLED = b")" + b"q\x00h\x00\x86" * 60  # t = (t, t), sixty deep

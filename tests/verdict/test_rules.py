@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelport.recipes.load import load_recipe
-from modelport.recipes.schema import Tolerance
+from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Score
 from modelport.verdict.rules import Evidence, floor_of, is_full_set, judge, overall
 

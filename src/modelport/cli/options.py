@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,6 +18,9 @@ INPUT_TYPES = ("float32", "uint8")
 
 RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE")
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
+SOURCE = typer.Option(
+    None, "--source", help="What defines the right answer, where no checkpoint does.", metavar="FILE.onnx|none"
+)
 DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
 VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")
 CALIBRATION = typer.Option(
@@ -54,6 +58,11 @@ DETECTIONS = typer.Option(
     None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
 )
 COCO_JSON = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE")
+
+
+def source_file(text: str | None) -> Any:
+    """Return the file that ``--source`` names, ``none`` for none, None where it was not given."""
+    return text if text is None or text == "none" else Path(text)
 
 
 def seed_option(help: str | None = None) -> Any:

@@ -22,12 +22,14 @@ from modelport.cli.options import (
     ON_BAD_IMAGE,
     ORDER,
     RECIPE,
+    SOURCE,
     TIMEOUT,
     VARIANT,
     WEIGHTS,
     input_word,
     one_of,
     seed_option,
+    source_file,
 )
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from modelport.engines import help as engine_help
@@ -53,6 +55,7 @@ def run(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
     model: Path | None = typer.Option(None, "--model", help="A model file in place of weights.", metavar="FILE.onnx"),
+    source: str | None = SOURCE,
     data: Path = DATA,
     out: Path = typer.Option(
         ..., "--out", help="Where result.json, report.md and predictions.jsonl go.", metavar="DIR"
@@ -102,6 +105,7 @@ def run(
         out=out,
         weights=weights,
         model=model,
+        source=source_file(source),
         limit=limit,
         order=order,
         max_skipped=max_skipped,

@@ -20,6 +20,9 @@ def register(app: typer.Typer) -> None:
 def tune(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
+    model: Path | None = typer.Option(
+        None, "--model", help="An ONNX file in float32 in place of weights; it is held against itself.", metavar="FILE"
+    ),
     data: Path = DATA,
     out: Path = typer.Option(..., "--out", help="The setting to write; `run --setting` takes it.", metavar="FILE.toml"),
     max_drop: float | None = typer.Option(
@@ -43,6 +46,7 @@ def tune(
         data=data,
         out=out,
         weights=weights,
+        model=model,
         max_drop=max_drop,
         calibration=calibration,
         engines=tuple(word.strip() for word in engines.split(",")) if engines else (),

@@ -106,11 +106,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     hold_target(path)
     with contextlib.ExitStack() as stack:
-        try:
+        with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = stack.enter_context(scratch_folder(path.parent, path.name))
-        except OSError as error:
-            raise cannot_write(path.parent, error) from error
         with _moved_into_place(aside, path):
             yield aside / path.name
 
@@ -149,6 +147,13 @@ def _moved_into_place(aside: Path, path: Path) -> Iterator[None]:
         raise
 
 
+def write_artifact(path: Path, kind: str, content: bytes, made_from: tuple[str, ...] = ()) -> Artifact:
+    """Write a file aside, move it into place, and return it. Raises OutputError."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+    return Artifact(path, kind, digest_bytes(content), made_from)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file aside and move it into place. Lone surrogates of names that are no UTF-8 become escapes."""
     with written_aside(path) as aside:
@@ -172,12 +177,19 @@ def prepare_output_folder(folder: Path, holds: str, force: bool) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, not a folder", "choose another --out")
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk says inside into the OutputError for ``path``."""
+    try:
+        yield
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise cannot_write(path, error) from error
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

@@ -67,6 +67,9 @@ class Launch:
     threads: int | None = None  # of all runs together; None: all cores
     in_flight: int | None = None
     device: int = 0  # of an engine that has several
+    plain: bool = (
+        False  # no rewriting of the graph, where the engine does it by itself: for what others are held against
+    )
 
 
 class Runner(Protocol):

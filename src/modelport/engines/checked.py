@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.errors import EngineError, ModelportError
-from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.core.values import Array, Signature, Tensors, TensorSpec, shape_fits
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
 from modelport.engines.time_limit import RunStopped
 
@@ -97,8 +97,5 @@ class _CheckedTimed(_Checked):
 
 
 def _fits(got: Array, spec: TensorSpec, rows: int | None) -> bool:
-    if got.dtype != np.dtype(spec.dtype) or got.ndim != len(spec.shape):
-        return False
-    if rows is not None and (not got.ndim or got.shape[0] != rows):
-        return False
-    return all(isinstance(want, str) or want == have for want, have in zip(spec.shape, got.shape, strict=True))
+    own_rows = rows is None or got.shape[:1] == (rows,)
+    return own_rows and got.dtype == np.dtype(spec.dtype) and shape_fits(got.shape, spec.shape)

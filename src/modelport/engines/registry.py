@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from pydantic import BaseModel
 
 from modelport.core.artifacts import Artifact, named_as_given
 from modelport.core.errors import EngineError, UsageError, unknown
-from modelport.core.values import TensorSpec
+from modelport.core.values import TensorSpec, shape_fits
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.checked import checked
+from modelport.engines.fitted import fitted
 from modelport.model.graph.file import onnx_side_files
 from modelport.model.graph.tail import IN_GRAPH, ON_HOST, Ending
 
@@ -35,8 +36,7 @@ def get_engine(name: str) -> Engine:
     """Return the engine of that name, usable or not. Raises UsageError for an unknown name."""
     if name not in ENGINES:
         raise UsageError(f"no engine named '{name}'", unknown("engines", name, ENGINES))
-    module, _, attribute = ENGINES[name].partition(":")
-    engine: Engine = getattr(import_module(module), attribute)()
+    engine: Engine = resolve_name(ENGINES[name])()
     return engine
 
 
@@ -122,6 +122,7 @@ def opened(engine: Engine, model: Artifact, build: Build, launch: Launch = AS_IT
         )
     with named_as_given(model), engine.open(model, build, launch) as runner:
         if build.recipe is not None:
+            runner = fitted(runner, build.recipe)
             have, want = runner.signature, build.signature
             _check_tensors(model, "inputs", have.inputs, want.inputs)
             _check_tensors(model, "outputs", have.outputs, want.outputs)
@@ -148,10 +149,7 @@ def _check_tensors(model: Artifact, kind: str, have: tuple[TensorSpec, ...], nee
 
 
 def _serves(got: TensorSpec, want: TensorSpec) -> bool:
-    return (got.name, got.dtype, len(got.shape)) == (want.name, want.dtype, len(want.shape)) and all(
-        isinstance(have, str) or isinstance(need, str) or have == need
-        for have, need in zip(got.shape, want.shape, strict=True)
-    )
+    return (got.name, got.dtype) == (want.name, want.dtype) and shape_fits(got.shape, want.shape)
 
 
 def kinds() -> dict[str, str]:

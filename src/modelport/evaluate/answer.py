@@ -26,8 +26,7 @@ from modelport.evaluate.score import Scored, Scoring, score
 from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
 from modelport.measure.timing import Clocks
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Rows, Task
-from modelport.tasks.ties import Ties
+from modelport.tasks.base import Rows, Task, Ties
 from modelport.verdict.soundness import Soundness
 
 # Rows that are scored at a time, unless their outputs are large: called after every small batch, the scorer would find
@@ -194,7 +193,7 @@ def _batches(
 ) -> Generator[Batch, None, None]:
     assert job.build.batch is not None
 
-    def bad(sample: Sample, error: BadSampleError) -> None:
+    def pass_over(sample: Sample, error: BadSampleError) -> None:
         if skipped is not None:
             skipped.append(sample.id)
 
@@ -206,8 +205,7 @@ def _batches(
         pixels=job.pixels,
         fast=job.fast,
         workers=decoders,
-        on_bad=job.on_bad,
-        bad=bad,
+        skip=pass_over if job.on_bad == "skip" else None,
     )
 
 

@@ -13,6 +13,7 @@ from modelport.core.errors import BadSampleError, DataError, OutputError, UsageE
 from modelport.core.options import MAX_SKIPPED, batch_rows, share
 from modelport.core.output_folder import held_folder, write_result
 from modelport.core.progress import Progress
+from modelport.core.text import some
 from modelport.core.values import Batch, Sample
 from modelport.data.files.guide_names import GuideNames, OwnNames, Style, check_names, names_of, row_ids
 from modelport.data.files.label_files import BY_ID, LabelFiles
@@ -28,7 +29,7 @@ from modelport.data.files.tensor_form import INDEX, SCHEMA
 from modelport.data.files.tensor_index import read_index
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
-from modelport.data.stream.tensor_rows import Kind, RowForm, Skips, row_form, sample_rows, stream_rows
+from modelport.data.stream.tensor_rows import Kind, RowForm, row_form, sample_rows, stream_rows
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -176,7 +177,7 @@ def _clear(work: _Work, request: PreprocessRequest, wanted: set[str]) -> None:
     there = set(tensor_files(request.out))
     if there and not request.force:
         raise OutputError(
-            f"{request.out} holds {len(there)} tensor files and no {INDEX}: {_some(there)}",
+            f"{request.out} holds {len(there)} tensor files and no {INDEX}: {some(sorted(there))}",
             "choose another --out, or replace them with --force",
         )
     index = request.out / INDEX
@@ -186,7 +187,7 @@ def _clear(work: _Work, request: PreprocessRequest, wanted: set[str]) -> None:
         known = set()
     if strange := there - known - wanted:
         raise OutputError(
-            f"{request.out} holds tensor files that are not of this making: {_some(strange)}",
+            f"{request.out} holds tensor files that are not of this making: {some(sorted(strange))}",
             "move them elsewhere: ais_bench would take them for inputs",
         )
     index.unlink(missing_ok=True)
@@ -199,10 +200,10 @@ def _write_tensors(work: _Work, request: PreprocessRequest, progress: Progress) 
         work.skipped.append(sample.id)
 
     batch = work.per_file if work.per_file > 1 else min(AT_ONCE, work.row_count)
-    skips = Skips(request.on_bad_image, bad)
+    skip = bad if request.on_bad_image == "skip" else None
     with (
         progress.bar("writing tensors", work.row_count, "images") as bar,
-        closing(stream_rows(work.recipe, work.samples, work.form, batch, request.seed, skips)) as batches,
+        closing(stream_rows(work.recipe, work.samples, work.form, batch, request.seed, skip)) as batches,
         TensorWriter(request.out, request.format) as writer,
     ):
         for made in batches:
@@ -274,8 +275,3 @@ def _index(work: _Work, request: PreprocessRequest, labels: dict[str, str], info
         "command": request.command,
         "files": work.files,
     }
-
-
-def _some(names: set[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:3]) + (f" … ({len(ordered)} in all)" if len(ordered) > 3 else "")

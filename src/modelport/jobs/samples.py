@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import UsageError, unknown
-from modelport.core.named import named
 from modelport.core.progress import Progress
 from modelport.core.values import Array, DataSet, Sample
 from modelport.data.drawn.cifar10 import draw_cifar10
@@ -56,15 +56,8 @@ def make_data(kind: str, out: Path, count: int | None, seed: int, progress: Prog
     if kind not in DRAWERS:
         raise UsageError(f"no sample data of kind '{kind}'", unknown("kinds", kind, DRAWERS))
     with progress.bar("drawing", None, "images") as bar:
-        done = 0
-
-        def advanced(now: int, total: int) -> None:
-            nonlocal done
-            bar.advance(now - done)
-            done = now
-
         number = COUNTS[kind] if count is None else count
-        return DRAWERS[kind](out, count=number, seed=seed, progress=advanced)
+        return DRAWERS[kind](out, count=number, seed=seed, progress=bar.advance)
 
 
 def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: Progress) -> Artifact:
@@ -79,12 +72,14 @@ def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: P
     if fitter is None:
         raise UsageError(f"{recipe.name}: no sample weights are made for the task {recipe.task}", "give real weights")
     if not out.suffix:
-        raise UsageError(f"{out}: a checkpoint needs a suffix", f"name it like {recipe.weights.file}")
+        raise UsageError(f"{out}: a checkpoint needs a suffix", f"name it like {recipe.published_weights.file}")
     if out.suffix == ".safetensors":
-        raise UsageError(f"{out}: sample weights are written as torch files", f"name it like {recipe.weights.file}")
-    module = build_random(recipe.model, seed)
+        raise UsageError(
+            f"{out}: sample weights are written as torch files", f"name it like {recipe.published_weights.file}"
+        )
+    module = build_random(recipe.network, seed)
     dataset = open_dataset(recipe.dataset, data, split="train")
-    named(fitter)(recipe, module, dataset, seed, progress)
+    resolve_name(fitter)(recipe, module, dataset, seed, progress)
     return save_as_published(module, recipe.checkpoint, out)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from modelport.core.errors import UsageError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.recipes.schema import Normalize, Recipe, TruncateToInteger
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Normalize, TruncateToInteger
 
 # So many buffers take turns, so that no run finds its input in the cache because the last one read the same.
 BUFFERS = 4

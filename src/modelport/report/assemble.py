@@ -11,7 +11,7 @@ from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
-from modelport.report.result import Result, SourceFigures, Speed, environment
+from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, environment
 from modelport.tasks.base import Figures, Task
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
@@ -25,7 +25,7 @@ class Origin:
     engine: str | None
     precision: str | None
     batch: int | None
-    has_source: bool = False
+    source: SourceOrigin | None = None  # what the answers are held against
     artifacts: Sequence[Artifact] = ()
     checks: Sequence[Check] = ()
     notes: Sequence[str] = ()
@@ -60,13 +60,15 @@ def assemble(
         precision=origin.precision,
         batch=origin.batch,
         verdict=verdict.overall(checks),
-        rests_on=_rests_on(recipe, full, origin.has_source),
+        rests_on=_rests_on(recipe, full, origin.source is not None),
         n=n,
         skipped=len(scored.skipped),
         duplicates=len(scored.duplicates),
         metrics=metrics,
-        source=SourceFigures(figures.source or {}, figures.flip_count, tuple(figures.flips)),
-        reference=_reference(recipe, full, figures),
+        source=SourceFigures(
+            figures.source or {}, figures.flip_count, tuple(figures.flips), origin.source or SourceOrigin()
+        ),
+        reference=_reference(recipe, full, figures, origin.source or SourceOrigin()),
         published=tuple(
             figure.model_dump(mode="json") | {"applies": full and figure.variant == recipe.variant}
             for figure in recipe.published
@@ -80,9 +82,9 @@ def assemble(
     )
 
 
-def _reference(recipe: Recipe, full: bool, figures: Figures) -> dict[str, Any]:
+def _reference(recipe: Recipe, full: bool, figures: Figures, origin: SourceOrigin) -> dict[str, Any]:
     """Return what each metric is held against: the published figure on its own data, else the source model."""
-    source = "source model, PyTorch fp32, same samples"
+    source = f"{origin.title}, same samples"
     found = {
         name: {"value": score.value, "unit": score.unit, "source": source}
         for name, score in (figures.source or {}).items()
@@ -106,9 +108,10 @@ def _rests_on(recipe: Recipe, full: bool, has_source: bool) -> str:
             if has_source
             else ("There is no source model to rest a verdict on, and no figure is published.")
         )
-    scale = (
-        f"this is not the full set of {recipe.dataset.published_n} samples on which the published figures were measured"
-    )
+    whole = recipe.dataset.published_n
+    scale = f"this is not the full set of {whole} samples on which the published figures were measured"
+    if whole is None:
+        scale = "no figure is published"
     if has_source:
         return f"The verdict rests on the source model alone: {scale}."
     return f"There is no source model to rest a verdict on, and {scale}."

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from modelport.core.artifacts import written_aside
 from modelport.core.values import Array
 from modelport.data.prepare.transforms import Preprocess
-from modelport.recipes.schema import Decode, Normalize
+from modelport.recipes.steps import Decode, Normalize
 
 Colour = tuple[int, int, int]
 Place = tuple[float, float, float, float]

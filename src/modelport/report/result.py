@@ -6,7 +6,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -45,12 +45,23 @@ NOTHING_RAN = Speed({"end_to_end": None, "host": None, "device": None}, {})
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOrigin:
+    """What defined the right answers: a checkpoint on its network, a program, an ONNX file, or nothing."""
+
+    kind: str = "none"
+    path: str | None = None
+    sha256: str | None = None
+    title: str = ""  # beside its figures
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFigures:
     """What the source scored on the same samples, and where the engine answers otherwise."""
 
     metrics: Mapping[str, Score]
     flip_count: int = 0
     flips: tuple[Mapping[str, Any], ...] = ()  # the first of them
+    origin: SourceOrigin = SourceOrigin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,7 @@ class Result:
             **plain,
             "metrics": _scores(self.metrics),
             "source": {
+                **asdict(self.source.origin),
                 "metrics": _scores(self.source.metrics),
                 "flip_count": self.source.flip_count,
                 "flips": [dict(flip) for flip in self.source.flips],
@@ -131,6 +143,7 @@ class Result:
                 {name: Score(**score) for name, score in source["metrics"].items()},
                 source["flip_count"],
                 tuple(source["flips"]),
+                SourceOrigin(*(source.get(name, default) for name, default in asdict(SourceOrigin()).items())),
             ),
             checks=tuple(Check(**check) for check in value["checks"]),
             speed=Speed(value["throughput"], value["latency_ms"], tuple(value["speed_warnings"])),

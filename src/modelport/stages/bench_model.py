@@ -18,7 +18,7 @@ from modelport.engines.row_check import check_rows
 from modelport.measure.inputs import refuse_free_axes, refuse_too_large
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
-from modelport.stages.plan import Plan, Wish
+from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import ported, source_for
 
 # The guides' batch sizes, for a model without recipe.
@@ -87,7 +87,7 @@ def subject_of(request: BenchRequest, progress: Progress) -> Subject:
     if request.model is not None:
         return _given_model(request, recipe, request.model)
     assert recipe is not None
-    plan = Plan.of(recipe, request.wish, request.weights, seed=request.seed)
+    plan = Plan.of(recipe, request.wish, Given(request.weights), request.seed)
     engine = plan.engine
     if not engine.consumes & {"checkpoint", "onnx"}:
         raise UsageError(

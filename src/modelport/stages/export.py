@@ -25,7 +25,8 @@ from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.model.graph.tail import AS_IT_IS, IN_GRAPH, Ending
 from modelport.model.source import SourceModel
-from modelport.recipes.schema import Normalize, Recipe
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Normalize
 from modelport.tasks.table import task_of
 
 
@@ -105,7 +106,7 @@ def take_pixels(model: Artifact, recipe: Recipe, out: Path, ending: Ending = IN_
     fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
     batch = fixed if isinstance(fixed, int) else task.trial_batch
     pixels = trial_pixels(recipe, batch)
-    name = recipe.tensors.inputs[0].name
+    name = recipe.tensors.sample.name
     with written_aside(out) as aside:
         made = write_pixel_graph(model, recipe, aside)
         with opened(engine, model, Build(form, "fp32", batch)) as runner:

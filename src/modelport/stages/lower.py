@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_json, written_aside
+from modelport.core.artifacts import Artifact, cache_folder, digest_json, write_artifact
 from modelport.core.errors import UsageError
 from modelport.core.progress import Progress
 from modelport.core.values import Sample
@@ -59,12 +59,10 @@ def _half(model: Artifact, layers: PrecisionPlan, plan: Plan) -> Made:
     converted = to_float16(graph, blocked)
     key = digest_json([__version__, model.identity, blocked])
     path = cache_folder("float16", key[:32]) / "model.onnx"
-    with written_aside(path) as aside:
-        aside.write_bytes(converted.model.SerializeToString(deterministic=True))
-        artifact = Artifact.of(aside, "onnx", model.digests)
+    content = converted.model.SerializeToString(deterministic=True)
+    made = replace(write_artifact(path, "onnx", content, model.digests), stands_for=model.shown)
     notes = ["fp16: weights and activations converted", *converted.notes]
     notes += [f"fp16 on {plan.engine.name}: {why}" for why in _why_accuracy_only(plan.engine, "fp16")]
-    made = Artifact(path, "onnx", artifact.sha256, artifact.made_from, stands_for=model.shown)
     return Made(made, notes=tuple(notes))
 
 

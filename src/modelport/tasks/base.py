@@ -1,4 +1,4 @@
-"""What a task is, and what it scores with: metrics, scorers, rows and figures."""
+"""What a task is, and what it scores with: rows, scorers, figures and ties."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
 from modelport.core.values import Array, RowId, Tensors
 from modelport.recipes.schema import Recipe
-from modelport.tasks.ties import Ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +27,6 @@ class Score:
     def to_json(self) -> dict[str, Any]:
         """Return the score as the result file holds it."""
         return {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
-
-
-class Metric(Protocol):
-    """Counts in batches; merging two equals one long update."""
-
-    def update(self, outputs: Tensors, targets: Sequence[Any]) -> None:
-        """Count one batch. Rows of ``outputs`` and ``targets`` agree in number; padding is gone already."""
-
-    def merge(self, other: Self) -> None:
-        """Add what another metric of the same kind has counted."""
-
-    def compute(self) -> dict[str, Score]:
-        """Return the figures by name; raises DataError where nothing was counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +87,39 @@ class Scorer(Protocol):
 
     def figures(self) -> Figures:
         """Return what was found out; raises DataError where nothing was scored."""
+
+
+# Points of a figure that tied rows may move before it is no figure; a tenth of the recipes' tolerance.
+TOLERATED_POINTS = 0.1
+
+
+class Ties:
+    """Counts, for each of ``metrics``, the rows that are right or wrong by how a tie is counted; this one finds none.
+
+    Where outputs were rounded, their digits are too few to tell. ``n`` counts the rows that were looked at.
+    """
+
+    count_as_right: bool = False
+    """Whether a tie counts for the answer: then it lowers no figure."""
+
+    def __init__(self, metrics: Sequence[str] = ()) -> None:
+        self.counts = dict.fromkeys(metrics, 0)
+        self.n = 0
+
+    def take(self, outputs: dict[str, Array], targets: Sequence[Any]) -> None:
+        """Look at the next rows, in order."""
+
+    def affected(self, metrics: Sequence[str]) -> dict[str, int]:
+        """Return the counts, above zero, of these metrics."""
+        return {name: self.counts[name] for name in metrics if self.counts.get(name)}
+
+    def points(self, metrics: Sequence[str]) -> dict[str, float]:
+        """Return by how many points of percent ties could move these metrics, where they could."""
+        return {name: 100.0 * count / self.n for name, count in self.affected(metrics).items()}
+
+    def too_many(self, metrics: Sequence[str]) -> bool:
+        """Whether ties could move one of these metrics by more than 0.1 points."""
+        return any(points > TOLERATED_POINTS for points in self.points(metrics).values())
 
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs, where an answer

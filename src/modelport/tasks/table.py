@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pkgutil import resolve_name
 
 from modelport.core.errors import RecipeError, unknown
-from modelport.core.named import named
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
 
@@ -31,7 +31,7 @@ def task_class(name: str) -> type[Task]:
     """Return the task of a name, for what it says without a recipe. Raises RecipeError for an unknown one."""
     if name not in TASKS:
         raise RecipeError(f"no task '{name}'", unknown("tasks", name, TASKS))
-    found: type[Task] = named(TASKS[name])
+    found: type[Task] = resolve_name(TASKS[name])
     return found
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
-from modelport.recipes.schema import Published, Recipe, Tolerance
+from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Published, Tolerance
 from modelport.tasks.base import Score
 
 PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"
@@ -34,6 +35,8 @@ class Evidence:
 
 def is_full_set(recipe: Recipe, ids: Iterable[str], skipped: int) -> bool:
     """Whether these are the samples that the published figures were measured on, by number and by name."""
+    if recipe.dataset.published_ids is None:
+        return False
     pattern = re.compile(recipe.dataset.published_ids)
     n, fitting = 0, True
     for name in ids:

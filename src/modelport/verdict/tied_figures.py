@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
-from modelport.tasks.ties import Ties
+from modelport.tasks.base import Ties
 from modelport.verdict.rules import INCONCLUSIVE, judged_metrics
 
 

@@ -19,7 +19,7 @@ from modelport.core.errors import BadSampleError, DataError
 from modelport.core.values import Sample
 from modelport.data.prepare.image_limits import MAX_SCANS, PixelBudget, check_work
 from modelport.data.prepare.transforms import Preprocess
-from modelport.recipes.schema import CenterCrop, Decode, Normalize, ResizeShorter
+from modelport.recipes.steps import CenterCrop, Decode, Normalize, ResizeShorter
 
 DECODE = Decode(step="decode", color="RGB", exif_rotation="apply")
 NORMALIZE = Normalize(step="normalize", divide=255.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -17,7 +17,7 @@ from modelport.core.placement import Placement
 from modelport.data.prepare.letterbox import Letterbox
 from modelport.data.prepare.transforms import Preprocess
 from modelport.recipes.load import load_recipe
-from modelport.recipes.schema import Decode, Normalize, PadCenter, ResizeToFit, Step
+from modelport.recipes.steps import Decode, Normalize, PadCenter, ResizeToFit, Step
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 IMAGES = sorted((GOLDEN / "images").iterdir())

@@ -19,7 +19,7 @@ from modelport.core.errors import BadSampleError, RecipeError
 from modelport.data.prepare.image_limits import MAX_PIXELS
 from modelport.data.prepare.transforms import Preprocess
 from modelport.recipes.load import load_recipe
-from modelport.recipes.schema import CenterCrop, Decode, Normalize, ResizeShorter
+from modelport.recipes.steps import CenterCrop, Decode, Normalize, ResizeShorter
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 IMAGES = sorted((GOLDEN / "images").iterdir())

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from modelport.core.errors import BadSampleError, DataError, UsageError
-from modelport.core.values import Batch, Sample
+from modelport.core.values import Batch, Sample, TensorSpec
 from modelport.data.prepare.transforms import Preprocess
 from modelport.data.stream.batches import Fingerprint, stream_batches
 from modelport.recipes.load import load_recipe
 
 SHAPE = (3, 2, 2)
+ROW = TensorSpec("x", "float32", SHAPE)
 
 
 class Numbers:
@@ -52,9 +53,13 @@ def numbers(count: int, **replaced: bytes) -> list[Sample]:
     ]
 
 
+def pass_over(sample: Sample, error: BadSampleError) -> None:
+    """Skip a bad sample without a word."""
+
+
 def stream(samples: Any, prepare: Any = None, batch: int = 4, workers: int = 3, **options: Any) -> list[Batch]:
     prepare = prepare or Numbers()
-    return list(stream_batches(samples, prepare, input_name="x", shape=SHAPE, batch=batch, workers=workers, **options))
+    return list(stream_batches(samples, prepare, ROW, batch=batch, workers=workers, **options))
 
 
 def flattened(batches: list[Batch]) -> list[tuple[str, int, float, str]]:
@@ -100,7 +105,7 @@ def test_short_last_batch_repeats_its_first_row() -> None:
 def test_skipping_equals_leaving_out(bad: list[int], batch: int) -> None:
     samples = numbers(11, **{f"_{index}": b"bad" for index in bad})
     skipped: list[str] = []
-    batches = stream(samples, batch=batch, on_bad="skip", bad=lambda sample, error: skipped.append(sample.id))
+    batches = stream(samples, batch=batch, skip=lambda sample, error: skipped.append(sample.id))
     good = [sample for sample in numbers(11) if int(sample.id[1:]) not in bad]
     expected = stream(good, batch=batch)
     assert skipped == [f"s{index}" for index in bad]
@@ -111,14 +116,12 @@ def test_skipping_equals_leaving_out(bad: list[int], batch: int) -> None:
 
 
 def test_all_bad_and_none_at_all_give_no_batch() -> None:
-    assert stream(numbers(5, _0=b"bad", _1=b"bad", _2=b"bad", _3=b"bad", _4=b"bad"), on_bad="skip") == []
+    assert stream(numbers(5, _0=b"bad", _1=b"bad", _2=b"bad", _3=b"bad", _4=b"bad"), skip=pass_over) == []
     assert stream([]) == []
 
 
 def test_first_bad_sample_in_order_fails_the_run() -> None:
-    batches = stream_batches(
-        numbers(40, _6=b"bad", _5=b"bad"), Numbers(), input_name="x", shape=SHAPE, batch=4, workers=4
-    )
+    batches = stream_batches(numbers(40, _6=b"bad", _5=b"bad"), Numbers(), ROW, batch=4, workers=4)
     assert next(batches).ids == ("s0", "s1", "s2", "s3")
     with pytest.raises(BadSampleError, match="data: s5: cannot be decoded"):
         next(batches)
@@ -127,21 +130,21 @@ def test_first_bad_sample_in_order_fails_the_run() -> None:
 
 def test_other_errors_are_never_skipped(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        stream(numbers(9, _2=b"bug"), on_bad="skip")
+        stream(numbers(9, _2=b"bug"), skip=pass_over)
 
     def broken() -> Iterator[Sample]:
         yield from numbers(6)
         raise DataError("the source broke")
 
     with pytest.raises(DataError, match="the source broke"):
-        stream(broken(), on_bad="skip")
+        stream(broken(), skip=pass_over)
 
 
 def test_unreadable_files_are_bad_samples(tmp_path: Path) -> None:
     samples = [*numbers(2), Sample("gone", 0, tmp_path / "gone.jpg")]
     with pytest.raises(BadSampleError, match=r"gone\.jpg"):
         stream(samples)
-    assert [made.ids for made in stream(samples, on_bad="skip")] == [("s0", "s1")]
+    assert [made.ids for made in stream(samples, skip=pass_over)] == [("s0", "s1")]
 
 
 @pytest.mark.parametrize("leave", ["close", "error", "interrupt"])
@@ -150,9 +153,7 @@ def test_leaving_early_ends_the_threads_and_the_reading(leave: str) -> None:
     left = {"close": GeneratorExit, "error": ValueError, "interrupt": KeyboardInterrupt}[leave]
     with (
         contextlib.suppress(left),
-        contextlib.closing(
-            stream_batches(iter(numbers(1000)), prepare, input_name="x", shape=SHAPE, batch=4, workers=1)
-        ) as batches,
+        contextlib.closing(stream_batches(iter(numbers(1000)), prepare, ROW, batch=4, workers=1)) as batches,
     ):
         next(batches)
         assert worker_threads()
@@ -172,9 +173,7 @@ def test_no_more_than_the_bound_is_taken_ahead(ahead: int) -> None:
             yield sample
 
     used = 0
-    for batch in stream_batches(
-        source(), Numbers(), input_name="x", shape=SHAPE, batch=4, workers=4, ahead=ahead, on_bad="skip"
-    ):
+    for batch in stream_batches(source(), Numbers(), ROW, batch=4, workers=4, ahead=ahead, skip=pass_over):
         used += len(batch.ids)
         time.sleep(0.005)
         # Two were skipped; with a batch begun there may be up to three rows besides. Two rows more for each worker.
@@ -184,9 +183,7 @@ def test_no_more_than_the_bound_is_taken_ahead(ahead: int) -> None:
 
 def test_reading_goes_on_while_the_caller_works() -> None:
     prepare = Numbers(0.05)  # so slow that the first batch has to be waited for
-    with contextlib.closing(
-        stream_batches(numbers(40), prepare, input_name="x", shape=SHAPE, batch=4, workers=2, ahead=2)
-    ) as batches:
+    with contextlib.closing(stream_batches(numbers(40), prepare, ROW, batch=4, workers=2, ahead=2)) as batches:
         next(batches)
         deadline = time.monotonic() + 10
         # One batch is taken, two are ahead, and one more since the first was waited for.
@@ -197,9 +194,7 @@ def test_reading_goes_on_while_the_caller_works() -> None:
 
 def test_more_is_read_ahead_only_where_the_caller_waits() -> None:
     prepare = Numbers()
-    with contextlib.closing(
-        stream_batches(numbers(400), prepare, input_name="x", shape=SHAPE, batch=1, workers=2, ahead=2)
-    ) as batches:
+    with contextlib.closing(stream_batches(numbers(400), prepare, ROW, batch=1, workers=2, ahead=2)) as batches:
         next(batches)
         for taken in range(2, 6):
             deadline = time.monotonic() + 10
@@ -213,7 +208,7 @@ def test_more_is_read_ahead_only_where_the_caller_waits() -> None:
 
 
 def test_the_callers_arrays_stay_as_they_are() -> None:
-    batches = stream(numbers(40, _9=b"bad"), batch=4, on_bad="skip")
+    batches = stream(numbers(40, _9=b"bad"), batch=4, skip=pass_over)
     assert len({id(batch.inputs["x"]) for batch in batches}) == len(batches)
     assert not any(np.shares_memory(one.inputs["x"], other.inputs["x"]) for one, other in itertools.pairwise(batches))
 
@@ -222,7 +217,7 @@ def test_the_callers_arrays_stay_as_they_are() -> None:
 def test_numbers_below_one_are_refused_at_once(option: str) -> None:
     numbers_given: dict[str, Any] = {"batch": 2, "workers": 2, "ahead": 2, option: 0}
     with pytest.raises(UsageError, match=f"{option} of 0"):
-        stream_batches([], Numbers(), input_name="x", shape=SHAPE, **numbers_given)
+        stream_batches([], Numbers(), ROW, **numbers_given)
 
 
 def test_real_images_come_as_they_are_prepared_alone() -> None:
@@ -231,7 +226,9 @@ def test_real_images_come_as_they_are_prepared_alone() -> None:
     stream_of = io.BytesIO()
     Image.new("RGB", (50, 60), "red").save(stream_of, "PNG")
     samples = [Sample(path.stem, 0, path) for path in paths] + [Sample("red", 1, Path("a.tar"), stream_of.getvalue())]
-    (batch, last) = stream_batches(samples, prepare.into, input_name="image", shape=(3, 224, 224), batch=8, workers=4)
+    (batch, last) = stream_batches(
+        samples, prepare.into, TensorSpec("image", "float32", (3, 224, 224)), batch=8, workers=4
+    )
     rows = [*batch.inputs["image"], *last.inputs["image"]]
     for row, sample in zip(rows, samples, strict=False):
         np.testing.assert_array_equal(row, prepare.tensor(sample.read(), "x"))

@@ -15,13 +15,14 @@ import onnxruntime
 import pytest
 import torch
 
+from detector_in_numpy import decode_levels, level_anchors
 from modelport.core.errors import GraphError, SignatureError
 from modelport.core.values import Array
 from modelport.engines.ascend.nms import append_ascend_nms, standard_twin
 from modelport.model.architectures.retinanet_nasfpn import RetinaNet, anchor_table, retinanet_r50_nasfpn
 from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
-from modelport.tasks.detection.decode import best_detections, decode_levels, level_anchors
+from modelport.tasks.detection.boxes import best_detections
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 KEYS: dict[str, list[int]] = json.loads((GOLDEN / "retinanet_r50_nasfpn.json").read_text())["state_dict"]

@@ -26,7 +26,7 @@ from modelport.core import pickle_scan
 from modelport.core.errors import CheckpointError
 from modelport.model.weights.checkpoint import read_checkpoint
 from modelport.recipes.load import load_recipe
-from modelport.recipes.schema import Checkpoint
+from modelport.recipes.tables import Checkpoint
 
 MOCO = load_recipe("moco-v2").checkpoint
 BARE = Checkpoint(unwrap=[], strip_prefix="")

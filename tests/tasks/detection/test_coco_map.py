@@ -190,13 +190,10 @@ def test_only_the_images_that_were_scored_count() -> None:
     assert {name: score.value for name, score in got.items()} == pytest.approx(want, abs=1e-9)
 
 
-def test_merging_equals_one_long_run() -> None:
-    ids = [row["id"] for row in TRUTH["images"]]
-    one, two = (added(CocoMap(categories(TRUTH)), TRUTH, FOUND, part) for part in (ids[25:], ids[:25]))
-    one.merge(two)
-    assert values(one) == values(added(CocoMap(categories(TRUTH)), TRUTH, FOUND))
+def test_an_image_counts_once() -> None:
+    metric = added(CocoMap(categories(TRUTH)), TRUTH, FOUND)
     with pytest.raises(DataError, match="scored twice"):
-        one.merge(two)
+        added(metric, TRUTH, FOUND)
 
 
 def test_it_says_nothing(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:

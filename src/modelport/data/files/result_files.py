@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.json_text import read_json
+from modelport.core.text import some
 from modelport.core.values import Array, Tensors, TensorSpec
 
 SUFFIXES = (".bin", ".npy", ".txt")
@@ -33,6 +34,10 @@ class Results:
     suffix: str
     files: dict[str, dict[int, Path]]  # stem → number of the output → file
     notes: list[str]
+
+    def to_json(self) -> dict[str, str | int]:
+        """Return what a result says of the saved outputs that it was scored from."""
+        return {"path": str(self.folder), "format": self.suffix[1:].upper(), "files": len(self.files)}
 
 
 @dataclass(slots=True)
@@ -77,7 +82,7 @@ def _find(place: Path) -> Results:
     if not listing.results:
         runs = [(inner, found) for inner in listing.folders if (found := _all_of(inner)).results]
         if len(runs) > 1:
-            named = _some(inner.name for inner, _ in runs)
+            named = some(sorted(inner.name for inner, _ in runs))
             raise DataError(f"{place} holds {len(runs)} folders with results: {named}", "name the one of them")
         if not runs:
             raise DataError(
@@ -89,7 +94,7 @@ def _find(place: Path) -> Results:
     if len(suffixes) > 1:
         named = ", ".join(f"{name} and others in {suffix[1:].upper()}" for suffix, name in sorted(suffixes.items()))
         raise DataError(f"{folder} holds results in {len(suffixes)} formats: {named}", "keep those of one inference")
-    notes = [f"{folder}: not looked at: {_some(listing.other)}"] if listing.other else []
+    notes = [f"{folder}: not looked at: {some(sorted(listing.other))}"] if listing.other else []
     return Results(folder, next(iter(suffixes)), _by_stem(folder, listing), notes)
 
 
@@ -254,8 +259,3 @@ def _cut_off(text: str, dtype: str) -> bool:
         return False
     words = text.split()
     return np.dtype(dtype).kind in "iu" or len(words[0].partition(".")[2]) != len(words[-1].partition(".")[2])
-
-
-def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:3]) + (f" … ({len(ordered)} in all)" if len(ordered) > 3 else "")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from modelport.core.errors import UsageError
-from modelport.recipes.schema import CenterCrop, ResizeShorter, Step
+from modelport.recipes.steps import CenterCrop, ResizeShorter, Step
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 

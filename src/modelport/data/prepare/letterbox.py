@@ -12,7 +12,7 @@ from PIL import Image
 
 from modelport.core.errors import BadSampleError, ModelportError, RecipeError
 from modelport.core.placement import Placement
-from modelport.recipes.schema import PadCenter, ResizeToFit, Step
+from modelport.recipes.steps import PadCenter, ResizeToFit, Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from modelport.data.prepare.image_limits import (
 )
 from modelport.data.prepare.letterbox import Letterbox
 from modelport.data.prepare.resampling import resampler, takes
-from modelport.recipes.schema import CenterCrop, Decode, Normalize, PadCenter, ResizeShorter, Step
+from modelport.recipes.steps import CenterCrop, Decode, Normalize, PadCenter, ResizeShorter, Step
 
 # The EXIF tag, and the values of it that swap width and height.
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)

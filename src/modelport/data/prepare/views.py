@@ -28,7 +28,7 @@ from modelport.data.prepare.view_steps import (
     greyed,
     jittered,
 )
-from modelport.recipes.schema import (
+from modelport.recipes.steps import (
     ColorJitter,
     DecodeRaw,
     GaussianBlur,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, overload
@@ -21,6 +20,7 @@ from modelport.core.files import open_regular, read_regular
 from modelport.core.text import plain
 from modelport.core.values import Sample
 from modelport.data.sets.cifar_pickle import MAX_BYTES, load_cifar_pickle
+from modelport.data.sets.images import readable
 
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batch-py")
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -46,20 +46,14 @@ class Cifar10(Sequence[Sample]):
     """(N,), from 0."""
     batches: tuple[tuple[str, Path, int], ...]
     """Name, file and number of samples of each batch."""
-    layout: str
-    """What was found where, for people."""
     notes: tuple[str, ...] = ()
     """What a reader of a result must know about the set."""
     label_names: tuple[str, ...] = ()
     """What the labels mean, where the set says it."""
-    name: str = "cifar10"
     categories: tuple[tuple[int, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[index] for index in range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -76,7 +70,7 @@ class Cifar10(Sequence[Sample]):
         raise IndexError(index)
 
     def __repr__(self) -> str:
-        return f"Cifar10({len(self)} samples, {self.layout})"
+        return f"Cifar10({len(self)} samples)"
 
 
 def open_cifar10(place: Path, *, classes: int = 10, split: Literal["val", "train"] = "val") -> Cifar10:
@@ -85,11 +79,8 @@ def open_cifar10(place: Path, *, classes: int = 10, split: Literal["val", "train
     ``classes`` is the number of labels there are: a label is 0 … ``classes - 1``. Nothing is unpacked to disk, and
     the pickles are not run. Raises DataError, naming the file, where the set is not as published.
     """
-    try:
+    with readable(place):
         return _open(place, classes, split)
-    except OSError as error:
-        file = os.fsdecode(error.filename) if error.filename else place
-        raise DataError(f"{file} cannot be read: {error.strerror or error}", "check the permissions") from error
 
 
 def _open(place: Path, classes: int, split: Literal["val", "train"]) -> Cifar10:
@@ -111,7 +102,6 @@ def _open(place: Path, classes: int, split: Literal["val", "train"]) -> Cifar10:
         images[0] if len(images) == 1 else np.concatenate(images),
         np.concatenate(labels),
         tuple(batches),
-        f"{', '.join(names)} in {source.place}",
         notes,
         _label_names(files[META], source.file(META)) if META in files else (),
     )

@@ -10,7 +10,7 @@ from modelport.core.values import DataSet
 from modelport.data.sets.cifar10 import open_cifar10
 from modelport.data.sets.coco import open_coco
 from modelport.data.sets.imagenet import open_imagenet
-from modelport.recipes.schema import Dataset
+from modelport.recipes.tables import Dataset
 
 DATASETS: dict[str, Callable[..., DataSet]] = {"imagenet": open_imagenet, "cifar10": open_cifar10, "coco": open_coco}
 

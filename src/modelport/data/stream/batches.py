@@ -8,17 +8,19 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import BadSampleError, UsageError
-from modelport.core.values import Batch, RowId, Sample
+from modelport.core.values import Batch, RowId, Sample, TensorSpec
 
 # Rows that may be prepared further ahead for a caller that takes several small batches at a time.
 WAITED_ROWS = 8
+# What becomes of a sample that cannot be read, called in order in the caller's thread; None in its place: it is raised.
+Skip = Callable[[Sample, BadSampleError], None]
 
 
 class Prepare(Protocol):
@@ -56,46 +58,38 @@ class Fingerprint:
 def stream_batches(
     samples: Iterable[Sample],
     prepare: Prepare,
+    row: TensorSpec,
     *,
-    input_name: str,
-    shape: tuple[int, int, int],
-    dtype: str = "float32",
     batch: int,
     workers: int,
     ahead: int = 2,
-    on_bad: Literal["fail", "skip"] = "fail",
-    bad: Callable[[Sample, BadSampleError], None] | None = None,
+    skip: Skip | None = None,
 ) -> Generator[Batch, None, None]:
-    """Yield the samples in order as batches ``{input_name: dtype (batch, *shape)}``.
+    """Yield the samples in order as batches ``{row.name: row.dtype (batch, *row.shape)}``.
 
     Every batch but the last is full, also where samples were skipped; the last repeats its first row up to the full
     size. ``workers`` threads prepare ``ahead`` batches beyond the one that the caller has, and one more each time that
     the caller had to wait, up to two rows more for each worker, or eight; the arrays are the caller's to keep. The
-    threads end with the generator: leave it early through ``contextlib.closing``.
-
-    Args:
-        on_bad: ``"fail"`` raises the first bad sample's BadSampleError, ``"skip"`` passes over it.
-        bad: called for each skipped sample with its error, in order, in the caller's thread.
+    threads end with the generator: leave it early through ``contextlib.closing``. Without ``skip`` the first bad
+    sample's BadSampleError is raised.
     """
     for option, value in (("batch", batch), ("workers", workers), ("ahead", ahead)):
         if value < 1:
             raise UsageError(f"{option} of {value}", f"give a {option} of at least 1")
-    loader = _Loader(prepare, input_name, shape, np.dtype(dtype), batch, workers)
-    return _stream(samples, loader, workers, ahead, None if on_bad == "fail" else bad or (lambda sample, error: None))
+    return _stream(samples, _Loader(prepare, row, batch, workers), ahead, skip)
 
 
 def _stream(
     samples: Iterable[Sample],
     loader: _Loader,
-    workers: int,
     ahead: int,
-    skip: Callable[[Sample, BadSampleError], None] | None,
+    skip: Skip | None,
 ) -> Generator[Batch, None, None]:
     source = iter(samples)
     flights: deque[list[_Row]] = deque()
     landed: list[_Row] = []
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="modelport-data")
-    most = ahead + -(-max(2 * workers, WAITED_ROWS) // loader.batch)
+    pool = ThreadPoolExecutor(loader.workers, thread_name_prefix="modelport-data")
+    most = ahead + -(-max(2 * loader.workers, WAITED_ROWS) // loader.batch)
 
     def launch() -> None:
         while len(flights) < ahead and (taken := list(islice(source, loader.batch))):
@@ -143,15 +137,13 @@ class _Loader:
     """Reads samples into buffers of one batch each, and makes batches of what arrived."""
 
     prepare: Prepare
-    input_name: str
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
+    spec: TensorSpec  # of one row
     batch: int
     workers: int
 
     def launch(self, pool: ThreadPoolExecutor, samples: list[Sample]) -> list[_Row]:
         """Start to read at most ``batch`` samples into a new buffer."""
-        buffer = np.empty((self.batch, *self.shape), self.dtype)
+        buffer = np.empty([self.batch, *map(int, self.spec.shape)], self.spec.dtype)
         # A part for each worker: handing over every row by itself costs more than a part that is done a little later.
         share, rows = -(-len(samples) // self.workers), list[_Row]()
         for first in range(0, len(samples), share):
@@ -173,7 +165,7 @@ class _Loader:
             inputs[len(rows) :] = inputs[0]
         return Batch(
             ids=tuple(RowId(row.sample.id) for row in rows),
-            inputs={self.input_name: inputs},
+            inputs={self.spec.name: inputs},
             targets=tuple(row.sample.target for row in rows),
             digests=tuple(row.loaded()[0] for row in rows),
             placements=tuple(row.loaded()[1] for row in rows),
@@ -193,7 +185,7 @@ class _Loader:
         return found
 
 
-def _good(flight: list[_Row], skip: Callable[[Sample, BadSampleError], None] | None) -> Iterator[_Row]:
+def _good(flight: list[_Row], skip: Skip | None) -> Iterator[_Row]:
     """Yield the rows of a flight as they land; a bad sample goes to ``skip``, or raises where that is None."""
     for row in flight:
         try:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from typing import Literal
+from collections.abc import Generator, Iterable
 
 import numpy as np
 
 from modelport.core import machine
-from modelport.core.errors import BadSampleError, UsageError
-from modelport.core.values import Batch, Sample
+from modelport.core.errors import UsageError
+from modelport.core.values import Batch, Sample, TensorSpec
 from modelport.data.prepare.transforms import Preprocess
 from modelport.data.prepare.views import Views
-from modelport.data.stream.batches import stream_batches
+from modelport.data.stream.batches import Skip, stream_batches
 from modelport.data.stream.view_batches import stream_views
 from modelport.recipes.schema import Recipe
 
@@ -26,14 +25,13 @@ def feed(
     pixels: bool = False,
     fast: bool = False,
     workers: int | None = None,
-    on_bad: Literal["fail", "skip"] = "fail",
-    bad: Callable[[Sample, BadSampleError], None] | None = None,
+    skip: Skip | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield full batches of the recipe's input, made ahead in threads. Leave it through ``contextlib.closing``.
 
     ``seed`` draws the views; a view depends on the seed, the sample's id and its own number alone. With ``pixels``
     the rows are uint8 (H, W, 3), before the normalisation, for a graph that normalises. ``fast`` is
-    ``Preprocess``'s. ``workers`` None is a thread for each core.
+    ``Preprocess``'s. ``workers`` None is a thread for each core. ``skip`` is ``stream_batches``'s.
     """
     spec = recipe.signature.with_batch(batch).inputs[0]
     _, channels, height, width = (int(axis) for axis in spec.shape)
@@ -48,17 +46,10 @@ def feed(
             samples, views, input_name=spec.name, batch=batch, seed=seed, ahead=workers + 1, workers=workers
         )
     prepare = Preprocess(recipe.preprocess, fast=fast)
-    return stream_batches(
-        samples,
-        prepare.pixels_into if pixels else prepare.into,
-        input_name=spec.name,
-        shape=(height, width, channels) if pixels else (channels, height, width),
-        dtype="uint8" if pixels else "float32",
-        batch=batch,
-        workers=workers,
-        on_bad=on_bad,
-        bad=bad,
-    )
+    shape = (height, width, channels) if pixels else (channels, height, width)
+    row = TensorSpec(spec.name, "uint8" if pixels else "float32", shape)
+    into = prepare.pixels_into if pixels else prepare.into
+    return stream_batches(samples, into, row, batch=batch, workers=workers, skip=skip)
 
 
 def _keep_freed_memory() -> None:

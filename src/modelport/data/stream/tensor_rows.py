@@ -9,12 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from modelport.core.errors import BadSampleError, UsageError
+from modelport.core.errors import UsageError
 from modelport.core.placement import Placement
 from modelport.core.values import Batch, Sample
 from modelport.data.prepare.transforms import Preprocess
+from modelport.data.stream.batches import Skip
 from modelport.data.stream.feeding import feed
-from modelport.recipes.schema import Normalize, PadCenter, Recipe, TruncateToInteger
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Normalize, PadCenter, TruncateToInteger
 
 Kind = Literal["float32", "uint8", "int8"]
 
@@ -41,14 +43,6 @@ class RowForm:
         return "NHWC" if self.kind == "uint8" else "NCHW"
 
 
-@dataclass(frozen=True, slots=True)
-class Skips:
-    """What becomes of samples that cannot be decoded."""
-
-    on_bad: Literal["fail", "skip"]
-    bad: Callable[[Sample, BadSampleError], None]
-
-
 def row_form(recipe: Recipe, kind: Kind) -> RowForm:
     """Return what a row of this kind is. Raises UsageError where the recipe's steps leave no such rows."""
     channels, height, width = (int(axis) for axis in recipe.signature.inputs[0].shape[1:])
@@ -69,14 +63,14 @@ def row_form(recipe: Recipe, kind: Kind) -> RowForm:
 
 
 def stream_rows(
-    recipe: Recipe, samples: Iterable[Sample], form: RowForm, batch: int, seed: int, skips: Skips
+    recipe: Recipe, samples: Iterable[Sample], form: RowForm, batch: int, seed: int, skip: Skip | None
 ) -> Generator[Batch, None, None]:
     """Yield batches whose inputs are (batch, *form.shape) of the form's kind. Leave it through ``contextlib.closing``.
 
     Rows of kind ``float32`` are those that ``run`` feeds, bit for bit.
     """
     pixels = form.kind == "uint8"
-    batches = feed(recipe, samples, batch, seed=seed, pixels=pixels, on_bad=skips.on_bad, bad=skips.bad)
+    batches = feed(recipe, samples, batch, seed=seed, pixels=pixels, skip=skip)
     return _cast(recipe, batches) if form.kind == "int8" else batches
 
 

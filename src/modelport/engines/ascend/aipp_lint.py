@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,10 +30,6 @@ class Finding:
     key: str
     found: str
     fix: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as JSON values."""
-        return asdict(self)
 
 
 def lint(blocks: list[Block], recipe: Recipe, place: str) -> list[Finding]:
@@ -195,12 +191,9 @@ def _constants(aipp: Aipp, recipe: Recipe) -> Iterator[Finding]:
     for index, (got, want) in enumerate(zip(aipp.factors(), factors, strict=True)):
         key = f"var_reci_chn_{index}"
         if abs(got / want - 1) > FACTOR_TOLERANCE:
-            missing = key not in aipp.values
-            found = (
-                f"is missing, so {got:g} is taken: the network was trained on input multiplied by {want:.7g}"
-                if missing
-                else f"is {got:.7g}, the recipe's normalisation multiplies by {want:.7g}"
-            )
+            found = f"is {got:.7g}, the recipe's normalisation multiplies by {want:.7g}"
+            if key not in aipp.values:
+                found = f"is missing, so {got:g} is taken: the network was trained on input multiplied by {want:.7g}"
             yield Finding("error", key, found, f"write {key}: {want:.7g}")
 
 
@@ -210,12 +203,10 @@ def _off(got: tuple[float, ...], want: tuple[float, ...]) -> bool:
 
 def _layout(aipp: Aipp, recipe: Recipe) -> Iterator[Finding]:
     width, height = aipp.source_size() or input_size(recipe)
-    want = int(width * height * FORMATS.get(aipp.format, (3.0, 3))[0])
-    shape = (
-        f"{want} bytes an image"
-        if aipp.format == "YUV420SP_U8"
-        else f"({height}, {width}, {FORMATS.get(aipp.format, (3.0, 3))[1]})"
-    )
+    per_pixel, channels = FORMATS.get(aipp.format, (3.0, 3))
+    shape = f"({height}, {width}, {channels})"
+    if aipp.format == "YUV420SP_U8":
+        shape = f"{int(width * height * per_pixel)} bytes an image"
     yield Finding(
         "warning",
         "input_format",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, written_aside
+from modelport.core.artifacts import Artifact, write_artifact
 from modelport.core.values import Tensors
 from modelport.engines.onnxruntime.qdq_weights import Int8Weight, give_weights, int8_weights
 from modelport.engines.quantizer import Calibrating, Int8Model, quiet
@@ -71,11 +71,7 @@ class QdqModel:
         }
 
     def write(self, kept: Collection[str], out: Path) -> Artifact:
-        quantized = self._quantized(kept)
-        with written_aside(out) as aside:
-            aside.write_bytes(quantized.SerializeToString())
-            artifact = Artifact.of(aside, "onnx", self._model.digests)
-        return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
+        return write_artifact(out, "onnx", self._quantized(kept).SerializeToString(), self._model.digests)
 
     def _quantized(self, kept: Collection[str]) -> Any:
         with quiet():

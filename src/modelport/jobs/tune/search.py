@@ -19,8 +19,9 @@ from modelport.evaluate.store import SourceAnswers
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
 from modelport.model.graph.pixel_input import recipe_of_pixels
-from modelport.recipes.schema import Recipe, Tolerance
-from modelport.stages.plan import Plan
+from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
+from modelport.stages.plan import Given, Plan
 from modelport.stages.port import Ported, ported
 from modelport.tasks.base import Score, Task
 from modelport.verdict import rules as verdict
@@ -39,6 +40,7 @@ class TuneRequest:
     data: Path
     out: Path
     weights: Path | None = None
+    model: Path | None = None  # an ONNX file in float32 in place of weights
     max_drop: float | None = None
     calibration: Path | None = None
     engines: tuple[str, ...] = ()  # empty: every usable one
@@ -47,6 +49,11 @@ class TuneRequest:
     variant: str | None = None
     seconds: float = 0.5  # of a probe
     command: str = ""
+
+    @property
+    def given(self) -> Given:
+        """The files of the model. Raises UsageError for two that say the same thing."""
+        return Given(self.weights, source=self.model)
 
 
 @dataclass(slots=True)
@@ -87,7 +94,7 @@ class Search:
     def run(self, pair: Pair, build: Build, launch: Launch, count: int | None) -> Outcome:
         """Go through the data once; ``count`` None: through all of it."""
         samples = self.samples[:count]
-        pixels = build.needed_recipe.tensors.inputs[0].dtype == "uint8"
+        pixels = build.needed_recipe.tensors.sample.dtype == "uint8"
         job = Pass(self.recipe, samples, build, self.task, self.request.seed, "fail", self.progress, pixels)
         with (
             tempfile.TemporaryDirectory(prefix="modelport-tune-") as folder,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from modelport.core.errors import RecipeError, unknown
-from modelport.core.named import named
-from modelport.recipes.schema import Model
+from modelport.recipes.tables import Model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +53,7 @@ def _builder(model: Model) -> Callable[..., nn.Module]:
         raise RecipeError(
             f"no architecture named '{model.architecture}'", unknown("architectures", model.architecture, ARCHITECTURES)
         )
-    builder: Callable[..., nn.Module] = named(ARCHITECTURES[model.architecture])
+    builder: Callable[..., nn.Module] = resolve_name(ARCHITECTURES[model.architecture])
     try:
         inspect.signature(builder).bind(**model.arguments)
     except TypeError as error:

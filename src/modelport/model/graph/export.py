@@ -7,6 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
 from modelport.model.graph.tail import AS_IT_IS, Ending
 from modelport.model.source import SourceModel
-from modelport.recipes.schema import Recipe, Tensor
+from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -47,14 +49,11 @@ def export_onnx(
     example, names = example_input(source, batch or 2), _names(source, ending.candidates)
     with written_aside(out) as aside:
         with _quiet_exporter():
-            if opset < FIRST_CURRENT_OPSET:
-                _write_torchscript(source, example, aside, opset, names, dynamic=batch is None)
-            else:
-                _write_current(source, example, aside, opset, names, dynamic=batch is None)
+            _write(source, example, aside, opset, names, dynamic=batch is None)
         _finish(source, aside, ending)
         checks = check_graph(source, aside, opset, batch, ending)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
-    return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from), checks
+    return replace(artifact, path=out), checks
 
 
 def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
@@ -82,7 +81,7 @@ def check_graph(
     written = graphs.opset_of(graph)
     if opset is not None and written != opset:
         raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")
-    form = recipe_of_form(source.recipe, ending).signature
+    form = recipe_of_form(source.recipe, ending).whole_signature
     wanted = form if batch is None else form.with_batch(batch)
     graphs.check_signature(graph, wanted, path)
     proof = prove_weights(source.module, graph, example_input(source, 1)).check()
@@ -113,44 +112,19 @@ def _names(source: SourceModel, candidates: bool) -> Names:
     return [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
 
 
-def _write_torchscript(
-    source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool
-) -> None:
+def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool) -> None:
     import torch
 
     inputs, outputs = names
-    axes = {name: {0: graphs.BATCH_AXIS} for name in (*inputs, *outputs)} if dynamic else None
-    torch.onnx.export(
-        source.module,
-        (example,),
-        str(path),
-        dynamo=False,
-        opset_version=opset,
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_axes=axes,
-    )
-
-
-def _write_current(
-    source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool
-) -> None:
-    import torch
-
-    inputs, outputs = names
-    shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic else None
-    torch.onnx.export(
-        source.module,
-        (example,),
-        str(path),
-        dynamo=True,
-        opset_version=opset,
-        external_data=False,
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_shapes=shapes,
-        verbose=False,
-    )
+    settings: dict[str, Any] = {"opset_version": opset, "input_names": inputs, "output_names": outputs}
+    if opset < FIRST_CURRENT_OPSET:
+        axes = {name: {0: graphs.BATCH_AXIS} for name in (*inputs, *outputs)}
+        settings |= {"dynamo": False, "dynamic_axes": axes if dynamic else None}
+    else:
+        shapes = ({0: torch.export.Dim.DYNAMIC},)
+        settings |= {"dynamo": True, "dynamic_shapes": shapes if dynamic else None, "external_data": False}
+        settings |= {"verbose": False}
+    torch.onnx.export(source.module, (example,), str(path), **settings)
 
 
 def _finish(source: SourceModel, path: Path, ending: Ending) -> None:

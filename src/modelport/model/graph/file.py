@@ -11,7 +11,7 @@ import numpy as np
 
 from modelport.core.errors import EngineError, GraphError
 from modelport.core.files import open_regular
-from modelport.core.values import Array, Signature, TensorSpec
+from modelport.core.values import Array, Signature, TensorSpec, shape_fits
 from modelport.model.graph import side_files
 from modelport.model.graph.quantizable import heavy_precisions, prevailing
 
@@ -92,10 +92,16 @@ def signature_of(model: onnx.ModelProto) -> Signature:
 
 
 def check_signature(model: onnx.ModelProto, want: Signature, path: Path) -> None:
-    """Raise GraphError unless names, dtypes and shapes are the recipe's; the batch may be fixed or free."""
+    """Raise GraphError unless names, dtypes and shapes are the recipe's.
+
+    An axis may be free on either side, and the graph may have outputs that the recipe does not name.
+    """
     got = signature_of(model)
-    for kind, have, need in (("input", got.inputs, want.inputs), ("output", got.outputs, want.outputs)):
-        if len(have) != len(need) or not all(_fits(a, b) for a, b in zip(have, need, strict=True)):
+    named = {spec.name for spec in want.outputs}
+    read = tuple(spec for spec in got.outputs if spec.name in named) if len(got.outputs) > len(named) else got.outputs
+    for kind, have, need in (("input", got.inputs, want.inputs), ("output", read, want.outputs)):
+        pairs = zip(sorted(have, key=_name), sorted(need, key=_name), strict=False)
+        if len(have) != len(need) or not all(_fits(a, b) for a, b in pairs):
             raise GraphError(
                 f"{path}: {kind}s are {'; '.join(map(str, have))}, the recipe wants {'; '.join(map(str, need))}",
                 "give the recipe that this file was exported with, or export it again",
@@ -172,12 +178,19 @@ def _spec(value: Any) -> TensorSpec:
         dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     except KeyError:
         dtype = f"onnx type {tensor.elem_type}"
-    shape = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim)
+    # Some converters write a free axis as the size -1 or 0.
+    shape = tuple(axis.dim_value if axis.dim_value > 0 else axis.dim_param or "?" for axis in tensor.shape.dim)
     return TensorSpec(value.name, dtype, shape)
 
 
+def _name(spec: TensorSpec) -> str:
+    return spec.name
+
+
 def _fits(have: TensorSpec, need: TensorSpec) -> bool:
-    """Whether a graph's tensor serves where the recipe's is wanted: only a free axis of the recipe may be anything."""
-    return (have.name, have.dtype, len(have.shape)) == (need.name, need.dtype, len(need.shape)) and all(
-        isinstance(want, str) or got == want for got, want in zip(have.shape, need.shape, strict=True)
-    )
+    """Whether a graph's tensor serves where the recipe's is wanted: an axis that is free on either side fits any.
+
+    An output whose shape the file does not tell is known when it has run.
+    """
+    known = not have.shape or shape_fits(have.shape, need.shape)
+    return (have.name, have.dtype) == (need.name, need.dtype) and known

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelport.core.artifacts import Artifact, written_aside
+from modelport.core.artifacts import Artifact, write_artifact
 from modelport.core.errors import GraphError, UsageError
 from modelport.model.graph.file import read_graph
-from modelport.recipes.schema import Normalize, Recipe, Tensor, TruncateToInteger
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Normalize, TruncateToInteger
+from modelport.recipes.tables import Tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -27,7 +30,7 @@ def recipe_of_pixels(recipe: Recipe) -> Recipe:
         raise UsageError(
             f"--input-type uint8: variant '{recipe.variant}' casts after the normalisation", "leave --variant out"
         )
-    given = recipe.tensors.inputs[0]
+    given = recipe.tensors.sample
     batch, channels, height, width = given.shape
     pixels = Tensor(name=given.name, dtype="uint8", shape=[batch, height, width, channels])
     return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"inputs": [pixels]})})
@@ -35,10 +38,8 @@ def recipe_of_pixels(recipe: Recipe) -> Recipe:
 
 def write_pixel_graph(model: Artifact, recipe: Recipe, out: Path) -> Artifact:
     """Write the graph of ``model`` with pixels as its input. Raises GraphError for a graph of another input."""
-    with written_aside(out) as aside:
-        aside.write_bytes(with_pixel_input(read_graph(model.path), recipe).SerializeToString(deterministic=True))
-        written = Artifact.of(aside, "onnx", model.digests)
-    return Artifact(out, written.kind, written.sha256, written.made_from)
+    graph = with_pixel_input(read_graph(model.path), recipe)
+    return write_artifact(out, "onnx", graph.SerializeToString(deterministic=True), model.digests)
 
 
 def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
@@ -47,14 +48,12 @@ def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     The nodes are the recipe's step as it stands, ``(pixel / divide - mean) / std`` in float32, one after the other, so
     that what they compute is what the host would. Raises GraphError where the input is not the recipe's.
     """
-    import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     normalize = next(step for step in recipe.preprocess if isinstance(step, Normalize))
-    name = recipe.tensors.inputs[0].name
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    graph = copy.graph
+    name = recipe.tensors.sample.name
+    made = copy.deepcopy(model)
+    graph = made.graph
     given = next((value for value in graph.input if value.name == name), None)
     if given is None or given.type.tensor_type.elem_type != TensorProto.FLOAT:
         raise GraphError(f"the graph has no float32 input '{name}'", "give the graph that `modelport export` wrote")
@@ -71,13 +70,11 @@ def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
         ),
     ]
     before = f"{PREFIX}/planes"
-    operations = [
-        ("Div", "divide", [normalize.divide] * 3),
-        ("Sub", "mean", normalize.mean),
-        ("Div", "std", normalize.std),
-    ]
-    steps = [(operator, what, values) for operator, what, values in operations if not _does_nothing(operator, values)]
-    for operator, what, values in steps:
+    divide = [normalize.divide] * 3
+    steps = (("Div", "divide", divide, 1.0), ("Sub", "mean", normalize.mean, 0.0), ("Div", "std", normalize.std, 1.0))
+    for operator, what, values, neutral in steps:
+        if all(value == neutral for value in values):
+            continue
         constant = np.array(values, np.float32).reshape(1, 3, 1, 1)
         graph.initializer.append(numpy_helper.from_array(constant, f"{PREFIX}/{what}"))
         after = f"{PREFIX}/after_{what}"
@@ -89,9 +86,4 @@ def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     graph.node.extend([*nodes, *rest])
     axes = [axis.dim_param or axis.dim_value for axis in (batch, height, width, channels)]
     given.CopyFrom(helper.make_tensor_value_info(name, TensorProto.UINT8, axes))
-    return copy
-
-
-def _does_nothing(operator: str, values: object) -> bool:
-    neutral = 1.0 if operator == "Div" else 0.0
-    return all(value == neutral for value in np.ravel(np.asarray(values)))
+    return made

@@ -11,7 +11,7 @@ import numpy as np
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import UsageError
 from modelport.core.values import Array
-from modelport.recipes.schema import Checkpoint
+from modelport.recipes.tables import Checkpoint
 
 if TYPE_CHECKING:
     from torch import nn

@@ -21,7 +21,7 @@ from modelport.model.weights.wrapping import (
     state_dicts,
     without_prefix,
 )
-from modelport.recipes.schema import Checkpoint
+from modelport.recipes.tables import Checkpoint
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,7 @@ import numpy as np
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Figures, Flips, Rows, Score, Task
-from modelport.tasks.classification.ties import TiedRows
-from modelport.tasks.classification.topk import TopK, best
+from modelport.tasks.classification.topk import TiedRows, TopK, best
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
 # measured, well below what healthy ports keep (decision 11).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,12 +85,6 @@ class CocoMap:
             np.nan_to_num(np.array(scores, np.float64).reshape(-1), nan=-1.0),
             found.copy(),
         )
-
-    def merge(self, other: Self) -> None:
-        """Add the images of another. Raises DataError where both hold one."""
-        if both := self._seen.keys() & other._seen.keys():
-            raise DataError(f"image {min(both)} was scored twice", "give each image once")
-        self._seen |= other._seen
 
     def compute(self) -> dict[str, Score]:
         """Return the figures, fractions; one that no annotation bears on (no large box, say) is left out.

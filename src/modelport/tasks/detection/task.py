@@ -13,9 +13,8 @@ from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Figures, Flips, Rows, Score, Task
-from modelport.tasks.detection.box_agreement import met
+from modelport.tasks.detection.boxes import best_detections, met
 from modelport.tasks.detection.coco_map import CocoMap
-from modelport.tasks.detection.decode import best_detections
 
 
 class Detection(Task):

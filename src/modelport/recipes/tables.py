@@ -1,0 +1,197 @@
+"""The tables of a recipe. Unknown keys are refused; what has a default stands in ``modelport show RECIPE``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from modelport.core.values import TensorSpec
+from modelport.recipes.patterns import check_pattern
+from modelport.recipes.steps import Strict
+
+# Sizes beyond these are slips: they would only fill the memory.
+MAX_AXIS = 1_000_000
+MAX_CLASSES = 10_000_000
+MAX_BATCH = 65_536
+Batch = Annotated[int, Field(gt=0, le=MAX_BATCH)]
+
+
+def _pattern(pattern: str) -> str:
+    check_pattern(pattern)
+    return pattern
+
+
+def _axis(size: int | str) -> int | str:
+    if isinstance(size, int) and not 0 < size <= MAX_AXIS:
+        raise ValueError(f"{size}: an axis has 1 to {MAX_AXIS} elements, or the name of what is free")
+    return size
+
+
+class Links(Strict):
+    """Where a human reads on."""
+
+    guide: str | None = None
+    paper: str | None = None
+    code: str | None = None
+    data: str | None = None
+
+
+class Model(Strict):
+    """The network: a name in ``modelport.model.architectures.ARCHITECTURES`` and its arguments."""
+
+    architecture: str
+    arguments: dict[str, int | float | str | bool] = Field(default_factory=dict)
+
+
+class KnownMistake(Strict):
+    """A file that people take for the right one: recognised by a key's beginning, explained by a sentence."""
+
+    key_prefix: str
+    message: str
+
+
+class Checkpoint(Strict):
+    """How the published file wraps its state dict."""
+
+    unwrap: list[str] = Field(default_factory=list)
+    """Keys to descend, outermost first; a file that is already bare is taken as it is, and that is said."""
+    strip_prefix: str = ""
+    """Taken off every key where all keys have it; empty for none."""
+    known_mistakes: list[KnownMistake] = Field(default_factory=list)
+    drop_first_output: list[str] = Field(default_factory=list)
+    """Tensors whose first row (a background class) is cut off after loading; said in the result."""
+
+
+class Weights(Strict):
+    """Where the published file is to be had."""
+
+    file: str
+    url: str | None = None
+    page: str | None = None
+    """Where a person can fetch it, if no program can."""
+    by_hand: str | None = None
+    """What a person needs to know to fetch it (an extraction code, a login)."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    max_bytes: PositiveInt
+    ready_models: list[ReadyModel] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Weights:
+        if not self.url and not self.page:
+            raise ValueError("give url (a program can fetch it) or page (a person can)")
+        return self
+
+
+class ReadyModel(Strict):
+    """A model file that the publisher offers beside the weights; ``run --model`` takes an .onnx one."""
+
+    kind: Literal["onnx", "om"]
+    url: str
+    about: str
+
+
+class Tensor(Strict):
+    """One input or output. ``"batch"`` marks the axis of the batch, which comes first."""
+
+    name: str
+    dtype: Literal["float32", "float16", "int32", "int64", "uint8"]
+    shape: Annotated[list[Annotated[int | str, AfterValidator(_axis)]], Field(strict=False, min_length=1, max_length=8)]
+    value: float | list[float] | None = None
+    """Of an input that no sample tells (a size, a scale): the same for every row, one number or one a column."""
+
+    @model_validator(mode="after")
+    def _fills_a_row(self) -> Tensor:
+        if isinstance(self.value, list) and len(self.value) != self.shape[-1]:
+            raise ValueError(f"'{self.name}' has {len(self.value)} values for the {self.shape[-1]} of its last axis")
+        return self
+
+    def spec(self) -> TensorSpec:
+        """Return the tensor as the rest of modelport passes it on."""
+        return TensorSpec(self.name, self.dtype, tuple(self.shape))
+
+
+class Tensors(Strict):
+    """Inputs and outputs by the names that the guides fix."""
+
+    inputs: Annotated[list[Tensor], Field(min_length=1)]
+    outputs: Annotated[list[Tensor], Field(min_length=1)]
+
+    @property
+    def sample(self) -> Tensor:
+        """The input that a sample decides."""
+        return next(tensor for tensor in self.inputs if tensor.value is None)
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Tensors:
+        names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two tensors are named '{twice[0]}'; give each its own name")
+        if sum(tensor.value is None for tensor in self.inputs) != 1:
+            raise ValueError("one input takes the sample; give every other one its value")
+        if any(tensor.value is not None for tensor in self.outputs):
+            raise ValueError("an output has no value of its own; take it out")
+        return self
+
+
+class Dataset(Strict):
+    """The data set the published figures were measured on."""
+
+    kind: Literal["imagenet", "cifar10", "coco"]
+    classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)]
+    """Width of the output."""
+    label_offset: Annotated[int, Field(ge=0)] = 0
+    """Added to a label to get its output index (1 where index 0 is background)."""
+    views: PositiveInt = 1
+    """Rows that the model gets per sample: 2 for contrastive pairs."""
+    published_n: PositiveInt | None = None
+    """Samples in the full set, where figures of one are published."""
+    published_ids: Annotated[str, AfterValidator(_pattern)] | None = None
+    """Regular expression that every id of the full set matches, in bounded time."""
+
+    @model_validator(mode="after")
+    def _full_set_whole(self) -> Dataset:
+        if (self.published_n is None) != (self.published_ids is None):
+            raise ValueError("published_n and published_ids tell the full set together; give both or neither")
+        return self
+
+
+class Published(Strict):
+    """One published figure."""
+
+    metric: str
+    value: float
+    unit: Literal["percent", "fraction"]
+    device: str
+    source: str
+    variant: str | None = None
+    """The variant that it was measured with; it says nothing of the others."""
+
+
+class Tolerance(Strict):
+    """The largest drop that still passes; a gain always does."""
+
+    value: Annotated[float, Field(ge=0)] = 1.0
+    unit: Literal["percent_of_reference", "points"] = "points"
+
+
+class Contrastive(Strict):
+    """How pairs of views are judged."""
+
+    pairs_per_batch: PositiveInt
+    pairs: Literal["in_order", "with_replacement"]
+    """``with_replacement`` draws the published script's batches at random, seeded."""
+
+
+class Run(Strict):
+    """Defaults of ``run`` and ``bench``."""
+
+    batch: Batch = 8
+    bench_batches: Annotated[list[Batch], Field(min_length=1)] = Field(default_factory=lambda: [1, 4, 8, 16, 32, 64])
+
+
+class Variant(Strict):
+    """A named departure from the recipe: tables that replace the recipe's keys, by the same names."""
+
+    about: str
+    changes: dict[str, Any]
