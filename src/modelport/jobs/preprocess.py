@@ -30,6 +30,7 @@ from modelport.data.files.tensor_index import read_index
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import Kind, RowForm, row_form, sample_rows, stream_rows
+from modelport.recipes.chain import form_of
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -129,12 +130,12 @@ def _plan(request: PreprocessRequest) -> _Work:
     guide = recipe.guide_files if request.style == "guide" else None
     names = names_of(request.style, recipe.guide_files, recipe.name)
     notes: list[str] = []
-    kind: Kind = request.input_type or (guide.dtype if guide else "float32")
     variant = request.variant
     if guide and guide.variant and variant is None and request.input_type is None:
         variant = guide.variant
         notes.append(f"variant '{variant}': {recipe.variants[variant].about}")
     recipe = recipe.with_variant(variant)
+    kind: Kind = request.input_type or (guide.dtype if guide else form_of(recipe.preprocess).dtype)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, choice = chosen_samples(dataset, request.limit, request.order, request.seed)
     per_file = batch_rows("--batch-size", request.batch_size) or (guide.batch if guide else 1)

@@ -22,8 +22,10 @@ from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import Signature
 from modelport.recipes import engine_tables
+from modelport.recipes.chain import check_input, sound
 from modelport.recipes.checks import CHECKS, TASK_NAMES
 from modelport.recipes.guide_files import GuideFiles
+from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
@@ -64,7 +66,8 @@ class Recipe(Strict):
     weights: Weights | None = None
     """Where the published weights are to be had; none where they are published nowhere."""
     tensors: Tensors
-    preprocess: Annotated[list[Step], Field(min_length=1)]
+    preprocess: Annotated[list[Step], BeforeValidator(expanded), Field(min_length=1), AfterValidator(sound)]
+    """In a file the name of a preset will do, which is read as its steps."""
     dataset: Dataset
     metrics: Annotated[list[str], Field(min_length=1)]
     published: list[Published] = Field(default_factory=list)
@@ -92,7 +95,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:
-        _check_steps([step.step for step in self.preprocess])
+        check_input(self.preprocess, self.signature.inputs[0])
         for check in CHECKS:
             resolve_name(check)(self)
         if self.published and self.dataset.published_n is None:
@@ -172,14 +175,6 @@ class Recipe(Strict):
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, absent keys left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _check_steps(steps: list[str]) -> None:
-    """Raise ValueError unless the steps begin with decoding, and only padding or a cast follows the normalisation."""
-    decoders = [step for step in steps if step.startswith("decode")]
-    after = steps[steps.index("normalize") + 1 :] if "normalize" in steps else ["?"]
-    if steps[0] not in decoders or len(decoders) != 1 or not set(after) <= {"pad_center", "truncate_to_integer"}:
-        raise ValueError(f"preprocess must begin with decode and end with normalize, once each, not {steps}")
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
