@@ -10,7 +10,7 @@ from itertools import product
 from math import prod
 from pathlib import Path
 
-from modelport.ais_bench.arguments import Arguments, Shapes
+from modelport.ais_bench.arguments import Arguments, Shapes, named_parts
 from modelport.ais_bench.log import Log
 from modelport.ais_bench.outputs import folder_name
 from modelport.core.errors import EngineError, ModelportError
@@ -27,17 +27,11 @@ def shapes_of(word: str) -> tuple[Shapes, ...]:
     ``data:1~2,3,224-300,224~256~8;info:1,600``: ``a~b`` and ``a~b~step`` are all sizes from a to b, ``a-b-c`` those
     sizes alone; ``;`` parts the inputs. Raises ArgumentTypeError for anything else and for more than 10,000 shapes.
     """
-    inputs = []
-    for part in word.split(";"):
-        name, colon, axes = part.rpartition(":")
-        if not colon or not name:
-            raise argparse.ArgumentTypeError(f"'{part}': give name and shape, as in data:1,3,224~230,224")
-        inputs.append((name, [_sizes(axis) for axis in axes.split(",")]))
+    parts = named_parts(word, "data:1,3,224~230,224")
+    inputs = [(name, [_sizes(axis) for axis in axes.split(",")]) for name, axes in parts]
     count = prod(len(sizes) for _, axes in inputs for sizes in axes)
     if count > MAX_SHAPES:
         raise argparse.ArgumentTypeError(f"'{word}' spells {count} shapes; at most {MAX_SHAPES} are run")
-    if len({name for name, _ in inputs}) < len(inputs):
-        raise argparse.ArgumentTypeError(f"'{word}' names an input twice")
     each = [[(name, shape) for shape in product(*axes)] for name, axes in inputs]
     return tuple(product(*each))
 
