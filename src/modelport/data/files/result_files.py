@@ -229,9 +229,10 @@ def _from_npy(path: Path, spec: TensorSpec, said: set[str]) -> Array:
 def _from_text(path: Path, spec: TensorSpec) -> Array:
     """Read rows of numbers: as many lines as the tensor has without its last axis."""
     tail = tuple(int(axis) for axis in spec.shape[1:])
+    number = int if np.dtype(spec.dtype).kind in "iu" else float
     try:
         text = path.read_text(encoding="ascii")
-        lines = [list(map(_number_of(spec.dtype), line.split())) for line in text.splitlines() if line.strip()]
+        lines = [list(map(number, line.split())) for line in text.splitlines() if line.strip()]
     except (UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{path}: is no table of numbers: {str(error)[:120]}", "run the inference again") from error
     widths = sorted({len(line) for line in lines})
@@ -247,10 +248,6 @@ def _from_text(path: Path, spec: TensorSpec) -> Array:
             return np.array(lines, spec.dtype).reshape(-1, *tail)
     except OverflowError as error:
         raise DataError(f"{path}: {error}", "run the inference again") from error
-
-
-def _number_of(dtype: str) -> type[int] | type[float]:
-    return int if np.dtype(dtype).kind in "iu" else float
 
 
 def _cut_off(text: str, dtype: str) -> bool:
