@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from modelport.engines.base import DeviceTimes
@@ -32,6 +34,15 @@ class Timed:
         return sum(self.batch * count * 1e9 / span for count, span in spans)
 
 
+def busy(runs: Iterable[tuple[float, float]]) -> float:
+    """Return how long at least one of the runs (start, end) was under way, in their unit."""
+    total, reached = 0.0, -math.inf
+    for start, end in sorted(runs):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
 @dataclass(slots=True)
 class Clocks:
     """Times of one evaluation, in nanoseconds of ``perf_counter_ns``."""
@@ -49,11 +60,7 @@ class Clocks:
     @property
     def busy_seconds(self) -> float:
         """Time in which at least one run was under way."""
-        total, reached = 0, 0
-        for start, end in sorted(self.runs):
-            total += max(0, end - max(start, reached))
-            reached = max(reached, end)
-        return total / 1e9
+        return busy(self.runs) / 1e9
 
     @property
     def latencies_ms(self) -> list[float]:

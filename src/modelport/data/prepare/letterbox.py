@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from modelport.core.errors import BadSampleError, ModelportError, RecipeError
+from modelport.core.errors import BadSampleError, ModelportError, RecipeError, raised_as
 from modelport.core.placement import Placement
 from modelport.recipes.steps import PadCenter, ResizeToFit, Step
 
@@ -83,12 +83,9 @@ class Letterbox:
 
 def opencv() -> Any:
     """Return the module cv2. Raises ModelportError where it cannot be imported."""
-    try:
+    found = "OpenCV is needed for resize_to_fit"
+    with raised_as(ModelportError, found, "pip install 'modelport[detection]'", ImportError):
         import cv2
-    except ImportError as error:
-        raise ModelportError(
-            f"OpenCV is needed for resize_to_fit: {error}", "pip install 'modelport[detection]'"
-        ) from error
     return cv2
 
 
