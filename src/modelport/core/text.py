@@ -26,9 +26,9 @@ def plain_lines(text: object) -> str:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """Return the first few names, and how many there are where these are not all."""
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f" … ({len(listed)} in all)" if len(listed) > most else "")
+    """Return the first names, and how many there are where not all are shown: ``a, b, c … (5 in all)``."""
+    given = list(names)
+    return ", ".join(given[:most]) + (f" … ({len(given)} in all)" if len(given) > most else "")
 
 
 def listed(names: Iterable[str], most: int) -> str:

@@ -96,6 +96,21 @@ class Sample:
         return read_regular(self.path, MAX_SAMPLE_BYTES, BadSampleError, fix)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """The annotated boxes of one image, in the file's order. The arrays cannot be written to."""
+
+    image_id: int
+    boxes: NDArray[np.float64]
+    """(n, 4): x, y, width, height in pixels of the image."""
+    category_ids: NDArray[np.int64]
+    """(n,), as the file numbers its categories."""
+    iscrowd: NDArray[np.bool_]
+    """(n,): the box holds a crowd, which is neither found nor missed."""
+    areas: NDArray[np.float64]
+    """(n,), of the outlines, as annotated; they decide between small, medium and large."""
+
+
 class DataSet(Protocol):
     """The samples of one split, in an order of their own that never changes."""
 

@@ -117,8 +117,8 @@ def opened(engine: Engine, model: Artifact, build: Build, launch: Launch = AS_IT
             f"{model.shown}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine"
         )
     with named_as_given(model), engine.open(model, build, launch) as runner:
+        runner = fitted(runner, build)
         if build.recipe is not None:
-            runner = fitted(runner, build.recipe)
             have, want = runner.signature, build.signature
             _check_tensors(model, "inputs", have.inputs, want.inputs)
             _check_tensors(model, "outputs", have.outputs, want.outputs)

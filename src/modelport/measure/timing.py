@@ -3,10 +3,47 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from modelport.engines.base import DeviceTimes
+from modelport.core.values import Array, Tensors
+from modelport.engines.base import DeviceTimes, Runner, TimedRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run: its outputs, its (start, end) in ns of ``perf_counter_ns``, and its copies where the engine tells."""
+
+    outputs: dict[str, Array]
+    times: tuple[int, int]
+    device: DeviceTimes | None
+
+    def computing_ms(self, origin: int = 0) -> tuple[float, float]:
+        """Return start and end of the computing, in ms since ``origin`` (ns)."""
+        start, end = ((moment - origin) / 1e6 for moment in self.times)
+        if self.device is None:
+            return start, end
+        return start + self.device.h2d_ms, start + self.device.h2d_ms + self.device.compute_ms
+
+
+def timed_run(runner: Runner, inputs: Tensors) -> Ran:
+    """Run once, and tell the clocks. Raises what the runner raises."""
+    start, device = time.perf_counter_ns(), None
+    if isinstance(runner, TimedRunner):
+        outputs, device = runner.run_timed(inputs)
+    else:
+        outputs = runner.run(inputs)
+    return Ran(outputs, (start, time.perf_counter_ns()), device)
+
+
+def busy(runs: Iterable[tuple[float, float]]) -> float:
+    """Return how long at least one of the runs (start, end) was under way, in their unit."""
+    total, reached = 0.0, -math.inf
+    for start, end in sorted(runs):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +69,6 @@ class Timed:
         """The sum of the workers' rates, each over its own time: no worker's idle end counts for the others."""
         spans = [(len(worker), worker[-1][1] - worker[0][0]) for worker in self.runs]
         return sum(self.batch * count * 1e9 / span for count, span in spans)
-
-
-def busy(runs: Iterable[tuple[float, float]]) -> float:
-    """Return how long at least one of the runs (start, end) was under way, in their unit."""
-    total, reached = 0.0, -math.inf
-    for start, end in sorted(runs):
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return total
 
 
 @dataclass(slots=True)

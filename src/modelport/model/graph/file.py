@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelport.core.errors import EngineError, GraphError, raised_as
+from modelport.core.errors import EngineError, GraphError, UsageError, raised_as, unknown
 from modelport.core.files import open_regular
 from modelport.core.values import Array, Signature, TensorSpec, shape_fits
 from modelport.model.graph import side_files
@@ -107,6 +107,17 @@ def check_signature(model: onnx.ModelProto, want: Signature, path: Path) -> None
             )
 
 
+def check_shapes(model: onnx.ModelProto, shapes: Sequence[tuple[str, Sequence[int]]], path: Path) -> None:
+    """Raise UsageError for shapes of inputs that the graph does not have, or that its fixed axes forbid."""
+    known = {spec.name: spec for spec in signature_of(model).inputs}
+    for name, shape in shapes:
+        if name not in known:
+            raise UsageError(f"--shape: {path} has no input '{name}'", unknown("inputs", name, known))
+        if not shape_fits(shape, known[name].shape):
+            sizes = ",".join(map(str, shape))
+            raise UsageError(f"--shape {name}:{sizes}: {path} has {known[name]}", "give sizes that fit it")
+
+
 def constants(model: onnx.ModelProto) -> Iterator[tuple[str, Array]]:
     """Yield name and value of every constant that a node of the graph really uses."""
     from onnx import numpy_helper
@@ -183,6 +194,5 @@ def _fits(have: TensorSpec, need: TensorSpec) -> bool:
 
     An output whose shape the file does not tell is known when it has run.
     """
-    if not have.shape and need.shape:
-        return (have.name, have.dtype) == (need.name, need.dtype)
-    return (have.name, have.dtype) == (need.name, need.dtype) and shape_fits(have.shape, need.shape)
+    known = not have.shape or shape_fits(have.shape, need.shape)
+    return (have.name, have.dtype) == (need.name, need.dtype) and known
