@@ -125,7 +125,7 @@ class Writer:
 
     def save(self, batch: FileBatch, shares: list[list[Array]]) -> None:
         """Hand a batch's results over. Raises OutputError where an earlier one could not be written."""
-        for offset, (infiles, arrays) in enumerate(zip(batch.samples, shares, strict=True)):
+        for offset, (infiles, arrays) in enumerate(zip(zip(*batch.files, strict=True), shares, strict=True)):
             size = sum(array.nbytes for array in arrays)
             with self._room:
                 while self._waiting and self._waiting + size > WAITING_BYTES:

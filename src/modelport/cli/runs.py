@@ -22,6 +22,7 @@ from modelport.cli.options import (
     ON_BAD_IMAGE,
     ORDER,
     RECIPE,
+    SHAPE,
     SOURCE,
     TIMEOUT,
     VARIANT,
@@ -29,6 +30,7 @@ from modelport.cli.options import (
     input_word,
     one_of,
     seed_option,
+    shapes_of,
     source_file,
 )
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
@@ -68,6 +70,7 @@ def run(
     max_skipped: float = MAX_SKIPPED,
     seed: int = seed_option(),
     variant: str | None = VARIANT,
+    shape: list[str] = SHAPE,
     calibration: Path | None = CALIBRATION,
     input_type: str | None = typer.Option(
         None, "--input-type", help="uint8: the graph normalises by itself. Default: float32.", metavar="float32|uint8"
@@ -111,6 +114,7 @@ def run(
         max_skipped=max_skipped,
         seed=seed,
         variant=variant,
+        shapes=shapes_of(shape),
         on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
         files=DetectionFiles(draw, detections, coco_json, draw_threshold=draw_threshold),

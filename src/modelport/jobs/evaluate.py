@@ -38,8 +38,7 @@ from modelport.report.guide_json import guide_json, guide_text
 from modelport.report.result import NOTHING_RAN, Result
 from modelport.tasks.base import Figures, Rows, Task
 from modelport.tasks.table import task_of
-from modelport.verdict.rules import is_full_set
-from modelport.verdict.tied_figures import rounding_of, tie_notes
+from modelport.verdict.rules import is_full_set, rounding_of, tie_notes
 
 
 @dataclass(frozen=True, slots=True)

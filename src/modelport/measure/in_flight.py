@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 from modelport import __version__
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, cache_folder, digest_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_json, read_record, write_record
 from modelport.core.progress import Progress
-from modelport.core.records import read_record, write_record
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import opened
 from modelport.measure.inputs import random_inputs
@@ -66,16 +65,6 @@ def beside_decoders(probes: list[Probe]) -> int:
     best = max(probe.samples_per_second for probe in several) if several else 0.0
     alone = max((probe.samples_per_second for probe in probes if probe.in_flight == 1), default=0.0)
     return 1 if not several or alone > (1 + ALONE_GAIN) * best else chosen(several)
-
-
-def best_concurrency(
-    engine: Engine, model: Artifact, build: Build, launch: Launch, seconds: float, seed: int = 0
-) -> int:
-    """Return the number of runs in flight with the highest throughput at ``build.batch`` and ``launch.threads``.
-
-    Each candidate is opened and kept busy for ``seconds`` after its warm-up, on the same inputs. Raises EngineError.
-    """
-    return chosen(probe_concurrency(engine, model, build, launch, seconds, seed))
 
 
 def chosen(probes: list[Probe]) -> int:

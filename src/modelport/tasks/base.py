@@ -61,16 +61,32 @@ class Rows:
         )
 
 
+class Flips:
+    """Counts answers that are not the source's, and keeps the first of them: ``met`` of ``of`` are the same."""
+
+    LISTED = 100
+
+    def __init__(self) -> None:
+        self.first: list[dict[str, Any]] = []
+        self.count = self.met = self.of = 0
+
+    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
+        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
+        self.met += met
+        self.of += of
+        if met < of:
+            self.count += 1
+            if len(self.first) < self.LISTED:
+                self.first.append(dict(flip))
+
+
 @dataclass(slots=True)
 class Figures:
-    """What a scorer has found out. ``met`` of ``of`` answers of the source are the engine's too."""
+    """What a scorer has found out."""
 
     metrics: dict[str, Score]
     source: dict[str, Score] | None
-    met: int = 0
-    of: int = 0
-    flips: list[dict[str, Any]] = field(default_factory=list)  # the first of them
-    flip_count: int = 0
+    flips: Flips = field(default_factory=Flips)
     notes: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
     offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
@@ -83,7 +99,8 @@ class Scorer(Protocol):
         """Score some rows; return the lines of predictions.jsonl that are complete by now."""
 
     def finish(self) -> list[dict[str, Any]]:
-        """Return the lines that were held back."""
+        """Return the lines that were held back; none where ``take`` returns all."""
+        return []
 
     def figures(self) -> Figures:
         """Return what was found out; raises DataError where nothing was scored."""
@@ -218,22 +235,3 @@ def relative_difference(got: Array, want: Array) -> float:
     if got.shape != want.shape:
         return float("inf")
     return float(np.abs(got - want).max()) / (float(np.abs(want).max()) or 1.0)
-
-
-class Flips:
-    """Counts answers that are not the source's, and keeps the first of them."""
-
-    LISTED = 100
-
-    def __init__(self) -> None:
-        self.first: list[dict[str, Any]] = []
-        self.count = self.met = self.of = 0
-
-    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
-        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
-        self.met += met
-        self.of += of
-        if met < of:
-            self.count += 1
-            if len(self.first) < self.LISTED:
-                self.first.append(dict(flip))

@@ -8,7 +8,6 @@ time) and ``MultiDeviceSession``.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ import numpy as np
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError, UsageError, unknown
 from modelport.core.values import Array, TensorSpec
-from modelport.engines.base import Build, Engine, Launch, Runner, TimedRunner
+from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import engine_for, model_artifact, opened
+from modelport.measure.timing import timed_run
 
 MODES = ("static", "dymbatch", "dymhw", "dymdims", "dymshape")
 Shape = tuple[int, ...]
@@ -216,17 +216,12 @@ class InferSession:
         return [outputs[spec.name] for spec in runner.signature.outputs]
 
     def _execute(self, runner: Runner, inputs: dict[str, Array]) -> dict[str, Array]:
-        start = time.perf_counter() * 1000
-        if isinstance(runner, TimedRunner):
-            outputs, times = runner.run_timed(inputs)
-            start += times.h2d_ms
-            self._times.append((start, start + times.compute_ms))
-            MemorySummary.h2d_time_list.append(times.h2d_ms)
-            MemorySummary.d2h_time_list.append(times.d2h_ms)
-        else:
-            outputs = runner.run(inputs)
-            self._times.append((start, time.perf_counter() * 1000))
-        return outputs
+        ran = timed_run(runner, inputs)
+        self._times.append(ran.computing_ms())
+        if ran.device is not None:
+            MemorySummary.h2d_time_list.append(ran.device.h2d_ms)
+            MemorySummary.d2h_time_list.append(ran.device.d2h_ms)
+        return ran.outputs
 
     def infer_pipeline(
         self, feeds_list: Sequence[Sequence[Any]], mode: str = "static", custom_sizes: int | Sequence[int] = 100000

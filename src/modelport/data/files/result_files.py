@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.text import some
 from modelport.core.values import Array, Tensors, TensorSpec
 

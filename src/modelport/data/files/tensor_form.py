@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.values import TensorSpec
 
 SCHEMA = "modelport.tensors/1"

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError, RecipeError, unknown
 from modelport.engines.ascend.aipp_text import Block, Entry
+from modelport.recipes.chain import affine, operations
 from modelport.recipes.schema import Recipe
-from modelport.recipes.steps import Normalize, PadCenter, TruncateToInteger
+from modelport.recipes.steps import PadCenter, TruncateToInteger
 
 # Input format: bytes per pixel, channels of the result.
 FORMATS = {"YUV420SP_U8": (1.5, 3), "XRGB8888_U8": (4.0, 4), "RGB888_U8": (3.0, 3), "YUV400_U8": (1.0, 1)}
@@ -135,15 +136,17 @@ def wanted_constants(recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ..
             f"{recipe.name}: the step truncate_to_integer cannot be done by AIPP",
             "take the recipe without that variant",
         )
-    step = next(step for step in recipe.preprocess if isinstance(step, Normalize))
-    offsets = tuple(mean * step.divide for mean in step.mean)
-    return offsets, tuple(1 / (std * step.divide) for std in step.std)
+    if not operations(recipe.preprocess):
+        raise RecipeError(
+            f"{recipe.name}: the network takes bytes, and AIPP would hand it float16", "leave AIPP out of the model"
+        )
+    offsets, divisors = affine(recipe.preprocess)
+    return offsets, tuple(1 / divisor for divisor in divisors)
 
 
 def input_size(recipe: Recipe) -> tuple[int, int]:
     """Return width and height of the recipe's image input. Raises RecipeError where it is no (N, 3, H, W)."""
-    inputs = recipe.tensors.inputs
-    shape = recipe.tensors.sample.shape
+    inputs, shape = recipe.tensors.inputs, recipe.tensors.sample.shape
     if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or any(isinstance(axis, str) for axis in shape[2:]):
         raise RecipeError(
             f"{recipe.name}: the input is no batch of images with 3 channels, {shape}", "AIPP takes images"

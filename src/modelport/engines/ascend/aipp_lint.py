@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from modelport.core.errors import DataError, did_you_mean
+from modelport.core.errors import DataError, did_you_mean, raised_as
 from modelport.engines.ascend.aipp import FORMATS, KEYS, Aipp, input_size, settings_of, size_complaint, wanted_constants
 from modelport.engines.ascend.aipp_text import Block
 from modelport.recipes.schema import Recipe
@@ -50,12 +50,11 @@ def lint(blocks: list[Block], recipe: Recipe, place: str) -> list[Finding]:
 
 def lint_tensors(aipp: Aipp, recipe: Recipe, folder: Path) -> list[Finding]:
     """Return what is wrong with the tensor files of a folder as the input of this AIPP. DataError without any."""
-    try:
+    fix = "give the folder of the tensor files"
+    with raised_as(DataError, str(folder), fix, OSError):
         files = sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".npy") and path.is_file())
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror or error}", "give the folder of the tensor files") from error
     if not files:
-        raise DataError(f"{folder}: holds no .bin or .npy file", "give the folder of the tensor files")
+        raise DataError(f"{folder}: holds no .bin or .npy file", fix)
     width, height = aipp.source_size() or input_size(recipe)
     per_pixel, channels = FORMATS.get(aipp.format, (3.0, 3))
     want = int(width * height * per_pixel)

@@ -47,6 +47,7 @@ class TuneRequest:
     limit: int | None = None
     seed: int = 0
     variant: str | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) in place of the recipe's
     seconds: float = 0.5  # of a probe
     command: str = ""
 

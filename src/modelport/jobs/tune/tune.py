@@ -56,7 +56,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"--limit {request.limit}", "give a number above 0")
     seconds("--seconds", request.seconds)
-    recipe = load_recipe(request.recipe).with_variant(request.variant)
+    recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a setting is a .toml file", "name it setting.toml")
     if request.max_drop is not None and not 0 <= request.max_drop < float("inf"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, written_aside
-from modelport.core.errors import GraphError, UsageError
+from modelport.core.errors import GraphError, UsageError, raised_as
 from modelport.core.values import Check
 from modelport.model.graph import file as graphs
 from modelport.model.graph import tail
@@ -74,10 +74,9 @@ def check_graph(
     import onnx
 
     graph = graphs.read_graph(path)
-    try:
+    refused = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    with raised_as(GraphError, f"{path}: the ONNX checker refuses it", "choose another --opset", refused):
         onnx.checker.check_model(graph if ending.twin is None else ending.twin(graph), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GraphError(f"{path}: the ONNX checker refuses it: {error}", "choose another --opset") from error
     written = graphs.opset_of(graph)
     if opset is not None and written != opset:
         raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,10 +78,7 @@ def heavy_precisions(model: onnx.ModelProto) -> dict[str, str]:
         for name in node.input:
             takers[name].append(node)
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        for entry in node.attribute:
-            if node.op_type == "Constant" and entry.name == "value":
-                kinds[node.output[0]] = entry.t.data_type
+    kinds |= {name: tensor.data_type for name, tensor in constant_nodes(model)}
     found = {}
     for node in model.graph.node:
         if node.op_type in HEAVY_INT8:
@@ -90,6 +88,14 @@ def heavy_precisions(model: onnx.ModelProto) -> dict[str, str]:
             if word:
                 found[node.name or node.output[0]] = word
     return found
+
+
+def constant_nodes(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yield the name and the tensor of each constant that is a node, as some exporters keep them."""
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                yield node.output[0], attribute.t
 
 
 def prevailing(precisions: list[str]) -> str:

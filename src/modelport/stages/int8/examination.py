@@ -161,7 +161,7 @@ class Examination:
         figures, checks = self._checks(outputs)
         unsound = self._unsound(checks)
         if not self._labelled:
-            return self._agreement(100.0 * figures.met / figures.of, figures.of, unsound)
+            return self._agreement(100.0 * figures.flips.met / figures.flips.of, figures.flips.of, unsound)
         losses = []
         for name in judged_metrics(self._recipe):
             got, source = figures.metrics.get(name), (figures.source or {}).get(name)

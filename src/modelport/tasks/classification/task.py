@@ -10,7 +10,7 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Task
+from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task
 from modelport.tasks.classification.topk import TiedRows, TopK, best
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
@@ -57,7 +57,7 @@ class Classification(Task):
         return [("Number of classes", str(self._recipe.dataset.classes)), *shares]
 
 
-class ClassScorer:
+class ClassScorer(Scorer):
     """Counts ranks; two answers agree where their best class is the same and neither holds a NaN there."""
 
     def __init__(self, output: str, offset: int, against_source: bool) -> None:
@@ -86,25 +86,10 @@ class ClassScorer:
         lines = zip(rows.ids, targets, rows.outputs[self._output], theirs, strict=True)
         return [self._line(name, target, mine, other) for name, target, mine, other in lines]
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Nothing is held back."""
-        return []
-
     def figures(self) -> Figures:
         """Return top1 … top5, and the source's on the same rows."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
-        flips = self._flips
-        return Figures(
-            self._metric.compute(),
-            source,
-            flips.met,
-            flips.of,
-            flips.first,
-            flips.count,
-            [],
-            self._chance(),
-            self._offsets,
-        )
+        return Figures(self._metric.compute(), source, self._flips, [], self._chance(), self._offsets)
 
     def _chance(self) -> dict[str, float]:
         """Return the better of drawing a class and of always naming the most frequent one, in percent."""
