@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (look, models, runs, steps, bench, tune, diff):
+for group in (look, init, models, runs, steps, bench, tune, diff):
     group.register(app)
 app.add_typer(samples.app, name="samples")
 app.add_typer(aipp.app, name="aipp")
