@@ -92,7 +92,7 @@ def test_the_first_size_that_runs_is_taken() -> None:
 
 def test_shapes_are_taken_as_told_or_refused() -> None:
     pair = Pair(_spec("in:0", "N", 3, "H"), _spec("in:0", "N", 3, "H"))
-    assert shapes_told(["in:0:2,3,8"], [pair]) == {"in:0": (2, 3, 8)}
-    for word in ("x:1,3,8", "in:0:1,3", "in:0:1,4,8", "in:0", "in:0:1,3,0", "in:0:a"):
+    assert shapes_told([("in:0", (2, 3, 8))], [pair]) == {"in:0": (2, 3, 8)}
+    for name, shape in (("x", (1, 3, 8)), ("in:0", (1, 3)), ("in:0", (1, 4, 8))):
         with pytest.raises(UsageError, match="--shape"):
-            shapes_told([word], [pair])
+            shapes_told([(name, shape)], [pair])

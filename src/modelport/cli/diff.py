@@ -9,7 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.options import TIMEOUT, seed_option
+from modelport.cli.options import SHAPE, TIMEOUT, seed_option, shapes_of
 from modelport.core.errors import EXIT_FAIL, EXIT_PASS
 
 COLUMNS = ("largest diff.", "allowed", "mean diff.", "rel. L2", "cosine", "PSNR dB", "argmax %", "NaN/inf")
@@ -26,9 +26,7 @@ def diff(
     engine: str | None = typer.Option(
         None, "--engine", help="For both, or one for each. Default: the fastest usable ones.", metavar="E[,E2]"
     ),
-    shape: list[str] = typer.Option(
-        [], "--shape", help="An input's whole shape, where axes are free; once for each.", metavar="NAME:1,3,320,320"
-    ),
+    shape: list[str] = SHAPE,
     data: Path | None = typer.Option(
         None, "--data", help="A folder of images, resized to the input and scaled to 0…1.", metavar="DIR"
     ),
@@ -56,7 +54,7 @@ def diff(
         first=first,
         second=second,
         engines=() if engine is None else tuple(word.strip() for word in engine.split(",")),
-        shapes=tuple(shape),
+        shapes=shapes_of(shape),
         data=data,
         inputs=inputs,
         random=random,

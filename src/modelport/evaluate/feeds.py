@@ -51,25 +51,20 @@ class Feeds:
         return {"kind": self.kind, "count": self.count, "about": self.about, "shapes": shapes}
 
 
-def shapes_told(words: Sequence[str], pairs: Sequence[Pair]) -> dict[str, tuple[int, ...]]:
-    """Return the shape that ``NAME:1,3,320,320`` gives each input.
+def shapes_told(told: Sequence[tuple[str, tuple[int, ...]]], pairs: Sequence[Pair]) -> Shapes:
+    """Return the shape that was told of each input.
 
-    Raises UsageError for an unknown input, another rank, or an axis that the model fixes to another size.
+    Raises UsageError for an unknown input, another rank, or an axis that the models fix to another size.
     """
-    told, known = dict[str, tuple[int, ...]](), {pair.first.name: pair for pair in pairs}
-    for word in words:
-        name, _, sizes = word.rpartition(":")
-        parts = sizes.split(",")
-        if not name or not all(part.strip().isdecimal() and 0 < int(part) < 10**9 for part in parts):
-            raise UsageError(f"--shape {word}", "write NAME:1,3,320,320, whole numbers of at least 1")
+    known = {pair.first.name: pair for pair in pairs}
+    for name, shape in told:
+        word = f"--shape {name}:{','.join(map(str, shape))}"
         if name not in known:
-            raise UsageError(f"--shape {word}: no input named '{name}'", unknown("inputs", name, known))
-        shape = tuple(map(int, parts))
+            raise UsageError(f"{word}: no input named '{name}'", unknown("inputs", name, known))
         if not shape_fits(shape, known[name].shape):
             wanted = TensorSpec(name, known[name].dtype, known[name].shape)
-            raise UsageError(f"--shape {word}: the models take {wanted}", "give a size for each axis that is free")
-        told[name] = shape
-    return told
+            raise UsageError(f"{word}: the models take {wanted}", "give a size for each axis that is free")
+    return dict(told)
 
 
 def random_feeds(shapes: Shapes, pairs: Sequence[Pair], count: int, seed: int, notes: tuple[str, ...] = ()) -> Feeds:

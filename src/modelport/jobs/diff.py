@@ -39,7 +39,7 @@ class DiffRequest:
     first: Path
     second: Path | None = None
     engines: tuple[str, ...] = ()
-    shapes: tuple[str, ...] = ()  # NAME:1,3,320,320
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input of A, its whole shape)
     data: Path | None = None
     inputs: Path | None = None
     random: int | None = None

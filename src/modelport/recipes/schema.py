@@ -23,7 +23,7 @@ from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import Signature
 from modelport.recipes import engine_tables
 from modelport.recipes.chain import check_input, sound
-from modelport.recipes.checks import CHECKS, TASK_NAMES
+from modelport.recipes.checks import CHECKS, TASK_NAMES, TOLERANCE_OF
 from modelport.recipes.guide_files import GuideFiles
 from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
@@ -87,6 +87,9 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _tables_set_apart(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "tolerance" not in content:
+            tolerated = resolve_name(TOLERANCE_OF)(content.get("task"))
+            content = content | ({"tolerance": tolerated} if tolerated else {})
         return engine_tables.set_apart(content)
 
     @model_serializer(mode="wrap")

@@ -13,6 +13,7 @@ import numpy as np
 
 from modelport.core.values import Array, RowId, Tensors
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,13 @@ class Score:
     unit: str
     n: int
     stderr: float | None
+    rise_is_loss: bool = False  # a distance: the lower the better
+    scale: float | None = None  # what a tolerance in percent is a share of; None: the reference's own value
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as the result file holds it."""
-        return {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
+        told = {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
+        return told | ({"rise_is_loss": True} if self.rise_is_loss else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,8 @@ class Task:
     """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
     smallest_set: int = 300
     """Samples below which no verdict is given."""
+    tolerance: Tolerance = Tolerance()
+    """What a recipe tolerates that does not tell it."""
 
     tolerated: float = 1e-4
     """Largest ``difference`` in fp32: sums in another order, as a share of the largest output."""
