@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from modelport.ais_bench.inputs import FileBatch
-from modelport.core.artifacts import cannot_write
+from modelport.core.artifacts import cannot_write, writing
 from modelport.core.errors import OutputError, UsageError
 from modelport.core.values import Array
 
@@ -50,10 +50,8 @@ def folder_name(output: Path, dirname: str | None) -> str:
 def place_for(output: Path, name: str, part: str | None) -> Path:
     """Return the folder of the results, made; ``part`` is the folder of one of several devices."""
     folder = output / name if part is None else output / name / part
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
     return folder
 
 

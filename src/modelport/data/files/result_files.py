@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import DataError
+from modelport.core.errors import DataError, raised_as
 from modelport.core.files import read_json
 from modelport.core.text import some
 from modelport.core.values import Array, Tensors, TensorSpec
@@ -168,7 +168,7 @@ def read_outputs(files: Mapping[int, Path], outputs: tuple[TensorSpec, ...]) -> 
 
 
 def _read(path: Path, spec: TensorSpec, rows: int | None, said: set[str]) -> Array:
-    try:
+    with raised_as(DataError, str(path), "check the file", OSError):
         size = path.stat().st_size
         if size == 0 or size > MAX_RESULT_BYTES:
             raise DataError(f"{path}: {size} bytes", "run the inference again")
@@ -179,8 +179,6 @@ def _read(path: Path, spec: TensorSpec, rows: int | None, said: set[str]) -> Arr
                 array = _from_npy(path, spec, said)
             case _:
                 array = _from_text(path, spec)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", "check the file") from error
     if rows is not None and len(array) != rows:
         raise DataError(f"{path}: {len(array)} rows of {spec.name}, and {rows} of the output before", "run it again")
     return array
