@@ -85,7 +85,7 @@ def _lines(request: InitRequest, path: Path, described: Described) -> list[Line]
     name = re.sub("[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._") or "model"
     inputs = [_tensor(described.sample)]
     inputs += [_tensor(spec) | {"value": value} for spec, value in described.constants]
-    told = "; ".join(f"{key}: {text}" for key, text in described.guessed.items())
+    told = "; ".join(text if key == "size" else f"'{key}': {text}" for key, text in described.guessed.items())
     return [
         Line("schema", "modelport.recipe/1"),
         Line("name", name),

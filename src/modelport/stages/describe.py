@@ -69,8 +69,9 @@ def describe_onnx(path: Path, told: Sequence[tuple[str, tuple[int, ...]]]) -> De
             runner.run(next(random_feeds(wanted, pairs, 1, 0).stream()))
 
         chosen, notes = settled(pairs, shapes, runs)
-        if notes:
-            guessed["size"] = "its height and width are free, this is a size that runs; --shape gives another"
+        free = [spec for spec in signature.inputs if any(isinstance(axis, str) for axis in spec.shape[1:])]
+        if notes and free:
+            guessed["size"] = "height and width are free, this is a size that runs; --shape gives another"
         feed = next(random_feeds(chosen, pairs, 1, 0).stream())
         answers = runner.run(feed)
         precision = runner.precision
