@@ -70,7 +70,7 @@ def place(tiny: Recipe, tiny_path: Path, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("hostile")
     shutil.copy(tiny_path, folder / "tiny.toml")
     draw_imagenet(folder / "data", count=10, train_per_class=1, seed=0)
-    state = {f"module.{name}": value for name, value in build_random(tiny.model, 0).state_dict().items()}
+    state = {f"module.{name}": value for name, value in build_random(tiny.network, 0).state_dict().items()}
     torch.save({"state_dict": state}, folder / "w.pth")
     onnx.save(classifier(tiny, 10), folder / "m.onnx")
     (folder / "results").mkdir()

@@ -24,7 +24,9 @@ Call = Callable[..., Any]
 
 def _untrained(recipe_name: str, folder: Path) -> Path:
     recipe = load_recipe(recipe_name)
-    return save_as_published(build_random(recipe.model, 0), recipe.checkpoint, folder / recipe.weights.file).path
+    return save_as_published(
+        build_random(recipe.network, 0), recipe.checkpoint, folder / recipe.published_weights.file
+    ).path
 
 
 def test_pairs_of_views_score_the_same_on_every_engine_and_batch_size(call: Call, cifar: Path, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_a_batch_whose_answers_are_others_is_not_chosen(
     def mixing(self: Any, pair: Any, build: Any, launch: Any, count: int | None) -> Any:
         outcome = honest(self, pair, build, launch, count)
         if build.batch != self.recipe.run.batch:
-            outcome.scored.figures.met = outcome.scored.figures.of // 5
+            outcome.scored.figures.flips.met = outcome.scored.figures.flips.of // 5
         return outcome
 
     monkeypatch.setattr(tuning_search.Search, "run", mixing)

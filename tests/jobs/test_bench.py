@@ -21,10 +21,9 @@ from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Build, DeviceTimes, Launch
 from modelport.jobs import bench as bench_module
 from modelport.jobs.bench import bench
-from modelport.measure import probing
+from modelport.measure.in_flight import Probe, chosen, probe_concurrency
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
-from modelport.measure.probing import Probe, best_concurrency, chosen
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.stages.bench_model import BenchRequest
@@ -245,10 +244,11 @@ def test_the_search_tries_one_the_engines_own_and_one_per_core(
         asked.append((load.in_flight, tuple(load.buffers[0]), load.buffers[0]["actual_input_1"].tobytes()))
         return measure(Load(load.runner, load.buffers, load.batch, load.in_flight, 0.0))
 
-    monkeypatch.setattr(probing, "measure", spy)
+    monkeypatch.setattr("modelport.measure.in_flight.measure", spy)
     from modelport.engines.registry import get_engine
 
-    best = best_concurrency(get_engine("onnxruntime"), tiny_graph, Build(tiny, "fp32", 2), Launch(3), 0.01)
+    build = Build(tiny, "fp32", 2)
+    best = chosen(probe_concurrency(get_engine("onnxruntime"), tiny_graph, build, Launch(3), 0.01))
     assert best in (1, 3)
     assert [in_flight for in_flight, *_ in asked] == [1, 3]
     assert len({content for *_, content in asked}) == 1  # the same inputs

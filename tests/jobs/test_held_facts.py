@@ -179,7 +179,7 @@ def test_a_recipes_digest_of_its_weights_is_told_and_never_an_error(tiny: Recipe
     digest = hashlib.sha256(b"content").hexdigest()
 
     def notes(stated: str | None) -> list[str]:
-        recipe = tiny.model_copy(update={"weights": tiny.weights.model_copy(update={"sha256": stated})})
+        recipe = tiny.model_copy(update={"weights": tiny.published_weights.model_copy(update={"sha256": stated})})
         return weights_file(recipe, mine, Silent())[1]
 
     assert notes(None) == []

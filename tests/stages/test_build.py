@@ -14,7 +14,7 @@ from modelport.core.progress import Silent
 from modelport.engines.base import Build, Launch
 from modelport.engines.registry import get_engine, opened
 from modelport.measure import in_flight
-from modelport.measure.probing import Probe
+from modelport.measure.in_flight import Probe
 from modelport.model.source import SourceModel, open_source
 from modelport.recipes.schema import Recipe
 from modelport.stages.build import built

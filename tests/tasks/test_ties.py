@@ -15,8 +15,8 @@ from modelport.recipes.load import load_recipe
 from modelport.report.detections import DetectionFiles
 from modelport.report.guide_json import guide_text
 from modelport.tasks.base import Score
-from modelport.tasks.classification.ties import TiedRows
-from modelport.tasks.contrastive.ties import TiedViews
+from modelport.tasks.classification.topk import TiedRows
+from modelport.tasks.contrastive.pairs import TiedViews
 from modelport.tasks.table import task_of
 
 

@@ -9,7 +9,17 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.options import ENGINE, TIMEOUT, VARIANT, WEIGHTS, batch_size, input_word, seed_option
+from modelport.cli.options import (
+    ENGINE,
+    SHAPE,
+    TIMEOUT,
+    VARIANT,
+    WEIGHTS,
+    batch_size,
+    input_word,
+    seed_option,
+    shapes_of,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +43,7 @@ def bench(
     threads: int | None = typer.Option(None, "--threads", help="Default: all cores.", metavar="N"),
     seed: int = seed_option("Draws the inputs."),
     variant: str | None = VARIANT,
+    shape: list[str] = SHAPE,
     calibration: Path | None = typer.Option(
         None, "--calibration", help="Images that --precision int8 is calibrated on.", metavar="DIR"
     ),
@@ -58,6 +69,7 @@ def bench(
         concurrency=concurrency,
         threads=threads,
         variant=variant,
+        shapes=shapes_of(shape),
         calibration=calibration,
         input_type=input_word(input_type),
         seed=seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,6 +19,9 @@ INPUT_TYPES = ("float32", "uint8")
 
 RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE")
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
+SOURCE = typer.Option(
+    None, "--source", help="What defines the right answer, where no checkpoint does.", metavar="FILE.onnx|none"
+)
 DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
 VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")
 CALIBRATION = typer.Option(
@@ -54,6 +59,33 @@ DETECTIONS = typer.Option(
     None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
 )
 COCO_JSON = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE")
+
+
+SHAPE = typer.Option(
+    [],
+    "--shape",
+    help="The size of an input whose axes the file leaves free; may be given once an input.",
+    metavar="NAME:1,3,320,320",
+)
+
+
+def shapes_of(words: Sequence[str]) -> Any:
+    """Return (input, shape) of the words of ``--shape``. Raises UsageError for any other word."""
+    found: dict[str, tuple[int, ...]] = {}
+    for word in words:
+        name, _, sizes = word.rpartition(":")
+        parts = [part.strip() for part in sizes.split(",")]
+        if not name or not all(part.isascii() and part.isdecimal() and 0 < len(part) < 8 for part in parts):
+            raise UsageError(f"--shape {plain(word, 60)}", "give it as in --shape images:1,3,320,320")
+        if name in found or 0 in map(int, parts):
+            raise UsageError(f"--shape {plain(word, 60)}", "name each input once, with sizes of at least 1")
+        found[name] = tuple(map(int, parts))
+    return tuple(found.items())
+
+
+def source_file(text: str | None) -> Any:
+    """Return the file that ``--source`` names, ``none`` for none, None where it was not given."""
+    return text if text is None or text == "none" else Path(text)
 
 
 def seed_option(help: str | None = None) -> Any:

@@ -22,12 +22,16 @@ from modelport.cli.options import (
     ON_BAD_IMAGE,
     ORDER,
     RECIPE,
+    SHAPE,
+    SOURCE,
     TIMEOUT,
     VARIANT,
     WEIGHTS,
     input_word,
     one_of,
     seed_option,
+    shapes_of,
+    source_file,
 )
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from modelport.engines import help as engine_help
@@ -53,6 +57,7 @@ def run(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
     model: Path | None = typer.Option(None, "--model", help="A model file in place of weights.", metavar="FILE.onnx"),
+    source: str | None = SOURCE,
     data: Path = DATA,
     out: Path = typer.Option(
         ..., "--out", help="Where result.json, report.md and predictions.jsonl go.", metavar="DIR"
@@ -65,6 +70,7 @@ def run(
     max_skipped: float = MAX_SKIPPED,
     seed: int = seed_option(),
     variant: str | None = VARIANT,
+    shape: list[str] = SHAPE,
     calibration: Path | None = CALIBRATION,
     input_type: str | None = typer.Option(
         None, "--input-type", help="uint8: the graph normalises by itself. Default: float32.", metavar="float32|uint8"
@@ -102,11 +108,13 @@ def run(
         out=out,
         weights=weights,
         model=model,
+        source=source_file(source),
         limit=limit,
         order=order,
         max_skipped=max_skipped,
         seed=seed,
         variant=variant,
+        shapes=shapes_of(shape),
         on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
         files=DetectionFiles(draw, detections, coco_json, draw_threshold=draw_threshold),

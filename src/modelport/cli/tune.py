@@ -9,7 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.options import DATA, RECIPE, VARIANT, WEIGHTS, seed_option
+from modelport.cli.options import DATA, RECIPE, SHAPE, VARIANT, WEIGHTS, seed_option, shapes_of
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +20,9 @@ def register(app: typer.Typer) -> None:
 def tune(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
+    model: Path | None = typer.Option(
+        None, "--model", help="An ONNX file in float32 in place of weights; it is held against itself.", metavar="FILE"
+    ),
     data: Path = DATA,
     out: Path = typer.Option(..., "--out", help="The setting to write; `run --setting` takes it.", metavar="FILE.toml"),
     max_drop: float | None = typer.Option(
@@ -33,6 +36,7 @@ def tune(
     seconds: float = typer.Option(0.5, "--seconds", help="Of each probe.", metavar="S"),
     seed: int = seed_option(),
     variant: str | None = VARIANT,
+    shape: list[str] = SHAPE,
 ) -> None:
     """Search engine, precision, batch and runs in flight for the highest throughput within the tolerance."""
     from modelport.jobs.tune.search import TuneRequest
@@ -43,12 +47,14 @@ def tune(
         data=data,
         out=out,
         weights=weights,
+        model=model,
         max_drop=max_drop,
         calibration=calibration,
         engines=tuple(word.strip() for word in engines.split(",")) if engines else (),
         limit=limit,
         seed=seed,
         variant=variant,
+        shapes=shapes_of(shape),
         seconds=seconds,
         command=runs.COMMAND,
     )

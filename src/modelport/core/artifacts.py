@@ -1,4 +1,4 @@
-"""Files with a pedigree: digests, writing aside, the cache."""
+"""Files with a pedigree: digests, writing aside, the cache and its records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelport.core.errors import ModelportError, OutputError
-from modelport.core.files import kind_of
+from modelport.core.errors import DataError, ModelportError, OutputError, raised_as
+from modelport.core.files import kind_of, read_json
 from modelport.core.scratch import CACHE_DEPTH, scratch_folder, sweep_once
 
+# Where a record of the cache tells its own sha256: one that does not verify is as good as none.
+OWN_DIGEST = "record_sha256"
 # A disk with less than this is full: whatever could not be written failed for that.
 FULL_DISK = 1024 * 1024
+WRITE_ELSEWHERE = "free space or choose another place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     hold_target(path)
     with contextlib.ExitStack() as stack:
-        try:
+        with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = stack.enter_context(scratch_folder(path.parent, path.name))
-        except OSError as error:
-            raise cannot_write(path.parent, error) from error
         with _moved_into_place(aside, path):
             yield aside / path.name
 
@@ -149,6 +150,13 @@ def _moved_into_place(aside: Path, path: Path) -> Iterator[None]:
         raise
 
 
+def write_artifact(path: Path, kind: str, content: bytes, made_from: tuple[str, ...] = ()) -> Artifact:
+    """Write a file aside, move it into place, and return it. Raises OutputError."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+    return Artifact(path, kind, digest_bytes(content), made_from)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file aside and move it into place. Lone surrogates of names that are no UTF-8 become escapes."""
     with written_aside(path) as aside:
@@ -172,17 +180,20 @@ def prepare_output_folder(folder: Path, holds: str, force: bool) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, not a folder", "choose another --out")
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+
+
+def writing(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Turn what the disk says inside into the OutputError for ``path``."""
+    return raised_as(OutputError, f"{path} cannot be written", WRITE_ELSEWHERE, OSError)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error for a path that cannot be written."""
-    return OutputError(f"{path} cannot be written: {error.strerror or error}", "free space or choose another place")
+    return OutputError(f"{path} cannot be written: {error.strerror or error}", WRITE_ELSEWHERE)
 
 
 def cache_folder(*parts: str) -> Path:
@@ -194,10 +205,26 @@ def cache_folder(*parts: str) -> Path:
     base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelport"
     folder = base.joinpath(*parts)
     sweep_once(base, CACHE_DEPTH)
-    try:
+    with raised_as(OutputError, f"the cache {folder} cannot be made", "set MODELPORT_CACHE", OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the cache {folder} cannot be made: {error.strerror or error}", "set MODELPORT_CACHE"
-        ) from error
     return folder
+
+
+def write_record(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` aside and move it into place, with its sha256 under ``record_sha256``. Raises OutputError."""
+    write_json(path, value | {OWN_DIGEST: digest_json(value)})
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return what ``write_record`` wrote there, None where it is missing, unreadable or not as it was written."""
+    try:
+        value = read_json(path)
+    except DataError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    told = value.pop(OWN_DIGEST, None)
+    try:
+        return value if told == digest_json(value) else None
+    except (ValueError, RecursionError):  # a lone surrogate is no UTF-8
+        return None

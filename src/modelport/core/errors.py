@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE = 0, 1, 2, 3
 # A fault of modelport itself (sysexits.h: EX_SOFTWARE), never 1: scripts read 1 as "the model failed".
@@ -69,6 +70,22 @@ class BadSampleError(DataError):
 
 class OutputError(ModelportError):
     """A place that cannot be written, or that already holds a result."""
+
+
+@contextmanager
+def raised_as(
+    kind: type[ModelportError], found: str, fix: str, causes: type[Exception] | tuple[type[Exception], ...] = Exception
+) -> Iterator[None]:
+    """Raise a ``kind`` for each of the ``causes`` inside, saying ``found`` and then its own words.
+
+    Our own errors pass. Vendors' errors share no base below Exception.
+    """
+    try:
+        yield
+    except ModelportError:
+        raise
+    except causes as error:
+        raise kind(f"{found}: {getattr(error, 'strerror', None) or error}", fix) from error
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelport.core.artifacts import cannot_write, digest_file, prepare_output_folder, write_json
+from modelport.core.artifacts import digest_file, prepare_output_folder, write_json, writing
 from modelport.core.errors import OutputError
 from modelport.core.scratch import sweep
 
@@ -39,10 +39,8 @@ def held_results(folder: Path, summary: Path) -> Iterator[None]:
     """
     with _locked(folder, folder.parent / f".{folder.name}{LOCK}"):
         sweep(folder)
-        try:
+        with writing(summary):
             summary.unlink(missing_ok=True)
-        except OSError as error:
-            raise cannot_write(summary, error) from error
         yield
 
 
@@ -52,10 +50,8 @@ def drop_old_result(folder: Path, result: str, companions: Sequence[str]) -> Non
     A run that is killed then leaves no verdict beside files of another. Raises OutputError.
     """
     for name in (result, *companions):
-        try:
+        with writing(folder / name):
             (folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise cannot_write(folder / name, error) from error
 
 
 def write_result(folder: Path, name: str, result: Mapping[str, Any], companions: Sequence[str]) -> dict[str, str]:

@@ -33,10 +33,7 @@ class TensorSpec:
 
     def check(self, array: Array) -> None:
         """Raise SignatureError unless the array has this dtype and shape. Nothing is cast."""
-        fits = len(array.shape) == len(self.shape) and all(
-            isinstance(want, str) or want == got for want, got in zip(self.shape, array.shape, strict=True)
-        )
-        if not fits or array.dtype != np.dtype(self.dtype):
+        if not shape_fits(array.shape, self.shape) or array.dtype != np.dtype(self.dtype):
             raise SignatureError(
                 f"tensor '{self.name}': got {array.dtype} {_shape_text(array.shape)}, "
                 f"want {self.dtype} {_shape_text(self.shape)}",
@@ -59,14 +56,13 @@ class Signature:
 
     def check_inputs(self, tensors: Tensors) -> None:
         """Raise SignatureError unless the names, dtypes and shapes are exactly the inputs'."""
-        _check_names("input", tensors, self.inputs)
+        got, want = set(tensors), {spec.name for spec in self.inputs}
+        if got != want:
+            raise SignatureError(
+                f"input names: got {sorted(got)}, want {sorted(want)}",
+                "name every input as the model declares it; nothing is paired by position",
+            )
         for spec in self.inputs:
-            spec.check(tensors[spec.name])
-
-    def check_outputs(self, tensors: Tensors) -> None:
-        """Raise SignatureError unless the names, dtypes and shapes are exactly the outputs'."""
-        _check_names("output", tensors, self.outputs)
-        for spec in self.outputs:
             spec.check(tensors[spec.name])
 
     def with_batch(self, batch: int) -> Signature:
@@ -98,6 +94,21 @@ class Sample:
             return self.content
         fix = "mend or remove the file, or pass --on-bad-image skip"
         return read_regular(self.path, MAX_SAMPLE_BYTES, BadSampleError, fix)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """The annotated boxes of one image, in the file's order. The arrays cannot be written to."""
+
+    image_id: int
+    boxes: NDArray[np.float64]
+    """(n, 4): x, y, width, height in pixels of the image."""
+    category_ids: NDArray[np.int64]
+    """(n,), as the file numbers its categories."""
+    iscrowd: NDArray[np.bool_]
+    """(n,): the box holds a crowd, which is neither found nor missed."""
+    areas: NDArray[np.float64]
+    """(n,), of the outlines, as annotated; they decide between small, medium and large."""
 
 
 class DataSet(Protocol):
@@ -171,13 +182,11 @@ class Check:
         return asdict(self)
 
 
-def _check_names(kind: str, tensors: Tensors, specs: tuple[TensorSpec, ...]) -> None:
-    got, want = set(tensors), {spec.name for spec in specs}
-    if got != want:
-        raise SignatureError(
-            f"{kind} names: got {sorted(got)}, want {sorted(want)}",
-            f"name every {kind} as the model declares it; nothing is paired by position",
-        )
+def shape_fits(have: Sequence[int | str], want: Sequence[int | str]) -> bool:
+    """Whether two shapes have the same axes; one that is free (a string) on either side fits any size."""
+    return len(have) == len(want) and all(
+        isinstance(got, str) or isinstance(need, str) or got == need for got, need in zip(have, want, strict=True)
+    )
 
 
 def _shape_text(shape: tuple[int | str, ...]) -> str:

@@ -67,6 +67,9 @@ class Launch:
     threads: int | None = None  # of all runs together; None: all cores
     in_flight: int | None = None
     device: int = 0  # of an engine that has several
+    plain: bool = (
+        False  # no rewriting of the graph, where the engine does it by itself: for what others are held against
+    )
 
 
 class Runner(Protocol):
@@ -161,6 +164,13 @@ class Engine:
     def available(self) -> Availability:
         """Say whether it can be used here. Never raises."""
         raise NotImplementedError
+
+    def usable(self) -> Availability:
+        """Return what it says of itself. Raises EngineError, with what to install, where it cannot be used here."""
+        here = self.available()
+        if not here.usable:
+            raise EngineError(f"the engine '{self.name}' is not usable here: {here.reason}", here.install)
+        return here
 
     def parts(self, path: Path) -> tuple[Path, ...]:
         """Return the files beside a model file of the engine's own kind that are part of it. Raises GraphError."""

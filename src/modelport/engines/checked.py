@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.errors import EngineError, ModelportError
-from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.core.values import Array, Signature, Tensors, TensorSpec, shape_fits
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
 from modelport.engines.time_limit import RunStopped
 
@@ -31,13 +31,9 @@ class _Checked:
     def __init__(
         self, runner: Runner, model: Path, batched: bool, alone: Callable[[], AbstractContextManager[Runner]]
     ) -> None:
-        self._runner = runner
-        self._alone = alone
-        self._model = model
-        self._batched = batched
+        self._runner, self._model, self._batched, self._alone = runner, model, batched, alone
         self.signature: Signature = runner.signature
-        self.concurrency = runner.concurrency
-        self.precision = runner.precision
+        self.concurrency, self.precision = runner.concurrency, runner.precision
         self.notes: tuple[str, ...] = tuple(getattr(runner, "notes", ()))
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
@@ -97,8 +93,5 @@ class _CheckedTimed(_Checked):
 
 
 def _fits(got: Array, spec: TensorSpec, rows: int | None) -> bool:
-    if got.dtype != np.dtype(spec.dtype) or got.ndim != len(spec.shape):
-        return False
-    if rows is not None and (not got.ndim or got.shape[0] != rows):
-        return False
-    return all(isinstance(want, str) or want == have for want, have in zip(spec.shape, got.shape, strict=True))
+    own_rows = rows is None or got.shape[:1] == (rows,)
+    return own_rows and got.dtype == np.dtype(spec.dtype) and shape_fits(got.shape, spec.shape)

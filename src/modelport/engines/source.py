@@ -8,26 +8,42 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from modelport.core.artifacts import Artifact, digest_file
+from modelport.core.artifacts import Artifact, digest_file, digest_json
 from modelport.core.errors import CheckpointError, UsageError
 from modelport.core.files import open_regular
-from modelport.engines.base import Build, Engine, Runner
-from modelport.engines.registry import opened, runner_of_architecture
+from modelport.engines.base import Build, Engine, Launch, Runner
+from modelport.engines.registry import model_artifact, opened, reference_engine, runner_of_architecture
 from modelport.engines.torch import TorchEngine, TorchRunner
+from modelport.model.graph.file import precision_of, read_graph, signature_of
 from modelport.model.source import SourceModel, open_source
 from modelport.recipes.schema import Recipe
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model in float32 and what runs it. ``artifact`` is what its answers are kept under."""
+    """A model in float32 and what runs it."""
 
-    kind: Literal["checkpoint"]
+    kind: Literal["checkpoint", "onnx"]
     recipe: Recipe
     artifact: Artifact
     engine: Engine
     network: SourceModel | None = None  # the PyTorch network, where there is one: graphs are exported from it
     notes: tuple[str, ...] = ()  # what is to be said of where it comes from and how it was loaded
+    batch: int | None = None  # the only one that it takes; None: any
+
+    @property
+    def title(self) -> str:
+        """What it is called beside its figures."""
+        if self.kind == "checkpoint":
+            return "source model, PyTorch fp32"
+        return f"{self.artifact.path.name}, {self.engine.name} fp32 without graph optimizations"
+
+    @property
+    def digest(self) -> str:
+        """What its answers are kept under: the same for the same answers."""
+        if self.kind == "checkpoint":
+            return self.artifact.sha256
+        return digest_json([self.artifact.identity, self.engine.name, self.engine.available().version])
 
     @contextmanager
     def open(self, build: Build) -> Iterator[Runner]:
@@ -35,12 +51,12 @@ class Source:
 
         Raises CheckpointError where a checkpoint does not fit.
         """
-        own = replace(build, recipe=self.recipe, precision="fp32")
+        own = replace(build, recipe=self.recipe, precision="fp32", batch=self.batch or build.batch)
         if self.network is not None:
             # It may be in memory already, of an export.
             yield TorchRunner(self.network.module, own)
             return
-        with opened(self.engine, self.artifact, own) as runner:
+        with opened(self.engine, self.artifact, own, Launch(plain=True)) as runner:
             yield runner
 
     @property
@@ -59,9 +75,30 @@ def source_from_checkpoint(recipe: Recipe, weights: Path, sha256: str | None = N
 
     ``sha256`` is its digest where that is known already. Raises CheckpointError where the file is missing.
     """
-    engine = runner_of_architecture(recipe.model.architecture)
+    engine = runner_of_architecture(recipe.network.architecture)
     if engine is None:
         network = open_source(recipe, weights, sha256)
         return Source("checkpoint", recipe, network.checkpoint, TorchEngine(), network)
     open_regular(weights, error=CheckpointError, fix="check --weights").close()
     return Source("checkpoint", recipe, Artifact(weights, "checkpoint", sha256 or digest_file(weights)), engine)
+
+
+def source_from_onnx(recipe: Recipe, path: Path) -> Source:
+    """Return the source that an ONNX file in float32 is, on the reference runtime without graph optimizations.
+
+    Raises UsageError for a file in another precision, GraphError for none that can be read, EngineError where the
+    runtime is missing.
+    """
+    graph = read_graph(path)
+    if (precision := precision_of(graph)) != "fp32":
+        raise UsageError(
+            f"{path} computes in {precision}: it does not define the right answer",
+            "give --source FILE.onnx, the float32 model that it was made from",
+        )
+    axes = signature_of(graph).inputs[0].shape
+    engine, fixed = reference_engine(), axes[0] if axes and isinstance(axes[0], int) else None
+    said = (
+        f"{path.name} in float32 on {engine.name}, without graph optimizations, defines the right answer: it is proved "
+        "that its answers arrive, not that they are the published model's"
+    )
+    return Source("onnx", recipe, model_artifact(path), engine, notes=(said,), batch=fixed)

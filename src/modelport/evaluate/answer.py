@@ -26,8 +26,7 @@ from modelport.evaluate.score import Scored, Scoring, score
 from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
 from modelport.measure.timing import Clocks
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Rows, Task
-from modelport.tasks.ties import Ties
+from modelport.tasks.base import Rows, Task, Ties
 from modelport.verdict.soundness import Soundness
 
 # Rows that are scored at a time, unless their outputs are large: called after every small batch, the scorer would find

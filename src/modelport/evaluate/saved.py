@@ -15,6 +15,7 @@ from modelport.core import machine
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import DataError
 from modelport.core.placement import Placement
+from modelport.core.text import some
 from modelport.core.values import Array, RowId, Sample, Signature, Tensors
 from modelport.data.files.guide_names import claimed_rows, result_stem, row_ids
 from modelport.data.files.result_files import Results, read_outputs
@@ -71,7 +72,7 @@ def pair(
             place[row] = stem, number
     if missing := [row for row in rows if row not in place]:
         raise DataError(
-            f"{results.folder}: {len(missing)} of {len(rows)} rows have no result: {_some(missing)}",
+            f"{results.folder}: {len(missing)} of {len(rows)} rows have no result: {some(missing)}",
             "run the inference on all of them, or evaluate with the same --limit; "
             "if images were skipped, give --tensors DIR, which preprocess wrote",
         )
@@ -181,8 +182,4 @@ def _joined(landed: Sequence[tuple[Piece, Tensors, list[tuple[str, Any]]]]) -> R
 
 
 def _files(results: Results, stems: Sequence[str]) -> str:
-    return _some([path.name for stem in stems for path in list(results.files[stem].values())[:1]])
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" … ({len(names)} in all)" if len(names) > 3 else "")
+    return some([path.name for stem in stems for path in list(results.files[stem].values())[:1]])

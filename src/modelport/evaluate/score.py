@@ -12,8 +12,7 @@ from modelport.core.artifacts import written_aside
 from modelport.core.errors import DataError
 from modelport.data.sets.selection import Uniques
 from modelport.data.stream.batches import Fingerprint
-from modelport.tasks.base import Figures, Rows, Task
-from modelport.tasks.ties import Ties
+from modelport.tasks.base import Figures, Rows, Task, Ties
 from modelport.verdict.soundness import Soundness
 
 

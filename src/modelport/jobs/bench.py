@@ -13,9 +13,9 @@ from modelport.core.errors import EngineError
 from modelport.core.progress import Progress
 from modelport.engines.base import Build, DeviceTimes, TimedRunner
 from modelport.engines.registry import opened
+from modelport.measure.in_flight import Probe, chosen, probe_concurrency
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Clock, Load, Measured, measure
-from modelport.measure.probing import Probe, chosen, probe_concurrency
 from modelport.report.result import environment, latency_summary
 from modelport.report.speed import SCHEMA, best_of, compare, figures_of
 from modelport.stages.bench_model import BenchRequest, Subject, subject_of

@@ -17,7 +17,7 @@ def check_weights(recipe_name: str, weights: Path | None, progress: Progress) ->
     """Return what of a checkpoint fits. Raises CheckpointError where it cannot be read safely at all."""
     recipe = load_recipe(recipe_name)
     path, notes = weights_file(recipe, weights, progress)
-    module = build_empty(recipe.model)
+    module = build_empty(recipe.network)
     state = read_for(recipe, path, module)
     report = compare(module, state)
     return {

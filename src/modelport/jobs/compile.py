@@ -53,48 +53,60 @@ def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, An
     source = _graph_of(engine, request, recipe)
     if engine.compiles_here:
         choose_engine(engine.name, request.precision or "fp32")
-    build = Build(
-        recipe,
-        request.precision or ("fp32" if engine.compiles_here else None),
-        request.batch,
-        own=engine.own_build(_told(engine, request)),
-    )
-    launch = Launch(device=request.device or 0)
+    precision = request.precision or ("fp32" if engine.compiles_here else None)
+    build = Build(recipe, precision, request.batch, own=engine.own_build(_told(engine, request)))
     planned = engine.plan(source, build, request.out)
-    value: dict[str, Any] = {
-        "schema": "modelport.compile/1",
-        "engine": engine.name,
-        "precision": planned.precision,
-        "batch": planned.batch,
-    }
-    if planned.words or request.dry_run:
-        value |= {
-            "command": list(planned.words),
-            "line": shlex.join(planned.words),
-            "input_type": planned.input_type,
-            "files": [{"option": option, "path": str(path), "text": text} for option, path, text in planned.files],
-            "notes": list(planned.notes),
-        }
+    value = {"schema": "modelport.compile/1", "engine": engine.name} | _planned(planned, request.dry_run)
     if request.dry_run:
         return value
     if planned.words:
-        progress.note(shlex.join(planned.words))
-        with stage(progress, f"compile for {engine.name}"):
-            artifact = engine.compile(source, build, request.out)
-        notes = [*planned.notes, *_opened_once(engine, artifact, planned, build, launch)]
-        return value | {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
+        return value | _by_command(request, engine, source, build, planned, progress)
+    return value | _in_process(request, engine, source, build, progress)
+
+
+def _planned(planned: BuildPlan, dry_run: bool) -> dict[str, Any]:
+    """Return what will be made, and by which command where another program makes it."""
+    value: dict[str, Any] = {"precision": planned.precision, "batch": planned.batch}
+    if not planned.words and not dry_run:
+        return value
+    return value | {
+        "command": list(planned.words),
+        "line": shlex.join(planned.words),
+        "input_type": planned.input_type,
+        "files": [{"option": option, "path": str(path), "text": text} for option, path, text in planned.files],
+        "notes": list(planned.notes),
+    }
+
+
+def _by_command(
+    request: CompileRequest, engine: Engine, source: Artifact, build: Build, planned: BuildPlan, progress: Progress
+) -> dict[str, Any]:
+    """Have the vendor's compiler make the model."""
+    progress.note(shlex.join(planned.words))
+    with stage(progress, f"compile for {engine.name}"):
+        artifact = engine.compile(source, build, request.out)
+    launch = Launch(device=request.device or 0)
+    notes = [*planned.notes, *_opened_once(engine, artifact, planned, build, launch)]
+    return {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
+
+
+def _in_process(
+    request: CompileRequest, engine: Engine, source: Artifact, build: Build, progress: Progress
+) -> dict[str, Any]:
+    """Bring the graph into the precision wanted, and compile it by the engine's package."""
+    recipe = build.needed_recipe
     calibrated_by = replace(build, batch=request.batch or recipe.run.batch)
     plan = Plan(recipe, engine, calibrated_by, calibration=request.calibration, precision_plan=request.plan)
     with stage(progress, f"precision {plan.precision}"):
         done = lowered(plan, source, None, (), progress)
     with stage(progress, f"compile for {engine.name}, and open"):
         artifact, precision = _compiled(engine, done.artifact, build, request)
-    value["precision"] = precision
     if done.record:
         write_json(plan_beside(request.out), done.record["plan"])
         done.record["plan_file"] = str(plan_beside(request.out))
     between = done.artifact.to_json() if done.artifact is not source else []
-    return value | {
+    return {
+        "precision": precision,
         "artifacts": [*source.to_json(), *between, *artifact.to_json()],
         "notes": [*done.notes, *speed_warnings(engine, precision)],
         "quantization": done.record or None,
@@ -139,7 +151,7 @@ def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe) -> Artifa
             f"{request.model}: '{engine.name}' compiles .onnx files here", "give the file that `modelport export` wrote"
         )
     if source.kind == "onnx":
-        check_signature(read_graph(request.model), recipe.signature, request.model)
+        check_signature(read_graph(request.model), recipe.whole_signature, request.model)
     if request.out.absolute() == request.model.absolute():
         raise UsageError(f"--out {request.out} is the model itself", "choose another --out")
     written = [request.out, *map(request.out.with_suffix, engine.companions)]

@@ -69,7 +69,7 @@ def _samples(recipe_name: str, out: Path, progress: Progress) -> tuple[Path, Pat
     """Return sample data and weights of a recipe, made where they are missing."""
     recipe = load_recipe(recipe_name)
     data = out / "data" / recipe.dataset.kind
-    weights = out / "weights" / recipe.name / recipe.weights.file
+    weights = out / "weights" / recipe.name / recipe.published_weights.file
     # A set is drawn aside and renamed: where the folder is, the set is whole.
     if data.is_dir():
         progress.note(f"using the sample data in {data}")

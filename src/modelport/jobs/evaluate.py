@@ -15,7 +15,7 @@ import numpy as np
 
 from modelport.core.artifacts import Artifact, write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.options import MAX_SKIPPED, share
+from modelport.core.options import MAX_SKIPPED
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
@@ -26,9 +26,9 @@ from modelport.data.files.tensor_index import TensorIndex, hold_index, hold_size
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
-from modelport.evaluate.saved import SavedRows, Seen, pair
-from modelport.evaluate.score import Scoring, score
-from modelport.jobs.run import PREDICTIONS, REPORT, RESULT, written
+from modelport.evaluate.saved import Piece, SavedRows, Seen, pair
+from modelport.evaluate.score import Scored, Scoring, score
+from modelport.jobs.run import PREDICTIONS, REPORT, RESULT, check_asked, written
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
@@ -36,10 +36,9 @@ from modelport.report.assemble import Origin, assemble
 from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_detection_files
 from modelport.report.guide_json import guide_json, guide_text
 from modelport.report.result import NOTHING_RAN, Result
-from modelport.tasks.base import Figures, Rows
+from modelport.tasks.base import Figures, Rows, Task
 from modelport.tasks.table import task_of
-from modelport.verdict.rules import is_full_set
-from modelport.verdict.tied_figures import rounding_of, tie_notes
+from modelport.verdict.rules import is_full_set, rounding_of, tie_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +81,20 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> Evaluation:
 def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> Evaluation:
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = _recipe(request)
-    boxes = task_of(recipe).finds_boxes
-    if request.files.wanted and not boxes:
-        raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
-    threshold = _threshold(request, boxes)
+    cut = _Threshold(recipe, _threshold(request, task_of(recipe).finds_boxes))
+    check_asked(recipe, request.files, request.max_skipped)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
-    share("--max-skipped", request.max_skipped)
     if request.out is not None:
         held.enter_context(held_folder(request.out, RESULT, request.force))
-    index = None if request.tensors is None else read_index(request.tensors)
-    samples, skipped = _without_skipped(recipe, samples, index)
-    results, seen = find_results(request.results), Seen()
-    pieces, sizes = pair(results, samples, recipe, index)
-    saved = SavedRows(results, sizes, recipe.signature, _placements(request, recipe, boxes), seen)
+    saved = _saved(request, recipe, samples)
     task = task_of(recipe, dataset.categories, request.seed)
-    full = is_full_set(recipe, (sample.id for sample in samples), len(skipped))
     folder = request.out or held.enter_context(scratch())
     if request.out is not None:
         drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
-    cut = _Threshold(recipe, threshold)
-    with progress.bar("evaluating", len(samples) * recipe.dataset.views, "images") as bar:
-        how = Scoring(task, False, full, folder / PREDICTIONS, bar.advance)
-        scored = score(map(cut.above, saved.stream(pieces)), how)
-    scored.skipped = skipped
-    _check_contents(index, seen)
-    notes = [*results.notes, *dataset.notes, *said, *_said(request, recipe, seen, cut)]
-    origin = _origin(results, seen, notes)
+    scored = _scored(task, saved, cut, folder / PREDICTIONS, progress)
+    notes = [*saved.rows.results.notes, *dataset.notes, *said, *_said(request, recipe, saved.rows.seen, cut)]
+    origin = _origin(saved.rows.results, saved.rows.seen, notes)
     left_out = _write_detections(request, dataset, folder / PREDICTIONS, scored.figures, progress)
     judged = assemble(recipe, task, scored, origin, NOTHING_RAN, request.max_skipped)
     result = replace(
@@ -118,18 +104,45 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         command=request.command,
         started=started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - clock,
-        further={
-            "results": {
-                "path": str(results.folder),
-                "format": results.suffix[1:].upper(),
-                "files": len(results.files),
-            },
-        },
+        further={"results": saved.rows.results.to_json()},
     )
-    guide = guide_json(task, scored.figures.metrics, len(samples))
+    guide = guide_json(task, scored.figures.metrics, len(saved.samples))
     few = tie_notes(rounding_of(origin.rounded, scored.ties), scored.ties)
     guide["value"] += [{"key": "Note", "value": note} for note in (*few, *left_out)]
     return Evaluation(result if request.out is None else written(request.out, result), guide)
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """Saved outputs, paired with the samples that they answer."""
+
+    samples: Sequence[Sample]  # those that have tensors
+    skipped: list[str]  # ids of those that ``preprocess`` skipped
+    index: TensorIndex | None
+    rows: SavedRows
+    pieces: list[Piece]
+
+
+def _saved(request: EvaluateRequest, recipe: Recipe, samples: Sequence[Sample]) -> _Saved:
+    """Find the outputs and pair them with the samples. Raises DataError where they do not fit each other."""
+    index = None if request.tensors is None else read_index(request.tensors)
+    samples, skipped = _without_skipped(recipe, samples, index)
+    results = find_results(request.results)
+    pieces, sizes = pair(results, samples, recipe, index)
+    place = _placements(request, recipe, task_of(recipe).finds_boxes)
+    return _Saved(samples, skipped, index, SavedRows(results, sizes, recipe.signature, place, Seen()), pieces)
+
+
+def _scored(task: Task, saved: _Saved, cut: _Threshold, predictions: Path, progress: Progress) -> Scored:
+    """Score the rows; raise DataError where an image is not the one that its tensor was made from."""
+    recipe = cut.recipe
+    full = is_full_set(recipe, (sample.id for sample in saved.samples), len(saved.skipped))
+    with progress.bar("evaluating", len(saved.samples) * recipe.dataset.views, "images") as bar:
+        how = Scoring(task, False, full, predictions, bar.advance)
+        scored = score(map(cut.above, saved.rows.stream(saved.pieces)), how)
+    scored.skipped = saved.skipped
+    _check_contents(saved.index, saved.rows.seen)
+    return scored
 
 
 @contextmanager
@@ -193,7 +206,7 @@ def _placements(request: EvaluateRequest, recipe: Recipe, boxes: bool) -> Callab
     place = placements(recipe, boxes)
     if request.style != "guide" or not boxes:
         return place
-    height, width = (int(side) for side in recipe.tensors.inputs[0].shape[2:])
+    height, width = (int(side) for side in recipe.tensors.sample.shape[2:])
 
     def as_in_guide(content: bytes, name: str) -> Placement | None:
         own = place(content, name)

@@ -21,6 +21,7 @@ from modelport.data.sets.table import open_dataset
 from modelport.engines.base import Runner
 from modelport.engines.registry import opened
 from modelport.engines.row_check import TOLERATED, check_rows
+from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, answer_with_source, score_with_engine
 from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
@@ -29,13 +30,14 @@ from modelport.measure.in_flight import with_best_in_flight
 from modelport.measure.timing import Clocks
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
+from modelport.recipes.schema import Recipe
 from modelport.recipes.setting import read_setting
 from modelport.report import markdown
 from modelport.report.assemble import Origin, assemble
 from modelport.report.detections import DetectionFiles, write_detection_files
-from modelport.report.result import Result, Speed, latency_summary, steadiness_warnings
+from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
 from modelport.stages.lower import speed_warnings
-from modelport.stages.plan import Plan, Wish
+from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported, source_for
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
@@ -52,17 +54,24 @@ class RunRequest:
     out: Path
     weights: Path | None = None
     model: Path | None = None
+    source: Path | Literal["none"] | None = None
     wish: Wish = field(default_factory=Wish)
     limit: int | None = None
     order: str | None = None  # data or random; None: random under a limit, else data
     max_skipped: float = MAX_SKIPPED
     seed: int = 0
     variant: str | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) in place of the recipe's
     on_bad_image: Literal["fail", "skip"] = "fail"
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
     fast: bool = False  # resize the quicker way
+
+    @property
+    def given(self) -> Given:
+        """The files of the model. Raises UsageError for two that say the same thing."""
+        return Given(self.weights, self.model, self.source)
 
 
 def wish_of(recipe: str, setting: Path | None, given: Mapping[str, Any]) -> Wish:
@@ -95,11 +104,9 @@ def run(request: RunRequest, progress: Progress) -> Result:
 
 def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     clock, begun = time.perf_counter(), datetime.now(UTC)
-    recipe = load_recipe(request.recipe).with_variant(request.variant)
-    plan = Plan.of(recipe, request.wish, request.weights, request.model, request.seed)
-    share("--max-skipped", request.max_skipped)
-    if request.files.wanted and not task_of(recipe).finds_boxes:
-        raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
+    recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
+    plan = Plan.of(recipe, request.wish, request.given, request.seed)
+    check_asked(recipe, request.files, request.max_skipped)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     held.enter_context(held_folder(request.out, RESULT, request.force))
@@ -108,22 +115,13 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     job = _pass(request, plan, dataset, samples, progress)
     outcome, notes, checks = _answered(request, plan, port, job)
     origin = Origin(
-        *(plan.engine.name, outcome.precision, outcome.batch, port.source is not None, port.trail.artifacts),
+        *(plan.engine.name, outcome.precision, outcome.batch, origin_of(port.source), port.trail.artifacts),
         checks=[*port.trail.checks, *checks],
         notes=[*port.trail.notes, *dataset.notes, *said, *_said_of(plan), *notes, *outcome.notes],
     )
-    further: dict[str, Any] = {
-        "quantization": port.trail.record,
-        "input_type": request.wish.input_type,
-        "runs_in_flight": {"value": outcome.in_flight, "how": how},
-        "decoders": {"value": outcome.decoders.count, "how": outcome.decoders.how},
-    }
-    late: list[str] = []
-    if request.fast:
-        further["fast_preprocess"] = fast_effect(recipe, samples, outcome.scored.figures)
-        late.append(effect_note(further["fast_preprocess"]))
-    if request.files.wanted:
-        late += write_detection_files(request.files, dataset, request.out / PREDICTIONS, progress)
+    further, late = _beside_the_figures(request, dataset, job, outcome)
+    further["quantization"] = port.trail.record
+    further["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
     judged = assemble(recipe, job.task, outcome.scored, origin, speed_of(plan, outcome), request.max_skipped)
     result = replace(
         judged,
@@ -135,6 +133,37 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
         further=further,
     )
     return written(request.out, result)
+
+
+def _beside_the_figures(
+    request: RunRequest, dataset: DataSet, job: Pass, outcome: Outcome
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the run's own keys of the result, and late notes; write the files of boxes that were asked for."""
+    further: dict[str, Any] = {
+        "input_type": request.wish.input_type,
+        "decoders": {"value": outcome.decoders.count, "how": outcome.decoders.how},
+    }
+    notes: list[str] = []
+    if request.fast:
+        further["fast_preprocess"] = fast_effect(job.recipe, job.samples, outcome.scored.figures)
+        notes.append(effect_note(further["fast_preprocess"]))
+    if request.files.wanted:
+        notes += write_detection_files(request.files, dataset, request.out / PREDICTIONS, job.progress)
+    return further, notes
+
+
+def check_asked(recipe: Recipe, files: DetectionFiles, max_skipped: float) -> None:
+    """Raise UsageError early for files of boxes of what finds none, or a share beyond 0 to 1."""
+    share("--max-skipped", max_skipped)
+    if files.wanted and not task_of(recipe).finds_boxes:
+        raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
+
+
+def origin_of(source: Source | None) -> SourceOrigin | None:
+    """Return what a result says of the source."""
+    if source is None:
+        return None
+    return SourceOrigin(source.kind, str(source.artifact.path), source.artifact.sha256, source.title)
 
 
 def written(folder: Path, result: Result) -> Result:
@@ -173,7 +202,7 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
     with ExitStack() as held:
         answers, notes = None, list[str]()
         if port.source is not None:
-            answers = held.enter_context(SourceAnswers(port.source.artifact.sha256, plan.recipe.digest, request.seed))
+            answers = held.enter_context(SourceAnswers(port.source.digest, plan.recipe.digest, request.seed))
             answer_with_source(job, port.source, answers)
             notes += answers.notes
         with stage(job.progress, f"load into {plan.engine.name}"):

@@ -39,7 +39,7 @@ def random_inputs(signature: Signature, recipe: Recipe | None, seed: int) -> Inp
     size = sum(_bytes_of(spec) for spec in signature.inputs)
     count = min(BUFFERS, max(2, MOST_BYTES // max(1, size)))
     rng = np.random.default_rng(seed)
-    buffers = tuple({spec.name: _drawn(spec, recipe, rng) for spec in signature.inputs} for _ in range(count))
+    buffers = tuple({spec.name: drawn(spec, recipe, rng) for spec in signature.inputs} for _ in range(count))
     floats = "random pixels, normalised as the recipe does it" if recipe else "standard normal values"
     kinds = {spec.dtype for spec in signature.inputs}
     about = [floats] * any(kind.startswith("float") for kind in kinds)
@@ -70,7 +70,8 @@ def _bytes_of(spec: TensorSpec) -> int:
     return math.prod(axis for axis in spec.shape if isinstance(axis, int)) * np.dtype(spec.dtype).itemsize
 
 
-def _drawn(spec: TensorSpec, recipe: Recipe | None, rng: np.random.Generator) -> Array:
+def drawn(spec: TensorSpec, recipe: Recipe | None, rng: np.random.Generator) -> Array:
+    """Return one array of a spec whose axes are fixed, as ``random_inputs`` tells. Raises UsageError for a dtype."""
     shape, dtype = [int(axis) for axis in spec.shape], np.dtype(spec.dtype)
     if dtype == np.uint8:
         return rng.integers(0, 256, shape, dtype=np.uint8)

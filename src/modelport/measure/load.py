@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -89,7 +90,8 @@ class _Team:
     def work(self, place: int) -> _Worked:
         """Warm up, wait for the others, be timed, and keep the load up until the last of them is done."""
         try:
-            turn = _Turn(place)
+            # Whose buffer is next: workers start at different ones.
+            turn = itertools.count(place + 1)
             count, steady = self._warm_up(turn)
             self._start.wait()
             worked = _Worked(count, steady, [], [])
@@ -105,7 +107,7 @@ class _Team:
             raise
         return worked
 
-    def _timed(self, turn: _Turn, worked: _Worked) -> None:
+    def _timed(self, turn: Iterator[int], worked: _Worked) -> None:
         deadline = self._load.clock() + int(self._load.seconds * 1e9)
         while not self._end.is_set():
             run = self._once(turn, worked.device)
@@ -113,7 +115,7 @@ class _Team:
             if run[1] >= deadline:
                 return
 
-    def _warm_up(self, turn: _Turn) -> tuple[int, bool]:
+    def _warm_up(self, turn: Iterator[int]) -> tuple[int, bool]:
         """Return how many runs it took, and whether they had become steady within the limit."""
         clock = self._load.clock
         limit = clock() + int(self._load.seconds * 1e9)
@@ -131,27 +133,15 @@ class _Team:
                 return count, True
             before = mean
 
-    def _once(self, turn: _Turn, device: list[DeviceTimes] | None) -> tuple[int, int]:
-        inputs = self._load.buffers[turn.next() % len(self._load.buffers)]
-        clock = self._load.clock
-        if self._timed_run is None:
-            start = clock()
-            self._load.runner.run(inputs)
-            return start, clock()
+    def _once(self, turn: Iterator[int], device: list[DeviceTimes] | None) -> tuple[int, int]:
+        inputs = self._load.buffers[next(turn) % len(self._load.buffers)]
+        clock, times = self._load.clock, None
         start = clock()
-        _, times = self._timed_run(inputs)
+        if self._timed_run is None:
+            self._load.runner.run(inputs)
+        else:
+            _, times = self._timed_run(inputs)
         end = clock()
-        if device is not None:
+        if times is not None and device is not None:
             device.append(times)
         return start, end
-
-
-class _Turn:
-    """Whose buffer is next: workers start at different ones."""
-
-    def __init__(self, place: int) -> None:
-        self._place = place
-
-    def next(self) -> int:
-        self._place += 1
-        return self._place

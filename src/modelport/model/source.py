@@ -67,7 +67,7 @@ def load_source(recipe: Recipe, weights: Path) -> SourceModel:
 
     Raises CheckpointError where the file is missing, damaged or unsafe, or does not fit in every key and shape.
     """
-    module = build_empty(recipe.model)
+    module = build_empty(recipe.network)
     state = read_for(recipe, weights, module)
     report = load_strictly(module, state, str(weights))
     return SourceModel(recipe, Artifact(weights, "checkpoint", state.sha256), (module, (*state.notes, *report.notes)))

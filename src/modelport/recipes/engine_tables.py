@@ -5,12 +5,11 @@ Recipes stand below the engines, so the engines' tables stand here by name and a
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import InitErrorDetails
-
-from modelport.core.named import named
 
 # Returns the form of each table, by its name in a recipe.
 TABLES = "modelport.engines.registry:recipe_tables"
@@ -20,7 +19,7 @@ FIELD = "engines"
 
 def forms() -> dict[str, type[BaseModel]]:
     """Return the form of each engine's table, by its name in a recipe."""
-    known: dict[str, type[BaseModel]] = named(TABLES)()
+    known: dict[str, type[BaseModel]] = resolve_name(TABLES)()
     return known
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,11 +20,10 @@ from pydantic_core import PydanticKnownError
 
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
-from modelport.core.named import named
 from modelport.core.values import Signature
 from modelport.recipes import engine_tables
 from modelport.recipes.chain import check_input, sound
-from modelport.recipes.checks import CHECKS, TASK_NAMES
+from modelport.recipes.checks import CHECKS, TASK_NAMES, TOLERANCE_OF
 from modelport.recipes.guide_files import GuideFiles
 from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
@@ -45,7 +46,7 @@ SCHEMA = "modelport.recipe/1"
 
 
 def _task(name: str) -> str:
-    known = named(TASK_NAMES)()
+    known = resolve_name(TASK_NAMES)()
     if name not in known:
         raise PydanticKnownError("literal_error", {"expected": ", ".join(known)})
     return name
@@ -56,22 +57,24 @@ class Recipe(Strict):
 
     schema_: Annotated[Literal["modelport.recipe/1"], Field(alias="schema")]
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
-    title: str
+    title: str = ""
     task: Annotated[str, AfterValidator(_task)]
     links: Links = Links()
-    model: Model
-    checkpoint: Checkpoint
-    weights: Weights
+    model: Model | None = None
+    """The PyTorch network; none where the source is a file that runs by itself."""
+    checkpoint: Checkpoint = Checkpoint()
+    weights: Weights | None = None
+    """Where the published weights are to be had; none where they are published nowhere."""
     tensors: Tensors
     preprocess: Annotated[list[Step], BeforeValidator(expanded), Field(min_length=1), AfterValidator(sound)]
     """In a file the name of a preset will do, which is read as its steps."""
     dataset: Dataset
     metrics: Annotated[list[str], Field(min_length=1)]
-    published: list[Published]
+    published: list[Published] = Field(default_factory=list)
     speeds: list[PublishedSpeed] = Field(default_factory=list)
-    tolerance: Tolerance
+    tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
-    run: Run
+    run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
         default_factory=dict
     )
@@ -84,6 +87,9 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _tables_set_apart(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "tolerance" not in content:
+            tolerated = resolve_name(TOLERANCE_OF)(content.get("task"))
+            content = content | ({"tolerance": tolerated} if tolerated else {})
         return engine_tables.set_apart(content)
 
     @model_serializer(mode="wrap")
@@ -94,7 +100,9 @@ class Recipe(Strict):
     def _agrees_with_itself(self) -> Recipe:
         check_input(self.preprocess, self.signature.inputs[0])
         for check in CHECKS:
-            named(check)(self)
+            resolve_name(check)(self)
+        if self.published and self.dataset.published_n is None:
+            raise ValueError("published figures hold on one set: tell dataset.published_n and published_ids")
         for figure in self.published:
             if figure.metric not in self.metrics:
                 raise ValueError(f"published figure of '{figure.metric}', which is not among metrics {self.metrics}")
@@ -102,11 +110,33 @@ class Recipe(Strict):
 
     @property
     def signature(self) -> Signature:
-        """The model's tensors, with a free batch axis."""
+        """The tensors that a sample decides and that the task reads, with a free batch axis."""
         return Signature(
-            tuple(tensor.spec() for tensor in self.tensors.inputs),
+            tuple(tensor.spec() for tensor in self.tensors.inputs if tensor.value is None),
             tuple(tensor.spec() for tensor in self.tensors.outputs),
         )
+
+    @property
+    def whole_signature(self) -> Signature:
+        """The same, and the inputs that have a value of their own."""
+        return Signature(tuple(tensor.spec() for tensor in self.tensors.inputs), self.signature.outputs)
+
+    @property
+    def network(self) -> Model:
+        """The PyTorch network. Raises RecipeError where the recipe names none."""
+        if self.model is None:
+            raise RecipeError(
+                f"{self.name} names no network ([model])",
+                "name its architecture, or give a model that runs by itself: --source FILE.onnx or FILE.pt2",
+            )
+        return self.model
+
+    @property
+    def published_weights(self) -> Weights:
+        """Where the weights are to be had. Raises RecipeError where the recipe tells none."""
+        if self.weights is None:
+            raise RecipeError(f"{self.name} names no weights to fetch ([weights])", "give --weights FILE")
+        return self.weights
 
     @property
     def digest(self) -> str:
@@ -125,6 +155,25 @@ class Recipe(Strict):
             raise RecipeError(f"{self.name} has no variant '{name}'", known)
         content = _merged(self.to_json(), self.variants[name].changes)
         return Recipe.model_validate(content | {"variant": name, "variants": {}})
+
+    def with_shapes(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> Recipe:
+        """Return the recipe with inputs of other sizes; the batch axis stays free, whatever its size is here.
+
+        Raises RecipeError for an input that it does not name, or another number of axes.
+        """
+        if not shapes:
+            return self
+        content = self.to_json()
+        inputs = {tensor["name"]: tensor for tensor in content["tensors"]["inputs"]}
+        for name, shape in shapes:
+            if name not in inputs:
+                raise RecipeError(f"--shape: {self.name} has no input '{name}'", unknown("inputs", name, inputs))
+            if len(shape) != len(inputs[name]["shape"]):
+                told = ",".join(map(str, inputs[name]["shape"]))
+                raise RecipeError(f"--shape {name}: {len(shape)} axes for {told}", "give a size for each axis")
+            first = inputs[name]["shape"][0]
+            inputs[name]["shape"] = [first if isinstance(first, str) else shape[0], *shape[1:]]
+        return Recipe.model_validate(content)
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, absent keys left out."""

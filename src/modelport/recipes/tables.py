@@ -1,4 +1,4 @@
-"""The tables of a recipe. Unknown keys are refused, and what moves a number has no default."""
+"""The tables of a recipe. Unknown keys are refused; what has a default stands in ``modelport show RECIPE``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Model(Strict):
     """The network: a name in ``modelport.model.architectures.ARCHITECTURES`` and its arguments."""
 
     architecture: str
-    arguments: dict[str, int | float | str | bool]
+    arguments: dict[str, int | float | str | bool] = Field(default_factory=dict)
 
 
 class KnownMistake(Strict):
@@ -54,9 +54,9 @@ class KnownMistake(Strict):
 class Checkpoint(Strict):
     """How the published file wraps its state dict."""
 
-    unwrap: list[str]
+    unwrap: list[str] = Field(default_factory=list)
     """Keys to descend, outermost first; a file that is already bare is taken as it is, and that is said."""
-    strip_prefix: str
+    strip_prefix: str = ""
     """Taken off every key where all keys have it; empty for none."""
     known_mistakes: list[KnownMistake] = Field(default_factory=list)
     drop_first_output: list[str] = Field(default_factory=list)
@@ -95,8 +95,16 @@ class Tensor(Strict):
     """One input or output. ``"batch"`` marks the axis of the batch, which comes first."""
 
     name: str
-    dtype: Literal["float32", "float16", "int64", "uint8"]
+    dtype: Literal["float32", "float16", "int32", "int64", "uint8"]
     shape: Annotated[list[Annotated[int | str, AfterValidator(_axis)]], Field(strict=False, min_length=1, max_length=8)]
+    value: float | list[float] | None = None
+    """Of an input that no sample tells (a size, a scale): the same for every row, one number or one a column."""
+
+    @model_validator(mode="after")
+    def _fills_a_row(self) -> Tensor:
+        if isinstance(self.value, list) and len(self.value) != self.shape[-1]:
+            raise ValueError(f"'{self.name}' has {len(self.value)} values for the {self.shape[-1]} of its last axis")
+        return self
 
     def spec(self) -> TensorSpec:
         """Return the tensor as the rest of modelport passes it on."""
@@ -109,11 +117,20 @@ class Tensors(Strict):
     inputs: Annotated[list[Tensor], Field(min_length=1)]
     outputs: Annotated[list[Tensor], Field(min_length=1)]
 
+    @property
+    def sample(self) -> Tensor:
+        """The input that a sample decides."""
+        return next(tensor for tensor in self.inputs if tensor.value is None)
+
     @model_validator(mode="after")
     def _told_apart(self) -> Tensors:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two tensors are named '{twice[0]}'; give each its own name")
+        if sum(tensor.value is None for tensor in self.inputs) != 1:
+            raise ValueError("one input takes the sample; give every other one its value")
+        if any(tensor.value is not None for tensor in self.outputs):
+            raise ValueError("an output has no value of its own; take it out")
         return self
 
 
@@ -123,14 +140,20 @@ class Dataset(Strict):
     kind: Literal["imagenet", "cifar10", "coco"]
     classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)]
     """Width of the output."""
-    label_offset: Annotated[int, Field(ge=0)]
+    label_offset: Annotated[int, Field(ge=0)] = 0
     """Added to a label to get its output index (1 where index 0 is background)."""
     views: PositiveInt = 1
     """Rows that the model gets per sample: 2 for contrastive pairs."""
-    published_n: PositiveInt
-    """Samples in the full set."""
-    published_ids: Annotated[str, AfterValidator(_pattern)]
+    published_n: PositiveInt | None = None
+    """Samples in the full set, where figures of one are published."""
+    published_ids: Annotated[str, AfterValidator(_pattern)] | None = None
     """Regular expression that every id of the full set matches, in bounded time."""
+
+    @model_validator(mode="after")
+    def _full_set_whole(self) -> Dataset:
+        if (self.published_n is None) != (self.published_ids is None):
+            raise ValueError("published_n and published_ids tell the full set together; give both or neither")
+        return self
 
 
 class Published(Strict):
@@ -148,8 +171,8 @@ class Published(Strict):
 class Tolerance(Strict):
     """The largest drop that still passes; a gain always does."""
 
-    value: Annotated[float, Field(ge=0)]
-    unit: Literal["percent_of_reference", "points"]
+    value: Annotated[float, Field(ge=0)] = 1.0
+    unit: Literal["percent_of_reference", "points"] = "points"
 
 
 class Contrastive(Strict):
@@ -163,8 +186,8 @@ class Contrastive(Strict):
 class Run(Strict):
     """Defaults of ``run`` and ``bench``."""
 
-    batch: Batch
-    bench_batches: Annotated[list[Batch], Field(min_length=1)]
+    batch: Batch = 8
+    bench_batches: Annotated[list[Batch], Field(min_length=1)] = Field(default_factory=lambda: [1, 4, 8, 16, 32, 64])
 
 
 class Variant(Strict):

@@ -11,11 +11,10 @@ from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
-from modelport.report.result import Result, SourceFigures, Speed, environment
+from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, environment
 from modelport.tasks.base import Figures, Task
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
-from modelport.verdict.tied_figures import digit_checks, rounding_of, tie_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Origin:
     engine: str | None
     precision: str | None
     batch: int | None
-    has_source: bool = False
+    source: SourceOrigin | None = None  # what the answers are held against
     artifacts: Sequence[Artifact] = ()
     checks: Sequence[Check] = ()
     notes: Sequence[str] = ()
@@ -36,7 +35,7 @@ def assemble(
     recipe: Recipe, task: Task, scored: Scored, origin: Origin, speed: Speed, max_skipped: float = MAX_SKIPPED
 ) -> Result:
     """Judge the figures and return the result, but for what only the caller knows (seed, command, times)."""
-    n, figures, rounding = len(scored.ids), scored.figures, rounding_of(origin.rounded, scored.ties)
+    n, figures, rounding = len(scored.ids), scored.figures, verdict.rounding_of(origin.rounded, scored.ties)
     full = verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
     evidence = verdict.Evidence(
         *(figures.metrics, figures.source, full, n, scored.skipped, task.smallest_set),
@@ -44,14 +43,15 @@ def assemble(
         max_skipped=max_skipped,
         unsure=scored.ties.points(verdict.judged_metrics(recipe)) if rounding else {},
     )
-    ties = tie_notes(rounding, scored.ties)
+    ties = verdict.tie_notes(rounding, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
     checks = [*scored.soundness.checks(figures, origin.precision), *origin.checks]
-    checks += digit_checks(rounding, recipe, scored.ties, ties)
+    checks += verdict.digit_checks(rounding, recipe, scored.ties, ties)
     checks += verdict.judge(recipe, evidence)
     metrics = dict(figures.metrics)
-    if figures.of:
-        metrics["source_agreement"] = percent(figures.met, figures.of)
+    flips = figures.flips
+    if flips.of:
+        metrics["source_agreement"] = percent(flips.met, flips.of)
     return Result(
         recipe=recipe.name,
         variant=recipe.variant,
@@ -60,13 +60,13 @@ def assemble(
         precision=origin.precision,
         batch=origin.batch,
         verdict=verdict.overall(checks),
-        rests_on=_rests_on(recipe, full, origin.has_source),
+        rests_on=_rests_on(recipe, full, origin.source is not None),
         n=n,
         skipped=len(scored.skipped),
         duplicates=len(scored.duplicates),
         metrics=metrics,
-        source=SourceFigures(figures.source or {}, figures.flip_count, tuple(figures.flips)),
-        reference=_reference(recipe, full, figures),
+        source=SourceFigures(figures.source or {}, flips.count, tuple(flips.first), origin.source or SourceOrigin()),
+        reference=_reference(recipe, full, figures, origin.source or SourceOrigin()),
         published=tuple(
             figure.model_dump(mode="json") | {"applies": full and figure.variant == recipe.variant}
             for figure in recipe.published
@@ -80,9 +80,9 @@ def assemble(
     )
 
 
-def _reference(recipe: Recipe, full: bool, figures: Figures) -> dict[str, Any]:
+def _reference(recipe: Recipe, full: bool, figures: Figures, origin: SourceOrigin) -> dict[str, Any]:
     """Return what each metric is held against: the published figure on its own data, else the source model."""
-    source = "source model, PyTorch fp32, same samples"
+    source = f"{origin.title}, same samples"
     found = {
         name: {"value": score.value, "unit": score.unit, "source": source}
         for name, score in (figures.source or {}).items()
@@ -100,15 +100,9 @@ def _rests_on(recipe: Recipe, full: bool, has_source: bool) -> str:
     if full and any(figure.variant == recipe.variant for figure in recipe.published):
         also = " and on the source model" if has_source else ""
         return f"The verdict rests on the published figures{also}: this is the full published set."
-    if full:
-        return (
-            "The verdict rests on the source model alone: no figure is published."
-            if has_source
-            else ("There is no source model to rest a verdict on, and no figure is published.")
-        )
-    scale = (
-        f"this is not the full set of {recipe.dataset.published_n} samples on which the published figures were measured"
-    )
+    why, whole = "no figure is published", recipe.dataset.published_n
+    if not full and whole is not None:
+        why = f"this is not the full set of {whole} samples on which the published figures were measured"
     if has_source:
-        return f"The verdict rests on the source model alone: {scale}."
-    return f"There is no source model to rest a verdict on, and {scale}."
+        return f"The verdict rests on the source model alone: {why}."
+    return f"There is no source model to rest a verdict on, and {why}."

@@ -6,9 +6,11 @@ import platform
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+import numpy as np
 
 from modelport.core import machine
 from modelport.core.values import Check
@@ -25,14 +27,6 @@ FEW_RUNS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A number that modelport chose, and how it was come by."""
-
-    value: int
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
 class Speed:
     """Clocks of a run, in the form of the result file; all empty where nothing ran."""
 
@@ -45,12 +39,23 @@ NOTHING_RAN = Speed({"end_to_end": None, "host": None, "device": None}, {})
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOrigin:
+    """What defined the right answers: a checkpoint on its network, a program, an ONNX file, or nothing."""
+
+    kind: str = "none"
+    path: str | None = None
+    sha256: str | None = None
+    title: str = ""  # beside its figures
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFigures:
     """What the source scored on the same samples, and where the engine answers otherwise."""
 
     metrics: Mapping[str, Score]
     flip_count: int = 0
     flips: tuple[Mapping[str, Any], ...] = ()  # the first of them
+    origin: SourceOrigin = SourceOrigin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class Result:
             **plain,
             "metrics": _scores(self.metrics),
             "source": {
+                **asdict(self.source.origin),
                 "metrics": _scores(self.source.metrics),
                 "flip_count": self.source.flip_count,
                 "flips": [dict(flip) for flip in self.source.flips],
@@ -131,6 +137,7 @@ class Result:
                 {name: Score(**score) for name, score in source["metrics"].items()},
                 source["flip_count"],
                 tuple(source["flips"]),
+                SourceOrigin(*(source.get(name, default) for name, default in asdict(SourceOrigin()).items())),
             ),
             checks=tuple(Check(**check) for check in value["checks"]),
             speed=Speed(value["throughput"], value["latency_ms"], tuple(value["speed_warnings"])),
@@ -179,9 +186,7 @@ def latency_summary(milliseconds: Sequence[float]) -> dict[str, float | int]:
         "min": ordered[0],
         "mean": statistics.fmean(ordered),
         "median": statistics.median(ordered),
-        "p90": _percentile(ordered, 0.90),
-        "p95": _percentile(ordered, 0.95),
-        "p99": _percentile(ordered, 0.99),
+        **{f"p{share}": float(np.percentile(ordered, share)) for share in (90, 95, 99)},
         "max": ordered[-1],
         "count": len(ordered),
     }
@@ -196,10 +201,3 @@ def steadiness_warnings(summary: dict[str, float | int]) -> list[str]:
     if summary["count"] < FEW_RUNS:
         warnings.append(f"only {summary['count']} runs: a rough figure")
     return warnings
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

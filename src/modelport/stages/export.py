@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, written_aside
+from modelport.core.artifacts import (
+    Artifact,
+    cache_folder,
+    digest_file,
+    digest_json,
+    read_record,
+    write_record,
+    written_aside,
+)
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Progress
-from modelport.core.records import read_record, write_record
 from modelport.core.values import Array, Check
 from modelport.data.prepare.arithmetic import Arithmetic
 from modelport.engines.base import Build, Engine
@@ -107,7 +114,7 @@ def take_pixels(model: Artifact, recipe: Recipe, out: Path, ending: Ending = IN_
     fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
     batch = fixed if isinstance(fixed, int) else task.trial_batch
     pixels = trial_pixels(recipe, batch)
-    name = recipe.tensors.inputs[0].name
+    name = recipe.tensors.sample.name
     with written_aside(out) as aside:
         made = write_pixel_graph(model, recipe, aside)
         with opened(engine, model, Build(form, "fp32", batch)) as runner:

@@ -25,10 +25,13 @@ def graph_of(plan: Plan, source: Source | None, progress: Progress) -> Iterator[
 
     Raises UsageError for a file that the engine does not run, GraphError where a graph is not the source's.
     """
-    if plan.model is not None:
-        yield _given(plan, plan.model, source)
+    if plan.given.model is not None:
+        yield _given(plan, plan.given.model, source)
         return
     assert source is not None
+    if source.kind == "onnx":
+        yield from _of_onnx(plan, source)
+        return
     if "checkpoint" in plan.engine.consumes:
         if plan.pixels:
             raise UsageError(
@@ -43,6 +46,19 @@ def graph_of(plan: Plan, source: Source | None, progress: Progress) -> Iterator[
         yield Made(pixels, (check,))
 
 
+def _of_onnx(plan: Plan, source: Source) -> Iterator[Made]:
+    """Take the source's own graph."""
+    if "onnx" not in plan.engine.consumes:
+        raise UsageError(
+            f"{source.artifact.path}: the engine '{plan.engine.name}' runs no ONNX files", "choose another --engine"
+        )
+    graphs.check_signature(graphs.read_graph(source.artifact.path), plan.recipe.whole_signature, source.artifact.path)
+    yield Made(source.artifact, (FITS,))
+    if plan.pixels and plan.recipe.tensors.sample.dtype != "uint8":
+        pixels, check = pixels_cached(source.artifact, plan.recipe)
+        yield Made(pixels, (check,))
+
+
 def _given(plan: Plan, path: Path, source: Source | None) -> Made:
     """Take a model file in place of an export; with a source at hand, prove that it was made from it."""
     model = model_artifact(path)
@@ -54,11 +70,13 @@ def _given(plan: Plan, path: Path, source: Source | None) -> Made:
     checks: list[Check] = []
     if model.kind == "onnx":
         graph = graphs.read_graph(path)
-        graphs.check_signature(graph, plan.build.needed_recipe.signature, path)
+        graphs.check_signature(graph, plan.build.needed_recipe.whole_signature, path)
         checks.append(FITS)
-        if source is not None:
+        if source is not None and source.kind == "checkpoint":
             checks += _held_against(plan, model, graphs.signature_of(graph).inputs[0].shape[0], source)
     alone = "a model file was given in place of weights: there is no source model to hold it against"
+    if model.kind != "onnx" or source is None:
+        alone += "; --source FILE.onnx, or --weights, brings one"
     return Made(model, tuple(checks), () if source is not None else (alone,))
 
 
@@ -68,4 +86,5 @@ def _held_against(plan: Plan, model: Artifact, batch: int | str, source: Source)
         raise UsageError(f"{model.path}: a graph that takes pixels is not held against weights", "leave --weights out")
     fixed = batch if isinstance(batch, int) else None
     checks = check_graph(source.exportable, model.path, None, fixed)
-    return [*checks, outputs_match(source.exportable, model, plan.engine, (fixed,) if fixed else (1, 3))]
+    sizes = (fixed,) if fixed else (1, 3)
+    return [*checks, outputs_match(source.exportable, model, plan.engine, sizes)]

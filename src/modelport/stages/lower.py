@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_json, written_aside
+from modelport.core.artifacts import Artifact, cache_folder, digest_json, write_artifact
 from modelport.core.errors import UsageError
 from modelport.core.progress import Progress
 from modelport.core.values import Sample
@@ -20,6 +20,7 @@ from modelport.model.graph.pixel_input import PREFIX
 from modelport.model.graph.precision_plan import PrecisionPlan, block_list, read_plan
 from modelport.stages.int8.calibrate import open_calibration, refuse_overlap
 from modelport.stages.int8.examination import Reference
+from modelport.stages.int8.newer_opset import quantizable
 from modelport.stages.int8.search import Int8Job, quantized
 from modelport.stages.plan import Plan, no_images
 from modelport.stages.trail import Made
@@ -59,12 +60,10 @@ def _half(model: Artifact, layers: PrecisionPlan, plan: Plan) -> Made:
     converted = to_float16(graph, blocked)
     key = digest_json([__version__, model.identity, blocked])
     path = cache_folder("float16", key[:32]) / "model.onnx"
-    with written_aside(path) as aside:
-        aside.write_bytes(converted.model.SerializeToString(deterministic=True))
-        artifact = Artifact.of(aside, "onnx", model.digests)
+    content = converted.model.SerializeToString(deterministic=True)
+    made = replace(write_artifact(path, "onnx", content, model.digests), stands_for=model.shown)
     notes = ["fp16: weights and activations converted", *converted.notes]
     notes += [f"fp16 on {plan.engine.name}: {why}" for why in _why_accuracy_only(plan.engine, "fp16")]
-    made = Artifact(path, "onnx", artifact.sha256, artifact.made_from, stands_for=model.shown)
     return Made(made, notes=tuple(notes))
 
 
@@ -91,6 +90,7 @@ def _int8(
     refuse_overlap(calibration, scored)
     fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
     build = replace(plan.build, precision="fp32", batch=fixed if isinstance(fixed, int) else plan.build.batch)
+    newer = quantizable(model, build)
     with ExitStack() as stack:
         reference: Reference
         if source is not None:
@@ -99,5 +99,6 @@ def _int8(
         else:
             reference = Reference(stack.enter_context(opened(plan.engine, model, build)).run, plan.pixels)
             said = f"the graph in float32 on {plan.engine.name}"
-        job = Int8Job(plan.recipe, plan.engine, model, calibration, reference, said, build, plan.seed, layers)
-        return quantized(job, progress)
+        job = Int8Job(plan.recipe, plan.engine, newer.artifact, calibration, reference, said, build, plan.seed, layers)
+        made = quantized(job, progress)
+    return replace(made, notes=(*newer.notes, *made.notes))

@@ -4,13 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from modelport.core.errors import UsageError
 from modelport.core.options import batch_rows
 from modelport.engines.base import Build, Engine, Launch
 from modelport.engines.registry import choose_engine, own_precision
+from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.schema import Recipe
+
+NO_SOURCE: Literal["none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The files that the user brings of a model."""
+
+    weights: Path | None = None  # of the recipe's network; None: the recipe's own, fetched
+    model: Path | None = None  # in place of an export
+    source: Path | Literal["none"] | None = None  # what defines the right answer, where no checkpoint does
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for two that say the same thing."""
+        if self.weights is not None and self.source is not None:
+            raise UsageError("--weights and --source were both given", "give the one that defines the right answer")
+
+    @property
+    def graph(self) -> Path | None:
+        """The ONNX file that the engine's model is made from, where it is not exported."""
+        if self.model is not None:
+            return self.model
+        return self.source if isinstance(self.source, Path) and self.source.suffix.lower() == ".onnx" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +60,7 @@ class Plan:
     engine: Engine
     build: Build  # of the graph's form of the recipe
     launch: Launch = field(default_factory=Launch)
-    weights: Path | None = None  # None: the recipe's own, fetched
-    model: Path | None = None  # a file in place of an export
+    given: Given = Given()
     calibration: Path | None = None
     precision_plan: Path | None = None
     seed: int = 0
@@ -44,7 +68,7 @@ class Plan:
     @property
     def pixels(self) -> bool:
         """Whether the graph takes uint8 pixels and normalises by itself."""
-        graph, own = (recipe.tensors.inputs[0].dtype for recipe in (self.build.needed_recipe, self.recipe))
+        graph, own = (recipe.tensors.sample.dtype for recipe in (self.build.needed_recipe, self.recipe))
         return graph == "uint8" != own
 
     @property
@@ -53,7 +77,7 @@ class Plan:
         return self.build.precision or "fp32"
 
     @staticmethod
-    def of(recipe: Recipe, wish: Wish, weights: Path | None = None, model: Path | None = None, seed: int = 0) -> Plan:
+    def of(recipe: Recipe, wish: Wish, given: Given = Given(), seed: int = 0) -> Plan:
         """Resolve what was left out.
 
         Raises UsageError for what does not go together, EngineError for an engine that is not usable here.
@@ -61,10 +85,18 @@ class Plan:
         precision = wish.precision or own_precision(wish.engine)
         engine = choose_engine(wish.engine, precision)
         form = recipe_of_pixels(recipe) if wish.input_type == "uint8" else recipe
-        batch = batch_rows("--batch", wish.batch) or recipe.run.batch
-        check_calibration(precision, wish.calibration, model)
+        batch = batch_rows("--batch", wish.batch) or fixed_batch(given.graph) or recipe.run.batch
+        check_calibration(precision, wish.calibration, given.model)
         build, launch = Build(form, precision, batch), Launch(wish.threads, wish.in_flight, wish.device)
-        return Plan(recipe, engine, build, launch, weights, model, wish.calibration, seed=seed)
+        return Plan(recipe, engine, build, launch, given, wish.calibration, seed=seed)
+
+
+def fixed_batch(path: Path | None) -> int | None:
+    """Return the batch that an ONNX file is fixed to; None where it is free, or the file is of another kind."""
+    if path is None or path.suffix.lower() != ".onnx":
+        return None
+    inputs = signature_of(read_graph(path)).inputs
+    return inputs[0].shape[0] if inputs and inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
 
 
 def check_calibration(precision: str, calibration: Path | None, model: Path | None) -> None:

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from modelport.core.artifacts import cache_folder, digest_file, digest_json
+from modelport.core.artifacts import cache_folder, digest_file, digest_json, read_record, write_record
 from modelport.core.progress import Progress
-from modelport.core.records import read_record, write_record
 from modelport.engines.source import Source, source_from_checkpoint
 from modelport.model.source import SourceModel
 from modelport.model.weights import file as weights_code
@@ -29,7 +28,7 @@ def source_of(recipe: Recipe, weights: Path | None, progress: Progress) -> Sourc
 
 def fetched_weights(recipe: Recipe, progress: Progress) -> FetchedWeights:
     """Return the recipe's own weights from the cache, fetched with a bar where they are missing. Raises FetchError."""
-    with progress.bar(f"fetching {recipe.weights.file}", None, "bytes") as bar:
+    with progress.bar(f"fetching {recipe.published_weights.file}", None, "bytes") as bar:
         reached = 0
 
         def advanced(done: int, total: int | None) -> None:
@@ -64,7 +63,7 @@ def weights_file(recipe: Recipe, given: Path | None, progress: Progress) -> tupl
 
 def _held_against_recipe(recipe: Recipe, weights: Path) -> Weights:
     """Return whether the user's file is the one whose sha256 the recipe states, where it states one."""
-    stated = recipe.weights.sha256
+    stated = recipe.weights.sha256 if recipe.weights else None
     try:
         found = digest_file(weights) if stated else None
     except OSError:

@@ -1,4 +1,4 @@
-"""What a task is, and what it scores with: metrics, scorers, rows and figures."""
+"""What a task is, and what it scores with: rows, scorers, figures and ties."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
 from modelport.core.values import Array, RowId, Tensors
 from modelport.recipes.schema import Recipe
-from modelport.tasks.ties import Ties
+from modelport.recipes.tables import Tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +24,13 @@ class Score:
     unit: str
     n: int
     stderr: float | None
+    rise_is_loss: bool = False  # a distance: the lower the better
+    scale: float | None = None  # what a tolerance in percent is a share of; None: the reference's own value
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as the result file holds it."""
-        return {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
-
-
-class Metric(Protocol):
-    """Counts in batches; merging two equals one long update."""
-
-    def update(self, outputs: Tensors, targets: Sequence[Any]) -> None:
-        """Count one batch. Rows of ``outputs`` and ``targets`` agree in number; padding is gone already."""
-
-    def merge(self, other: Self) -> None:
-        """Add what another metric of the same kind has counted."""
-
-    def compute(self) -> dict[str, Score]:
-        """Return the figures by name; raises DataError where nothing was counted."""
+        told = {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
+        return told | ({"rise_is_loss": True} if self.rise_is_loss else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +65,32 @@ class Rows:
         )
 
 
+class Flips:
+    """Counts answers that are not the source's, and keeps the first of them: ``met`` of ``of`` are the same."""
+
+    LISTED = 100
+
+    def __init__(self) -> None:
+        self.first: list[dict[str, Any]] = []
+        self.count = self.met = self.of = 0
+
+    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
+        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
+        self.met += met
+        self.of += of
+        if met < of:
+            self.count += 1
+            if len(self.first) < self.LISTED:
+                self.first.append(dict(flip))
+
+
 @dataclass(slots=True)
 class Figures:
-    """What a scorer has found out. ``met`` of ``of`` answers of the source are the engine's too."""
+    """What a scorer has found out."""
 
     metrics: dict[str, Score]
     source: dict[str, Score] | None
-    met: int = 0
-    of: int = 0
-    flips: list[dict[str, Any]] = field(default_factory=list)  # the first of them
-    flip_count: int = 0
+    flips: Flips = field(default_factory=Flips)
     notes: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
     offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
@@ -97,10 +103,44 @@ class Scorer(Protocol):
         """Score some rows; return the lines of predictions.jsonl that are complete by now."""
 
     def finish(self) -> list[dict[str, Any]]:
-        """Return the lines that were held back."""
+        """Return the lines that were held back; none where ``take`` returns all."""
+        return []
 
     def figures(self) -> Figures:
         """Return what was found out; raises DataError where nothing was scored."""
+
+
+# Points of a figure that tied rows may move before it is no figure; a tenth of the recipes' tolerance.
+TOLERATED_POINTS = 0.1
+
+
+class Ties:
+    """Counts, for each of ``metrics``, the rows that are right or wrong by how a tie is counted; this one finds none.
+
+    Where outputs were rounded, their digits are too few to tell. ``n`` counts the rows that were looked at.
+    """
+
+    count_as_right: bool = False
+    """Whether a tie counts for the answer: then it lowers no figure."""
+
+    def __init__(self, metrics: Sequence[str] = ()) -> None:
+        self.counts = dict.fromkeys(metrics, 0)
+        self.n = 0
+
+    def take(self, outputs: dict[str, Array], targets: Sequence[Any]) -> None:
+        """Look at the next rows, in order."""
+
+    def affected(self, metrics: Sequence[str]) -> dict[str, int]:
+        """Return the counts, above zero, of these metrics."""
+        return {name: self.counts[name] for name in metrics if self.counts.get(name)}
+
+    def points(self, metrics: Sequence[str]) -> dict[str, float]:
+        """Return by how many points of percent ties could move these metrics, where they could."""
+        return {name: 100.0 * count / self.n for name, count in self.affected(metrics).items()}
+
+    def too_many(self, metrics: Sequence[str]) -> bool:
+        """Whether ties could move one of these metrics by more than 0.1 points."""
+        return any(points > TOLERATED_POINTS for points in self.points(metrics).values())
 
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs, where an answer
@@ -121,6 +161,8 @@ class Task:
     """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
     smallest_set: int = 300
     """Samples below which no verdict is given."""
+    tolerance: Tolerance = Tolerance()
+    """What a recipe tolerates that does not tell it."""
 
     tolerated: float = 1e-4
     """Largest ``difference`` in fp32: sums in another order, as a share of the largest output."""
@@ -198,23 +240,5 @@ def relative_difference(got: Array, want: Array) -> float:
     """Return the largest difference as a share of the largest wanted value; infinite for another shape, NaN for NaN."""
     if got.shape != want.shape:
         return float("inf")
-    return float(np.abs(got - want).max()) / (float(np.abs(want).max()) or 1.0)
-
-
-class Flips:
-    """Counts answers that are not the source's, and keeps the first of them."""
-
-    LISTED = 100
-
-    def __init__(self) -> None:
-        self.first: list[dict[str, Any]] = []
-        self.count = self.met = self.of = 0
-
-    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
-        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
-        self.met += met
-        self.of += of
-        if met < of:
-            self.count += 1
-            if len(self.first) < self.LISTED:
-                self.first.append(dict(flip))
+    wide = want.astype(np.float32) if want.dtype == np.float16 else want  # differences of float16 overflow
+    return float(np.abs(got - wide).max()) / (float(np.abs(wide).max()) or 1.0)

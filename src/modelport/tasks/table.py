@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pkgutil import resolve_name
+from typing import Any
 
 from modelport.core.errors import RecipeError, unknown
-from modelport.core.named import named
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
 
@@ -14,6 +15,7 @@ TASKS: dict[str, str] = {
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "detection": "modelport.tasks.detection.task:Detection",
+    "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Tables of a recipe that serve some tasks only.
 OWNED_TABLES = ("contrastive",)
@@ -31,13 +33,21 @@ def task_class(name: str) -> type[Task]:
     """Return the task of a name, for what it says without a recipe. Raises RecipeError for an unknown one."""
     if name not in TASKS:
         raise RecipeError(f"no task '{name}'", unknown("tasks", name, TASKS))
-    found: type[Task] = named(TASKS[name])
+    found: type[Task] = resolve_name(TASKS[name])
     return found
 
 
 def task_names() -> list[str]:
     """Return the names that a recipe can give, as the schema asks for them."""
     return list(TASKS)
+
+
+def tolerance_of(task: object) -> dict[str, Any] | None:
+    """Return what a recipe of that task tolerates where it does not tell it, as the schema asks for it.
+
+    None for what is no task: the schema says so.
+    """
+    return task_class(task).tolerance.model_dump() if isinstance(task, str) and task in TASKS else None
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -97,10 +97,10 @@ def test_equal_seeds_draw_equal_files_and_others_none(tmp_path: Path) -> None:
 
 
 def test_what_was_drawn_is_told(tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
-    summary = draw_cifar10(tmp_path / "set", count=10, train=5, seed=5, progress=lambda *call: calls.append(call))
+    calls: list[int] = []
+    summary = draw_cifar10(tmp_path / "set", count=10, train=5, seed=5, progress=lambda: calls.append(1))
     assert summary == {"out": str(tmp_path / "set"), "val": 10, "train": 5, "classes": 10, "seed": 5}
-    assert calls == [(done, 15) for done in range(1, 16)]
+    assert len(calls) == 15
 
 
 def test_an_empty_folder_is_taken_a_full_one_is_not(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def test_boxes_lie_in_the_image_apart_from_each_other_in_all_sizes(folder: Path)
 
 
 def test_a_box_holds_its_thing_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawn_coco, "_develop", lambda image, rng: image)
-    monkeypatch.setattr(drawn_coco, "_scene", lambda hue, rng: Image.new("RGB", (48, 36), (120, 124, 120)))
+    monkeypatch.setattr(drawn_coco, "develop", lambda image, rng: image)
+    monkeypatch.setattr(drawn_coco, "scene", lambda hue, rng: Image.new("RGB", (48, 36), (120, 124, 120)))
     for place in range(8):
         image, things = drawn_coco._draw(place, np.random.default_rng(place))
         pixels = np.asarray(image, np.int64)
@@ -113,12 +113,12 @@ def test_equal_seeds_draw_equal_files_and_others_none(tmp_path: Path) -> None:
 
 
 def test_what_was_drawn_is_told(tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
-    told = draw_coco(tmp_path / "set", count=2, train=3, seed=5, progress=lambda *call: calls.append(call))
+    calls: list[int] = []
+    told = draw_coco(tmp_path / "set", count=2, train=3, seed=5, progress=lambda: calls.append(1))
     boxes = sum(len(sample.target.boxes) for sample in open_coco(tmp_path / "set"))
     assert (told["val"], told["train"], told["seed"], told["boxes"]) == (2, 3, 5, boxes)
     assert told["out"] == str(tmp_path / "set")
-    assert calls == [(done, 5) for done in range(1, 6)]
+    assert len(calls) == 5
     json.dumps(told)
 
 
@@ -137,8 +137,11 @@ def test_an_empty_folder_is_taken_a_full_one_is_not(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_interrupt_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
-    def interrupt(done: int, total: int) -> None:
-        if done == 3:
+    calls: list[int] = []
+
+    def interrupt() -> None:
+        calls.append(1)
+        if len(calls) == 3:
             raise error
 
     with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else OutputError):

@@ -14,7 +14,8 @@ from modelport.core.artifacts import digest_file
 from modelport.core.errors import OutputError, UsageError
 from modelport.data.drawn import imagenet as drawn
 from modelport.data.drawn.imagenet import draw_imagenet
-from modelport.data.sets.imagenet import ImageNet, open_imagenet
+from modelport.data.sets.imagenet import open_imagenet
+from modelport.data.sets.images import ImageFiles
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_equal_seeds_draw_equal_files_and_others_none(tmp_path: Path) -> None:
     assert len(set(one.values())) == len(one) == 12 + 8 + 1
 
 
-def hues(samples: ImageNet) -> NDArray[np.float64]:
+def hues(samples: ImageFiles) -> NDArray[np.float64]:
     """Return the histogram of hues of each picture, weighted by saturation."""
     rows = []
     for sample in samples:
@@ -83,12 +84,12 @@ def test_classes_can_mostly_not_wholly_be_told_apart(folder: Path) -> None:
 
 
 def test_what_was_drawn_is_told(tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
+    calls: list[int] = []
     summary = draw_imagenet(
-        tmp_path / "set", count=3, train_per_class=1, classes=3, seed=5, progress=lambda *call: calls.append(call)
+        tmp_path / "set", count=3, train_per_class=1, classes=3, seed=5, progress=lambda: calls.append(1)
     )
     assert summary == {"out": str(tmp_path / "set"), "val": 3, "train": 3, "classes": 3, "seed": 5}
-    assert calls == [(done, 6) for done in range(1, 7)]
+    assert len(calls) == 6
 
 
 def test_an_empty_folder_is_taken_a_full_one_is_not(tmp_path: Path) -> None:

@@ -341,7 +341,7 @@ def test_content_of_another_length_is_named() -> None:
 
 def test_training_goes_through_all_images_with_new_views() -> None:
     rows = pictures(10)
-    data = Cifar10(rows, np.zeros(10, np.int64), (), "")
+    data = Cifar10(rows, np.zeros(10, np.int64), ())
     got = list(training_views(data, Views([RAW, FLIP, UNIT]), pairs=4, steps=5, seed=1))
     assert [each.shape for each in got] == [(8, 3, 32, 32)] * 5
     plain = {row.tobytes(): place for place, row in enumerate(rows.reshape(10, 3, 32, 32))}
@@ -352,7 +352,7 @@ def test_training_goes_through_all_images_with_new_views() -> None:
     assert seen[0] + seen[1] != seen[2] + seen[3]
     again = training_views(data, Views([RAW, FLIP, UNIT]), pairs=4, steps=5, seed=1)
     assert all((one == two).all() for one, two in zip(got, again, strict=True))
-    few = Cifar10(rows[:4], np.zeros(4, np.int64), (), "")
+    few = Cifar10(rows[:4], np.zeros(4, np.int64), ())
     one, two = training_views(few, Views(STEPS), pairs=4, steps=2, seed=1)
     assert len({view.tobytes() for view in (*one, *two)}) == 16
     with pytest.raises(UsageError, match="10 training images"):

@@ -89,7 +89,6 @@ def test_every_layout_gives_the_same_samples(tmp_path: Path, make: Callable[[Pat
     assert train[7].content == pickle.loads(content(3, seed=3))[b"data"][1].tobytes()  # noqa: S301
     assert val.label_names == ("airplane", "automobile")
     assert val.notes == train.notes == ()
-    assert val.name == "cifar10"
     with pytest.raises(IndexError):
         train[15]
 

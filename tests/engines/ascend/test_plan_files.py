@@ -9,12 +9,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelport.core.errors import GraphError
-from modelport.engines.ascend.graph_nodes import chain_nodes, output_nodes
 from modelport.engines.ascend.plan_files import (
+    chain_nodes,
     customize_dtypes_text,
     keep_dtype_text,
     modify_mixlist_text,
     op_precision_mode_text,
+    output_nodes,
 )
 from modelport.model.graph import precision_plan as plans
 

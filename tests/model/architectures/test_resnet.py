@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 def test_resnet50_has_the_published_keys_in_order() -> None:
     want = json.loads((GOLDEN / "moco_v2.json").read_text())["state_dict"]
-    state = build_empty(load_recipe("moco-v2").model).state_dict()
+    state = build_empty(load_recipe("moco-v2").network).state_dict()
     assert {name: list(tensor.shape) for name, tensor in state.items()} == want
     assert list(state) == list(want)
 

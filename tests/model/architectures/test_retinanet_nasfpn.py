@@ -15,13 +15,14 @@ import onnxruntime
 import pytest
 import torch
 
+from detector_in_numpy import decode_levels, level_anchors
 from modelport.core.errors import GraphError, SignatureError
 from modelport.core.values import Array
 from modelport.engines.ascend.nms import append_ascend_nms, standard_twin
-from modelport.model.architectures.retinanet_nasfpn import RetinaNet, anchor_table, retinanet_r50_nasfpn
+from modelport.model.architectures.retinanet_nasfpn import RetinaNet, anchor_table
 from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
-from modelport.tasks.detection.decode import best_detections, decode_levels, level_anchors
+from modelport.tasks.detection.boxes import best_detections
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 KEYS: dict[str, list[int]] = json.loads((GOLDEN / "retinanet_r50_nasfpn.json").read_text())["state_dict"]
@@ -32,7 +33,7 @@ SIZE = (128, 256)  # the smallest in which height and width differ
 @pytest.fixture(scope="module")
 def detector() -> RetinaNet:
     with torch.device("meta"):
-        module = retinanet_r50_nasfpn().eval()
+        module = RetinaNet().eval()
     state = {name: torch.from_numpy(SEEDED["seeded_array"](name, tuple(shape))) for name, shape in KEYS.items()}
     module.load_state_dict(state, strict=True, assign=True)
     return module
@@ -46,7 +47,7 @@ def image() -> Array:
 
 def test_keys_stand_in_the_published_order_with_the_published_shapes() -> None:
     with torch.device("meta"):
-        state = retinanet_r50_nasfpn().state_dict()
+        state = RetinaNet().state_dict()
     assert {name: list(tensor.shape) for name, tensor in state.items()} == KEYS
     assert list(state) == list(KEYS)
 

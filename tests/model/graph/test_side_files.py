@@ -63,7 +63,7 @@ def test_the_same_graph_with_other_weights_is_another_model_everywhere(
 def test_what_is_measured_of_one_is_not_told_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from modelport.core.progress import Silent
     from modelport.measure import in_flight
-    from modelport.measure.probing import Probe
+    from modelport.measure.in_flight import Probe
 
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("modelport.core.machine.cores", lambda: 2)

@@ -12,7 +12,7 @@ from modelport.core.errors import GraphError
 from modelport.core.values import Array
 from modelport.engines.ascend.nms import append_ascend_nms, standard_twin
 from modelport.model.graph import tail
-from modelport.tasks.detection.decode import best_detections
+from modelport.tasks.detection.boxes import best_detections
 
 ROWS, CLASSES = 300, 6
 

@@ -16,7 +16,7 @@ from modelport.model.architectures.retinanet_nasfpn import RetinaNet
 from modelport.model.samples.fit import calibrate_batch_norms
 from modelport.model.samples.fit_detector import fit_detector, soften
 from modelport.recipes.tables import Model
-from modelport.tasks.detection.decode import overlaps
+from modelport.tasks.detection.boxes import overlaps
 
 SIZE, CLASSES = 256, 4
 RED, BLUE = 0, 2

@@ -92,7 +92,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def recipe(**weights: Any) -> Recipe:
     base = load_recipe("moco-v2")
-    return base.model_copy(update={"weights": base.weights.model_copy(update={"file": "w.pth", **weights})})
+    return base.model_copy(update={"weights": base.published_weights.model_copy(update={"file": "w.pth", **weights})})
 
 
 def refusal(recipe: Recipe) -> FetchError:

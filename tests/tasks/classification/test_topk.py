@@ -48,15 +48,14 @@ def test_a_row_with_a_nan_is_wrong_at_every_k(row: list[float]) -> None:
 
 
 @given(st.integers(1, 30), st.integers(0, 30), st.integers(0, 2**32 - 1))
-def test_batches_and_merges_equal_one_long_update(n: int, cut: int, seed: int) -> None:
+def test_batches_equal_one_long_update(n: int, cut: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=(n, 6)).astype(np.float32), rng.integers(0, 6, n).tolist()
-    whole, first, second = TopK("o"), TopK("o"), TopK("o")
+    whole, parts = TopK("o"), TopK("o")
     whole.update({"o": logits}, labels)
-    first.update({"o": logits[:cut]}, labels[:cut])
-    second.update({"o": logits[cut:]}, labels[cut:])
-    first.merge(second)
-    assert first.compute() == whole.compute()
+    parts.update({"o": logits[:cut]}, labels[:cut])
+    parts.update({"o": logits[cut:]}, labels[cut:])
+    assert parts.compute() == whole.compute()
 
 
 def test_standard_error_is_the_binomial() -> None:

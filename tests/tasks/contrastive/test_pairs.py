@@ -13,15 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from modelport.core.errors import DataError, UsageError
-from modelport.tasks.contrastive.pairs import (
-    Contrastive,
-    NeighbourAgreement,
-    hits,
-    nearest,
-    published_hits,
-    published_top1,
-)
+from modelport.core.errors import DataError
+from modelport.core.values import RowId
+from modelport.tasks.base import Rows as Answers
+from modelport.tasks.base import Score
+from modelport.tasks.contrastive.pairs import hits, nearest, published_hits, published_top1
+from modelport.tasks.contrastive.task import PairScorer
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FEATURES = np.load(GOLDEN / "contrastive.npz")["features"]
@@ -31,12 +28,17 @@ ROWS = FEATURES.reshape(-1, FEATURES.shape[2])
 Rows = NDArray[np.float32]
 
 
-def scored(rows: Rows, batch: int = 1000) -> Contrastive:
-    metric = Contrastive("output")
+def scorer(rows: Rows, batch: int = 1000) -> PairScorer:
+    made = PairScorer("output", False, None)
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        metric.update({"output": part}, [0] * len(part))
-    return metric
+        ids = [RowId(str(row // 2), row % 2) for row in range(start, start + len(part))]
+        made.take(Answers(ids, [0] * len(part), {"output": part}, None))
+    return made
+
+
+def scored(rows: Rows, batch: int = 1000) -> Score:
+    return scorer(rows, batch).figures().metrics["contrastive_top1"]
 
 
 def in_loops(rows: Rows) -> list[bool]:
@@ -56,7 +58,7 @@ def in_loops(rows: Rows) -> list[bool]:
 def test_equals_the_reference_figures() -> None:
     per_batch = [100 * hits(ROWS[start : start + 256]).mean() for start in range(0, len(ROWS), 256)]
     assert per_batch == WANT["contrastive_accuracy_percent_per_batch_of_128"]
-    score = scored(ROWS).compute()["contrastive_top1"]
+    score = scored(ROWS)
     assert (score.value, score.unit, score.n) == (WANT["contrastive_accuracy_percent"], "percent", 512)
 
 
@@ -80,50 +82,28 @@ def test_neither_the_order_of_pairs_nor_length_matters(order: list[int], scale: 
 
 @pytest.mark.parametrize("batch", [1, 3, 255, 256, 257, 700])
 def test_batches_change_nothing(batch: int) -> None:
-    assert scored(ROWS, batch).compute() == scored(ROWS).compute()
-
-
-def test_parts_can_be_merged_where_a_batch_ends() -> None:
-    first, second = scored(ROWS[:512]), scored(ROWS[512:900])
-    first.merge(second)
-    assert first.compute() == scored(ROWS[:900]).compute()
-    assert first.unscored == second.unscored == 66
-    first.update({"output": ROWS[900:]}, [])
-    assert first.compute() == scored(ROWS).compute()
-    assert second.unscored == 66
-    with pytest.raises(UsageError, match="left over"):
-        scored(ROWS[:2]).merge(second)
+    assert scored(ROWS, batch) == scored(ROWS)
 
 
 @pytest.mark.parametrize(("images", "unscored"), [(128, 0), (129, 1), (255, 127), (256, 0)])
 def test_what_is_left_over_is_not_scored(images: int, unscored: int) -> None:
-    metric = scored(ROWS[: 2 * images])
-    assert metric.unscored == unscored
-    assert metric.compute()["contrastive_top1"].n == images - unscored
+    made = scorer(ROWS[: 2 * images])
+    assert len(made.finish()) == unscored
+    assert made.figures().metrics["contrastive_top1"].n == images - unscored
 
 
 def test_fewer_images_than_a_batch_are_an_error() -> None:
-    metric = scored(ROWS[:254])
-    assert metric.unscored == 127
+    made = scorer(ROWS[:254])
+    assert len(made.finish()) == 127
     with pytest.raises(DataError, match=r"127 images are too few.*\n  fix: give at least 128"):
-        metric.compute()
-
-
-def test_the_callers_array_may_be_used_again() -> None:
-    metric, rows = Contrastive("output"), np.empty((100, ROWS.shape[1]), np.float32)
-    for start in range(0, 1000, 100):
-        rows[:] = ROWS[start : start + 100]
-        metric.update({"output": rows}, [])
-    rows[:] = 0
-    metric.update({"output": ROWS[1000:]}, [])
-    assert metric.compute() == scored(ROWS).compute()
+        made.figures()
 
 
 def test_a_network_that_collapsed_scores_nothing() -> None:
     for value in (1.0, 0.1, -3e-7):
         same = np.full((256, 128), value, np.float32)
         assert not hits(same).any()
-        assert scored(same).compute()["contrastive_top1"].value == 0.0
+        assert scored(same).value == 0.0
     noisy = np.tile(np.random.default_rng(0).normal(size=128), (256, 1)).astype(np.float32)
     assert not hits(noisy).any()
 
@@ -148,24 +128,19 @@ def test_nearest_is_the_argmax_without_oneself() -> None:
 def test_agreement_is_the_share_of_equal_neighbours() -> None:
     other = ROWS + np.random.default_rng(0).normal(0, 0.3 * ROWS.std(), ROWS.shape).astype(np.float32)
     other[7] = np.nan
-    metric = NeighbourAgreement("output")
-    for start in range(0, len(ROWS), 100):
-        part = slice(start, start + 100)
-        metric.update({"output": ROWS[part]}, {"output": other[part]})
     blocks = [slice(start, start + 256) for start in range(0, len(ROWS), 256)]
     same = np.concatenate([nearest(ROWS[block]) == nearest(other[block]) for block in blocks])
     assert 0.2 < same.mean() < 0.99
-    assert metric.compute().value == pytest.approx(100 * same.mean())
-    both = NeighbourAgreement("output")
-    both.update({"output": other}, {"output": other})
-    assert both.compute().value == pytest.approx(100 * 1023 / 1024)
-    with pytest.raises(DataError, match="128"):
-        NeighbourAgreement("output").compute()
+    for theirs, met in ((other, int(same.sum())), (ROWS, 1024)):
+        made = PairScorer("output", True, None)
+        ids = [RowId(str(row // 2), row % 2) for row in range(1024)]
+        made.take(Answers(ids, [0] * 1024, {"output": ROWS}, {"output": theirs}))
+        assert (made.figures().flips.met, made.figures().flips.of) == (met, 1024)
 
 
 def test_the_standard_error_is_that_of_pairs() -> None:
     pairs = hits(ROWS[:256]).reshape(-1, 2).mean(axis=1)
-    score = scored(ROWS[:256]).compute()["contrastive_top1"]
+    score = scored(ROWS[:256])
     assert score.stderr == pytest.approx(100 * pairs.std() / np.sqrt(128))
 
 
@@ -198,7 +173,7 @@ def test_a_tie_counts_as_in_the_published_script() -> None:
 
 def test_published_top1_without_repeats_is_contrastive_top1() -> None:
     score = published_top1(FEATURES, np.arange(512).reshape(4, 128))
-    assert score == scored(ROWS).compute()["contrastive_top1"]
+    assert score == scored(ROWS)
 
 
 def test_the_published_cosines_are_the_scripts_in_float32() -> None:

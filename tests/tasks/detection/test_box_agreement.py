@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from modelport.tasks.detection.box_agreement import ious, met
+from modelport.tasks.detection.boxes import ious, met
 
 BOX = np.array([[10.0, 10.0, 30.0, 20.0]])
 

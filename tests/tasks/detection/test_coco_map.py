@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from modelport.core.errors import DataError, ModelportError
+from modelport.core.values import Truth
 from modelport.tasks.detection import coco_map
 from modelport.tasks.detection.coco_map import CocoMap, detection_text, to_results
 
@@ -27,15 +26,6 @@ TRUTH = json.loads((GOLDEN / "coco_ground_truth.json").read_text())
 FOUND = json.loads((GOLDEN / "coco_detections.json").read_text())
 FIGURES = json.loads((GOLDEN / "metrics.json").read_text())
 NAMES = ["mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"]
-
-
-@dataclass(frozen=True)
-class Truth:
-    image_id: int
-    boxes: NDArray[np.float64]
-    category_ids: NDArray[np.int64]
-    iscrowd: NDArray[np.bool_]
-    areas: NDArray[np.float64]
 
 
 def truth(image: int, rows: list[dict[str, Any]]) -> Truth:
@@ -190,13 +180,10 @@ def test_only_the_images_that_were_scored_count() -> None:
     assert {name: score.value for name, score in got.items()} == pytest.approx(want, abs=1e-9)
 
 
-def test_merging_equals_one_long_run() -> None:
-    ids = [row["id"] for row in TRUTH["images"]]
-    one, two = (added(CocoMap(categories(TRUTH)), TRUTH, FOUND, part) for part in (ids[25:], ids[:25]))
-    one.merge(two)
-    assert values(one) == values(added(CocoMap(categories(TRUTH)), TRUTH, FOUND))
+def test_an_image_counts_once() -> None:
+    metric = added(CocoMap(categories(TRUTH)), TRUTH, FOUND)
     with pytest.raises(DataError, match="scored twice"):
-        one.merge(two)
+        added(metric, TRUTH, FOUND)
 
 
 def test_it_says_nothing(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from modelport.core.artifacts import cannot_write
-from modelport.core.errors import OutputError, UsageError
-from modelport.core.scratch import scratch_folder
-from modelport.data.drawn.imagenet import _SHAPES, _clouds, _image, _rgb
+from modelport.core.errors import UsageError
+from modelport.data.drawn.common import SHAPES, clouds, drawn_into, rgb, to_image
 from modelport.data.sets.cifar10 import FOLDERS, META, PIXELS, TEST, TRAINING
 
 NAMES = ("ball", "house", "cross", "star", "leaf", "moon", "ring", "bars", "checks", "dots")
@@ -33,44 +31,26 @@ def draw_cifar10(
     count: int = 1000,
     train: int = 6000,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Draw ``count`` test and ``train`` training pictures of ten classes into the new folder ``out``.
 
     Writes ``cifar-10-batches-py/`` with the published files, pickles of protocol 2 as Python 2 wrote them; equal
-    arguments give equal files. ``progress`` is called with the pictures drawn and their total. Returns what was
-    drawn, as JSON values. Raises UsageError for counts that make no set, OutputError where ``out`` holds something
-    or cannot be written; then and when it is interrupted, no half set is left in ``out``.
+    arguments give equal files. ``progress`` is called for each picture drawn. Returns what was drawn, as JSON
+    values. Raises UsageError for counts that make no set, OutputError where ``out`` holds something or cannot be
+    written; then and when it is interrupted, no half set is left in ``out``.
     """
     _check(count, train, seed)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is no empty folder", "choose another --out, or remove it")
-    done = 0
-
-    def advanced() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, count + train)
-
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(out.parent, out.name) as aside:
-            # A folder inside, because the outer one is closed to other users.
-            folder = aside / "set" / FOLDERS[0]
-            folder.mkdir(parents=True)
-            _write(folder / TEST, b"testing batch 1 of 1", range(count), (seed, _TEST), advanced)
-            for number, part in enumerate(np.array_split(np.arange(train), len(TRAINING)), start=1):
-                told = f"training batch {number} of {len(TRAINING)}".encode()
-                _write(folder / TRAINING[number - 1], told, part.tolist(), (seed, _TRAIN), advanced)
-            names = [name.encode() for name in NAMES]
-            meta = {b"num_cases_per_batch": count, b"label_names": names, b"num_vis": PIXELS}
-            (folder / META).write_bytes(_pickle(meta))
-            if out.exists():
-                out.rmdir()
-            folder.parent.rename(out)
-    except OSError as error:
-        raise cannot_write(out, error) from error
+    with drawn_into(out) as outer:
+        folder = outer / FOLDERS[0]
+        folder.mkdir()
+        _write(folder / TEST, b"testing batch 1 of 1", range(count), (seed, _TEST), progress)
+        for number, part in enumerate(np.array_split(np.arange(train), len(TRAINING)), start=1):
+            told = f"training batch {number} of {len(TRAINING)}".encode()
+            _write(folder / TRAINING[number - 1], told, part.tolist(), (seed, _TRAIN), progress)
+        names = [name.encode() for name in NAMES]
+        meta = {b"num_cases_per_batch": count, b"label_names": names, b"num_vis": PIXELS}
+        (folder / META).write_bytes(_pickle(meta))
     return {"out": str(out), "val": count, "train": train, "classes": len(NAMES), "seed": seed}
 
 
@@ -86,7 +66,7 @@ def _check(count: int, train: int, seed: int) -> None:
 
 
 def _write(
-    file: Path, told: bytes, places: Sequence[int], stream: tuple[int, int], advanced: Callable[[], None]
+    file: Path, told: bytes, places: Sequence[int], stream: tuple[int, int], progress: Callable[[], None]
 ) -> None:
     """Draw the pictures at ``places`` of a stream and write them as one batch."""
     rows = np.empty((len(places), PIXELS), np.uint8)
@@ -94,7 +74,7 @@ def _write(
     for row, (label, place) in enumerate(zip(labels, places, strict=True)):
         picture = _draw(label, np.random.default_rng((*stream, place)))
         rows[row] = np.asarray(picture).transpose(2, 0, 1).reshape(-1)
-        advanced()
+        progress()
     names = [f"{NAMES[label]}_s_{place:06d}.png".encode() for label, place in zip(labels, places, strict=True)]
     file.write_bytes(_pickle({b"batch_label": told, b"labels": labels, b"data": rows, b"filenames": names}))
 
@@ -110,19 +90,19 @@ def _draw(label: int, rng: np.random.Generator) -> Image.Image:
     hue = label / len(NAMES) + rng.normal(0, _HUE_SPREAD)
     apart = rng.uniform(0.15, 0.85)
     # What a picture is known by in each of its parts, whatever the light: weave, turn, and how its colours differ.
-    dark = _rgb(hue, rng.uniform(0.5, 1.0), rng.uniform(0.2, 0.4))
-    light = _rgb(hue + apart, rng.uniform(0.3, 1.0), rng.uniform(0.7, 0.9))
+    dark = rgb(hue, rng.uniform(0.5, 1.0), rng.uniform(0.2, 0.4))
+    light = rgb(hue + apart, rng.uniform(0.3, 1.0), rng.uniform(0.7, 0.9))
     weave = _weave(rng)[:, :, None]
-    shade = 1 + rng.uniform(0.02, 0.15) * _clouds(_SIDE, _SIDE, int(rng.integers(3, 9)), rng)
-    picture = _image((dark + (light - dark) * weave) * shade * 255)
-    tone = _rgb(hue + rng.uniform(), rng.uniform(0.4, 1.0), rng.uniform(0.3, 1.0))
+    shade = 1 + rng.uniform(0.02, 0.15) * clouds(_SIDE, _SIDE, int(rng.integers(3, 9)), rng)
+    picture = to_image((dark + (light - dark) * weave) * shade * 255)
+    tone = rgb(hue + rng.uniform(), rng.uniform(0.4, 1.0), rng.uniform(0.3, 1.0))
     for _ in range(int(rng.integers(1, 3))):
         mask = _figure(label, rng).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0)))
-        glow = 1 + rng.uniform(0.05, 0.2) * _clouds(_SIDE, _SIDE, int(rng.integers(3, 7)), rng)
+        glow = 1 + rng.uniform(0.05, 0.2) * clouds(_SIDE, _SIDE, int(rng.integers(3, 7)), rng)
         # The ground shows through: where a view is cut from matters less.
-        picture.paste(_image(tone * glow * 255), (0, 0), mask.point([value * 2 // 5 for value in range(256)]))
+        picture.paste(to_image(tone * glow * 255), (0, 0), mask.point([value * 2 // 5 for value in range(256)]))
     small = np.asarray(picture.resize((32, 32), Image.Resampling.BOX), np.float64)
-    return _image(small + rng.normal(0, rng.uniform(1, 6), small.shape))
+    return to_image(small + rng.normal(0, rng.uniform(1, 6), small.shape))
 
 
 def _weave(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -147,9 +127,9 @@ def _figure(label: int, rng: np.random.Generator) -> Image.Image:
     radius = _SIDE * rng.uniform(0.14, 0.28)
     x, y = (float(place) for place in rng.uniform(0.25, 0.75, 2) * _SIDE)
     angle = rng.uniform(0, 2 * np.pi)
-    if label < len(_SHAPES):
+    if label < len(SHAPES):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        outline = _SHAPES[label] @ turn.T * radius + (x, y)
+        outline = SHAPES[label] @ turn.T * radius + (x, y)
         pen.polygon([tuple(point) for point in outline], fill=255)
         return mask
     if label in (5, 6):
@@ -187,9 +167,8 @@ def _value(value: Any) -> bytes:
     if isinstance(value, list):
         return b"](" + b"".join(map(_value, value)) + b"e"
     if isinstance(value, bytes):
-        return (
-            b"U" + struct.pack("<B", len(value)) if len(value) < 256 else b"T" + struct.pack("<i", len(value))
-        ) + value
+        size = len(value)
+        return (b"U" + struct.pack("<B", size) if size < 256 else b"T" + struct.pack("<i", size)) + value
     if isinstance(value, int):
         return b"K" + struct.pack("<B", value) if 0 <= value < 256 else b"J" + struct.pack("<i", value)
     return _array(value)
@@ -199,14 +178,5 @@ def _array(rows: NDArray[np.uint8]) -> bytes:
     """Return the opcodes of a uint8 matrix: an empty array, and the state that fills it."""
     empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
     dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN" + _value(-1) * 2 + b"K\x00tb"
-    return (
-        empty
-        + b"(K\x01"
-        + _value(rows.shape[0])
-        + _value(rows.shape[1])
-        + b"\x86"
-        + dtype
-        + b"\x89"
-        + _value(rows.tobytes())
-        + b"tb"
-    )
+    shape = _value(rows.shape[0]) + _value(rows.shape[1])
+    return empty + b"(K\x01" + shape + b"\x86" + dtype + b"\x89" + _value(rows.tobytes()) + b"tb"

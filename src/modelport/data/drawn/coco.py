@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from modelport.core.artifacts import cannot_write
-from modelport.core.errors import OutputError, UsageError
-from modelport.core.scratch import scratch_folder
+from modelport.core.errors import UsageError
 from modelport.data.drawn.coco_things import THINGS, draw_thing
-from modelport.data.drawn.imagenet import _develop, _scene
+from modelport.data.drawn.common import develop, drawn_into, scene
 
 # COCO's 80 categories by the ids of the published files, which leave out eleven of 90.
 _NAMES = (
@@ -45,34 +43,21 @@ def draw_coco(
     count: int = 24,
     train: int = 24,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Draw ``count`` validation and ``train`` training pictures with their annotations into the new folder ``out``.
 
     Writes ``val2017/``, ``train2017/`` and ``annotations/instances_*2017.json``; equal arguments give equal files.
-    ``progress`` is called with the pictures drawn and their total. Returns what was drawn, as JSON values. Raises
+    ``progress`` is called for each picture drawn. Returns what was drawn, as JSON values. Raises
     UsageError for counts that make no set, OutputError where ``out`` holds something or cannot be written; then and
     when it is interrupted, no half set is left in ``out``.
     """
     _check(count, train, seed)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is no empty folder", "choose another --out, or remove it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(out.parent, out.name) as aside:
-            # A folder inside, because the outer one is closed to other users.
-            folder = aside / "set"
-            boxes = {}
-            for split, stream, number, before in (("val", _VAL, count, 0), ("train", _TRAIN, train, count)):
-                report = _reporting(progress, before, count + train)
-                boxes[split] = _split(folder, split, number, (seed, stream), report)
-            if out.exists():
-                out.rmdir()
-            folder.rename(out)
-    except OSError as error:
-        raise cannot_write(out, error) from error
+    with drawn_into(out) as folder:
+        boxes = _split(folder, "val", count, (seed, _VAL), progress)
+        train_boxes = _split(folder, "train", train, (seed, _TRAIN), progress)
     told: dict[str, Any] = {"out": str(out), "val": count, "train": train, "classes": len(THINGS), "seed": seed}
-    return told | {"boxes": boxes["val"], "train_boxes": boxes["train"]}
+    return told | {"boxes": boxes, "train_boxes": train_boxes}
 
 
 def _check(count: int, train: int, seed: int) -> None:
@@ -83,11 +68,7 @@ def _check(count: int, train: int, seed: int) -> None:
         raise UsageError(f"a seed of {seed}", "give a --seed of at least 0")
 
 
-def _reporting(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None]:
-    return (lambda done: None) if progress is None else (lambda done: progress(before + done, total))
-
-
-def _split(folder: Path, split: str, count: int, key: tuple[int, int], report: Callable[[int], None]) -> int:
+def _split(folder: Path, split: str, count: int, key: tuple[int, int], progress: Callable[[], None]) -> int:
     """Draw and annotate one split; return how many boxes it holds."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -101,7 +82,7 @@ def _split(folder: Path, split: str, count: int, key: tuple[int, int], report: C
         images.append({"id": number, "file_name": file, "width": image.width, "height": image.height})
         for thing in things:
             annotations.append({"id": len(annotations) + 1, "image_id": number, "iscrowd": 0, **thing})
-        report(place + 1)
+        progress()
     value = {
         "info": {"description": "drawn by modelport: no photographs", "version": "1.0", "year": 2017},
         "licenses": [],
@@ -117,7 +98,7 @@ def _split(folder: Path, split: str, count: int, key: tuple[int, int], report: C
 def _draw(place: int, rng: np.random.Generator) -> tuple[Image.Image, list[dict[str, Any]]]:
     """Return a picture and its things: category_id, bbox, area."""
     width, height = _SIZES[rng.integers(len(_SIZES))]
-    ground = _scene(float(rng.random()), rng).resize((width, height), Image.Resampling.BICUBIC)
+    ground = scene(float(rng.random()), rng).resize((width, height), Image.Resampling.BICUBIC)
     # Paler than the things, whose colours are what they are known by.
     image = Image.blend(ground, ground.convert("L").convert("RGB"), 0.6)
     sides = [_SIDES[size] for size in (2, *rng.integers(0, 3, rng.integers(2, 6)).tolist())]
@@ -134,7 +115,7 @@ def _draw(place: int, rng: np.random.Generator) -> tuple[Image.Image, list[dict[
             solid = int((np.asarray(sticker.getchannel("A")) >= 128).sum())
             box = [*map(float, corner), *map(float, sticker.size)]
             found.append({"category_id": thing.category, "bbox": box, "area": float(solid), "segmentation": []})
-    return _develop(image, rng), found
+    return develop(image, rng), found
 
 
 def _free_corner(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.errors import DataError, raised_as
+from modelport.core.files import read_json
+from modelport.core.text import some
 from modelport.core.values import Array, Tensors, TensorSpec
 
 SUFFIXES = (".bin", ".npy", ".txt")
@@ -33,6 +34,10 @@ class Results:
     suffix: str
     files: dict[str, dict[int, Path]]  # stem → number of the output → file
     notes: list[str]
+
+    def to_json(self) -> dict[str, str | int]:
+        """Return what a result says of the saved outputs that it was scored from."""
+        return {"path": str(self.folder), "format": self.suffix[1:].upper(), "files": len(self.files)}
 
 
 @dataclass(slots=True)
@@ -77,7 +82,7 @@ def _find(place: Path) -> Results:
     if not listing.results:
         runs = [(inner, found) for inner in listing.folders if (found := _all_of(inner)).results]
         if len(runs) > 1:
-            named = _some(inner.name for inner, _ in runs)
+            named = some(sorted(inner.name for inner, _ in runs))
             raise DataError(f"{place} holds {len(runs)} folders with results: {named}", "name the one of them")
         if not runs:
             raise DataError(
@@ -89,7 +94,7 @@ def _find(place: Path) -> Results:
     if len(suffixes) > 1:
         named = ", ".join(f"{name} and others in {suffix[1:].upper()}" for suffix, name in sorted(suffixes.items()))
         raise DataError(f"{folder} holds results in {len(suffixes)} formats: {named}", "keep those of one inference")
-    notes = [f"{folder}: not looked at: {_some(listing.other)}"] if listing.other else []
+    notes = [f"{folder}: not looked at: {some(sorted(listing.other))}"] if listing.other else []
     return Results(folder, next(iter(suffixes)), _by_stem(folder, listing), notes)
 
 
@@ -163,7 +168,7 @@ def read_outputs(files: Mapping[int, Path], outputs: tuple[TensorSpec, ...]) -> 
 
 
 def _read(path: Path, spec: TensorSpec, rows: int | None, said: set[str]) -> Array:
-    try:
+    with raised_as(DataError, str(path), "check the file", OSError):
         size = path.stat().st_size
         if size == 0 or size > MAX_RESULT_BYTES:
             raise DataError(f"{path}: {size} bytes", "run the inference again")
@@ -174,8 +179,6 @@ def _read(path: Path, spec: TensorSpec, rows: int | None, said: set[str]) -> Arr
                 array = _from_npy(path, spec, said)
             case _:
                 array = _from_text(path, spec)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", "check the file") from error
     if rows is not None and len(array) != rows:
         raise DataError(f"{path}: {len(array)} rows of {spec.name}, and {rows} of the output before", "run it again")
     return array
@@ -224,9 +227,10 @@ def _from_npy(path: Path, spec: TensorSpec, said: set[str]) -> Array:
 def _from_text(path: Path, spec: TensorSpec) -> Array:
     """Read rows of numbers: as many lines as the tensor has without its last axis."""
     tail = tuple(int(axis) for axis in spec.shape[1:])
+    number = int if np.dtype(spec.dtype).kind in "iu" else float
     try:
         text = path.read_text(encoding="ascii")
-        lines = [list(map(_number_of(spec.dtype), line.split())) for line in text.splitlines() if line.strip()]
+        lines = [list(map(number, line.split())) for line in text.splitlines() if line.strip()]
     except (UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{path}: is no table of numbers: {str(error)[:120]}", "run the inference again") from error
     widths = sorted({len(line) for line in lines})
@@ -244,18 +248,9 @@ def _from_text(path: Path, spec: TensorSpec) -> Array:
         raise DataError(f"{path}: {error}", "run the inference again") from error
 
 
-def _number_of(dtype: str) -> type[int] | type[float]:
-    return int if np.dtype(dtype).kind in "iu" else float
-
-
 def _cut_off(text: str, dtype: str) -> bool:
     """Whether the last number may have lost digits: nothing ends it, and it has fewer decimals than the first."""
     if text[-1:].isspace():
         return False
     words = text.split()
     return np.dtype(dtype).kind in "iu" or len(words[0].partition(".")[2]) != len(words[-1].partition(".")[2])
-
-
-def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:3]) + (f" … ({len(ordered)} in all)" if len(ordered) > 3 else "")

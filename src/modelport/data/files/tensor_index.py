@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.values import RowId
 from modelport.data.files.tensor_form import INDEX, MAX_INDEX_BYTES, SCHEMA, TensorForm, form_of
 from modelport.data.stream.tensor_rows import row_form

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, overload
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
-from modelport.core.values import Sample
+from modelport.core.files import read_json
+from modelport.core.text import some
+from modelport.core.values import Sample, Truth
 from modelport.data.sets.coco_checks import check_boxes
-from modelport.data.sets.imagenet import IMAGE_SUFFIXES, _some, _stem, _suffix
+from modelport.data.sets.images import ImageFiles, hold_folder, image_files, readable, stem_of
 
 # The published training annotations are 450 megabytes; a file beyond this is some other file.
 MAX_JSON_BYTES = 1024 * 1024 * 1024
@@ -24,63 +23,17 @@ MAX_JSON_BYTES = 1024 * 1024 * 1024
 _REPAIR = "mend the file, or take the published one"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Truth:
-    """The annotated boxes of one image, in the file's order. The arrays cannot be written to."""
-
-    image_id: int
-    boxes: NDArray[np.float64]
-    """(n, 4): x, y, width, height in pixels of the image."""
-    category_ids: NDArray[np.int64]
-    """(n,), as the file numbers its categories."""
-    iscrowd: NDArray[np.bool_]
-    """(n,): the box holds a crowd, which is neither found nor missed."""
-    areas: NDArray[np.float64]
-    """(n,), of the outlines, as annotated; they decide between small, medium and large."""
-
-
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Coco(Sequence[Sample]):
-    """The samples of one split, sorted by id. ``target`` is a ``Truth``."""
-
-    samples: tuple[Sample, ...]
-    categories: tuple[tuple[int, str], ...]
-    """(category id, name) by class index: the file's categories, sorted by id."""
-    annotation_file: Path
-    layout: str
-    """What was found where, for people."""
-    notes: tuple[str, ...] = ()
-    """What a reader of a result must know about the annotations."""
-    name: str = "coco"
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return iter(self.samples)
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Sample, ...]: ...
-    def __getitem__(self, index: int | slice) -> Sample | tuple[Sample, ...]:
-        return self.samples[index]
-
-    def __repr__(self) -> str:
-        return f"Coco({len(self)} samples, {len(self.categories)} categories, {self.layout})"
-
-
-def open_coco(folder: Path, *, classes: int = 80, split: Literal["val", "train"] = "val") -> Coco:
+def open_coco(folder: Path, *, classes: int = 80, split: Literal["val", "train"] = "val") -> ImageFiles:
     """Read the annotations of the data set that ``folder`` holds and list its images; of these the headers are read.
 
     Wants ``<split>2017/`` and ``instances_<split>2017.json`` beside it or in ``annotations/``. Raises DataError,
     naming the file, where that is not so, where the two disagree (sizes and boxes too), or where there are not
     ``classes`` categories.
     """
-    try:
+    with readable(folder):
         images, file = _find(folder, split)
         content = _read(file)
-        found = _images_of(images)
+        found = image_files(images)
         categories, notes = _categories(file, content, classes)
         names = _names(file, content)
         _compare(file, names, images, found)
@@ -90,22 +43,15 @@ def open_coco(folder: Path, *, classes: int = 80, split: Literal["val", "train"]
         odd += tuple(check_boxes(file, images_by_id, paths, {number: one.boxes for number, one in truths.items()}))
         if content["annotations"] and all(one.iscrowd.all() for one in truths.values()):
             odd += (f"{file}: every box is a crowd's, so no figure can be measured",)
-    except OSError as error:
-        place = os.fsdecode(error.filename) if error.filename else folder
-        raise DataError(f"{place} cannot be read: {error.strerror or error}", "check the permissions") from error
-    samples = sorted(
-        (Sample(_stem(name), truths[number], found[name]) for number, name in names.items()),
-        key=lambda sample: sample.id,
-    )
-    return Coco(tuple(samples), categories, file, f"images in {images}, annotations in {file}", (*notes, *odd))
+    samples = (Sample(stem_of(name), truths[number], found[name]) for number, name in names.items())
+    return ImageFiles(tuple(sorted(samples, key=lambda sample: sample.id)), (*notes, *odd), categories)
 
 
 def _find(folder: Path, split: str) -> tuple[Path, Path]:
     """Return the folder of images and the file of annotations."""
     name, file = f"{split}2017", f"instances_{split}2017.json"
     fix = f"give a folder that holds {name}/ and {file}, beside it or in annotations/"
-    if not folder.is_dir():
-        raise DataError(f"{folder} {'is a file, not a folder' if folder.exists() else 'does not exist'}", fix)
+    hold_folder(folder, fix)
     images = folder / name
     if not images.is_dir():
         raise DataError(f"{folder} holds no {name}/", fix)
@@ -129,16 +75,6 @@ def _read(file: Path) -> Mapping[str, Any]:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise DataError(f"{file}: '{key}' is no list of objects", _REPAIR)
     return content
-
-
-def _images_of(folder: Path) -> dict[str, Path]:
-    """Return the visible image files by name."""
-    with os.scandir(folder) as entries:
-        return {
-            entry.name: Path(entry.path)
-            for entry in entries
-            if _suffix(entry.name) in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-        }
 
 
 def _categories(
@@ -171,12 +107,12 @@ def _names(file: Path, content: Mapping[str, Any]) -> dict[int, str]:
                 f"{file}: image {number}: file_name {str(name)[:80]!r} is no plain name of a file",
                 "write the name alone, without any folder",
             )
-        if _stem(name) in stems:
+        if stem_of(name) in stems:
             raise DataError(
-                f"{file}: image {number}: {name} and {stems[_stem(name)]} have one name but for the suffix",
+                f"{file}: image {number}: {name} and {stems[stem_of(name)]} have one name but for the suffix",
                 "keep one of the two",
             )
-        stems[_stem(name)] = names[number] = name
+        stems[stem_of(name)] = names[number] = name
     if not names:
         raise DataError(f"{file} lists no images", _REPAIR)
     return names
@@ -187,12 +123,12 @@ def _compare(file: Path, names: Mapping[int, str], images: Path, found: Mapping[
     listed = set(names.values())
     if missing := listed - found.keys():
         raise DataError(
-            f"{file} lists {_some(missing)}, and {images} holds no such image",
+            f"{file} lists {some(sorted(missing))}, and {images} holds no such image",
             "add the images, or take their entries out of the file",
         )
     if unlisted := found.keys() - listed:
         raise DataError(
-            f"{images} holds {_some(unlisted)}, and {file} has no entry for that",
+            f"{images} holds {some(sorted(unlisted))}, and {file} has no entry for that",
             "remove the images, or take the annotations that list them",
         )
 

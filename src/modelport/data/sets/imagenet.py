@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal
 
 from modelport.core.errors import DataError
 from modelport.core.files import read_regular_text
+from modelport.core.text import some
 from modelport.core.values import Sample
+from modelport.data.sets.images import IMAGE_SUFFIXES, ImageFiles, hold_folder, readable, stem_of, suffix_of
 
 LABEL_FILE = "val_label.txt"
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"})
 # What lies about in image folders and is no sample; anything else that is visible is asked about.
 CLUTTER_SUFFIXES = frozenset({".txt", ".json", ".csv", ".md"})
 CLUTTER_NAMES = frozenset({"thumbs.db", "desktop.ini"})
@@ -22,56 +22,21 @@ CLUTTER_NAMES = frozenset({"thumbs.db", "desktop.ini"})
 MAX_LABEL_BYTES = 64 * 1024 * 1024
 
 _LAYOUTS = f"give a folder that holds images/ or val/ beside {LABEL_FILE}, or val/ with class folders"
+_LINES = "write NAME LABEL, one line for each image"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ImageNet(Sequence[Sample]):
-    """The samples of one split, sorted by id. ``target`` is the label as the data set counts, from 0."""
-
-    samples: tuple[Sample, ...]
-    classes_found: int
-    """Labels that occur at least once."""
-    layout: str
-    """What was found where, for people."""
-    notes: tuple[str, ...] = ()
-    """What a reader of a result must know about the labels."""
-    name: str = "imagenet"
-    categories: tuple[tuple[int, str], ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return iter(self.samples)
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Sample, ...]: ...
-    def __getitem__(self, index: int | slice) -> Sample | tuple[Sample, ...]:
-        return self.samples[index]
-
-    def __repr__(self) -> str:
-        return f"ImageNet({len(self)} samples, {self.classes_found} classes, {self.layout})"
-
-
-def open_imagenet(folder: Path, *, classes: int, split: Literal["val", "train"] = "val") -> ImageNet:
+def open_imagenet(folder: Path, *, classes: int, split: Literal["val", "train"] = "val") -> ImageFiles:
     """Find the data set that ``folder`` holds or is; no image is opened.
 
     ``classes`` is the number of labels there are: a label is 0 … ``classes - 1``. Raises DataError, naming the file
     and line, where the data set is not in one of the layouts that the documentation shows.
     """
-    try:
+    with readable(folder):
         return _open(folder, classes, split)
-    except OSError as error:
-        place = os.fsdecode(error.filename) if error.filename else folder
-        raise DataError(f"{place} cannot be read: {error.strerror or error}", "check the permissions") from error
 
 
-def _open(folder: Path, classes: int, split: Literal["val", "train"]) -> ImageNet:
-    if not folder.is_dir():
-        found = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"{folder} {found}", _LAYOUTS)
+def _open(folder: Path, classes: int, split: Literal["val", "train"]) -> ImageFiles:
+    hold_folder(folder, _LAYOUTS)
     if split == "train":
         if not (folder / "train").is_dir():
             raise DataError(f"{folder} holds no train/", "give a folder that holds train/ with class folders")
@@ -87,45 +52,43 @@ def _open(folder: Path, classes: int, split: Literal["val", "train"]) -> ImageNe
     for labels in (images / LABEL_FILE, images.parent / LABEL_FILE):
         if labels.exists() and not labels.is_dir():
             return _flat(images, labels, classes)
-    if _listing(images).images:
+    if _listing(images)[0]:
         raise DataError(f"{images} holds images, and there is no {LABEL_FILE} in it or beside it", _LAYOUTS)
     raise DataError(f"{images} holds no images", _LAYOUTS)
 
 
-def _flat(folder: Path, label_file: Path, classes: int) -> ImageNet:
+def _flat(folder: Path, label_file: Path, classes: int) -> ImageFiles:
     """Pair the images of one folder with the lines of a label file, by stem."""
     paths = _by_stem(_images_only(folder))
     labels = _read_labels(label_file, classes)
     if missing := labels.keys() - paths.keys():
         raise DataError(
-            f"{label_file} labels {_some(missing)}, and {folder} holds no such image",
+            f"{label_file} labels {some(sorted(missing))}, and {folder} holds no such image",
             "add the images, or take their lines out of the label file",
         )
     if unlabelled := paths.keys() - labels.keys():
         raise DataError(
-            f"{folder} holds {_some(unlabelled)}, and {label_file} has no label for that",
+            f"{folder} holds {some(sorted(unlabelled))}, and {label_file} has no label for that",
             "add a line 'NAME LABEL' for each image, or remove the images",
         )
     samples = (Sample(stem, labels[stem], path) for stem, path in paths.items())
-    return _data_set(
-        samples, f"images in {folder}, labels in {label_file}", _label_notes(label_file, labels.values(), classes)
-    )
+    return _data_set(samples, _label_notes(label_file, labels.values(), classes))
 
 
-def _class_folders(folder: Path, classes: int) -> ImageNet:
+def _class_folders(folder: Path, classes: int) -> ImageFiles:
     """Label the images of each class folder with the number that it is named, else its place among the sorted names."""
-    listing = _listing(folder)
-    if listing.images:
+    images, folders = _listing(folder)
+    if images:
         raise DataError(
-            f"{folder} holds class folders and images beside them ({_some(path.name for path in listing.images)})",
+            f"{folder} holds class folders and images beside them ({some(sorted(path.name for path in images))})",
             "put each image into the folder of its class",
         )
-    names = sorted(path.name for path in listing.folders)
+    names = sorted(path.name for path in folders)
     if not names:
         raise DataError(f"{folder} holds no class folders", _LAYOUTS)
     if len(names) > classes:
         raise DataError(
-            f"{folder} holds {len(names)} class folders ({_some(names)}), the model knows {classes} classes",
+            f"{folder} holds {len(names)} class folders ({some(names)}), the model knows {classes} classes",
             "remove the folders that are no classes, or choose the recipe that fits the data",
         )
     labels, notes = _folder_labels(folder, names, classes)
@@ -134,7 +97,7 @@ def _class_folders(folder: Path, classes: int) -> ImageNet:
         for name, label in zip(names, labels, strict=True)
         for stem, path in _by_stem(_images_only(folder / name)).items()
     )
-    return _data_set(samples, f"{len(names)} class folders in {folder}", notes)
+    return _data_set(samples, notes)
 
 
 def _folder_labels(folder: Path, names: Sequence[str], classes: int) -> tuple[Sequence[int], tuple[str, ...]]:
@@ -175,20 +138,22 @@ def _label_notes(file: Path, labels: Iterable[int], classes: int) -> tuple[str, 
     return ()
 
 
-def _data_set(samples: Iterable[Sample], layout: str, notes: tuple[str, ...] = ()) -> ImageNet:
+def _data_set(samples: Iterable[Sample], notes: tuple[str, ...]) -> ImageFiles:
     ordered = tuple(sorted(samples, key=lambda sample: sample.id))
     for sample in ordered:
         # Python spells bytes that are no UTF-8 as lone surrogates; such an id could be written into no report.
         if not sample.id.isascii() and re.search("[\ud800-\udfff]", sample.id):
             raise DataError(f"{os.fsencode(sample.path)!r}: the name is not UTF-8", "rename it")
-    return ImageNet(ordered, len({sample.target for sample in ordered}), layout, notes)
+    return ImageFiles(ordered, notes)
 
 
 def _read_labels(file: Path, classes: int) -> dict[str, int]:
     """Return label by stem; raises DataError with the line's number."""
     labels: dict[str, int] = {}
     lines: dict[str, int] = {}
-    for number, line in enumerate(_text(file).split("\n"), start=1):
+    # As text files are read: a line may end in CR, LF or both.
+    text = read_regular_text(file, MAX_LABEL_BYTES, DataError, _LINES, "utf-8-sig")
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         fields = line.split()
         if not fields:
             continue
@@ -201,68 +166,54 @@ def _read_labels(file: Path, classes: int) -> dict[str, int]:
                 f"{place}: label {label[:20]!r} is not an integer from 0 to {classes - 1}",
                 "count the labels from 0; an offset to the model's outputs belongs into the recipe",
             )
-        stem = _stem(name)
+        stem = stem_of(name)
         if stem in labels:
             raise DataError(f"{place}: {stem} was labelled in line {lines[stem]} already", "keep one of the two lines")
         labels[stem], lines[stem] = int(label), number
     if not labels:
-        raise DataError(f"{file} holds no labels", "write NAME LABEL, one line for each image")
+        raise DataError(f"{file} holds no labels", _LINES)
     return labels
 
 
-def _text(file: Path) -> str:
-    fix = "write NAME LABEL, one line for each image"
-    # As text files are read: a line may end in CR, LF or both.
-    text = read_regular_text(file, MAX_LABEL_BYTES, DataError, fix, "utf-8-sig")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    images: list[Path]
-    folders: list[Path]
-
-
-def _listing(folder: Path) -> _Listing:
-    """Return what a folder holds; raises DataError for a visible file that is neither image nor known clutter."""
-    listing = _Listing([], [])
-    strange = []
+def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return a folder's images and folders; raises DataError for a visible file that is neither image nor clutter."""
+    images, folders, strange = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            suffix = _suffix(entry.name)
+            suffix = suffix_of(entry.name)
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                listing.folders.append(Path(entry.path))
+                folders.append(Path(entry.path))
             elif suffix in IMAGE_SUFFIXES and entry.is_file():
-                listing.images.append(Path(entry.path))
+                images.append(Path(entry.path))
             elif suffix not in CLUTTER_SUFFIXES and entry.name.lower() not in CLUTTER_NAMES:
                 strange.append(entry.name)
     if strange:
         raise DataError(
-            f"{folder} holds {_some(strange)}, which is no image and no class folder",
+            f"{folder} holds {some(sorted(strange))}, which is no image and no class folder",
             "move it elsewhere; images end in " + ", ".join(sorted(IMAGE_SUFFIXES)),
         )
-    return listing
+    return images, folders
 
 
 def _images_only(folder: Path) -> list[Path]:
     """Return the images of a folder that must hold nothing else; raises DataError where there is none."""
-    listing = _listing(folder)
-    if listing.folders:
+    images, folders = _listing(folder)
+    if folders:
         raise DataError(
-            f"{folder} holds folders ({_some(path.name for path in listing.folders)}) where images are expected",
+            f"{folder} holds folders ({some(sorted(path.name for path in folders))}) where images are expected",
             "move them elsewhere",
         )
-    if not listing.images:
+    if not images:
         raise DataError(f"{folder} holds no images", "add images to it, or remove it")
-    return listing.images
+    return images
 
 
 def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     stems: dict[str, Path] = {}
     for path in paths:
-        stem = _stem(path.name)
+        stem = stem_of(path.name)
         if stem in stems:
             raise DataError(f"{path} and {stems[stem].name} have one name but for the suffix", "keep one of the two")
         stems[stem] = path
@@ -270,20 +221,4 @@ def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def _holds_folders(folder: Path) -> bool:
-    return folder.is_dir() and bool(_listing(folder).folders)
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path for each of 50,000 names is slow)
-
-
-def _stem(name: str) -> str:
-    """Return the name without its suffix where that is an image's; label files may leave it out."""
-    suffix = _suffix(name)
-    return name[: -len(suffix)] if suffix in IMAGE_SUFFIXES else name
-
-
-def _some(names: Iterable[str]) -> str:
-    """Return the first few names, and how many there are."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:3]) + (f" … ({len(ordered)} in all)" if len(ordered) > 3 else "")
+    return folder.is_dir() and bool(_listing(folder)[1])

@@ -22,15 +22,9 @@ MODES = ("static", "dynamic")
 MATRIX = tuple(f"matrix_r{row}c{column}" for row in range(3) for column in range(3))
 _SIDES = ("left", "right", "top", "bottom")
 SWITCHES = (
-    "crop",
-    "resize",
-    "padding",
-    "csc_switch",
-    "rbuv_swap_switch",
-    "ax_swap_switch",
-    "support_rotation",
+    "crop", "resize", "padding", "csc_switch", "rbuv_swap_switch", "ax_swap_switch", "support_rotation",
     "single_line_mode",
-)
+)  # fmt: skip
 WHOLE = (
     "related_input_rank", "input_edge_idx", "src_image_size_w", "src_image_size_h", "max_src_image_size",
     "load_start_pos_w", "load_start_pos_h", "crop_size_w", "crop_size_h", "resize_output_w", "resize_output_h",
@@ -115,9 +109,7 @@ class Aipp:
     def result_size(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of what comes out of an image of this size."""
         left, right, top, bottom = self.padding()
-        crop = self.crop()
-        if crop is not None:
-            width, height = crop[2], crop[3]
+        _, _, width, height = self.crop() or (0, 0, width, height)
         return width + left + right, height + top + bottom
 
 
@@ -155,13 +147,8 @@ def wanted_constants(recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ..
 
 def input_size(recipe: Recipe) -> tuple[int, int]:
     """Return width and height of the recipe's image input. Raises RecipeError where it is no (N, 3, H, W)."""
-    shape = recipe.tensors.inputs[0].shape
-    if (
-        len(recipe.tensors.inputs) != 1
-        or len(shape) != 4
-        or shape[1] != 3
-        or any(isinstance(axis, str) for axis in shape[2:])
-    ):
+    inputs, shape = recipe.tensors.inputs, recipe.tensors.sample.shape
+    if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or any(isinstance(axis, str) for axis in shape[2:]):
         raise RecipeError(
             f"{recipe.name}: the input is no batch of images with 3 channels, {shape}", "AIPP takes images"
         )
@@ -172,16 +159,9 @@ def aipp_of(recipe: Recipe) -> dict[str, Any]:
     """Return the settings that do the recipe's normalisation on uint8 RGB of the network's size. Raises RecipeError."""
     width, height = input_size(recipe)
     offsets, factors = wanted_constants(recipe)
-    settings: dict[str, Any] = {
-        "aipp_mode": "static",
-        "related_input_rank": 0,
-        "input_format": "RGB888_U8",
-        "src_image_size_w": width,
-        "src_image_size_h": height,
-        "crop": False,
-        "csc_switch": False,
-        "rbuv_swap_switch": False,
-    }
+    settings: dict[str, Any] = {"aipp_mode": "static", "related_input_rank": 0, "input_format": "RGB888_U8"}
+    settings |= {"src_image_size_w": width, "src_image_size_h": height}
+    settings |= dict.fromkeys(("crop", "csc_switch", "rbuv_swap_switch"), False)
     settings |= {f"min_chn_{index}": offset for index, offset in enumerate(offsets)}
     return settings | {f"var_reci_chn_{index}": factor for index, factor in enumerate(factors)}
 
@@ -214,10 +194,8 @@ def emulate(aipp: Aipp, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
         planes = planes[top : top + height, left : left + width]
     if aipp.on("csc_switch"):
         planes = _converted(aipp, planes)
-    half = planes.astype(np.float16)
-    half = half - np.array(aipp.means(), np.float16)
-    half = half - np.array(aipp.minima(), np.float16)
-    half = half * np.array(aipp.factors(), np.float16)
+    half = planes.astype(np.float16) - np.array(aipp.means(), np.float16)
+    half = (half - np.array(aipp.minima(), np.float16)) * np.array(aipp.factors(), np.float16)
     left, right, top, bottom = aipp.padding()
     margin = np.float16(aipp.values.get("padding_value", 0.0))
     half = np.pad(half, ((top, bottom), (left, right), (0, 0)), constant_values=margin)

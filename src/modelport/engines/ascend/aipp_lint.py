@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from modelport.core.errors import DataError, did_you_mean
+from modelport.core.errors import DataError, did_you_mean, raised_as
 from modelport.engines.ascend.aipp import FORMATS, KEYS, Aipp, input_size, settings_of, size_complaint, wanted_constants
 from modelport.engines.ascend.aipp_text import Block
 from modelport.recipes.schema import Recipe
@@ -31,10 +31,6 @@ class Finding:
     found: str
     fix: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as JSON values."""
-        return asdict(self)
-
 
 def lint(blocks: list[Block], recipe: Recipe, place: str) -> list[Finding]:
     """Return the findings, errors first. Raises DataError for a value of the wrong kind, and RecipeError."""
@@ -54,12 +50,11 @@ def lint(blocks: list[Block], recipe: Recipe, place: str) -> list[Finding]:
 
 def lint_tensors(aipp: Aipp, recipe: Recipe, folder: Path) -> list[Finding]:
     """Return what is wrong with the tensor files of a folder as the input of this AIPP. DataError without any."""
-    try:
+    fix = "give the folder of the tensor files"
+    with raised_as(DataError, str(folder), fix, OSError):
         files = sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".npy") and path.is_file())
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror or error}", "give the folder of the tensor files") from error
     if not files:
-        raise DataError(f"{folder}: holds no .bin or .npy file", "give the folder of the tensor files")
+        raise DataError(f"{folder}: holds no .bin or .npy file", fix)
     width, height = aipp.source_size() or input_size(recipe)
     per_pixel, channels = FORMATS.get(aipp.format, (3.0, 3))
     want = int(width * height * per_pixel)
@@ -195,12 +190,9 @@ def _constants(aipp: Aipp, recipe: Recipe) -> Iterator[Finding]:
     for index, (got, want) in enumerate(zip(aipp.factors(), factors, strict=True)):
         key = f"var_reci_chn_{index}"
         if abs(got / want - 1) > FACTOR_TOLERANCE:
-            missing = key not in aipp.values
-            found = (
-                f"is missing, so {got:g} is taken: the network was trained on input multiplied by {want:.7g}"
-                if missing
-                else f"is {got:.7g}, the recipe's normalisation multiplies by {want:.7g}"
-            )
+            found = f"is {got:.7g}, the recipe's normalisation multiplies by {want:.7g}"
+            if key not in aipp.values:
+                found = f"is missing, so {got:g} is taken: the network was trained on input multiplied by {want:.7g}"
             yield Finding("error", key, found, f"write {key}: {want:.7g}")
 
 
@@ -210,12 +202,10 @@ def _off(got: tuple[float, ...], want: tuple[float, ...]) -> bool:
 
 def _layout(aipp: Aipp, recipe: Recipe) -> Iterator[Finding]:
     width, height = aipp.source_size() or input_size(recipe)
-    want = int(width * height * FORMATS.get(aipp.format, (3.0, 3))[0])
-    shape = (
-        f"{want} bytes an image"
-        if aipp.format == "YUV420SP_U8"
-        else f"({height}, {width}, {FORMATS.get(aipp.format, (3.0, 3))[1]})"
-    )
+    per_pixel, channels = FORMATS.get(aipp.format, (3.0, 3))
+    shape = f"({height}, {width}, {channels})"
+    if aipp.format == "YUV420SP_U8":
+        shape = f"{int(width * height * per_pixel)} bytes an image"
     yield Finding(
         "warning",
         "input_format",

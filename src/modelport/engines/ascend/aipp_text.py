@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def parse_blocks(text: str, place: str) -> list[Block]:
     while (token := tokens.next()) is not None:
         if token.text != "aipp_op":
             raise tokens.wrong(token, "aipp_op")
-        _skip_colon(tokens)
+        tokens.skip(":")
         blocks.append(_block(tokens))
     if not blocks:
         raise DataError(f"{place}: holds no aipp_op", "write aipp_op { aipp_mode: static … }")
@@ -78,28 +79,20 @@ def _block(tokens: _Tokens) -> Block:
         block[key.text] = Entry(value.text, key.line)
 
 
-def _skip_colon(tokens: _Tokens) -> None:
-    if tokens.peek(":"):
-        tokens.next()
-
-
 class _Tokens:
     """The tokens of a text, one by one."""
 
     def __init__(self, text: str, place: str) -> None:
         self.place = place
-        self._all = list(_split(text, place))
-        self._at = 0
+        self._left = deque(_split(text, place))
         self._last = text.count("\n") + 1
 
     def next(self) -> Entry | None:
-        if self._at == len(self._all):
-            return None
-        self._at += 1
-        return self._all[self._at - 1]
+        return self._left.popleft() if self._left else None
 
-    def peek(self, text: str) -> bool:
-        return self._at < len(self._all) and self._all[self._at].text == text
+    def skip(self, mark: str) -> None:
+        if self._left and self._left[0].text == mark:
+            self._left.popleft()
 
     def need(self, what: str) -> Entry:
         token = self.next()
@@ -129,12 +122,12 @@ def _split(text: str, place: str) -> Iterator[Entry]:
                 f"{place}, line {line}: '{plain(text[at])}' begins nothing that belongs there", "close the quotes"
             )
         if found.lastgroup != "skip":
-            text_of_token = found.group().strip("\"'")
-            if not text_of_token.isprintable():
+            token = found.group().strip("\"'")
+            if not token.isprintable():
                 raise DataError(
-                    f"{place}, line {line}: '{plain(text_of_token, 60)}' holds bytes that are no plain UTF-8 text",
+                    f"{place}, line {line}: '{plain(token, 60)}' holds bytes that are no plain UTF-8 text",
                     "write it in ASCII; comments alone may hold any bytes",
                 )
-            yield Entry(text_of_token, line)
+            yield Entry(token, line)
         line += found.group().count("\n")
         at = found.end()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from modelport.engines.ascend.aipp import (
     unpacked,
     wanted_constants,
 )
-from modelport.engines.ascend.aipp_lint import Finding, lint, lint_tensors
+from modelport.engines.ascend.aipp_lint import lint, lint_tensors
 from modelport.engines.ascend.aipp_text import read_blocks
 from modelport.recipes.schema import Recipe
 from modelport.recipes.steps import Decode, Normalize, Step
@@ -55,7 +55,7 @@ def check_aipp(path: Path, recipe: Recipe, tensors: Path | None) -> dict[str, An
     Raises DataError for a file that cannot be read so far, RecipeError where AIPP cannot serve the recipe.
     """
     blocks = read_blocks(path)
-    findings: list[Finding] = lint(blocks, recipe, str(path))
+    findings = lint(blocks, recipe, str(path))
     if tensors is not None:
         findings = [*lint_tensors(settings_of(blocks[0], str(path)), recipe, tensors), *findings]
     return {
@@ -63,7 +63,7 @@ def check_aipp(path: Path, recipe: Recipe, tensors: Path | None) -> dict[str, An
         "path": str(path),
         "recipe": recipe.name,
         "clean": not any(finding.level == "error" for finding in findings),
-        "findings": [finding.to_json() for finding in findings],
+        "findings": [asdict(finding) for finding in findings],
     }
 
 
@@ -104,12 +104,8 @@ def apply_aipp(
     notes = [
         "the values are float16's, as the device computes them, kept in float32 NCHW files; no device has computed them"
     ]
-    value: dict[str, Any] = {
-        "schema": "modelport.aipp-apply/1",
-        "files": written,
-        "shape": [1, *shape],
-        "dtype": "float32",
-    }
+    value: dict[str, Any] = {"schema": "modelport.aipp-apply/1", "files": written}
+    value |= {"shape": [1, *shape], "dtype": "float32"}
     if differences:
         value["largest_difference"] = max(differences)
         notes.append(f"largest difference from the recipe's own normalisation: {max(differences):.3g}")
@@ -122,8 +118,8 @@ class _Reader:
     """Turns a file into the bytes that the device would get."""
 
     def __init__(self, aipp: Aipp, recipe: Recipe | None) -> None:
-        self._aipp = aipp
-        self._recipe = recipe
+        self._aipp, self._recipe = aipp, recipe
+        # Made when it is needed: tensor files need no steps.
         self._preprocess: Preprocess | None = None
 
     def pixels(self, path: Path) -> Pixels:
@@ -152,7 +148,6 @@ class _Reader:
                 f"{path}: {self._recipe.name} makes random views of its images",
                 "give the .bin files of `modelport preprocess --input-type uint8`",
             )
-        # Made when it is needed: tensor files need no steps.
         self._preprocess = self._preprocess or Preprocess(self._recipe.preprocess)
         pixels = self._preprocess.pixels(content, str(path))
         place = self._preprocess.place(content, str(path))
@@ -161,9 +156,7 @@ class _Reader:
             return pixels
         width, height = input_size(self._recipe)
         whole = np.full((height, width, 3), colour, np.uint8)
-        whole[place.pad_top : place.pad_top + pixels.shape[0], place.pad_left : place.pad_left + pixels.shape[1]] = (
-            pixels
-        )
+        whole[place.pad_top :, place.pad_left :][: pixels.shape[0], : pixels.shape[1]] = pixels
         return whole
 
     def _of_tensor(self, path: Path) -> Pixels:
@@ -248,10 +241,8 @@ def _targets(files: Sequence[Path], out: Path, form: str) -> list[Path]:
 
 
 def _write(target: Path, array: Array, form: str) -> None:
-    content: Callable[[], bytes] = array.tobytes
-    if form == "npy":
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        content = buffer.getvalue
     with written_aside(target) as aside:
-        aside.write_bytes(content())
+        if form == "npy":
+            np.save(aside, array, allow_pickle=False)
+        else:
+            aside.write_bytes(array.tobytes())

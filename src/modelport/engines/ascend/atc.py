@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelport.core.artifacts import cannot_write
+from modelport.core.artifacts import writing
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.engines.ascend import plan_files
 from modelport.engines.ascend.aipp import aipp_of, padding_bytes, text_of
-from modelport.engines.ascend.graph_nodes import chain_nodes, output_nodes
 from modelport.engines.ascend.npu_smi import soc_version
 from modelport.engines.ascend.recipe_table import Ascend
 from modelport.engines.base import Build
@@ -50,13 +49,7 @@ MODES = {
 }
 # modelport's own words, as ATC's modes.
 WORDS = {"fp16": "force_fp16", "fp32": "force_fp32", "bf16": "allow_fp32_to_bf16"}
-MIXED = {
-    "allow_mix_precision",
-    "allow_mix_precision_fp16",
-    "allow_mix_precision_bf16",
-    "mixed_float16",
-    "mixed_bfloat16",
-}
+MIXED = {mode for modes in MODES.values() for mode in modes if "mix" in mode}
 KEEPS_ALL = {"must_keep_origin_dtype", "origin"}
 EXCLUDE = (
     ("precision_mode", "precision_mode_v2"),
@@ -131,7 +124,7 @@ def plan_call(model: Path, build: Build, out: Path) -> AtcCall:
     if input_type == "uint8":
         _insert_aipp(recipe, own.input_type is None, draft)
     if settings.out_nodes:
-        nodes = output_nodes(graph)
+        nodes = plan_files.output_nodes(graph)
         draft.options["out_nodes"] = ";".join(f"{node}:{index}" for _, node, index in nodes)
     _precision_files(_plan_of(settings, own.plan, graph), graph, mode, draft)
     if opset_of(graph) > GUIDE_OPSET:
@@ -183,7 +176,7 @@ def _precision(asked: str | None, draft: _Draft) -> tuple[str, str]:
             draft.options[option] = mode
             if mode == "force_fp32":
                 draft.notes.append(
-                    "force_fp32: an operator that the chip has in float16 only runs in float16 all the same"
+                    f"{mode}: an operator that the chip has in float16 only runs in float16 all the same"
                 )
             return mode, modes[mode]
     known = [*WORDS, *(name for modes in MODES.values() for name in modes)]
@@ -198,19 +191,17 @@ def _insert_aipp(recipe: Recipe, by_recipe: bool, draft: _Draft) -> None:
         f"AIPP normalises on the device ({why}): the compiled model takes uint8 NHWC, ({height}, {width}, 3) an image, "
         "whatever --input_format says; feed it with `modelport preprocess --input-type uint8`"
     )
-    padding = padding_bytes(recipe)
-    if padding is not None:
+    if padding := padding_bytes(recipe):
         colour = ", ".join(map(str, padding))
-        draft.notes.append(
-            f"the padding comes before the normalisation: bytes {colour}, the nearest to the recipe's zeros"
-        )
+        note = f"the padding comes before the normalisation: bytes {colour}, the nearest to the recipe's zeros"
+        draft.notes.append(note)
 
 
 def _plan_of(settings: Ascend, given: Path | None, graph: Graph) -> tuple[plans.PrecisionPlan, str]:
     """Return the plan to use and its name: the file that is given, over what the recipe says."""
     nodes: dict[str, str] = {}
     for chain in settings.keep_dtype:
-        nodes |= dict.fromkeys(chain_nodes(graph, chain), "fp32")
+        nodes |= dict.fromkeys(plan_files.chain_nodes(graph, chain), "fp32")
     if settings.keep_dtype and not nodes:
         chains = "; ".join(" → ".join(chain) for chain in settings.keep_dtype)
         raise UsageError(
@@ -263,7 +254,5 @@ def _side_paths(texts: dict[str, str], out: Path) -> dict[str, Path]:
 
 
 def _is_free(path: Path, text: str) -> bool:
-    try:
+    with writing(path):
         return not path.exists() or path.read_bytes() == text.encode()
-    except OSError as error:
-        raise cannot_write(path, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,11 +52,9 @@ def standard_twin(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Inputs and outputs of the node keep their float16. Raises GraphError where the graph has not exactly one.
     """
-    import onnx
     from onnx import TensorProto
 
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
+    twin = copy.deepcopy(model)
     found = [place for place, node in enumerate(twin.graph.node) if node.op_type == ASCEND_NMS]
     if len(found) != 1:
         raise GraphError(f"the graph holds {len(found)} nodes {ASCEND_NMS}, not one", "export it with --nms ascend")

@@ -10,41 +10,14 @@ from modelport.core.errors import did_you_mean
 from modelport.recipes.steps import Strict
 
 # Options of ATC that a recipe may set as it likes; the others follow from the model, the data and the flags.
-FREE_OPTIONS = frozenset(
-    {
-        "allow_hf32",
-        "aicore_num",
-        "auto_tune_mode",
-        "buffer_optimize",
-        "compression_optimize_conf",
-        "core_type",
-        "deterministic",
-        "disable_reuse_memory",
-        "enable_compress_weight",
-        "enable_scope_fusion_passes",
-        "enable_single_stream",
-        "enable_small_channel",
-        "external_weight",
-        "fusion_switch_file",
-        "host_env_cpu",
-        "host_env_os",
-        "input_fp16_nodes",
-        "is_input_adjust_hw_layout",
-        "is_output_adjust_hw_layout",
-        "is_weight_clip",
-        "log",
-        "op_compiler_cache_dir",
-        "op_compiler_cache_mode",
-        "op_debug_level",
-        "op_select_implmode",
-        "optypelist_for_implmode",
-        "output_type",
-        "save_original_model",
-        "sparsity",
-        "status_check",
-        "virtual_type",
-    }
-)
+FREE_OPTIONS = frozenset((
+    "allow_hf32", "aicore_num", "auto_tune_mode", "buffer_optimize", "compression_optimize_conf", "core_type",
+    "deterministic", "disable_reuse_memory", "enable_compress_weight", "enable_scope_fusion_passes",
+    "enable_single_stream", "enable_small_channel", "external_weight", "fusion_switch_file", "host_env_cpu",
+    "host_env_os", "input_fp16_nodes", "is_input_adjust_hw_layout", "is_output_adjust_hw_layout", "is_weight_clip",
+    "log", "op_compiler_cache_dir", "op_compiler_cache_mode", "op_debug_level", "op_select_implmode",
+    "optypelist_for_implmode", "output_type", "save_original_model", "sparsity", "status_check", "virtual_type",
+))  # fmt: skip
 # How an operator computes inside, whatever its tensors are.
 Implementation = Literal["high_precision", "high_performance", "enable_float_32_execution"]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, written_aside
-from modelport.core.errors import EngineError
+from modelport.core.artifacts import Artifact, write_artifact, written_aside
+from modelport.core.errors import EngineError, raised_as
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.onnxruntime.float16_twin import leaves_in_float16, rounded_twin
@@ -55,19 +56,18 @@ class OnnxRuntimeEngine(Engine):
         graph = read_graph(model.path)
         if precision_of(graph) == "fp16":
             # Optimised for this processor it would be float32: it is a file for devices that compute float16.
-            return _copied(model, graph, out)
+            content = _whole(model, graph) if model.parts else model.path.read_bytes()
+            return write_artifact(out, "onnx", content, model.digests)
         # Given the path, ONNX Runtime would leave the weights of other files where they are, out of the copy's reach.
-        content = _whole(model, graph) if model.parts else None
-        self._session(
-            model, graph, build, Launch(), None, content
-        )  # a graph that is refused is told apart from a disk that is full
+        whole = _whole(model, graph) if model.parts else None
+        _session(model, graph, build, Launch(), whole)  # a graph that is refused is told apart from a disk that is full
         with written_aside(out) as aside:
             try:
-                self._session(model, graph, build, Launch(), aside, content)
+                _session(model, graph, build, Launch(), whole, aside)
             except EngineError as error:
                 raise RuntimeError(str(error)) from error
             artifact = Artifact.of(aside, "onnx", model.digests)
-        return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
+        return replace(artifact, path=out)
 
     @contextmanager
     def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[Runner]:
@@ -77,59 +77,39 @@ class OnnxRuntimeEngine(Engine):
         if precision == "fp16" and not leaves_in_float16(graph):
             # Left to itself, ONNX Runtime keeps float32 between the nodes: no result would be rounded or overflow.
             content = rounded_twin(graph).SerializeToString()
-        session = self._session(model, graph, build, launch, None, content)
-        yield _Runner(session, precision, launch.in_flight or 1)
+        yield _Runner(_session(model, graph, build, launch, content), precision, launch.in_flight or 1)
 
-    def _session(
-        self,
-        model: Artifact,
-        graph: Any,
-        build: Build,
-        launch: Launch,
-        write: Path | None,
-        content: bytes | None = None,
-    ) -> Any:
-        import onnxruntime
 
-        settings = onnxruntime.SessionOptions()
-        # Every run in flight computes in its caller's thread; the pool that they share has the other cores.
-        callers = launch.in_flight or 1
-        settings.intra_op_num_threads = max(1, (launch.threads or machine.cores()) - callers + 1)
-        settings.log_severity_level = 3  # errors; they are raised as well
-        if write is not None:
-            settings.optimized_model_filepath = str(write)
-        if build.batch is not None:
-            for name in _names_of_batch(graph):
-                settings.add_free_dimension_override_by_name(name, build.batch)
-        try:
-            return onnxruntime.InferenceSession(
-                content or str(model.path), settings, providers=PROVIDERS, disabled_optimizers=UNWANTED
-            )
-        # onnxruntime's errors share no base below Exception.
-        except Exception as error:
-            raise EngineError(
-                f"{model.path}: ONNX Runtime refuses it: {error}", "export it again, or choose another engine"
-            ) from error
+def _session(
+    model: Artifact, graph: Any, build: Build, launch: Launch, content: bytes | None, write: Path | None = None
+) -> Any:
+    """Return a session of the file, or of ``content`` where given; its optimised graph is written to ``write``."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    # Every run in flight computes in its caller's thread; the pool that they share has the other cores.
+    callers = launch.in_flight or 1
+    settings.intra_op_num_threads = max(1, (launch.threads or machine.cores()) - callers + 1)
+    settings.log_severity_level = 3  # errors; they are raised as well
+    if launch.plain:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if write is not None:
+        settings.optimized_model_filepath = str(write)
+    for name in () if build.batch is None else _names_of_batch(graph):
+        settings.add_free_dimension_override_by_name(name, build.batch)
+    source = content or str(model.path)
+    with raised_as(EngineError, f"{model.path}: ONNX Runtime refuses it", "export it again, or choose another engine"):
+        return onnxruntime.InferenceSession(source, settings, providers=PROVIDERS, disabled_optimizers=UNWANTED)
 
 
 def _whole(model: Artifact, graph: Any) -> bytes:
     """Return a graph with the weights that lie beside it as one file."""
     from google.protobuf.message import EncodeError
 
-    try:
+    found = f"{model.path}: with its weights it is too large for one file"
+    with raised_as(EngineError, found, "choose --engine openvino", (EncodeError, ValueError)):
         content: bytes = graph.SerializeToString(deterministic=True)
-    except (EncodeError, ValueError) as error:
-        raise EngineError(
-            f"{model.path}: with its weights it is too large for one file: {error}", "choose --engine openvino"
-        ) from error
     return content
-
-
-def _copied(model: Artifact, graph: Any, out: Path) -> Artifact:
-    with written_aside(out) as aside:
-        aside.write_bytes(_whole(model, graph) if model.parts else model.path.read_bytes())
-        artifact = Artifact.of(aside, "onnx", model.digests)
-    return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from)
 
 
 class _Runner:
@@ -153,15 +133,9 @@ class _Runner:
         def stop() -> None:
             settings.terminate = True
 
-        try:
-            with within_limit(stop):
-                arrays = self._session.run(self._outputs, dict(inputs), settings)
-        except EngineError:
-            raise
-        except Exception as error:
-            raise EngineError(
-                f"ONNX Runtime failed: {error}", "choose another engine, or export at another opset"
-            ) from error
+        failed = raised_as(EngineError, "ONNX Runtime failed", "choose another engine, or export at another opset")
+        with failed, within_limit(stop):
+            arrays = self._session.run(self._outputs, dict(inputs), settings)
         return dict(zip(self._outputs, arrays, strict=True))
 
 

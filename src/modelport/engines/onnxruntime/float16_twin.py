@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from modelport.core.errors import GraphError
+from modelport.core.errors import GraphError, raised_as
+from modelport.model.graph.float16 import recast, retype
 
 if TYPE_CHECKING:
     import onnx
@@ -26,18 +26,17 @@ def rounded_twin(model: onnx.ModelProto) -> onnx.ModelProto:
     Products are summed in float32, as devices do it; what overflows float16 becomes infinite. Raises GraphError where
     the graph's types cannot be inferred.
     """
-    import onnx
-    from onnx import TensorProto, numpy_helper
+    from onnx import TensorProto
 
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
+    twin = copy.deepcopy(model)
     halves = _half_tensors(twin)
     for tensor in twin.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT16:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+            recast(tensor, TensorProto.FLOAT)
     nodes: list[Any] = []
     for node in twin.graph.node:
-        _widen(node)
+        # What an attribute makes float16 becomes float32; the rounding comes behind it.
+        retype(node, TensorProto.FLOAT16, TensorProto.FLOAT)
         nodes.append(node)
         if node.op_type == "Constant":
             continue
@@ -55,27 +54,14 @@ def _half_tensors(model: onnx.ModelProto) -> set[str]:
     import onnx
     from onnx import TensorProto
 
-    try:
+    found, refused = "the types of the float16 graph cannot be inferred", onnx.shape_inference.InferenceError
+    with raised_as(GraphError, found, "convert it again", refused):
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
-    except onnx.shape_inference.InferenceError as error:
-        raise GraphError(f"the types of the float16 graph cannot be inferred: {error}", "convert it again") from error
     return {
         value.name
         for value in (*graph.value_info, *graph.output)
         if value.type.tensor_type.elem_type == TensorProto.FLOAT16
     }
-
-
-def _widen(node: Any) -> None:
-    """Let what an attribute makes float16 be float32; the rounding comes behind it."""
-    from onnx import TensorProto, numpy_helper
-
-    for attribute in node.attribute:
-        if attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
-            attribute.i = TensorProto.FLOAT
-        elif attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT16:
-            array = numpy_helper.to_array(attribute.t).astype(np.float32)
-            attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
 
 
 def _rounding(source: str, name: str) -> list[Any]:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, written_aside
-from modelport.core.errors import EngineError
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import EngineError, raised_as
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
-from modelport.engines.openvino.files import weights_beside
+from modelport.engines.openvino.files import weights_beside, write_network
 from modelport.engines.openvino.quantizer import NncfQuantizer
 from modelport.engines.quantizer import Quantizer
 from modelport.engines.time_limit import within_limit
@@ -67,16 +67,9 @@ class OpenVinoEngine(Engine):
 
     def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Write OpenVINO's files (.xml, .bin beside it). Weights stay float32: the precision is chosen on opening."""
-        import openvino
-
         if out.suffix != ".xml":
             raise EngineError(f"{out}: OpenVINO writes .xml files", "give --out a name that ends in .xml")
-        with written_aside(out) as aside:
-            openvino.save_model(_read(model, build), str(aside), compress_to_fp16=False)
-            weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", model.digests)
-            graph = Artifact.of(aside, "openvino", (*model.digests, weights.sha256))
-        part = Artifact(out.with_suffix(".bin"), weights.kind, weights.sha256, weights.made_from)
-        return Artifact(out, graph.kind, graph.sha256, graph.made_from, (part,))
+        return write_network(_read(model, build), out, model.digests)
 
     @contextmanager
     def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[Runner]:
@@ -96,12 +89,8 @@ class OpenVinoEngine(Engine):
             config["NUM_STREAMS"] = launch.in_flight
         network = _read(model, build)
         _refuse_indices_out_of_range(network, model)
-        try:
+        with raised_as(EngineError, f"{model.path}: OpenVINO refuses it", "export it again, or choose another engine"):
             compiled = openvino.Core().compile_model(network, DEVICE, config)
-        except Exception as error:
-            raise EngineError(
-                f"{model.path}: OpenVINO refuses it: {error}", "export it again, or choose another engine"
-            ) from error
         # A compiled output bears the names of all tensors that were folded into it, so they are taken from the graph.
         yield _Runner(compiled, [_name(port) for port in (*network.inputs, *network.outputs)])
 
@@ -115,7 +104,7 @@ class _Runner:
             tuple(map(_spec, compiled.inputs, names[:count])), tuple(map(_spec, compiled.outputs, names[count:]))
         )
         self.precision = _executed_precision(compiled)
-        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._requests = queue.SimpleQueue[Any]()
         for _ in range(self.concurrency):
             self._requests.put(compiled.create_infer_request())
 
@@ -127,25 +116,17 @@ class _Runner:
         feeds = [_shareable(inputs[spec.name]) for spec in self.signature.inputs]
         request = self._requests.get()
         try:
-            # By index, in the caller's memory and without a dictionary of results: less than half of what infer(dict)
-            # costs beside a small model.
-            for index, array in enumerate(feeds):
-                request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
-            with within_limit(request.cancel):
-                request.start_async()
-                request.wait()
-            # The request's memory is used again by the next run: the caller gets a copy.
-            return {
-                spec.name: request.get_output_tensor(index).data.copy()
-                for index, spec in enumerate(self.signature.outputs)
-            }
-        except EngineError:
-            raise
-        # Its bindings raise errors of many classes.
-        except Exception as error:
-            raise EngineError(
-                f"OpenVINO failed: {error}", "choose another engine, or export at another opset"
-            ) from error
+            with raised_as(EngineError, "OpenVINO failed", "choose another engine, or export at another opset"):
+                # By index, in the caller's memory and without a dictionary of results: less than half of what
+                # infer(dict) costs beside a small model.
+                for index, array in enumerate(feeds):
+                    request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
+                with within_limit(request.cancel):
+                    request.start_async()
+                    request.wait()
+                # The request's memory is used again by the next run: the caller gets a copy.
+                outputs = enumerate(self.signature.outputs)
+                return {spec.name: request.get_output_tensor(index).data.copy() for index, spec in outputs}
         finally:
             self._requests.put(request)
 
@@ -153,20 +134,22 @@ class _Runner:
 def _read(model: Artifact, build: Build) -> Any:
     import openvino
 
-    try:
+    with raised_as(EngineError, f"{model.path}: OpenVINO cannot read it", "export it again, or copy it again whole"):
         network = openvino.Core().read_model(str(model.path))
         shapes: dict[str, list[Any]] = {name: list(shape) for name, shape in build.shapes}
-        if build.batch is not None:
-            for port in network.inputs:
-                name, axes = _name(port), list(port.partial_shape)
-                if axes and axes[0].is_dynamic:
-                    shapes.setdefault(name, [build.batch, *axes[1:]])
+        told = () if build.recipe is None else build.recipe.whole_signature.inputs
+        sizes = {spec.name: spec.shape for spec in told}
+        for port in network.inputs:
+            name, axes = _name(port), list(port.partial_shape)
+            wanted = [build.batch, *sizes.get(name, axes)[1:]]
+            settled = [
+                size if axis.is_dynamic and isinstance(size, int) else axis
+                for axis, size in zip(axes, wanted, strict=False)
+            ]
+            if settled != axes:
+                shapes.setdefault(name, settled)
         if shapes:
             network.reshape(shapes)
-    except Exception as error:
-        raise EngineError(
-            f"{model.path}: OpenVINO cannot read it: {error}", "export it again, or copy it again whole"
-        ) from error
     return network
 
 
@@ -186,8 +169,8 @@ def _refuse_indices_out_of_range(network: Any, model: Artifact) -> None:
         if length.is_dynamic or not values.size:
             continue
         size = length.get_length()
-        if values.max() >= size or values.min() < -size:
-            worst = int(values.max() if values.max() >= size else values.min())
+        worst = int(values.max() if values.max() >= size else values.min())
+        if not -size <= worst < size:
             raise EngineError(
                 f"{model.path}: the Gather '{node.get_friendly_name()}' takes index {worst} of an axis of {size}",
                 "mend the graph: ONNX allows indices from -SIZE to SIZE - 1",

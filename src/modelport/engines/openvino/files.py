@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import GraphError
 from modelport.core.files import read_regular
 from modelport.model.graph.side_files import check_length
@@ -12,6 +15,17 @@ from modelport.model.graph.side_files import check_length
 # An .xml holds no weights.
 MAX_XML_BYTES = 1024 * 1024 * 1024
 _CONSTANT = re.compile(rb'<data\b[^>]*\boffset="(\d{1,18})"[^>]*\bsize="(\d{1,18})"')
+
+
+def write_network(network: Any, out: Path, made_from: tuple[str, ...]) -> Artifact:
+    """Write a network, its weights in float32 beside it, and return both. Raises OutputError."""
+    import openvino
+
+    with written_aside(out) as aside:
+        openvino.save_model(network, str(aside), compress_to_fp16=False)
+        weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", made_from)
+        graph = Artifact.of(aside, "openvino", (*made_from, weights.sha256))
+    return replace(graph, path=out, parts=(replace(weights, path=out.with_suffix(".bin")),))
 
 
 def weights_beside(path: Path) -> Path | None:

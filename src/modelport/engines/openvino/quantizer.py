@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, written_aside
+from modelport.core.artifacts import Artifact
 from modelport.core.values import Tensors
 from modelport.engines.openvino.fake_quantize import Editor
+from modelport.engines.openvino.files import write_network
+from modelport.engines.privacy import ABSENT
 from modelport.engines.quantizer import Calibrating, Int8Model, quiet
 from modelport.model.graph.quantizable import heavy_nodes
 
@@ -69,17 +71,11 @@ class NncfModel:
         }
 
     def write(self, kept: Collection[str], out: Path) -> Artifact:
-        import openvino
         from openvino._offline_transformations import compress_quantize_weights_transformation
 
         network = self._edit.returned(self._quantized, kept)
         compress_quantize_weights_transformation(network)
-        with written_aside(out) as aside:
-            openvino.save_model(network, str(aside), compress_to_fp16=False)
-            weights = Artifact.of(aside.with_suffix(".bin"), "openvino-weights", self._model.digests)
-            graph = Artifact.of(aside, "openvino", (*self._model.digests, weights.sha256))
-        part = Artifact(out.with_suffix(".bin"), weights.kind, weights.sha256, weights.made_from)
-        return Artifact(out, graph.kind, graph.sha256, graph.made_from, (part,))
+        return write_network(network, out, self._model.digests)
 
 
 def _nncf_settings(nncf: Any, method: str) -> Any:
@@ -104,26 +100,20 @@ def _rows(network: Any, batches: Iterable[Tensors]) -> Iterator[Tensors]:
     free = all(port.partial_shape[0].is_dynamic or port.partial_shape[0].get_length() == 1 for port in network.inputs)
     for inputs in batches:
         count = len(next(iter(inputs.values())))
-        if not free:
-            yield inputs
-            continue
-        for row in range(count):
-            yield {name: array[row : row + 1] for name, array in inputs.items()}
+        step = 1 if free else count
+        for row in range(0, count, step):
+            yield {name: array[row : row + step] for name, array in inputs.items()}
 
 
 def _nncf() -> Any:
     """Import NNCF without the part of it that reports its use to a statistics service."""
-    held = sys.modules.get("openvino_telemetry")
-    if "nncf" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing it now raises ImportError
+    held = sys.modules.get(ABSENT)
+    sys.modules[ABSENT] = None  # type: ignore[assignment]  # importing it now raises ImportError
     try:
         with quiet():
             import nncf
 
             nncf.set_log_level(logging.ERROR)
     finally:
-        if held is not None:
-            sys.modules["openvino_telemetry"] = held
-        elif sys.modules.get("openvino_telemetry", held) is None:
-            sys.modules.pop("openvino_telemetry", None)
+        sys.modules[ABSENT] = held  # type: ignore[assignment]
     return nncf

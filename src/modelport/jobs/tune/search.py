@@ -21,7 +21,7 @@ from modelport.measure.load import Load, measure
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.stages.plan import Plan
+from modelport.stages.plan import Given, Plan
 from modelport.stages.port import Ported, ported
 from modelport.tasks.base import Score, Task
 from modelport.verdict import rules as verdict
@@ -40,14 +40,21 @@ class TuneRequest:
     data: Path
     out: Path
     weights: Path | None = None
+    model: Path | None = None  # an ONNX file in float32 in place of weights
     max_drop: float | None = None
     calibration: Path | None = None
     engines: tuple[str, ...] = ()  # empty: every usable one
     limit: int | None = None
     seed: int = 0
     variant: str | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) in place of the recipe's
     seconds: float = 0.5  # of a probe
     command: str = ""
+
+    @property
+    def given(self) -> Given:
+        """The files of the model. Raises UsageError for two that say the same thing."""
+        return Given(self.weights, source=self.model)
 
 
 @dataclass(slots=True)
@@ -88,7 +95,7 @@ class Search:
     def run(self, pair: Pair, build: Build, launch: Launch, count: int | None) -> Outcome:
         """Go through the data once; ``count`` None: through all of it."""
         samples = self.samples[:count]
-        pixels = build.needed_recipe.tensors.inputs[0].dtype == "uint8"
+        pixels = build.needed_recipe.tensors.sample.dtype == "uint8"
         job = Pass(self.recipe, samples, build, self.task, self.request.seed, "fail", self.progress, pixels)
         with (
             tempfile.TemporaryDirectory(prefix="modelport-tune-") as folder,
@@ -192,11 +199,11 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
         if want is None:
             raise DataError(f"the source model has no {search.metric} on these samples", "give more samples")
         search.source = search.source or pair.outcome.scored.figures.source or {}
-        floor = verdict.floor_of(want.value, search.tolerance)
-        pair.why = f"{search.metric} {got.value:.4g}, lowest that passes {floor:.4g}"
+        limit = f"{verdict.end_of(want)} that passes {verdict.limit_of(want, search.tolerance):.4g}"
+        pair.why = f"{search.metric} {got.value:.4g}, {limit}"
         checks = pair.outcome.scored.soundness.checks(pair.outcome.scored.figures, pair.precision)
         unsound = [check.why for check in checks if check.verdict != verdict.PASS]
-        pair.accepted = got.value >= floor and not unsound
+        pair.accepted = verdict.excess_of(got.value, want, search.tolerance) <= 0 and not unsound
         pair.why += "".join(f"; {why}" for why in unsound)
         pair.whole = not hopeless or len(search.samples) <= SPEED_SAMPLES
         if not pair.whole:

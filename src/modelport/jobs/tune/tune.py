@@ -56,7 +56,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"--limit {request.limit}", "give a number above 0")
     seconds("--seconds", request.seconds)
-    recipe = load_recipe(request.recipe).with_variant(request.variant)
+    recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a setting is a .toml file", "name it setting.toml")
     if request.max_drop is not None and not 0 <= request.max_drop < float("inf"):
@@ -69,11 +69,11 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     if request.max_drop is not None:
         tolerance = tolerance.model_copy(update={"value": request.max_drop})
     build = Build(recipe, "fp32", recipe.run.batch)
-    plan = Plan(recipe, first_engine(request), build, weights=request.weights, seed=request.seed)
+    plan = Plan(recipe, first_engine(request), build, given=request.given, seed=request.seed)
     port = ported(plan, source_for(plan, progress), (), progress, build=False)
     assert port.source is not None
     task = task_of(recipe, dataset.categories, request.seed)
-    with SourceAnswers(port.source.artifact.sha256, recipe.digest, request.seed) as answers:
+    with SourceAnswers(port.source.digest, recipe.digest, request.seed) as answers:
         answer_with_source(Pass(recipe, samples, build, task, request.seed, "fail", progress), port.source, answers)
         notes = [*port.trail.notes, *answers.notes, *dataset.notes, *said]
         yield Search(request, recipe, samples, task, tolerance, progress, port, answers, notes)
@@ -81,7 +81,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
 
 def _setting(search: Search, point: Point) -> Setting:
     request, pair = search.request, point.pair
-    pixels = pair.build.needed_recipe.tensors.inputs[0].dtype == "uint8"
+    pixels = pair.build.needed_recipe.tensors.sample.dtype == "uint8"
     input_type: Literal["float32", "uint8"] = "uint8" if pixels else "float32"
     assert pair.outcome is not None and point.end_to_end is not None
     calibration = None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from modelport.core.errors import RecipeError, unknown
-from modelport.core.named import named
 from modelport.recipes.tables import Model
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 ARCHITECTURES = {
     "resnet18": "modelport.model.architectures.resnet:resnet18",
     "resnet50": "modelport.model.architectures.resnet:resnet50",
-    "simclr_resnet18": "modelport.model.architectures.simclr:simclr_resnet18",
-    "inception_v4": "modelport.model.architectures.inception_v4:inception_v4",
+    "simclr_resnet18": "modelport.model.architectures.simclr:SimCLR",
+    "inception_v4": "modelport.model.architectures.inception_v4:InceptionV4",
     "smlpnet_tiny": "modelport.model.architectures.smlpnet:smlpnet_tiny",
-    "retinanet_r50_nasfpn": "modelport.model.architectures.retinanet_nasfpn:retinanet_r50_nasfpn",
+    "retinanet_r50_nasfpn": "modelport.model.architectures.retinanet_nasfpn:RetinaNet",
 }
 
 
@@ -53,7 +53,7 @@ def _builder(model: Model) -> Callable[..., nn.Module]:
         raise RecipeError(
             f"no architecture named '{model.architecture}'", unknown("architectures", model.architecture, ARCHITECTURES)
         )
-    builder: Callable[..., nn.Module] = named(ARCHITECTURES[model.architecture])
+    builder: Callable[..., nn.Module] = resolve_name(ARCHITECTURES[model.architecture])
     try:
         inspect.signature(builder).bind(**model.arguments)
     except TypeError as error:

@@ -7,12 +7,13 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, written_aside
-from modelport.core.errors import GraphError, UsageError
+from modelport.core.errors import GraphError, UsageError, raised_as
 from modelport.core.values import Check
 from modelport.model.graph import file as graphs
 from modelport.model.graph import tail
@@ -31,7 +32,6 @@ OLDEST_OPSET = 11
 NEWEST_OPSET = 21
 # The current exporter writes nothing below this, whatever it is asked for.
 FIRST_CURRENT_OPSET = 18
-Names = tuple[list[str], list[str]]  # of inputs and outputs
 
 
 def export_onnx(
@@ -45,17 +45,14 @@ def export_onnx(
     """
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} cannot be written", f"choose {OLDEST_OPSET} to {NEWEST_OPSET}; ATC takes 11")
-    example, names = example_input(source, batch or 2), _names(source, ending.candidates)
+    example = example_input(source, batch or 2)
     with written_aside(out) as aside:
         with _quiet_exporter():
-            if opset < FIRST_CURRENT_OPSET:
-                _write_torchscript(source, example, aside, opset, names, dynamic=batch is None)
-            else:
-                _write_current(source, example, aside, opset, names, dynamic=batch is None)
+            _write(source, example, aside, opset, ending.candidates, dynamic=batch is None)
         _finish(source, aside, ending)
         checks = check_graph(source, aside, opset, batch, ending)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
-    return Artifact(out, artifact.kind, artifact.sha256, artifact.made_from), checks
+    return replace(artifact, path=out), checks
 
 
 def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
@@ -76,14 +73,13 @@ def check_graph(
     import onnx
 
     graph = graphs.read_graph(path)
-    try:
+    refused = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    with raised_as(GraphError, f"{path}: the ONNX checker refuses it", "choose another --opset", refused):
         onnx.checker.check_model(graph if ending.twin is None else ending.twin(graph), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GraphError(f"{path}: the ONNX checker refuses it: {error}", "choose another --opset") from error
     written = graphs.opset_of(graph)
     if opset is not None and written != opset:
         raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")
-    form = recipe_of_form(source.recipe, ending).signature
+    form = recipe_of_form(source.recipe, ending).whole_signature
     wanted = form if batch is None else form.with_batch(batch)
     graphs.check_signature(graph, wanted, path)
     proof = prove_weights(source.module, graph, example_input(source, 1)).check()
@@ -108,50 +104,21 @@ def example_input(source: SourceModel, batch: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _names(source: SourceModel, candidates: bool) -> Names:
-    """Return the names of the module's own inputs and outputs: a detector's are its candidates."""
-    signature = recipe_of_form(source.recipe, tail.ON_HOST if candidates else AS_IT_IS).signature
-    return [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
-
-
-def _write_torchscript(
-    source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool
-) -> None:
+def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, candidates: bool, dynamic: bool) -> None:
     import torch
 
-    inputs, outputs = names
-    axes = {name: {0: graphs.BATCH_AXIS} for name in (*inputs, *outputs)} if dynamic else None
-    torch.onnx.export(
-        source.module,
-        (example,),
-        str(path),
-        dynamo=False,
-        opset_version=opset,
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_axes=axes,
-    )
-
-
-def _write_current(
-    source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool
-) -> None:
-    import torch
-
-    inputs, outputs = names
-    shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic else None
-    torch.onnx.export(
-        source.module,
-        (example,),
-        str(path),
-        dynamo=True,
-        opset_version=opset,
-        external_data=False,
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_shapes=shapes,
-        verbose=False,
-    )
+    # The module's own: a detector's outputs are its candidates.
+    own = recipe_of_form(source.recipe, tail.ON_HOST if candidates else AS_IT_IS).signature
+    inputs, outputs = [spec.name for spec in own.inputs], [spec.name for spec in own.outputs]
+    settings: dict[str, Any] = {"opset_version": opset, "input_names": inputs, "output_names": outputs}
+    if opset < FIRST_CURRENT_OPSET:
+        axes = {name: {0: graphs.BATCH_AXIS} for name in (*inputs, *outputs)}
+        settings |= {"dynamo": False, "dynamic_axes": axes if dynamic else None}
+    else:
+        shapes = ({0: torch.export.Dim.DYNAMIC},)
+        settings |= {"dynamo": True, "dynamic_shapes": shapes if dynamic else None, "external_data": False}
+        settings |= {"verbose": False}
+    torch.onnx.export(source.module, (example,), str(path), **settings)
 
 
 def _finish(source: SourceModel, path: Path, ending: Ending) -> None:

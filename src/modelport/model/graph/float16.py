@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import copy
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelport.core.errors import GraphError
+from modelport.core.errors import GraphError, raised_as
+from modelport.core.text import some
 
 if TYPE_CHECKING:
     import onnx
@@ -38,17 +39,15 @@ def to_float16(model: onnx.ModelProto, blocked: Collection[str] = ()) -> Convert
     import onnx
     import onnx.inliner
 
-    half = onnx.ModelProto()
-    half.CopyFrom(model)
+    half = copy.deepcopy(model)
     if half.functions:
         half = onnx.inliner.inline_local_functions(half)
     work = _Conversion(half, frozenset(blocked))
     work.convert()
     del half.graph.value_info[:]
-    try:
+    refused = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    with raised_as(GraphError, "the float16 graph is not valid", "keep the node named there in float32", refused):
         onnx.checker.check_model(half, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GraphError(f"the float16 graph is not valid: {error}", "keep the node named there in float32") from error
     return Converted(half, tuple(work.kept), tuple(work.notes))
 
 
@@ -67,7 +66,9 @@ class _Conversion:
 
     def convert(self) -> None:
         graph = self.model.graph
-        self._names_in_use()
+        for node in graph.node:
+            self._taken.update((node.name, *node.input, *node.output))
+        self._taken.update(value.name for value in (*graph.initializer, *graph.input))
         floats = self._float_tensors()
         weights = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
         wide, lost = _beyond_range(weights.values())
@@ -82,12 +83,14 @@ class _Conversion:
             self.notes.append(f"{lost} weights are too small for float16 and became zero")
         natural = [name for name in self.kept if name not in self.blocked]
         if self.blocked:
-            self.notes.append(f"in float32 by the block list: {_some(sorted(self.blocked))}")
+            self.notes.append(f"in float32 by the block list: {some(sorted(self.blocked), 8)}")
         if natural:
-            self.notes.append(f"in float32 because they must be: {_some(natural)}")
+            self.notes.append(f"in float32 because they must be: {some(natural, 8)}")
 
     def _node(self, node: Any, floats: set[str], wide: dict[str, float], outputs: set[str]) -> None:
         """Add a node with what it needs before it and after it."""
+        from onnx import TensorProto
+
         touches = floats.intersection((*node.input, *node.output))
         if not touches:
             self._nodes.append(node)
@@ -105,7 +108,7 @@ class _Conversion:
             if name in floats and name in self._type_of and self._type_of[name] != wants[place]:
                 node.input[place] = self._cast(name, wants[place])
         if node.op_type in _BY_ATTRIBUTE and HALF in gives:
-            _retype(node)
+            retype(node, TensorProto.FLOAT, TensorProto.FLOAT16)
         self._nodes.append(node)
         for place, name in enumerate(node.output):
             if name in floats:
@@ -148,21 +151,20 @@ class _Conversion:
             if made is None:
                 continue
             with np.errstate(over="ignore"):
-                copy = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), made)
+                half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), made)
             if name in used or any(value.name == name for value in graph.input):
-                graph.initializer.append(copy)
+                graph.initializer.append(half)
             else:
-                tensor.CopyFrom(copy)
+                tensor.CopyFrom(half)
 
     def _float_tensors(self) -> set[str]:
         """Return the names of all float32 tensors, as ONNX infers them."""
         import onnx
         from onnx import TensorProto
 
-        try:
+        found, refused = "the types of the graph cannot be inferred", onnx.shape_inference.InferenceError
+        with raised_as(GraphError, found, "export it again", refused):
             graph = onnx.shape_inference.infer_shapes(self.model, strict_mode=True).graph
-        except onnx.shape_inference.InferenceError as error:
-            raise GraphError(f"the types of the graph cannot be inferred: {error}", "export it again") from error
         values = (*graph.input, *graph.output, *graph.value_info)
         known = {value.name: value.type.tensor_type.elem_type for value in values}
         known |= {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -171,11 +173,6 @@ class _Conversion:
                 if name and name not in known:
                     raise GraphError(f"node '{node.name}': the type of '{name}' is not known", "export it again")
         return {name for name, kind in known.items() if kind == TensorProto.FLOAT}
-
-    def _names_in_use(self) -> None:
-        graph = self.model.graph
-        self._taken = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
-        self._taken |= {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
 
     def _fresh(self, name: str) -> str:
         while name in self._taken:
@@ -189,44 +186,45 @@ def _types(node: Any, model: onnx.ModelProto, kept: bool) -> tuple[list[str], li
     import onnx
 
     versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
-    inputs, outputs = [FULL] * len(node.input), [FULL] * len(node.output)
+    full = [FULL] * len(node.input), [FULL] * len(node.output)
+    # A result whose type an attribute names other than those known here would not follow.
+    if kept or any(attribute.name == "dtype" for attribute in node.attribute):
+        return full
     try:
         domain = "" if node.domain in ("", "ai.onnx") else node.domain
         schema = onnx.defs.get_schema(node.op_type, versions[domain or "ai.onnx"], domain)
     except (onnx.defs.SchemaError, KeyError):
-        return inputs, outputs
-    # A result whose type an attribute names other than those known here would not follow.
-    fixed = any(attribute.name == "dtype" for attribute in node.attribute)
-    if kept or fixed:
-        return inputs, outputs
+        return full
     able = {entry.type_param_str for entry in schema.type_constraints if HALF in entry.allowed_type_strs}
 
     def halves(formal: Any, count: int) -> list[str]:
-        # The last declared stands for all further ones where there may be any number.
-        return [HALF if formal[min(place, len(formal) - 1)].type_str in able else FULL for place in range(count)]
+        # The last declared stands for all further ones where there may be any number; an operator may declare none.
+        kinds = [HALF if entry.type_str in able else FULL for entry in formal] or [FULL]
+        return [kinds[min(place, len(kinds) - 1)] for place in range(count)]
 
-    if schema.inputs:
-        inputs = halves(schema.inputs, len(node.input))
-    if schema.outputs:
-        outputs = halves(schema.outputs, len(node.output))
-    return inputs, outputs
+    return halves(schema.inputs, len(node.input)), halves(schema.outputs, len(node.output))
 
 
-def _retype(node: Any) -> None:
-    """Let a node whose attribute names its result's type give float16 where it gave float32."""
+def retype(node: Any, have: int, want: int) -> None:
+    """Let a node whose attribute names its result's type give ``want`` where it gave ``have``, types of onnx.proto."""
     from onnx import TensorProto, helper, numpy_helper
 
-    for attribute in list(node.attribute):
-        if attribute.name == "to" and attribute.i == TensorProto.FLOAT:
-            attribute.i = TensorProto.FLOAT16
-        elif attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
-            array = numpy_helper.to_array(attribute.t).astype(np.float16)
-            attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
-        elif attribute.name in ("value_float", "value_floats"):
-            values = helper.get_attribute_value(attribute)
-            node.attribute.remove(attribute)
-            tensor = numpy_helper.from_array(np.array(values, np.float16))
-            node.attribute.append(helper.make_attribute("value", tensor))
+    for attribute in node.attribute:
+        if attribute.name == "to" and attribute.i == have:
+            attribute.i = want
+        elif attribute.name == "value" and attribute.t.data_type == have:
+            recast(attribute.t, want)
+        elif attribute.name in ("value_float", "value_floats") and have == TensorProto.FLOAT:
+            values = np.array(helper.get_attribute_value(attribute), helper.tensor_dtype_to_np_dtype(want))
+            attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(values)))
+
+
+def recast(tensor: onnx.TensorProto, kind: int) -> None:
+    """Give a tensor another type of onnx.proto, in place."""
+    from onnx import helper, numpy_helper
+
+    array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(kind))
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
 def _constant_is_wide(node: Any) -> bool:
@@ -244,7 +242,8 @@ def _beyond_range(weights: Any) -> tuple[dict[str, float], int]:
     """Return the largest magnitude of each tensor that float16 cannot hold, and how many weights would become zero."""
     from onnx import numpy_helper
 
-    wide, lost = defaultdict(float), 0
+    wide: dict[str, float] = {}
+    lost = 0
     for tensor in weights:
         array = numpy_helper.to_array(tensor)
         reach = _reach(array)
@@ -253,15 +252,10 @@ def _beyond_range(weights: Any) -> tuple[dict[str, float], int]:
         else:
             with np.errstate(over="ignore"):
                 lost += int(np.count_nonzero((array != 0) & (array.astype(np.float16) == 0)))
-    return dict(wide), lost
+    return wide, lost
 
 
 def _reach(array: Any) -> float:
     """Return the largest finite magnitude; infinities are float16's as well."""
     finite = array[np.isfinite(array)]
     return float(np.abs(finite).max()) if finite.size else 0.0
-
-
-def _some(names: Collection[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:8]) + (f" … ({len(listed)} in all)" if len(listed) > 8 else "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelport.core.artifacts import Artifact, written_aside
+from modelport.core.artifacts import Artifact, write_artifact
 from modelport.core.errors import GraphError, UsageError
 from modelport.model.graph.file import read_graph
 from modelport.recipes.chain import form_of
@@ -34,7 +35,7 @@ def recipe_of_pixels(recipe: Recipe) -> Recipe:
         raise UsageError(
             f"--input-type uint8: variant '{recipe.variant}' casts after the normalisation", "leave --variant out"
         )
-    given = recipe.tensors.inputs[0]
+    given = recipe.tensors.sample
     if given.dtype != "float32":
         raise UsageError(
             f"--input-type uint8: the input of {recipe.name} is {given.dtype}, and only float32 can be normalised",
@@ -43,15 +44,14 @@ def recipe_of_pixels(recipe: Recipe) -> Recipe:
     batch, *axes = given.shape
     channels_last = form_of(recipe.preprocess).layout == "NHWC"
     pixels = Tensor(name=given.name, dtype="uint8", shape=[batch, *(axes if channels_last else [*axes[1:], axes[0]])])
-    return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"inputs": [pixels]})})
+    inputs = [pixels if tensor.name == given.name else tensor for tensor in recipe.tensors.inputs]
+    return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"inputs": inputs})})
 
 
 def write_pixel_graph(model: Artifact, recipe: Recipe, out: Path) -> Artifact:
     """Write the graph of ``model`` with pixels as its input. Raises GraphError for a graph of another input."""
-    with written_aside(out) as aside:
-        aside.write_bytes(with_pixel_input(read_graph(model.path), recipe).SerializeToString(deterministic=True))
-        written = Artifact.of(aside, "onnx", model.digests)
-    return Artifact(out, written.kind, written.sha256, written.made_from)
+    graph = with_pixel_input(read_graph(model.path), recipe)
+    return write_artifact(out, "onnx", graph.SerializeToString(deterministic=True), model.digests)
 
 
 def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
@@ -60,15 +60,13 @@ def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     The nodes are the recipe's arithmetic as it stands, in float32, one operation after the other, so that what they
     compute is what the host would. Raises GraphError where the input is not the recipe's.
     """
-    import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     form = form_of(recipe.preprocess)
     channels_last = form.layout == "NHWC"
-    name = recipe.tensors.inputs[0].name
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    graph = copy.graph
+    name = recipe.tensors.sample.name
+    made = copy.deepcopy(model)
+    graph = made.graph
     given = next((value for value in graph.input if value.name == name), None)
     if given is None or given.type.tensor_type.elem_type != TensorProto.FLOAT:
         raise GraphError(f"the graph has no float32 input '{name}'", "give the graph that `modelport export` wrote")
@@ -100,7 +98,7 @@ def with_pixel_input(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     pixels = [batch, *(axes if channels_last else [*axes[1:], axes[0]])]
     shape = [axis.dim_param or axis.dim_value for axis in pixels]
     given.CopyFrom(helper.make_tensor_value_info(name, TensorProto.UINT8, shape))
-    return copy
+    return made
 
 
 def _does_nothing(operation: str, values: Sequence[float]) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import CheckpointError
 from modelport.core.files import open_regular
-from modelport.core.text import plain
+from modelport.core.text import listed, plain
 from modelport.model.weights.file import decode
 from modelport.model.weights.wrapping import (
     AVERAGED_COUNT,
@@ -79,13 +79,12 @@ def read_checkpoint(path: Path, spec: Checkpoint, wanted: Collection[str] = ()) 
     _refuse_known_mistakes(entries, spec, path, wanted)
     tensors = plain_tensors(entries, len(content), path)
     names, note = without_prefix(tensors, wanted) if wanted else ({}, "")
-    if names and note != f"every key begins with {named(spec.strip_prefix)}: taken off":
-        notes.append(note)
     if names:
+        notes += [note] * (note != f"every key begins with {named(spec.strip_prefix)}: taken off")
         tensors = {names[key]: tensor for key, tensor in tensors.items()}
     else:
         tensors = _stripped(tensors, spec.strip_prefix, path, notes)
-    return StateDict(tensors, hashlib.sha256(content).hexdigest(), tuple(notes))
+    return StateDict(tensors, digest_bytes(content), tuple(notes))
 
 
 def compare(module: torch.nn.Module, state: StateDict) -> LoadReport:
@@ -95,7 +94,7 @@ def compare(module: torch.nn.Module, state: StateDict) -> LoadReport:
     counters = [name for name in absent if _is_counter(name)]
     both = [(name, got[name], want[name]) for name in want if name in got]
     misshapen = tuple((name, tuple(a.shape), tuple(b.shape)) for name, a, b in both if a.shape != b.shape)
-    recast = [(name, _dtype(a), _dtype(b)) for name, a, b in both if a.dtype != b.dtype]
+    recast = [(name, dtype_of(a), dtype_of(b)) for name, a, b in both if a.dtype != b.dtype]
     miscast = tuple(row for row in recast if (row[1] in _FLOATS) != (row[2] in _FLOATS) or "bool" in row[1:])
     notes = [f"{len(counters)} absent num_batches_tracked set to zero"] if counters else []
     converted = [row[1:] for row in recast if row not in miscast]
@@ -134,7 +133,7 @@ def load_strictly(module: torch.nn.Module, state: StateDict, source: str) -> Loa
     lost = [name for name in converted if not _is_finite(tensors[name])]
     if lost:
         raise CheckpointError(
-            f"{source}: {_dtype(state.tensors[lost[0]])} values too large for the model's dtype: {_some(lost)}",
+            f"{source}: {dtype_of(state.tensors[lost[0]])} values too large for the model's dtype: {_some(lost)}",
             _RIGHT_FILE,
         )
     module.load_state_dict(tensors, strict=True, assign=True)
@@ -252,7 +251,7 @@ def _oddity(tensor: torch.Tensor) -> str:
         return "sparse or nested"
     if tensor.is_meta:
         return "no values"
-    return "" if _dtype(tensor) in _PLAIN else _dtype(tensor)
+    return "" if dtype_of(tensor) in _PLAIN else dtype_of(tensor)
 
 
 def _stripped(tensors: dict[str, torch.Tensor], prefix: str, path: Path, notes: list[str]) -> dict[str, torch.Tensor]:
@@ -268,27 +267,22 @@ def _stripped(tensors: dict[str, torch.Tensor], prefix: str, path: Path, notes: 
 
 
 def _mismatch(report: LoadReport) -> str:
-    misshapen = [f"{name} (got {got}, want {want})" for name, got, want in report.misshapen]
-    miscast = [f"{name} (got {got}, want {want})" for name, got, want in report.miscast]
-    lists = {
-        "missing": report.missing,
-        "unexpected": report.unexpected,
-        "of another shape": misshapen,
-        "of another dtype": miscast,
+    others = {"of another shape": report.misshapen, "of another dtype": report.miscast}
+    lists = {"missing": report.missing, "unexpected": report.unexpected}
+    lists |= {
+        kind: tuple(f"{name} (got {got}, want {want})" for name, got, want in rows) for kind, rows in others.items()
     }
     parts = [f"{len(names)} keys {kind}: {_some(names)}" for kind, names in lists.items() if names]
     if prefix := common_prefix([*report.unexpected]):
         parts.insert(0, f"each of the unexpected keys begins with {named(prefix)}")
-    wanted = report.matched + len(report.missing) + len(misshapen) + len(miscast)
+    wanted = report.matched + len(report.missing) + sum(map(len, others.values()))
     if report.matched * 10 <= wanted:
         parts.insert(0, f"only {report.matched} of {wanted} keys fit: these look like weights of another architecture")
     return "; ".join(parts)
 
 
 def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(plain(name, 200) for name in names[:NAMED]) + rest
+    return listed((plain(name, 200) for name in names), NAMED)
 
 
 def _is_counter(name: str) -> bool:
@@ -300,5 +294,6 @@ def _is_finite(tensor: torch.Tensor) -> bool:
     return not tensor.dtype.is_floating_point or bool(tensor.isfinite().all())
 
 
-def _dtype(tensor: torch.Tensor) -> str:
+def dtype_of(tensor: torch.Tensor) -> str:
+    """Return a tensor's dtype without the library's name, such as ``float32``."""
     return str(tensor.dtype).removeprefix("torch.")

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelport.core.artifacts import cache_folder, cannot_write, digest_file
-from modelport.core.errors import DataError, FetchError, RecipeError
-from modelport.core.json_text import read_json
-from modelport.core.records import OWN_DIGEST, read_record, write_record
+from modelport.core.artifacts import OWN_DIGEST, cache_folder, digest_file, read_record, write_record, writing
+from modelport.core.errors import DataError, FetchError, RecipeError, raised_as
+from modelport.core.files import read_json
 from modelport.model.weights.download import Progress, download, forget
 from modelport.recipes.schema import Recipe
 
@@ -37,7 +36,7 @@ class FetchedWeights:
 
 def cached_path(recipe: Recipe) -> Path:
     """Return where the recipe's weights lie in the cache, whether they are there or not."""
-    file = recipe.weights.file
+    file = recipe.published_weights.file
     if Path(file).name != file or file in ("", "..") or "\0" in file:
         raise RecipeError(f"weights.file: '{file}' is no plain file name", "give a name without folders")
     return cache_folder("weights", recipe.name) / file
@@ -54,35 +53,31 @@ def fetch_weights(recipe: Recipe, *, progress: Progress | None = None) -> Fetche
     with _locked(path):
         if path.exists():
             return _proved(recipe, path, path, None)
-        url, by_hand = recipe.weights.url, _by_hand(recipe, path)
+        url, by_hand = recipe.published_weights.url, _by_hand(recipe, path)
         if url is None:
-            raise FetchError(f"{recipe.weights.page}: only a person can fetch {path.name} there", by_hand)
+            raise FetchError(f"{recipe.published_weights.page}: only a person can fetch {path.name} there", by_hand)
         part = path.with_name(f"{path.name}.part")
-        download(url, part, recipe.weights.max_bytes, by_hand, progress)
+        download(url, part, recipe.published_weights.max_bytes, by_hand, progress)
         try:
             weights = _proved(recipe, path, part, url)
         except FetchError:
             forget(part)
             raise
-        try:
+        with writing(path):
             part.replace(path)
-        except OSError as error:
-            raise cannot_write(path, error) from error
         forget(part)
         return weights
 
 
 def _proved(recipe: Recipe, path: Path, lies_at: Path, url: str | None) -> FetchedWeights:
     """Digest what lies at ``lies_at`` and hold it against the best proof there is; ``url`` where it just came."""
-    try:
+    with raised_as(FetchError, f"{lies_at}: cannot be read", f"remove {lies_at}", OSError):
         digest, size = digest_file(lies_at), lies_at.stat().st_size
-    except OSError as error:
-        raise FetchError(f"{lies_at}: cannot be read: {error.strerror or error}", f"remove {lies_at}") from error
     in_name = _HASH_IN_NAME.search(path.name)
-    wanted = recipe.weights.sha256 or (in_name[1] if in_name else "")
+    wanted = recipe.published_weights.sha256 or (in_name[1] if in_name else "")
     if not wanted:
         return FetchedWeights(path, digest, _hold_against_first_use(path, digest, size, url))
-    proof = BY_RECIPE if recipe.weights.sha256 else BY_NAME
+    proof = BY_RECIPE if recipe.published_weights.sha256 else BY_NAME
     if not digest.startswith(wanted):
         fix = f"the file there is another one: {_by_hand(recipe, path)}" if url else f"delete {path} and run again"
         raise FetchError(f"{url or path}: sha256 is {digest}, but {wanted} is promised ({proof})", fix)
@@ -122,7 +117,7 @@ def _recorded(sidecar: Path) -> str | None:
 
 
 def _by_hand(recipe: Recipe, path: Path) -> str:
-    weights = recipe.weights
+    weights = recipe.published_weights
     how = f" ({weights.by_hand})" if weights.by_hand else ""
     return f"fetch {weights.page or weights.url}{how} yourself and put the file at {path}, or give --weights FILE"
 
@@ -132,8 +127,6 @@ def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time fetch a file; the lock goes with the process, however that ends."""
     lock = path.with_name(f"{path.name}.lock")
     with contextlib.ExitStack() as opened:
-        try:
+        with writing(lock):
             fcntl.flock(opened.enter_context(lock.open("a")), fcntl.LOCK_EX)
-        except OSError as error:
-            raise cannot_write(lock, error) from error
         yield

@@ -12,8 +12,8 @@ import numpy as np
 from modelport.core.artifacts import digest_bytes, digest_json
 from modelport.core.errors import DataError, UsageError
 from modelport.core.values import Batch, DataSet, Sample
+from modelport.data.sets.images import open_unlabelled
 from modelport.data.sets.table import open_dataset
-from modelport.data.sets.unlabelled import open_unlabelled
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build
 from modelport.recipes.schema import Recipe
@@ -54,7 +54,7 @@ class Calibration:
         ``form`` holds the graph's form of the recipe, pixels or not, and the batch.
         """
         assert form.batch is not None
-        pixels = form.needed_recipe.tensors.inputs[0].dtype == "uint8"
+        pixels = form.needed_recipe.tensors.sample.dtype == "uint8"
         return feed(self.recipe, samples, form.batch, seed=seed, pixels=pixels)
 
     def to_json(self) -> dict[str, Any]:

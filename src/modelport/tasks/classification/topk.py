@@ -1,16 +1,16 @@
-"""Top-k accuracy by rank, and a sample's five best classes."""
+"""Top-k accuracy by rank, and a sample's five best classes, and rows whose rank hangs on equal logits."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.values import Array, Tensors
-from modelport.tasks.base import Score
+from modelport.tasks.base import Score, Ties
 
 
 def target_ranks(logits: Array, targets: Array) -> Array:
@@ -24,6 +24,17 @@ def target_ranks(logits: Array, targets: Array) -> Array:
     ranks = (logits >= own).sum(axis=1) - 1
     wrong: Array = np.where(np.isnan(logits).any(axis=1), logits.shape[1], ranks)
     return wrong
+
+
+def class_scores(answers: Array, classes: int) -> Array:
+    """Return scores (N, C) of a network's answers: logits as they are; of class numbers (N,) or (N, 1), 1 for each.
+
+    A number that is no class scores nothing.
+    """
+    if answers.dtype.kind not in "iu":
+        return answers
+    scores: Array = (answers.reshape(len(answers), -1)[:, :1] == np.arange(classes)).astype(np.float32)
+    return scores
 
 
 def best(logits: Array, count: int = 5) -> list[tuple[int, float | None]]:
@@ -68,13 +79,34 @@ class TopK:
             self._hits[k] += int((ranks <= k).sum())
         self._n += len(labels)
 
-    def merge(self, other: Self) -> None:
-        """Add what another TopK has counted."""
-        self._hits = [mine + theirs for mine, theirs in zip(self._hits, other._hits, strict=True)]
-        self._n += other._n
-
     def compute(self) -> dict[str, Score]:
         """Return ``top1`` … in percent. Raises DataError where nothing was counted."""
         if self._n == 0:
             raise DataError("no sample was scored", "check --data and --limit")
         return {f"top{k + 1}": percent(self._hits[k], self._n) for k in range(self._k)}
+
+
+class TiedRows(Ties):
+    """Ties of ``topK``: the target's logit is that of other classes, and the rank K lies among them.
+
+    ``offset`` is added to the targets: the recipe's ``label_offset``.
+    """
+
+    def __init__(self, output: str, metrics: Sequence[str], offset: int = 0) -> None:
+        super().__init__([name for name in metrics if name.startswith("top") and name[3:].isdecimal()])
+        self._output, self._offset = output, offset
+
+    def take(self, outputs: dict[str, Array], targets: Sequence[Any]) -> None:
+        """Count rows: logits (N, C), targets (N,) in [0, C). A row with NaN is wrong and no tie."""
+        logits, labels = outputs[self._output], np.asarray(targets, np.int64) + self._offset
+        if logits.ndim != 2 or logits.dtype.kind != "f":
+            return  # numbers of classes have no ties
+        if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
+            return  # told by the scorer
+        own = np.take_along_axis(logits, labels[:, None], axis=1)
+        above, level = (logits > own).sum(axis=1), (logits >= own).sum(axis=1) - 1
+        whole = ~np.isnan(logits).any(axis=1)
+        for name in self.counts:
+            k = int(name[3:])
+            self.counts[name] += int((whole & (above < k) & (level >= k)).sum())
+        self.n += len(labels)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import DataError, UsageError
-from modelport.core.values import Array, Tensors
-from modelport.tasks.base import Score
-from modelport.tasks.classification.topk import percent
+from modelport.core.errors import DataError
+from modelport.core.values import Array
+from modelport.tasks.base import Score, Ties
 
 # The task depends on it: among more images an image's other view is harder to find.
 PAIRS = 128
@@ -71,49 +70,21 @@ def nearest(rows: Array) -> Array:
     return np.where(np.isnan(cosines).all(axis=1), -1, index)
 
 
-class Contrastive:
-    """``contrastive_top1`` over rows (N, D) in order, the two views of an image adjacent.
+def pairs_hit(found: Array) -> Array:
+    """Return of how many pairs no, one and both views found the other, int64 (3,); ``found`` bool (2n,) or (n, 2)."""
+    return np.bincount(found.reshape(-1, 2).sum(axis=1), minlength=3)
 
-    The rows are cut into batches of 128 pairs, whatever batches they arrive in; what is left over at the end is not
-    scored (``unscored``), since fewer images are an easier task. Holds at most one such batch of rows.
+
+def top1(counts: Array) -> Score:
+    """Return ``contrastive_top1`` in percent of the rows, from what ``pairs_hit`` counts; ``n`` counts images.
+
+    Its standard error is that of pairs: a pair's two rows are not independent of each other.
     """
-
-    def __init__(self, output: str) -> None:
-        self._rows = Blocks()
-        self._output = output
-        self._pairs_hit = [0, 0, 0]  # pairs of which no, one, both rows found the other
-
-    def update(self, outputs: Tensors, targets: Sequence[Any]) -> None:
-        """Take the next rows; the targets are not looked at."""
-        for rows in self._rows.cut(outputs[self._output]):
-            found = hits(rows).reshape(-1, 2).sum(axis=1)
-            self._pairs_hit = [count + int((found == rank).sum()) for rank, count in enumerate(self._pairs_hit)]
-
-    def merge(self, other: Self) -> None:
-        """Add what another has counted of the rows that come next.
-
-        Raises UsageError where this one ends amid a batch: rows are told apart among those of their batch only.
-        """
-        if len(self._rows):
-            raise UsageError(
-                f"{len(self._rows)} rows are left over where two parts meet", f"cut after a multiple of {PAIRS} images"
-            )
-        self._pairs_hit = [mine + theirs for mine, theirs in zip(self._pairs_hit, other._pairs_hit, strict=True)]
-        self._rows = other._rows.copy()
-
-    @property
-    def unscored(self) -> int:
-        """Images that are left over so far."""
-        return (len(self._rows) + 1) // 2
-
-    def compute(self) -> dict[str, Score]:
-        """Return ``contrastive_top1`` in percent of the rows; ``n`` counts images.
-
-        Raises DataError where there are fewer than 128 images.
-        """
-        if not sum(self._pairs_hit):
-            raise too_few(self.unscored)
-        return {"contrastive_top1": _score(self._pairs_hit)}
+    _, one, both = counts.tolist()
+    n = int(counts.sum())
+    mean = (0.5 * one + both) / n
+    variance = (0.25 * one + both) / n - mean * mean
+    return Score(100.0 * mean, "percent", n, 100.0 * math.sqrt(max(0.0, variance) / n))
 
 
 def too_few(images: int) -> DataError:
@@ -124,30 +95,6 @@ def too_few(images: int) -> DataError:
     )
 
 
-class NeighbourAgreement:
-    """Share of rows whose nearest neighbour is the same for two models, in the batches of ``Contrastive``."""
-
-    def __init__(self, output: str) -> None:
-        self._output = output
-        self._rows = Blocks()
-        self._same = 0
-        self._n = 0
-
-    def update(self, ours: Tensors, theirs: Tensors) -> None:
-        """Take the next rows of both models: the same samples in the same order."""
-        both = np.stack([ours[self._output], theirs[self._output]], axis=1)
-        for rows in self._rows.cut(both):
-            own, other = nearest(rows[:, 0]), nearest(rows[:, 1])
-            self._same += int(((own == other) & (own >= 0)).sum())
-            self._n += len(rows)
-
-    def compute(self) -> Score:
-        """Return the share in percent; ``n`` counts rows. Raises DataError where there are fewer than 128 images."""
-        if self._n == 0:
-            raise DataError("too few images to compare neighbours", f"give at least {PAIRS} images")
-        return percent(self._same, self._n)
-
-
 def published_top1(features: Array, pairs: Array) -> Score:
     """Return the accuracy as the published script measures it, over batches of images drawn with replacement.
 
@@ -155,47 +102,30 @@ def published_top1(features: Array, pairs: Array) -> Score:
     As there, an image that is drawn twice in a batch is found by nobody unless its views are the same, and a tie counts
     for: the script lists the other view first. Views of 0 and 1 tie often. ``n`` counts images drawn.
     """
-    counts = [0, 0, 0]
-    for drawn in pairs:
-        found = published_hits(features[drawn]).sum(axis=1)
-        counts = [count + int((found == rank).sum()) for rank, count in enumerate(counts)]
-    return _score(counts)
+    return top1(pairs_hit(np.concatenate([published_hits(features[drawn]) for drawn in pairs])))
 
 
-class Blocks:
-    """Cuts arriving rows into blocks of 2 · 128, and holds what is left over."""
+class TiedViews(Ties):
+    """Ties of ``contrastive_top1``: no view is nearer than the other one of the image, and some are as near.
 
-    def __init__(self) -> None:
-        self._held: list[Array] = []
+    Views of which nothing but zeros is left count too: they have no direction to be near in.
+    """
 
-    def __len__(self) -> int:
-        return sum(map(len, self._held))
+    def __init__(self, output: str, count_as_right: bool = False) -> None:
+        super().__init__(["contrastive_top1"])
+        self._output, self.count_as_right = output, count_as_right
+        self._held: list[Array] = []  # rows that fill no block so far
 
-    def copy(self) -> Blocks:
-        """Return one that holds the same rows."""
-        other = Blocks()
-        other._held = list(self._held)
-        return other
-
-    def cut(self, rows: Array) -> Iterator[Array]:
-        """Yield the blocks that ``rows`` completes."""
-        size = 2 * PAIRS
-        held = len(self)
-        if held + len(rows) < size:
-            # A copy: the caller may use its array again.
-            self._held.append(rows.copy())
-            return
-        joined = np.concatenate([*self._held, rows])
-        whole = len(joined) // size * size
-        self._held = [joined[whole:].copy()] if whole < len(joined) else []
-        for start in range(0, whole, size):
-            yield joined[start : start + size]
-
-
-def _score(pairs_hit: Sequence[int]) -> Score:
-    """Return the mean over pairs with its standard error; a pair's two rows are not independent of each other."""
-    _, one, both = pairs_hit
-    n = sum(pairs_hit)
-    mean = (0.5 * one + both) / n
-    variance = (0.25 * one + both) / n - mean * mean
-    return Score(100.0 * mean, "percent", n, 100.0 * math.sqrt(max(0.0, variance) / n))
+    def take(self, outputs: dict[str, Array], targets: Sequence[Any]) -> None:
+        """Count rows: features (N, D), both views of an image adjacent, in the blocks in which they are scored."""
+        joined = np.concatenate([*self._held, outputs[self._output]])
+        whole = len(joined) // (2 * PAIRS) * (2 * PAIRS)
+        self._held = [joined[whole:]]
+        for rows in np.split(joined[:whole], whole // (2 * PAIRS)) if whole else ():
+            cosines, index = similarities(rows), np.arange(len(rows))
+            own: Array = cosines[index, index ^ 1]
+            above, level = (cosines > own[:, None]).sum(axis=1), (cosines >= own[:, None]).sum(axis=1) - 1
+            finite: Array = np.asarray(np.isfinite(rows).all(axis=1))
+            tied = np.logical_or(np.isnan(own), (above == 0) & (level > 0))
+            self.counts["contrastive_top1"] += int((tied & finite & finite[index ^ 1]).sum())
+            self.n += len(rows)

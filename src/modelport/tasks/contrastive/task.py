@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import DataError
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Task
-from modelport.tasks.contrastive.pairs import PAIRS, Contrastive, hits, nearest, published_top1, too_few
-from modelport.tasks.contrastive.ties import TiedViews
+from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.contrastive.pairs import PAIRS, TiedViews, hits, nearest, pairs_hit, published_top1, too_few, top1
 
 VIEW_MARK = "#"
 
@@ -46,16 +44,15 @@ class ContrastivePairs(Task):
         return [("accuracy1", f"{round(metrics['contrastive_top1'].value, 2)}%")]
 
 
-class PairScorer:
+class PairScorer(Scorer):
     """Scores blocks of 128 pairs in order; holds one block, and all features only where pairs are drawn from them."""
 
     def __init__(self, output: str, against_source: bool, drawn_seed: int | None) -> None:
         self._output = output
         self._seed = drawn_seed
-        self._metric = Contrastive(output)
-        self._source = Contrastive(output) if against_source else None
+        self._against_source = against_source
+        self._counts, self._source_counts = np.zeros(3, np.int64), np.zeros(3, np.int64)
         self._flips = Flips()
-        self._scored = False
         self._held: list[tuple[str, Any, Array, Array | None]] = []
         self._all: list[tuple[Array, Array | None]] = []
 
@@ -81,32 +78,31 @@ class PairScorer:
         """Return contrastive_top1, and the source's on the same images."""
         notes = []
         if self._seed is None:
-            if not self._scored:
+            if not self._counts.any():
                 raise too_few(len(self._held) // 2)
-            metrics = self._metric.compute()
-            source = None if self._source is None else self._computed(self._source)
+            metrics = {"contrastive_top1": top1(self._counts)}
+            source = {"contrastive_top1": top1(self._source_counts)} if self._source_counts.any() else {}
             if self._held:
                 notes.append(f"{len(self._held) // 2} images fill no batch of {PAIRS} pairs and are not scored")
         else:
             metrics, source = self._drawn()
             notes.append(f"pairs drawn with replacement, seed {self._seed}, as the published script draws them")
-        flips = self._flips
         # One of the 255 other views of a block is the right one.
         chance = {"contrastive_top1": 100.0 / (2 * PAIRS - 1)}
-        return Figures(metrics, source, flips.met, flips.of, flips.first, flips.count, notes, chance)
+        theirs = source if self._against_source else None
+        return Figures(metrics, theirs, self._flips, notes, chance)
 
     def _block(self, block: list[tuple[str, Any, Array, Array | None]]) -> list[dict[str, Any]]:
         ours = np.stack([row for _, _, row, _ in block])
-        self._metric.update({self._output: ours}, ())
-        self._scored = True
-        found, neighbours = hits(ours), nearest(ours)
+        found = hits(ours)
+        self._counts += pairs_hit(found)
         sourced = [row for _, _, _, row in block if row is not None]
         theirs = np.stack(sourced) if len(sourced) == len(block) else None
         lines = []
-        if theirs is not None and self._source is not None:
-            self._source.update({self._output: theirs}, ())
-            self._compare(block, neighbours, nearest(theirs))
         theirs_found = None if theirs is None else hits(theirs)
+        if theirs is not None and theirs_found is not None and self._against_source:
+            self._source_counts += pairs_hit(theirs_found)
+            self._compare(block, nearest(ours), nearest(theirs))
         for row in range(0, len(block), 2):
             name, target, _, _ = block[row]
             line = {"id": name.rpartition(VIEW_MARK)[0], "target": target, "found": found[row : row + 2].tolist()}
@@ -119,25 +115,16 @@ class PairScorer:
             flip = {"id": name, "target": target, "source": block[other][0], "engine": block[mine][0]}
             self._flips.add(int(mine == other and mine >= 0), 1, flip)
 
-    def _drawn(self) -> tuple[dict[str, Score], dict[str, Score] | None]:
+    def _drawn(self) -> tuple[dict[str, Score], dict[str, Score]]:
         ours = _pairs([row for row, _ in self._all])
         if len(ours) < PAIRS:
             raise too_few(len(ours))
         assert self._seed is not None
         drawn = drawn_pairs(len(ours), self._seed)
         metrics = {"contrastive_top1": published_top1(ours, drawn)}
-        if self._source is None:
-            return metrics, None
         kept = [row for _, row in self._all if row is not None]
         source = {"contrastive_top1": published_top1(_pairs(kept), drawn)} if len(kept) == len(self._all) else {}
         return metrics, source
-
-    @staticmethod
-    def _computed(metric: Contrastive) -> dict[str, Score]:
-        try:
-            return metric.compute()
-        except DataError:
-            return {}
 
 
 def _pairs(rows: list[Array]) -> Array:

@@ -12,10 +12,9 @@ from modelport.core.errors import DataError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Task
-from modelport.tasks.detection.box_agreement import met
+from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.detection.boxes import best_detections, met
 from modelport.tasks.detection.coco_map import CocoMap
-from modelport.tasks.detection.decode import best_detections
 
 
 class Detection(Task):
@@ -81,7 +80,7 @@ class Detection(Task):
 MOST_SCORE = 1.01
 
 
-class BoxScorer:
+class BoxScorer(Scorer):
     """Maps boxes back to the image and counts them; keeps boxes and truths, a few kilobytes an image."""
 
     def __init__(self, names: tuple[str, str], categories: Sequence[tuple[int, str]], against_source: bool) -> None:
@@ -111,17 +110,10 @@ class BoxScorer:
             lines.append(line)
         return lines
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Nothing is held back."""
-        return []
-
     def figures(self) -> Figures:
         """Return COCO's figures, and the source's on the same images."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
-        flips = self._flips
-        figures = Figures(
-            self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count, chance={"mAP": 0.0}
-        )
+        figures = Figures(self._metric.compute(), source, self._flips, chance={"mAP": 0.0})
         if self._top_score > MOST_SCORE:
             figures.notes.append(
                 f"scores reach {self._top_score:g}, and a detector's lie between 0 and 1: mAP, which looks at their "

@@ -1,28 +1,23 @@
-"""The detector's boxes in plain NumPy: anchors, deltas, and the suppression of doubles.
+"""Boxes: the suppression of doubles, which the detector leaves to the host, and how many of another model's are met.
 
-The settings are those of mmdetection's ``retinanet_r50_nasfpn_crop640_50e_coco``. What the model leaves to the host is
-``best_detections``; ``decode_levels`` does the part before it from a head's raw outputs.
+The settings are those of mmdetection's ``retinanet_r50_nasfpn_crop640_50e_coco``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import NDArray
 
 from modelport.core.errors import SignatureError
 from modelport.core.values import Array
 
-STRIDES = (8, 16, 32, 64, 128)  # of P3 to P7
-OCTAVE_BASE, OCTAVE_SCALES = 4, 3
-RATIOS = (0.5, 1.0, 2.0)  # height over width
-KEPT_PER_LEVEL = 1000
-LARGEST_LOG_RATIO = abs(math.log(16 / 1000))
 SCORE_THRESHOLD = 0.05  # a score must exceed it
 IOU_THRESHOLD = 0.5  # a box goes where its overlap exceeds it
 BEST = 100
 NO_LABEL = -1
+# Boxes that were clipped to nothing at the image's edge: area in square pixels, and what rounding does to a side.
+SLIVER = 1.0
+ROUNDING = 0.1
 
 
 def best_detections(
@@ -99,53 +94,44 @@ def overlaps(box: Array, others: Array) -> Array:
     return shares
 
 
-def decode_levels(logits: Sequence[Array], deltas: Sequence[Array], size: tuple[int, int]) -> tuple[Array, Array]:
-    """Turn a head's raw outputs, P3 first, into boxes (N, K, 4) and scores (N, K, C).
+def met(source_boxes: Array, source_labels: Array, boxes: Array, labels: Array, iou: float = 0.9) -> tuple[int, int]:
+    """Return how many of the source's boxes are met by a box of the same class, and how many there are.
 
-    Per level (N, 9 · C, h, w) logits and (N, 36, h, w) deltas; ``size`` is height and width of the network's image.
-    Every level gives its 1000 anchors with the best class score, or all where it has fewer.
+    Boxes (n, 4) x1 y1 x2 y2, labels (n,) int. A box meets at most one: pairs are taken by falling overlap, of at
+    least ``iou``; the earlier source's box first on a tie, then the earlier box.
     """
-    found = [_decode_level(*level, size) for level in zip(logits, deltas, STRIDES, strict=True)]
-    return np.concatenate([boxes for boxes, _ in found], 1), np.concatenate([scores for _, scores in found], 1)
+    overlap = ious(source_boxes, boxes)
+    overlap[np.asarray(source_labels)[:, None] != np.asarray(labels)[None, :]] = 0
+    rows, columns = np.nonzero(overlap >= iou)
+    order = np.argsort(-overlap[rows, columns], kind="stable")
+    taken_rows: set[int] = set()
+    taken_columns: set[int] = set()
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in taken_rows and column not in taken_columns:
+            taken_rows.add(row)
+            taken_columns.add(column)
+    return len(taken_rows), len(source_boxes)
 
 
-def level_anchors(rows: int, columns: int, stride: int) -> Array:
-    """Return (rows · columns · 9, 4) float32 anchors, x1 y1 x2 y2: row by row, in a place by ratio, then by scale."""
-    scales = OCTAVE_BASE * stride * 2.0 ** (np.arange(OCTAVE_SCALES) / OCTAVE_SCALES)
-    tall = np.sqrt(RATIOS)
-    half = np.stack([np.outer(1 / tall, scales), np.outer(tall, scales)], -1).reshape(-1, 2) / 2
-    # The first centre is the image's corner, not half a stride inside.
-    y, x = np.meshgrid(np.arange(rows) * stride, np.arange(columns) * stride, indexing="ij")
-    centres = np.stack([x, y], -1).reshape(-1, 1, 2)
-    return np.concatenate([centres - half, centres + half], -1).reshape(-1, 4).astype(np.float32)
+def ious(boxes: Array, others: Array) -> NDArray[np.float64]:
+    """Return the intersections over unions, float64 (n, m), of boxes (n, 4) and (m, 4), x1 y1 x2 y2.
+
+    Two boxes of next to no area are the same (1) where no side is further apart than ``ROUNDING``, whatever their
+    overlap, which rounding alone decides; NaN overlaps nothing (0).
+    """
+    one = np.asarray(boxes, np.float64).reshape(-1, 1, 4)
+    two = np.asarray(others, np.float64).reshape(1, -1, 4)
+    corner = np.minimum(one[..., 2:], two[..., 2:]) - np.maximum(one[..., :2], two[..., :2])
+    common = np.clip(corner, 0, None).prod(axis=-1)
+    union = _areas(one) + _areas(two) - common
+    slivers = np.maximum(_areas(one), _areas(two)) < SLIVER
+    same = slivers & (np.abs(one - two) <= ROUNDING).all(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.where(union > 0, common / union, 0.0)
+    found: NDArray[np.float64] = np.where(same, 1.0, np.nan_to_num(shares))
+    return found
 
 
-def delta2bbox(anchors: Array, deltas: Array, size: tuple[int, int]) -> Array:
-    """Shift and stretch (…, 4) anchors by (…, 4) deltas (mean 0, deviation 1); clip to ``size`` (height, width)."""
-    sides = anchors[..., 2:] - anchors[..., :2]
-    centres = (anchors[..., :2] + anchors[..., 2:]) / 2 + deltas[..., :2] * sides
-    half = sides * np.exp(deltas[..., 2:].clip(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)) / 2
-    corners = np.concatenate([centres - half, centres + half], -1)
-    height, width = size
-    clipped: Array = corners.clip(0, np.array([width, height, width, height], corners.dtype))
-    return clipped
-
-
-def _decode_level(logits: Array, deltas: Array, stride: int, size: tuple[int, int]) -> tuple[Array, Array]:
-    rows, columns = size[0] // stride, size[1] // stride
-    anchors = level_anchors(rows, columns, stride)
-    if logits.shape[2:] != (rows, columns) or deltas.shape[1:] != (4 * len(RATIOS) * OCTAVE_SCALES, rows, columns):
-        raise SignatureError(
-            f"stride {stride} of an image of {size[0]}×{size[1]} got logits {logits.shape} and deltas {deltas.shape}",
-            f"give each level's outputs in order, P3 first; sides are multiples of {STRIDES[-1]}",
-        )
-    images = len(logits)
-    logits = logits.transpose(0, 2, 3, 1).reshape(images, len(anchors), -1)
-    deltas = deltas.transpose(0, 2, 3, 1).reshape(images, len(anchors), 4)
-    if len(anchors) > KEPT_PER_LEVEL:
-        best = np.argsort(-logits.max(-1), axis=-1, kind="stable")[:, :KEPT_PER_LEVEL, None]
-        logits, deltas = np.take_along_axis(logits, best, 1), np.take_along_axis(deltas, best, 1)
-        anchors = anchors[best[..., 0]]
-    # Below −80 the probability is 0 in float32 for every purpose, and exp would overflow soon after.
-    scores = 1 / (1 + np.exp(-logits.clip(min=-80)))
-    return delta2bbox(anchors, deltas, size), scores
+def _areas(boxes: Array) -> Array:
+    areas: Array = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=-1)
+    return areas
