@@ -21,6 +21,7 @@ from modelport.data.prepare.transforms import Preprocess
 from modelport.data.stream.feeding import feed
 from modelport.data.stream.tensor_rows import row_form
 from modelport.engines.ascend.aipp import wanted_constants
+from modelport.engines.ascend.aipp_work import check_aipp, write_aipp
 from modelport.jobs.preprocess import PreprocessRequest, preprocess
 from modelport.model.graph.pixel_input import recipe_of_pixels, with_pixel_input
 from modelport.recipes.load import load_recipe
@@ -143,3 +144,18 @@ def test_tensor_files_hold_the_networks_input(
         want = prepare.tensor(sample.read(), "x")
         np.testing.assert_array_equal(np.load(out / entry["file"]), want[None])
         assert list(want.shape) == index["shape"]
+
+
+def test_an_aipp_file_tells_the_order_of_colours(tmp_path: Path) -> None:
+    for color, said in (("BGR", True), ("RGB", False)):
+        told = write_aipp(recipe(color), tmp_path / f"{color}.cfg")
+        assert any("blue comes first" in note for note in told["notes"]) == said
+        assert check_aipp(tmp_path / f"{color}.cfg", recipe(color), None)["clean"]
+        text = (tmp_path / f"{color}.cfg").read_text().replace("rbuv_swap_switch: false", "rbuv_swap_switch: true")
+        (tmp_path / "swapped.cfg").write_text(text)
+        (finding,) = [
+            finding
+            for finding in check_aipp(tmp_path / "swapped.cfg", recipe(color), None)["findings"]
+            if finding["level"] == "error"
+        ]
+        assert f"would get {color[::-1]} where the files hold {color}" in finding["found"]
