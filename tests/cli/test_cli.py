@@ -132,11 +132,12 @@ def test_other_weights_in_the_model_fail_on_accuracy_or_are_caught(
     )
 
 
-def test_a_model_file_without_weights_is_never_passed(
+def test_a_model_file_without_any_source_is_never_passed(
     run_tiny: Call, call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     call("export", tiny_path, "--weights", tiny_weights, "--out", tmp_path / "x.onnx", "--batch", 4, "--opset", 11)
-    answer = run_tiny("--model", tmp_path / "x.onnx", "--batch", 4, "--data", tiny_data, "--json")
+    alone = ("--model", tmp_path / "x.onnx", "--source", "none")
+    answer = run_tiny(*alone, "--batch", 4, "--data", tiny_data, "--json")
     assert (answer.code, answer.json["verdict"]) == (3, "incomplete")
     assert any("no source model" in note for note in answer.json["notes"])
     _refused(run_tiny("--model", tmp_path / "x.onnx", "--batch", 5, "--data", tiny_data, "--force"), "--batch 4")
