@@ -56,6 +56,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_source(load_recipe(request.param), path)
 
 
+@pytest.mark.slow
 def test_the_published_wrapping_gives_the_reference_numbers(source: SourceModel) -> None:
     name = source.recipe.name
     notes = " ".join(source.notes)

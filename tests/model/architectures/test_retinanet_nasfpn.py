@@ -51,6 +51,7 @@ def test_keys_stand_in_the_published_order_with_the_published_shapes() -> None:
     assert list(state) == list(KEYS)
 
 
+@pytest.mark.slow
 def test_the_heads_give_the_golden_outputs(detector: RetinaNet) -> None:
     golden = np.load(GOLDEN / "retinanet_r50_nasfpn.npz")
     with torch.inference_mode():
@@ -77,6 +78,7 @@ def test_the_detections_are_the_golden_ones(detector: RetinaNet, file: str, size
     np.testing.assert_array_equal(labels[0], golden["labels"])
 
 
+@pytest.mark.slow
 def test_the_network_and_numpy_decode_alike(detector: RetinaNet) -> None:
     image = SEEDED["seeded_input"]((2, 3, 256, 384))
     with torch.inference_mode():

@@ -31,6 +31,7 @@ def source(tiny: Recipe, tiny_weights: Path) -> SourceModel:
     return load_source(tiny, tiny_weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [11, 13, 18, 20])
 @pytest.mark.parametrize("batch", [None, 2])
 def test_opset_names_and_batch_are_as_asked(
