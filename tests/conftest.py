@@ -144,7 +144,7 @@ def exported_tiny(tiny: Recipe, tiny_weights: Path, tmp_path_factory: pytest.Tem
     from modelport.stages.export import export_cached, export_checked
 
     @cache
-    def export(opset: int = DEFAULT_OPSET, batch: int | None = None) -> tuple[Artifact, list[Check]]:
+    def export(opset: int, batch: int | None) -> tuple[Artifact, list[Check]]:
         out = tmp_path_factory.mktemp("exported") / "tiny.onnx"
         source = load_source(tiny, tiny_weights)
         if (opset, batch) != (DEFAULT_OPSET, None):
@@ -154,7 +154,8 @@ def exported_tiny(tiny: Recipe, tiny_weights: Path, tmp_path_factory: pytest.Tem
         shutil.copy(kept.path, out)
         return Artifact.of(out, kept.kind, kept.made_from), checks
 
-    return export
+    # The cache tells calls apart by how they are written: (18) and (18, None) are one form here.
+    return lambda opset=DEFAULT_OPSET, batch=None: export(opset, batch)
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,7 @@ def test_wrong_words_are_refused(call: Call, tmp_path: Path, words: list[object]
     call("run", *words, "--out", tmp_path / "r", "--setting", tmp_path / "none.toml").refused("none.toml")
 
 
+@pytest.mark.slow
 def test_a_setting_that_loses_too_much_is_not_chosen(
     call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_setting_that_loses_too_much_is_not_chosen(
     assert json.dumps(found)
 
 
+@pytest.mark.slow
 def test_what_was_scored_on_some_samples_only_is_not_chosen(
     call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
