@@ -32,6 +32,8 @@ class Classification(Task):
         """Raise ValueError where the output is not as wide as dataset.classes, or no label fits them."""
         output, dataset = recipe.tensors.outputs[0], recipe.dataset
         width = output.shape[-1]
+        if dataset.classes is None:
+            return
         if isinstance(width, int) and width != dataset.classes:
             raise ValueError(
                 f"dataset.classes is {dataset.classes}, the width of the output '{output.name}' is {width}; give both "
