@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,11 @@ from modelport.data.stream.feeding import feed
 from modelport.engines.null import _features as features_of
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process per core: PyTorch's own threads would wait for each other there. Read when it is first imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))  # seeded_weights.py lies beside the numbers that it made

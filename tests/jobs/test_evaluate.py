@@ -34,7 +34,9 @@ def ran(
     from modelport.stages.plan import Wish
 
     out = tmp_path_factory.mktemp("ran")
-    result = run(RunRequest(str(tiny_path), tiny_data, out, model=tiny_onnx, wish=Wish(ENGINE, batch=1)), Silent())
+    result = run(
+        RunRequest(str(tiny_path), tiny_data, out, model=tiny_onnx, source="none", wish=Wish(ENGINE, batch=1)), Silent()
+    )
     yield result.to_json(), lines(out / "predictions.jsonl")
 
 
@@ -78,7 +80,21 @@ def test_batch_files_give_the_same_predictions_as_run(
 ) -> None:
     run_out, out = tmp_path / "run", tmp_path / "out"
     words = ("--data", tiny_data, "--limit", 11)
-    call("run", tiny_path, "--model", tiny_onnx, *words, "--out", run_out, "--engine", ENGINE, "--batch", 4)
+    call(
+        "run",
+        tiny_path,
+        "--model",
+        tiny_onnx,
+        "--source",
+        "none",
+        *words,
+        "--out",
+        run_out,
+        "--engine",
+        ENGINE,
+        "--batch",
+        4,
+    )
     call("preprocess", tiny_path, *words, "--out", tmp_path / "t", "--batch-size", 4)
     infer(tiny, tiny_onnx, tmp_path / "t", tmp_path / "r", "bin", batch=4)
     assert len(list((tmp_path / "r").iterdir())) == 3

@@ -89,7 +89,8 @@ def parse(words: list[str]) -> Arguments:
         flag = next((word for word in rest if word.startswith("-")), rest[0]).partition("=")[0]
         if not flag.startswith("-"):
             raise UsageError(f"'{flag}' belongs to no flag", "several files go into one --input, parted by commas")
-        raise UsageError(f"no flag named '{flag}'", unknown("flags", flag, _flags(parser)))
+        known = [word for action in parser._actions for word in action.option_strings if word.startswith("--")]
+        raise UsageError(f"no flag named '{flag}'", unknown("flags", flag, known))
     own: dict[str, Any] = {
         "words": tuple(words),
         "output_dirname": _dirname(found.output, found.output_dirname),
@@ -121,10 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_shapes(parser)
     _add_device_only(parser)
     return parser
-
-
-def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    return [word for action in parser._actions for word in action.option_strings if word.startswith("--")]
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
@@ -221,17 +218,20 @@ def _height_width(word: str) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def _shapes(word: str) -> Shapes:
-    shapes = []
-    for part in word.split(";"):
-        # A tensor's name may hold colons itself.
-        name, colon, sizes = part.rpartition(":")
+def named_parts(word: str, example: str) -> list[tuple[str, str]]:
+    """Return the inputs that a word names, each with the text of its shape. Raises ArgumentTypeError."""
+    # A tensor's name may hold colons itself.
+    parts = [part.rpartition(":") for part in word.split(";")]
+    for name, colon, text in parts:
         if not colon or not name:
-            raise argparse.ArgumentTypeError(f"'{part}': give name and shape, as in data:1,3,224,224")
-        shapes.append((name, _sizes(sizes)))
-    if len({name for name, _ in shapes}) < len(shapes):
+            raise argparse.ArgumentTypeError(f"'{name}{colon}{text}': give name and shape, as in {example}")
+    if len({name for name, _, _ in parts}) < len(parts):
         raise argparse.ArgumentTypeError(f"'{word}' names an input twice")
-    return tuple(shapes)
+    return [(name, text) for name, _, text in parts]
+
+
+def _shapes(word: str) -> Shapes:
+    return tuple((name, _sizes(text)) for name, text in named_parts(word, "data:1,3,224,224"))
 
 
 def _shape_range(word: str) -> tuple[Shapes, ...]:

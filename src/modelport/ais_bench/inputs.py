@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from modelport.ais_bench.log import Log
-from modelport.core.errors import DataError, UsageError
+from modelport.core.errors import DataError, UsageError, raised_as
 from modelport.core.values import Array, TensorSpec
 
 SUFFIXES = (".bin", ".npy")
@@ -72,10 +72,8 @@ def _count(count: int, thing: str) -> str:
 def _files_of_folder(folder: str, log: Log) -> list[str]:
     if not Path(folder).is_dir():
         raise UsageError(f"--input {folder}: no folder", "give files alone or folders alone, parted by commas")
-    try:
+    with raised_as(UsageError, f"--input {folder}", "check the folder's permissions", OSError):
         names = sorted(path.name for path in Path(folder).iterdir())
-    except OSError as error:
-        raise UsageError(f"--input {folder}: {error.strerror or error}", "check the folder's permissions") from error
     # A link that leads nowhere stays in the list: passing over it would lose a sample in silence.
     files = [name for name in names if name.lower().endswith(SUFFIXES) and not (Path(folder) / name).is_dir()]
     if len(files) < len(names):

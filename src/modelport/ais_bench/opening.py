@@ -14,7 +14,7 @@ from modelport.ais_bench.inputs import file_bytes, list_files
 from modelport.ais_bench.log import Log
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError, unknown
-from modelport.core.values import TensorSpec
+from modelport.core.values import TensorSpec, shape_fits
 from modelport.data.files.tensor_form import hold_files
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import engine_for, kinds, model_artifact, opened, with_devices
@@ -178,10 +178,7 @@ def settle(
 def _given_shape(spec: TensorSpec, shape: tuple[int, ...] | None) -> TensorSpec:
     if shape is None:
         return spec
-    fits = len(shape) == len(spec.shape) and all(
-        isinstance(have, str) or have == want for have, want in zip(spec.shape, shape, strict=True)
-    )
-    if not fits:
+    if not shape_fits(shape, spec.shape):
         raise UsageError(
             f"'{spec.name}' cannot have the shape {shape}: the model wants {spec}", "change free axes alone"
         )

@@ -29,7 +29,7 @@ from modelport.ais_bench.inputs import (
 )
 from modelport.ais_bench.log import Counter, Log
 from modelport.ais_bench.opening import Chosen, Loaded, choose, loaded
-from modelport.ais_bench.outputs import Place, Writer, check_names, folder_name, place_for, split
+from modelport.ais_bench.outputs import Writer, check_names, folder_name, place_for, split
 from modelport.ais_bench.shape_ranges import run_each
 from modelport.ais_bench.summary import Clocks, Interval, summarise, tell
 from modelport.core.artifacts import write_json
@@ -62,9 +62,9 @@ def run_part(chosen: Chosen, arguments: Arguments, part: int, name: str | None, 
         feed = _feed(model, arguments, log)
         place = _place(model, arguments, part, name)
         if place is not None:
-            held.enter_context(held_results(Path(place.folder), place.summary))
-            log.info(f"output path:{place.folder}")
-        writer = None if place is None else Writer(place.folder, arguments.outfmt)
+            held.enter_context(held_results(place, _summary_of(place)))
+            log.info(f"output path:{place}")
+        writer = None if place is None else Writer(place, arguments.outfmt)
         session = Session(model, arguments, feed, writer, log)
         try:
             session.run()
@@ -89,13 +89,18 @@ def _feed(model: Loaded, arguments: Arguments, log: Log) -> Feed:
     return feed
 
 
-def _place(model: Loaded, arguments: Arguments, part: int, name: str | None) -> Place | None:
+def _place(model: Loaded, arguments: Arguments, part: int, name: str | None) -> Path | None:
     if arguments.output is None:
         return None
     if model.lists:
         check_names(model.lists[0])
     device = None if name is None else f"device{arguments.devices[part]}_{part}"
     return place_for(arguments.output, name or folder_name(arguments.output, arguments.output_dirname), device)
+
+
+def _summary_of(place: Path) -> Path:
+    """Return where the summary of the results in a folder goes: beside it."""
+    return place.parent / f"{place.name}_summary.json"
 
 
 @dataclass(slots=True)
@@ -117,7 +122,10 @@ class Session:
         for _ in range(self.arguments.warmup * self.arguments.threads):
             self._execute(warm)
         self.log.info(f"warm up {self.arguments.warmup} done")
-        self._check_rows()
+        if self.model.batch > 1:
+            check = check_rows(self.model.runner, self.model.batch)
+            if check is not None and check.verdict != "pass":
+                self.log.warn(check.why)
         counter = Counter(len(self.feed.batches()))
         try:
             for _ in self._overlapped() if self.arguments.pipeline else self._in_turn():
@@ -127,12 +135,6 @@ class Session:
                 self.writer.close()
         finally:
             counter.close()
-
-    def _check_rows(self) -> None:
-        """Warn where a row of a batch would not be answered as it is alone."""
-        check = check_rows(self.model.runner, self.model.batch) if self.model.batch > 1 else None
-        if check is not None and check.verdict != "pass":
-            self.log.warn(check.why)
 
     def _in_turn(self) -> Iterator[None]:
         for batch in self.feed.batches():
@@ -194,7 +196,7 @@ class Session:
         return outputs, interval, (ran.device.h2d_ms, ran.device.d2h_ms) if ran.device else (0.0, 0.0)
 
 
-def _conclude(session: Session, place: Place | None, broken: BaseException | None = None) -> float:
+def _conclude(session: Session, place: Path | None, broken: BaseException | None = None) -> float:
     """Tell the figures, write the summary and return the throughput."""
     arguments, log, clocks = session.arguments, session.log, session.clocks
     own = clocks.batchsizes
@@ -206,7 +208,9 @@ def _conclude(session: Session, place: Place | None, broken: BaseException | Non
         written = session.writer.written if session.writer is not None else {}
         filesinfo = {str(number): written[number] for number in sorted(written)}
         ours = {"modelport": _ours(session, broken)}
-        write_json(place.summary, {"filesinfo": filesinfo, "args": [sys.argv[0], *arguments.words], **figures, **ours})
+        write_json(
+            _summary_of(place), {"filesinfo": filesinfo, "args": [sys.argv[0], *arguments.words], **figures, **ours}
+        )
     return float(figures["throughput"])
 
 
@@ -225,7 +229,7 @@ def _ours(session: Session, broken: BaseException | None) -> dict[str, Any]:
     }
 
 
-def _keep_partial(session: Session, place: Place | None, error: BaseException) -> None:
+def _keep_partial(session: Session, place: Path | None, error: BaseException) -> None:
     """Let what is complete be written, and say that it is not all."""
     if session.writer is None or place is None:
         return
@@ -234,10 +238,10 @@ def _keep_partial(session: Session, place: Place | None, error: BaseException) -
     if not session.writer.written:
         if session.arguments.output_dirname is None:
             with contextlib.suppress(OSError):
-                Path(place.folder).rmdir()
+                place.rmdir()
         return
     of = f"{session.done} of {len(session.feed.batches())} batches"
-    session.log.warn(f"stopped after {of}: the results so far are kept in {place.folder}, {place.summary} says partial")
+    session.log.warn(f"stopped after {of}: the results so far are kept in {place}, {_summary_of(place)} says partial")
     with contextlib.suppress(ModelportError):
         _conclude(session, place, error)
 

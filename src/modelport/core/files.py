@@ -6,12 +6,13 @@ Text and JSON of it are what they should be, or one error names the file.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from modelport.core.errors import DataError, ModelportError
+from modelport.core.errors import DataError, ModelportError, raised_as
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -21,7 +22,6 @@ KINDS = (
     (stat.S_ISSOCK, "a socket"),
 )
 MAX_TEXT_BYTES = 64 * 1024 * 1024
-_INFINITE = float("inf")
 
 
 def kind_of(mode: int) -> str:
@@ -56,11 +56,8 @@ def open_regular(
 
 def read_regular(path: Path, limit: int, error: type[ModelportError] = DataError, fix: str = "check the path") -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes. Raises ``error``, naming the file."""
-    with open_regular(path, limit, error, fix) as stream:
-        try:
-            content = stream.read(limit + 1)
-        except OSError as failed:
-            raise error(f"{path}: {failed.strerror or failed}", fix) from failed
+    with open_regular(path, limit, error, fix) as stream, raised_as(error, str(path), fix, OSError):
+        content = stream.read(limit + 1)
     if len(content) > limit:  # it grew meanwhile
         raise error(f"{path}: more than the {limit} bytes that such a file may have", fix)
     return content
@@ -122,7 +119,7 @@ def parse_json(
 
 def _finite(digits: str) -> float:
     value = float(digits)
-    if -_INFINITE < value < _INFINITE:
+    if math.isfinite(value):
         return value
     raise ValueError(f"the number {digits[:40]} is beyond what a float64 holds")
 

@@ -81,8 +81,10 @@ def _narrowed(have: Signature, build: Build, constants: set[str]) -> Signature:
 
 
 def _sized(have: TensorSpec, sizes: Mapping[str, Sequence[int | str]]) -> TensorSpec:
-    """Return the tensor with sizes for the axes that it leaves free."""
+    """Return the tensor with sizes for the axes that it leaves free, or for all where it tells no shape."""
     mine = sizes.get(have.name, have.shape)
+    if not have.shape:
+        return TensorSpec(have.name, have.dtype, tuple(mine))
     if len(mine) != len(have.shape):
         return have
     pairs = zip(have.shape, mine, strict=True)

@@ -173,12 +173,9 @@ def model_artifact(path: Path) -> Artifact:
         raise UsageError(f"{path}: not a model file that modelport knows", f"give one of: {', '.join(sorted(known))}")
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "check the path")
-    parts = onnx_side_files(path) if kind == "onnx" else _owner(kind).parts(path)
+    owner = next((engine for engine in map(get_engine, ENGINES) if kind in engine.suffixes.values()), None)
+    parts = onnx_side_files(path) if owner is None else owner.parts(path)
     return Artifact.of(path, kind, (), tuple(Artifact.of(file, f"{kind}-weights") for file in parts))
-
-
-def _owner(kind: str) -> Engine:
-    return next(engine for engine in map(get_engine, ENGINES) if kind in engine.suffixes.values())
 
 
 def packages_of_engines() -> list[str]:

@@ -44,9 +44,8 @@ def with_best_in_flight(
     if not engine.serves_several or machine.cores() == 1:
         return launch, "the engine's own choice"
     key = [model.identity, engine.name, engine.available().version, build.precision, build.batch, launch.threads]
-    record = (
-        cache_folder("in-flight") / f"{digest_json([*key, machine.processor(), machine.cores(), __version__])}.json"
-    )
+    key += [machine.processor(), machine.cores(), __version__]
+    record = cache_folder("in-flight") / f"{digest_json(key)}.json"
     known = read_record(record)
     if known is not None and isinstance(known.get("in_flight"), int):
         progress.detail(f"runs in flight from the cache: {known['in_flight']}")

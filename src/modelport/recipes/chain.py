@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from types import UnionType
+from typing import Any, Literal
 
 from modelport.core.values import TensorSpec
 from modelport.recipes.steps import (
@@ -35,7 +37,20 @@ from modelport.recipes.steps import (
 
 # What a chain is made of, in this order.
 PHASES = (Decoding, Geometry | Random, Arithmetic, PadCenter | TruncateToInteger, ToTensor)
+# What may not follow a decoder.
+_STRANGE: dict[type[Any], UnionType] = {
+    DecodeRaw: Geometry | Divide | Multiply | Subtract | PadCenter | ToTensor,
+    DecodeArray: Random | Grey,
+    Decode: Random,
+}
 CHANNELS = {"RGB": 3, "BGR": 3, "L": 1, "RGBA": 4}
+# The largest value of each dtype.
+LARGEST = {"float32": 3.4028234663852886e38, "float16": 65504.0, "uint8": 255.0}
+_APPLY: dict[str, Callable[[float, float], float]] = {
+    "divide": operator.truediv,
+    "multiply": operator.mul,
+    "subtract": operator.sub,
+}
 Size = tuple[int, int]
 
 
@@ -132,6 +147,7 @@ def form_of(steps: Sequence[Step]) -> Form:
         form = _after(form, step, seen)
         seen.append(step)
     _check_padding(seen)
+    _check_range(steps, form)
     return form
 
 
@@ -180,13 +196,12 @@ def _check_order(steps: Sequence[Step]) -> None:
             f"must begin with decode and end with normalize, once each, not {names}",
             "write decoding, resizing and cropping, arithmetic, padding, to_tensor in this order",
         )
-    views = isinstance(steps[0], DecodeRaw)
-    strange = (Geometry | Divide | Multiply | Subtract | PadCenter | ToTensor) if views else Random
     for step in steps:
-        if isinstance(step, strange):
+        if isinstance(step, _STRANGE[type(steps[0])]):
             raise Contradiction(
                 f"step '{step.step}' after {names[0]}",
-                "decode_raw begins random views, which end with normalize; decode begins what is made of an image",
+                "random views begin with decode_raw and end with normalize; what is made of an image, and grey of its "
+                "colours, begins with decode; an array's channels are no colours",
             )
 
 
@@ -245,6 +260,27 @@ def _check_count(what: str, count: int, channels: int) -> None:
         raise Contradiction(
             f"{what} by {count} numbers, where a pixel has {channels} channels",
             f"give one number, or {channels}" if channels > 1 else "give one number",
+        )
+
+
+def _check_range(steps: Sequence[Step], form: Form) -> None:
+    """Raise Contradiction where the bytes 0 to 255 would become infinite, at the end or on the way there."""
+    ends = [(0.0, 255.0)] * form.channels
+    for operation in operations(steps):
+        ends = [
+            (_APPLY[operation.name](low, value), _APPLY[operation.name](high, value))
+            for (low, high), value in zip(ends, operation.each(form.channels), strict=True)
+        ]
+        _check_held(ends, "float32")
+    _check_held(ends, form.dtype)
+
+
+def _check_held(ends: Sequence[tuple[float, float]], dtype: str) -> None:
+    far = max(abs(end) for pair in ends for end in pair)
+    if far > LARGEST[dtype]:
+        raise Contradiction(
+            f"the arithmetic reaches {far:.4g}, and {dtype} ends at {LARGEST[dtype]:.6g}",
+            "mend its numbers" + (", or write float32" if dtype == "float16" else ""),
         )
 
 

@@ -271,4 +271,5 @@ def relative_difference(got: Array, want: Array) -> float:
     """Return the largest difference as a share of the largest wanted value; infinite for another shape, NaN for NaN."""
     if got.shape != want.shape:
         return float("inf")
-    return float(np.abs(got - want).max()) / (float(np.abs(want).max()) or 1.0)
+    wide = want.astype(np.float32) if want.dtype == np.float16 else want  # differences of float16 overflow
+    return float(np.abs(got - wide).max()) / (float(np.abs(wide).max()) or 1.0)

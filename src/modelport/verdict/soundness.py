@@ -37,7 +37,11 @@ class _Side:
             self.first = rows[0].copy()
         if self.same:
             self.same = bool((rows == self.first).all())
-        if classes and len(self.classes) < 2 and rows.ndim == 2 and np.isfinite(rows).all():
+        if not classes or len(self.classes) > 1:
+            return
+        if rows.dtype.kind in "iu":  # numbers of classes
+            self.classes |= set(map(int, rows.flat))
+        elif rows.ndim == 2 and np.isfinite(rows).all():
             self.classes |= set(map(int, rows.argmax(axis=1)))
 
 

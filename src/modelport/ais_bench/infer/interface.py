@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError, UsageError, unknown
 from modelport.core.values import Array, TensorSpec
-from modelport.engines.base import Build, Engine, Launch, Runner
+from modelport.engines.base import Build, Launch, Runner
 from modelport.engines.registry import engine_for, model_artifact, opened
 from modelport.measure.timing import timed_run
 
@@ -92,19 +91,17 @@ class InferSession:
         if acl_json_path is not None:
             raise UsageError("acl_json_path configures the device's own runtime", "leave it out")
         self.device_id, self.model_path, self.debug = device_id, model_path, debug
-        self._model: Artifact = model_artifact(Path(model_path))
-        self._engine: Engine = engine_for(self._model, engine)
-        if not self._engine.has_devices and device_id != 0:
-            raise UsageError(f"device_id {device_id}: the engine '{self._engine.name}' has device 0 alone", "give 0")
+        model = model_artifact(Path(model_path))
+        chosen = engine_for(model, engine)
+        if not chosen.has_devices and device_id != 0:
+            raise UsageError(f"device_id {device_id}: the engine '{chosen.name}' has device 0 alone", "give 0")
         self._stack = ExitStack()
-        self._runner: Runner | None = self._open()
+        launch = Launch(in_flight=1, device=device_id)
+        runner = self._stack.enter_context(opened(chosen, model, Build(precision=None), launch))
+        self._runner: Runner | None = runner
         self._given: dict[str, Shape] = {}
         self._times: list[tuple[float, float]] = []
         self.set_loop_count(loop)
-
-    def _open(self) -> Runner:
-        launch = Launch(in_flight=1, device=self.device_id)
-        return self._stack.enter_context(opened(self._engine, self._model, Build(precision=None), launch))
 
     def _ready(self) -> Runner:
         if self._runner is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from modelport.core.errors import UsageError
-from modelport.data.drawn.common import SHAPES, clouds, drawn_into, nothing, rgb, to_image
+from modelport.data.drawn.common import SHAPES, clouds, drawn_into, rgb, to_image
 from modelport.data.sets.cifar10 import FOLDERS, META, PIXELS, TEST, TRAINING
 
 NAMES = ("ball", "house", "cross", "star", "leaf", "moon", "ring", "bars", "checks", "dots")
@@ -31,7 +31,7 @@ def draw_cifar10(
     count: int = 1000,
     train: int = 6000,
     seed: int = 0,
-    progress: Callable[[], None] = nothing,
+    progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Draw ``count`` test and ``train`` training pictures of ten classes into the new folder ``out``.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modelport.core.artifacts import cannot_write, digest_bytes, prepare_output_folder, write_json, written_aside
+from modelport.core.artifacts import digest_bytes, prepare_output_folder, write_json, writing, written_aside
 from modelport.core.errors import OutputError
 from modelport.core.values import Sample
 
@@ -70,12 +70,10 @@ class LabelFiles:
         return buffer.getvalue()
 
     def _refuse_others(self, content: bytes) -> None:
-        try:
+        with writing(self.array):
             other = self.array.exists() and (
                 self.array.stat().st_size != len(content) or self.array.read_bytes() != content
             )
-        except OSError as error:
-            raise cannot_write(self.array, error) from error
         if other and not self.force:
             raise OutputError(
                 f"{self.array} is there already and holds other labels",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import (
     Image,
     ImageFile,
@@ -55,8 +56,8 @@ def refuse_no_alpha(image: Image.Image, name: str) -> None:
         )
 
 
-def planes_of_array(content: bytes, channels: int, name: str) -> list[Image.Image]:
-    """Return each channel of an ``.npy`` file's uint8 (H, W, C) or (H, W) as an image. Raises BadSampleError."""
+def read_array(content: bytes, channels: int, name: str) -> NDArray[np.uint8]:
+    """Return uint8 (H, W, C) of an ``.npy`` file that holds it, or (H, W). Raises BadSampleError."""
     _refuse_empty(content, name)
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
@@ -64,15 +65,16 @@ def planes_of_array(content: bytes, channels: int, name: str) -> list[Image.Imag
     shape, fortran, dtype = header(stream)
     flat = np.frombuffer(content, np.uint8, offset=stream.tell())
     wanted = (*shape[:2], channels)
-    # Held against the bytes first: a header may name any size.
-    if dtype != np.uint8 or shape not in (wanted, wanted[: 2 + (channels > 1)]) or flat.size != math.prod(wanted) > 0:
+    good = dtype == np.uint8 and (shape == wanted or (channels == 1 and shape == wanted[:2]))
+    # Held against the bytes before anything is made of them: a header may name any size.
+    if not good or flat.size != math.prod(wanted) or flat.size == 0:
         raise BadSampleError(
             f"{name}: holds {dtype} {shape} in {flat.size} bytes, the recipe wants uint8 (H, W, {channels})",
             f"write the array so, mend decode_array, {OR_SKIP}",
         )
     pixels = flat.reshape(wanted, order="F" if fortran else "C")
     check_area(pixels.shape[1], pixels.shape[0], name)
-    return [Image.fromarray(np.ascontiguousarray(pixels[:, :, channel])) for channel in range(channels)]
+    return np.ascontiguousarray(pixels)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from PIL import Image
 
 from modelport.core.errors import BadSampleError
 from modelport.data.prepare.image_limits import OR_SKIP, check_area
-from modelport.data.prepare.interpolation import opencv, resized
+from modelport.data.prepare.interpolation import Picture, opencv, resized, size_of
 from modelport.data.prepare.letterbox import YoloBox
 from modelport.data.prepare.resampling import SUPPORT, resampler, takes
 from modelport.recipes.chain import resized_size
@@ -19,23 +19,25 @@ from modelport.recipes.steps import CenterCrop, Grey, Letterbox, Resize, ResizeS
 Size = tuple[int, int]
 
 
-def applied(step: Step, image: Image.Image, colour: tuple[int, ...], name: str) -> Image.Image:
-    """Return what a step makes of the image; ``colour`` is a letterbox's, in the image's own channels.
+def applied(step: Step, picture: Picture, blue_first: bool, name: str) -> Picture:
+    """Return what a step makes of the picture; ``blue_first`` tells the order of three channels.
 
     ``name`` tells the sample in errors. Raises BadSampleError for an image that a letterbox would leave nothing of.
     """
     match step:
         case ResizeShorter():
-            return resized(image, resized_size(step.size, image.size), step.interpolation)
+            return resized(picture, resized_size(step.size, size_of(picture)), step.interpolation)
         case Resize():
-            return resized(image, (step.width, step.height), step.interpolation)
+            return resized(picture, (step.width, step.height), step.interpolation)
         case CenterCrop():
-            left, top = corner(step, image.size)
-            return image.crop((left, top, left + step.size, top + step.size))
+            left, top = corner(step, size_of(picture))
+            if isinstance(picture, Image.Image):
+                return picture.crop((left, top, left + step.size, top + step.size))
+            return picture[top : top + step.size, left : left + step.size]
         case Letterbox():
-            return YoloBox(step).applied(image, colour, name)
-        case Grey():
-            return _grey(step, image)
+            return YoloBox(step).applied(picture, name)
+        case Grey() if isinstance(picture, Image.Image):
+            return _grey(step, picture, blue_first)
     raise AssertionError(step)
 
 
@@ -85,10 +87,16 @@ def corner(step: CenterCrop, size: Size) -> Size:
     return round(across / 2), round(down / 2)
 
 
-def _grey(step: Grey, image: Image.Image) -> Image.Image:
+def _grey(step: Grey, image: Image.Image, blue_first: bool) -> Image.Image:
     if step.by == "pillow":
-        grey = image.convert("L")
+        grey = (turned(image) if blue_first else image).convert("L")
     else:
         module = opencv("grey by opencv")
-        grey = Image.fromarray(module.cvtColor(np.asarray(image), module.COLOR_RGB2GRAY))
+        code = module.COLOR_BGR2GRAY if blue_first else module.COLOR_RGB2GRAY
+        grey = Image.fromarray(module.cvtColor(np.asarray(image), code))
     return grey if step.channels == 1 else Image.merge("RGB", [grey] * 3)
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """Return an image of three channels with the first and the last changed places."""
+    return Image.merge("RGB", image.split()[::-1])

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from modelport.core.errors import ModelportError
 from modelport.recipes.steps import Grey, Letterbox, Resize, ResizeShorter, Step
 
+# An image of Pillow's, or uint8 (H, W, C) of any number of channels.
+Picture = Image.Image | NDArray[np.uint8]
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -29,16 +32,26 @@ INTERPOLATION = {
 }
 
 
-def resized(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
-    """Return the image of 8 bits a channel resized to (width, height), as the library named does it.
+def resized(picture: Picture, size: tuple[int, int], interpolation: str) -> Picture:
+    """Return the picture of 8 bits a channel resized to (width, height), as the library named does it.
 
-    Pillow multiplies the colours of RGBA by its alpha meanwhile; OpenCV takes each channel by itself.
+    Pillow takes an array's channels one by one, and multiplies the colours of an RGBA image by its alpha meanwhile.
+    OpenCV gets all channels at once, in their order: its last bit hangs on where in memory a value lies.
     """
-    if interpolation in RESAMPLING:
-        return image.resize(size, RESAMPLING[interpolation])
-    module = opencv(interpolation)
-    flags = getattr(module, INTERPOLATION[interpolation])
-    return Image.fromarray(module.resize(np.asarray(image), size, interpolation=flags))
+    if interpolation not in RESAMPLING:
+        module = opencv(interpolation)
+        flags = getattr(module, INTERPOLATION[interpolation])
+        made = module.resize(np.asarray(picture), size, interpolation=flags)
+        return made.reshape(size[1], size[0], -1) if isinstance(picture, np.ndarray) else Image.fromarray(made)
+    if isinstance(picture, Image.Image):
+        return picture.resize(size, RESAMPLING[interpolation])
+    planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in picture.transpose(2, 0, 1))
+    return np.stack([np.asarray(plane.resize(size, RESAMPLING[interpolation])) for plane in planes], axis=2)
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """Return width and height."""
+    return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
 
 
 def need_opencv(steps: Sequence[Step]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from modelport.core.errors import BadSampleError
 from modelport.core.placement import Placement
-from modelport.data.prepare.interpolation import opencv, resized
+from modelport.data.prepare.interpolation import Picture, opencv, resized, size_of
 from modelport.recipes import steps as recipe_steps
 from modelport.recipes.steps import PadCenter, ResizeToFit, Step
 
@@ -80,7 +80,7 @@ class YoloBox(Box):
 
     With scale r = min(height / h, width / w), at most 1 unless ``enlarge``: sides round(w · r) and round(h · r); in the
     middle left = round(dw − 0.1) and right = round(dw + 0.1) of half the margin dw, so that an odd row goes right and
-    below. ``colour`` is in the channels of the image, red first.
+    below.
     """
 
     step: recipe_steps.Letterbox
@@ -98,12 +98,20 @@ class YoloBox(Box):
             left, top = (round((whole - side) / 2 - 0.1) for whole, side in zip(canvas, size, strict=True))
         return Placement(width, height, size[0] / width, size[1] / height, left, top), size
 
-    def applied(self, image: Image.Image, colour: tuple[int, ...], name: str) -> Image.Image:
-        """Return the image on its canvas, filled with ``colour``. Raises BadSampleError as ``place`` does."""
-        placement, size = self.place(image.width, image.height, name)
-        canvas = Image.new(image.mode, (self.step.width, self.step.height), colour)
-        canvas.paste(resized(image, size, self.step.interpolation), (placement.pad_left, placement.pad_top))
-        return canvas
+    def applied(self, picture: Picture, name: str) -> Picture:
+        """Return the picture on its canvas. Raises BadSampleError as ``place`` does."""
+        placement, size = self.place(*size_of(picture), name)
+        fitted, left, top = resized(picture, size, self.step.interpolation), placement.pad_left, placement.pad_top
+        if isinstance(fitted, Image.Image):
+            channels = len(fitted.getbands())
+            colour = self.step.colour if len(self.step.colour) == channels else self.step.colour * channels
+            canvas = Image.new(fitted.mode, (self.step.width, self.step.height), colour)
+            canvas.paste(fitted, (left, top))
+            return canvas
+        whole = np.empty((self.step.height, self.step.width, fitted.shape[2]), np.uint8)
+        whole[:] = self.step.colour
+        whole[top : top + size[1], left : left + size[0]] = fitted
+        return whole
 
 
 def _refuse_nothing(image: Size, size: Size, canvas: Size, name: str) -> None:

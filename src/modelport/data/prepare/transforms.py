@@ -12,11 +12,11 @@ from PIL import Image, ImageOps
 from modelport.core.errors import BadSampleError, RecipeError
 from modelport.core.placement import Placement
 from modelport.data.prepare.arithmetic import Arithmetic
-from modelport.data.prepare.decoding import MODES, open_image, planes_of_array, refuse_no_alpha, told_of
+from modelport.data.prepare.decoding import MODES, open_image, read_array, refuse_no_alpha, told_of
 from modelport.data.prepare.fast import fast_crop, quickly_cropped
-from modelport.data.prepare.geometry import applied, at_once, most_pixels
+from modelport.data.prepare.geometry import applied, at_once, most_pixels, turned
 from modelport.data.prepare.image_limits import IN_FLIGHT, OR_SKIP
-from modelport.data.prepare.interpolation import need_opencv
+from modelport.data.prepare.interpolation import Picture, need_opencv, size_of
 from modelport.data.prepare.letterbox import Box, LateBox, YoloBox
 from modelport.recipes.chain import Contradiction, affine, form_of, lowered
 from modelport.recipes.steps import Decode, DecodeArray, DecodeRaw, Geometry, Letterbox, Step, TruncateToInteger
@@ -53,7 +53,8 @@ class Preprocess:
         self._fast = fast_crop(self._geometry) if fast else None
         self._arithmetic = Arithmetic(steps)
         # Blue first is the order of what is handed out; until then red is.
-        self._order = slice(None, None, -1 if isinstance(steps[0], Decode) and steps[0].color == "BGR" else 1)
+        color = steps[0].color if isinstance(steps[0], Decode) else "L"
+        self._mode, self._blue_first = MODES[color], color == "BGR"
         self._canvas = form.shape("NCHW") if self._late else None
         self.layout, self.dtype, self.shape = form.layout, np.dtype(form.dtype), form.shape()
         # The pixel, per channel, that comes nearest to zero after the normalisation: uint8 (C,).
@@ -75,8 +76,7 @@ class Preprocess:
             return None
         with told_of(name):
             if isinstance(self._decode, DecodeArray):
-                image = planes_of_array(content, self._decode.channels, name)[0]
-                return self._box.place(image.width, image.height, name)[0]
+                return self._box.place(*size_of(read_array(content, self._decode.channels, name)), name)[0]
             with open_image(content, name) as image:
                 width, height = image.size
                 if self._rotates and image.getexif().get(_ORIENTATION, 1) in _LYING:
@@ -135,41 +135,34 @@ class Preprocess:
         """Return what ``pixels`` returns, and where a letterbox puts it."""
         with told_of(name):
             if isinstance(self._decode, DecodeArray):
-                return self._of_planes(planes_of_array(content, self._decode.channels, name), name)
+                array = read_array(content, self._decode.channels, name)
+                self._most_pixels(size_of(array), name)
+                return self._shaped(array, name)
             with open_image(content, name) as opened, IN_FLIGHT.share(self._most_pixels(opened.size, name)):
                 image = ImageOps.exif_transpose(opened) if self._rotates else opened
-                pixels, placement = self._of_image(image, name)
-                return pixels[:, :, self._order], placement
+                if (made := self._in_one(image, name)) is not None:
+                    return (made[0][:, :, ::-1] if self._blue_first else made[0]), made[1]
+                image = image if image.mode == self._mode else image.convert(self._mode)
+                return self._shaped(turned(image) if self._blue_first else image, name)
 
-    def _of_image(self, image: Image.Image, name: str) -> tuple[Bytes, Placement | None]:
-        assert isinstance(self._decode, Decode)
-        mode = MODES[self._decode.color]
-        if mode == "RGBA":
+    def _in_one(self, image: Image.Image, name: str) -> tuple[Bytes, Placement | None] | None:
+        """Return what all steps make of an image, red first, where something makes it in one go; None elsewhere."""
+        if self._mode == "RGBA":
             refuse_no_alpha(image, name)
         if self._fast is not None:
-            return _pixels(quickly_cropped(image, *self._fast, mode)), None
+            return _pixels(quickly_cropped(image, *self._fast, self._mode)), None
         if self._late is not None:
             return self._late.resized(image, name)
-        if mode == "RGB" and (cropped := at_once(self._geometry, image)) is not None:
+        if self._mode == "RGB" and (cropped := at_once(self._geometry, image)) is not None:
             return cropped, None
-        size, image = image.size, image if image.mode == mode else image.convert(mode)
-        image = self._shaped(image, name, self._order)
-        return _pixels(image), None if self._box is None else self._box.place(*size, name)[0]
+        return None
 
-    def _of_planes(self, planes: list[Image.Image], name: str) -> tuple[Bytes, Placement | None]:
-        """Take each channel of an array through the steps by itself."""
-        size = planes[0].size
-        self._most_pixels(size, name)
-        shaped = [_pixels(self._shaped(plane, name, slice(at, at + 1))) for at, plane in enumerate(planes)]
-        placement = None if self._box is None else self._box.place(*size, name)[0]
-        return np.concatenate(shaped, axis=2), placement
-
-    def _shaped(self, image: Image.Image, name: str, channels: slice) -> Image.Image:
+    def _shaped(self, picture: Picture, name: str) -> tuple[Bytes, Placement | None]:
+        """Take a picture, its channels in the recipe's order, through the steps."""
+        placement = None if self._box is None else self._box.place(*size_of(picture), name)[0]
         for step in self._geometry:
-            colour = step.colour if isinstance(step, Letterbox) else ()
-            colour = colour * len(image.getbands()) if len(colour) == 1 else colour[channels]
-            image = applied(step, image, colour, name)
-        return image
+            picture = applied(step, picture, self._blue_first, name)
+        return _pixels(picture), placement
 
     def _most_pixels(self, size: tuple[int, int], name: str) -> int:
         """Return how many pixels an image of this (width, height) has at its largest, as found and resized.
@@ -195,9 +188,9 @@ class Preprocess:
             out[...] = planes
 
 
-def _pixels(image: Image.Image) -> Bytes:
+def _pixels(picture: Picture) -> Bytes:
     """Return uint8 (H, W, C)."""
-    pixels: Bytes = np.asarray(image)
+    pixels: Bytes = np.asarray(picture)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 

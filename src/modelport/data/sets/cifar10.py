@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, overload
+from typing import IO, BinaryIO, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,7 +221,8 @@ def _batch(content: bytes, file: str, classes: int) -> tuple[NDArray[np.uint8], 
         found = "x".join(map(str, images.shape)) if isinstance(images, np.ndarray) else type(images).__name__
         raise DataError(f"{file}: data is {found}, not rows of {PIXELS} bytes", fix)
     if not isinstance(labels, list) or len(labels) != len(images):
-        raise DataError(f"{file}: {len(images)} images and {_count(labels)} labels", fix)
+        found = str(len(labels)) if isinstance(labels, list) else f"{type(labels).__name__} as"
+        raise DataError(f"{file}: {len(images)} images and {found} labels", fix)
     if not len(images):
         raise DataError(f"{file}: holds no images", fix)
     for row, label in enumerate(labels):
@@ -237,7 +238,3 @@ def _label_names(content: bytes, file: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str | bytes) for name in names):
         raise DataError(f"{file}: label_names is no list of names", "take the file as published, or remove it")
     return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names)
-
-
-def _count(value: Any) -> str:
-    return str(len(value)) if isinstance(value, list) else f"{type(value).__name__} as"

@@ -11,7 +11,7 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 
 from modelport.core.artifacts import Artifact, digest_bytes, write_json, write_text, written_aside
-from modelport.core.errors import EngineError
+from modelport.core.errors import EngineError, raised_as
 from modelport.engines.ascend.atc import PROGRAM, SUFFIX, AtcCall, artifact_path
 
 INSTALL = "install CANN (its toolkit holds atc), then: source /usr/local/Ascend/ascend-toolkit/set_env.sh"
@@ -44,11 +44,9 @@ def _run(program: str, call: AtcCall, model: Path, aside: Path, log: Path, final
     words = [program, *replace(call, files=files).words(model.absolute(), aside.absolute())[1:]]
     shown = shlex.join(call.words(model, final))
     # ATC leaves files of its own (fusion_result.json, kernel_meta) in its working folder.
-    with tempfile.TemporaryDirectory() as work:
-        try:
-            answer = subprocess.run(words, cwd=work, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
-        except OSError as error:
-            raise EngineError(f"{program} cannot be started: {error.strerror or error}", INSTALL) from error
+    unstarted = raised_as(EngineError, f"{program} cannot be started", INSTALL, OSError)
+    with tempfile.TemporaryDirectory() as work, unstarted:
+        answer = subprocess.run(words, cwd=work, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
     said = answer.stdout.decode("utf-8", "replace")
     write_text(log, f"{shown}\n{said}")
     _settle(aside)

@@ -32,7 +32,6 @@ OLDEST_OPSET = 11
 NEWEST_OPSET = 21
 # The current exporter writes nothing below this, whatever it is asked for.
 FIRST_CURRENT_OPSET = 18
-Names = tuple[list[str], list[str]]  # of inputs and outputs
 
 
 def export_onnx(
@@ -46,10 +45,10 @@ def export_onnx(
     """
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} cannot be written", f"choose {OLDEST_OPSET} to {NEWEST_OPSET}; ATC takes 11")
-    example, names = example_input(source, batch or 2), _names(source, ending.candidates)
+    example = example_input(source, batch or 2)
     with written_aside(out) as aside:
         with _quiet_exporter():
-            _write(source, example, aside, opset, names, dynamic=batch is None)
+            _write(source, example, aside, opset, ending.candidates, dynamic=batch is None)
         _finish(source, aside, ending)
         checks = check_graph(source, aside, opset, batch, ending)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
@@ -109,16 +108,12 @@ def example_input(source: SourceModel, batch: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _names(source: SourceModel, candidates: bool) -> Names:
-    """Return the names of the module's own inputs and outputs: a detector's are its candidates."""
-    signature = recipe_of_form(source.recipe, tail.ON_HOST if candidates else AS_IT_IS).signature
-    return [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
-
-
-def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool) -> None:
+def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, candidates: bool, dynamic: bool) -> None:
     import torch
 
-    inputs, outputs = names
+    # The module's own: a detector's outputs are its candidates.
+    own = recipe_of_form(source.recipe, tail.ON_HOST if candidates else AS_IT_IS).signature
+    inputs, outputs = [spec.name for spec in own.inputs], [spec.name for spec in own.outputs]
     settings: dict[str, Any] = {"opset_version": opset, "input_names": inputs, "output_names": outputs}
     if opset < FIRST_CURRENT_OPSET:
         axes = {name: {0: graphs.BATCH_AXIS} for name in (*inputs, *outputs)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,20 +116,19 @@ def _conv_norm_pairs(module: nn.Module, example: Tensor) -> set[tuple[str, str]]
     made_by: dict[int, tuple[str, Tensor]] = {}  # holding the tensor keeps its id from being used again
     pairs: set[tuple[str, str]] = set()
     handles = []
+
+    def after(name: str, _: nn.Module, __: object, output: Tensor) -> None:
+        made_by[id(output)] = (name, output)
+
+    def before(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if id(inputs[0]) in made_by:
+            pairs.add((made_by[id(inputs[0])][0], name))
+
     for name, part in module.named_modules():
         if isinstance(part, kinds):
-
-            def after(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
-                made_by[id(output)] = (name, output)
-
-            handles.append(part.register_forward_hook(after))
+            handles.append(part.register_forward_hook(partial(after, name)))
         elif isinstance(part, norms):
-
-            def before(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                if id(inputs[0]) in made_by:
-                    pairs.add((made_by[id(inputs[0])][0], name))
-
-            handles.append(part.register_forward_pre_hook(before))
+            handles.append(part.register_forward_pre_hook(partial(before, name)))
     try:
         with torch.inference_mode():
             module(example)

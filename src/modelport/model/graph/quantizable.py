@@ -59,9 +59,9 @@ def after_the_last_heavy(model: onnx.ModelProto) -> list[str]:
 def quantized_nodes(model: onnx.ModelProto) -> list[str]:
     """Return the names of the nodes of a QDQ graph that take an 8-bit input, in the graph's order."""
     makers = {name: node for node in model.graph.node for name in node.output}
-    quantized = {
-        name for name, node in makers.items() if node.op_type == "DequantizeLinear" and _is_activation(node, makers)
-    }
+    pairs = ((name, makers.get(node.input[0])) for name, node in makers.items() if node.op_type == "DequantizeLinear")
+    # What a node has made or an input brought, not a constant.
+    quantized = {name for name, maker in pairs if maker is not None and maker.op_type == "QuantizeLinear"}
     ends = ("QuantizeLinear", "DequantizeLinear")
     return [n.name for n in model.graph.node if n.op_type not in ends and quantized.intersection(n.input)]
 
@@ -122,12 +122,6 @@ def _runs_in_8_bits(
         after = takers[after[0].output[0]]
     closed = any(taker.op_type == "QuantizeLinear" for taker in after)
     return closed or node.op_type in ("Gemm", "MatMul")
-
-
-def _is_activation(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a DequantizeLinear gives back what a node has made or an input brought, not a constant."""
-    maker = makers.get(node.input[0])
-    return maker is not None and maker.op_type == "QuantizeLinear"
 
 
 def _float_of(node: onnx.NodeProto, kinds: dict[str, int]) -> str:

@@ -39,9 +39,13 @@ def fit_head(module: nn.Module, batches: Iterable[tuple[Array, Array]], after_ba
     """Fit the last linear layer to (images, output indices) by ridge regression on one-hot targets.
 
     With centred features X (n, d) and targets Y: W = Xᵀ(XXᵀ + λI)⁻¹Y, in float64 (the dual form of ridge regression).
-    Outputs that no sample has get no weights and a bias below all others, so they are never the answer.
+    Outputs that no sample has get no weights and a bias below all others, so they are never the answer. Raises
+    UsageError where there is no linear layer.
     """
-    head = last_linear(module)
+    layers = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    if not layers:
+        raise UsageError("this architecture has no linear layer to fit", "give real weights with --weights")
+    head = layers[-1]
     seen: list[Array] = []
     handle = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numpy().astype(np.float64)))
     labels: list[Array] = []
@@ -58,14 +62,6 @@ def fit_head(module: nn.Module, batches: Iterable[tuple[Array, Array]], after_ba
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weight))
         head.bias.copy_(torch.from_numpy(bias))
-
-
-def last_linear(module: nn.Module) -> nn.Linear:
-    """Return the last linear layer. Raises UsageError where there is none."""
-    layers = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    if not layers:
-        raise UsageError("this architecture has no linear layer to fit", "give real weights with --weights")
-    return layers[-1]
 
 
 def save_as_published(module: nn.Module, wrapping: Checkpoint, out: Path) -> Artifact:

@@ -8,12 +8,13 @@ import numpy as np
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, cache_folder, digest_json, written_aside
-from modelport.core.errors import EngineError, raised_as
+from modelport.core.errors import EngineError
 from modelport.core.values import Array
 from modelport.engines.base import Build
 from modelport.engines.quantizer import OLDEST_OPSET
 from modelport.engines.registry import opened, reference_engine
 from modelport.model.graph.file import opset_of, read_graph
+from modelport.model.graph.opset import to_opset
 from modelport.stages.trail import Made
 from modelport.tasks.table import task_of
 
@@ -21,18 +22,14 @@ from modelport.tasks.table import task_of
 def quantizable(model: Artifact, build: Build) -> Made:
     """Return the graph, converted where its opset is too old, once the two answer alike on random inputs.
 
-    ``build`` holds the graph's form of the recipe, and the batch. Raises EngineError where ONNX's converter fails, or
-    changes the answers by more than rounding.
+    ``build`` holds the graph's form of the recipe, and the batch. Raises GraphError where ONNX's converter fails,
+    EngineError where it changes the answers by more than rounding.
     """
     graph = read_graph(model.path)
     written = opset_of(graph)
     if written >= OLDEST_OPSET:
         return Made(model)
-    from onnx import version_converter
-
-    fix = f"export it again with --opset {OLDEST_OPSET} or newer"
-    with raised_as(EngineError, f"{model.path}: opset {written} cannot be converted to {OLDEST_OPSET}", fix):
-        converted = version_converter.convert_version(graph, OLDEST_OPSET)
+    converted = to_opset(graph, OLDEST_OPSET, model.path)
     path = cache_folder("opsets", digest_json([model.identity, OLDEST_OPSET, __version__])[:32]) / "model.onnx"
     with written_aside(path) as aside:
         aside.write_bytes(converted.SerializeToString(deterministic=True))
@@ -42,7 +39,7 @@ def quantizable(model: Artifact, build: Build) -> Made:
             raise EngineError(
                 f"{model.path}: converted from opset {written} to {OLDEST_OPSET} it answers otherwise, by "
                 f"{difference:.2g} of the largest output",
-                fix,
+                f"export it again with --opset {OLDEST_OPSET} or newer",
             )
     note = f"opset {written} converted to {OLDEST_OPSET}, which quantization needs; outputs differ by {difference:.2g}"
     return Made(replace(made, path=path, stands_for=model.shown), notes=(note,))

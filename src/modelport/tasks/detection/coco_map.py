@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelport.core.errors import DataError, ModelportError
+from modelport.core.errors import DataError, ModelportError, raised_as
 from modelport.core.values import Array, Truth
 from modelport.tasks.base import Score
 
@@ -183,10 +183,7 @@ def _indexed(coco: Any, dataset: dict[str, Any]) -> Any:
 
 def _library() -> tuple[Any, Any]:
     """Return COCO and COCOeval_faster. Raises ModelportError where they cannot be imported."""
-    try:
+    found = "faster-coco-eval is needed for COCO's figures"
+    with raised_as(ModelportError, found, "pip install 'modelport[detection]'", ImportError):
         from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        raise ModelportError(
-            f"faster-coco-eval is needed for COCO's figures: {error}", "pip install 'modelport[detection]'"
-        ) from error
     return COCO, COCOeval_faster
