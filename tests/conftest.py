@@ -178,6 +178,7 @@ def fit_null(recipe: Recipe, data: Path, out: Path, ridge: float = 0.5) -> Path:
         features.append(features_of(batch.inputs[recipe.tensors.inputs[0].name])[: len(batch.targets)])
         targets += batch.targets
     rows, classes = np.concatenate(features), recipe.dataset.classes
+    assert classes is not None
     inverse = np.linalg.solve(rows.T @ rows + ridge * np.eye(rows.shape[1]), rows.T)
     np.savez(out, allow_pickle=False, **{recipe.tensors.outputs[0].name: inverse @ np.eye(classes)[targets]})
     return out

@@ -171,6 +171,7 @@ def test_the_guides_json_is_what_its_script_writes(
     call: Call, tiny_data: Path, tmp_path: Path, recipe_name: str
 ) -> None:
     width = load_recipe(recipe_name).dataset.classes
+    assert width is not None
     labels = dict(line.split() for line in (tiny_data / "val_label.txt").read_text().splitlines()[:97])
     rng = np.random.default_rng(5)
     few = tmp_path / "few"

@@ -12,7 +12,6 @@ from modelport.cli.console import TALK, cell
 from modelport.cli.options import (
     CALIBRATION,
     COCO_JSON,
-    DATA,
     DETECTIONS,
     DRAW,
     DRAW_THRESHOLD,
@@ -58,7 +57,13 @@ def run(
     weights: Path | None = WEIGHTS,
     model: Path | None = typer.Option(None, "--model", help="A model file in place of weights.", metavar="FILE.onnx"),
     source: str | None = SOURCE,
-    data: Path = DATA,
+    data: Path | None = typer.Option(
+        None, "--data", help="The data set, laid out as the guide shows it.", metavar="DIR"
+    ),
+    images: Path | None = typer.Option(
+        None, "--images", help="In place of --data: a folder of images without labels, nested or not.", metavar="DIR"
+    ),
+    predict: bool = typer.Option(False, "--predict", help="Look at no label: answers, and agreement with the source."),
     out: Path = typer.Option(
         ..., "--out", help="Where result.json, report.md and predictions.jsonl go.", metavar="DIR"
     ),
@@ -120,6 +125,8 @@ def run(
         files=DetectionFiles(draw, detections, coco_json, draw_threshold=draw_threshold),
         command=COMMAND,
         fast=fast_preprocess,
+        images=images,
+        predict=predict,
         wish=wish_of(recipe, setting, given | {"calibration": calibration}),
     )
     result = run_recipe(request, TALK.progress)
@@ -194,7 +201,7 @@ def _table(results: Sequence[Result]) -> Any:
     for result in results:
         metrics, source = result.metrics, result.source.metrics
         # The recipe's first metric is the one that it is known by.
-        name, score = next(iter(metrics.items()), ("", None))
+        name, score = next((item for item in metrics.items() if item[0] != "source_agreement"), ("", None))
         digits = 2 if score is not None and score.unit == "percent" else 3
         agreement = metrics.get("source_agreement")
         cells = (

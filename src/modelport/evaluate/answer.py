@@ -53,6 +53,7 @@ class Pass:
     pixels: bool = False  # the engine's graph takes uint8 pixels; the source model never does
     fast: bool = False  # the engine gets images that were resized the quicker way; the source model never does
     full_set: bool = False  # the whole published set: what is there twice counts twice, as published
+    labels: bool = True  # whether they are looked at
 
     @property
     def rows(self) -> int:
@@ -129,7 +130,7 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
         job.progress.bar("evaluating", job.rows, "images") as bar,
         closing(live_rows(job, runner, answers, outcome)) as rows,
     ):
-        how = Scoring(job.task, answers is not None, job.full_set, predictions, bar.advance)
+        how = Scoring(job.task, answers is not None, job.full_set, predictions, bar.advance, job.labels)
         outcome.scored = score(rows, how)
     outcome.scored.skipped = outcome.skipped
     return outcome

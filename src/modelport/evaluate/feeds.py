@@ -15,7 +15,7 @@ from modelport.core.errors import EngineError, UsageError, raised_as, unknown
 from modelport.core.files import open_regular
 from modelport.core.text import some
 from modelport.core.values import Array, TensorSpec, shape_fits
-from modelport.data.sets.images import open_unlabelled
+from modelport.data.sets.unlabelled import open_images
 from modelport.data.stream.plain_images import plain_image
 from modelport.evaluate.pairing import Pair
 from modelport.measure.inputs import drawn
@@ -122,7 +122,7 @@ def image_feeds(folder: Path, shapes: Shapes, pairs: Sequence[Pair], seed: int, 
     if places is None or shape[places[2]] not in (1, 3) or dtype.kind not in "fu":
         raise UsageError(f"--data: the input {name} {shape} {dtype} takes no image of one or three channels", fix)
     height, width, channels = (shape[place] for place in places)
-    samples = open_unlabelled(folder)
+    samples = open_images(folder)
     order = np.random.default_rng(seed).permutation(len(samples))[:MOST_IMAGES]
     chosen = [samples[int(index)] for index in (order if len(samples) > MOST_IMAGES else range(len(samples)))]
     runs = [chosen[start : start + shape[0]] for start in range(0, len(chosen), shape[0])]

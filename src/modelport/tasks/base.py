@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any, Protocol
 
@@ -110,6 +110,32 @@ class Scorer(Protocol):
         """Return what was found out; raises DataError where nothing was scored."""
 
 
+class Unlabelled(Scorer):
+    """A scorer whose rows have no labels: what they would decide is left out, the agreement with the source stays.
+
+    ``placeholder`` is given in each label's place.
+    """
+
+    def __init__(self, inner: Scorer, placeholder: Any) -> None:
+        self._inner, self._placeholder = inner, placeholder
+
+    def take(self, rows: Rows) -> list[dict[str, Any]]:
+        """Score some rows, whatever their targets; return the lines, without target."""
+        blind = replace(rows, targets=(self._placeholder,) * len(rows.ids))
+        return [line | {"target": None} for line in self._inner.take(blind)]
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Return the lines that were held back."""
+        return [line | {"target": None} for line in self._inner.finish()]
+
+    def figures(self) -> Figures:
+        """Return the agreement and the flips."""
+        found = self._inner.figures()
+        for flip in found.flips.first:
+            flip["target"] = None
+        return Figures({}, None if found.source is None else {}, found.flips, found.notes)
+
+
 # Points of a figure that tied rows may move before it is no figure; a tenth of the recipes' tolerance.
 TOLERATED_POINTS = 0.1
 
@@ -205,6 +231,11 @@ class Task:
     def scorer(self, against_source: bool) -> Scorer:
         """Return an empty scorer. Raises DataError where the data set lacks what it needs."""
         raise NotImplementedError
+
+    def unlabelled_scorer(self, against_source: bool) -> Scorer:
+        """Return an empty scorer that looks at no label: of what needs none, and of the agreement with the source."""
+        inner = self.scorer(against_source)
+        return Unlabelled(inner, self.placeholder) if self.needs_labels else inner
 
     def ties(self) -> Ties:
         """Return what counts the rows that a tie decides; none where answers are told apart by more than a number."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pkgutil import resolve_name
 from typing import Any
 
-from modelport.core.errors import RecipeError, unknown
+from modelport.core.errors import RecipeError, UsageError, unknown
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
 
@@ -48,6 +48,16 @@ def tolerance_of(task: object) -> dict[str, Any] | None:
     None for what is no task: the schema says so.
     """
     return task_class(task).tolerance.model_dump() if isinstance(task, str) and task in TASKS else None
+
+
+def need_labels(recipe: Recipe) -> None:
+    """Raise UsageError where the task holds answers against labels, and the recipe's data set has none."""
+    if task_class(recipe.task).needs_labels and not recipe.dataset.labelled:
+        raise UsageError(
+            f"{recipe.name}: the task {recipe.task} is scored against labels, a data set of the kind "
+            f"'{recipe.dataset.kind}' has none",
+            "`modelport run` with --predict scores the agreement with the source alone; or give labelled data",
+        )
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -49,9 +49,14 @@ def judge(recipe: Recipe, evidence: Evidence) -> list[Check]:
     """Return the checks of the accuracy. Only metrics with a published figure are judged; the others are told."""
     checks = [_against_source(name, evidence, recipe.tolerance) for name in judged_metrics(recipe)]
     checks += [_against_published(figure, evidence, recipe) for figure in recipe.published]
+    return checks + judge_samples(evidence)
+
+
+def judge_samples(evidence: Evidence) -> list[Check]:
+    """Return the checks of how many samples there were, and which are not among them."""
     enough = evidence.n >= evidence.smallest_set
     why = "enough samples for a verdict" if enough else f"below {evidence.smallest_set} samples no verdict is given"
-    checks.append(Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why))
+    checks = [Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why)]
     if evidence.skipped:
         checks.append(_skipped(evidence))
     if evidence.duplicates:

@@ -28,7 +28,7 @@ from modelport.recipes.setting import SCHEMA, Setting, setting_text
 from modelport.report.result import environment
 from modelport.stages.plan import Plan
 from modelport.stages.port import ported, source_for
-from modelport.tasks.table import task_of
+from modelport.tasks.table import need_labels, task_of
 from modelport.verdict import rules as verdict
 
 
@@ -63,6 +63,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
         raise UsageError(f"--max-drop {request.max_drop:g}", "give a number of at least 0")
     if request.calibration is not None and not request.calibration.is_dir():
         raise UsageError(f"--calibration {request.calibration}: there is no such folder", "give a folder of images")
+    need_labels(recipe)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, None, request.seed)
     tolerance = recipe.tolerance

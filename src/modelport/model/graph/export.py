@@ -61,7 +61,11 @@ def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
         return recipe
     candidates = [
         Tensor(name=tail.BOXES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", 4]),
-        Tensor(name=tail.SCORES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", recipe.dataset.classes]),
+        Tensor(
+            name=tail.SCORES,
+            dtype="float32",
+            shape=[graphs.BATCH_AXIS, "candidates", recipe.dataset.classes or "classes"],
+        ),
     ]
     return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"outputs": candidates})})
 

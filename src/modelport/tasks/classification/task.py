@@ -34,25 +34,27 @@ class Classification(Task):
         output, dataset = recipe.tensors.outputs[0], recipe.dataset
         width = output.shape[-1]
         if output.dtype.startswith("int"):
+            if dataset.classes is None:
+                raise ValueError(f"dataset.classes is missing: '{output.name}' is the number of one of so many classes")
             if recipe.metrics != ["top1"] or len(output.shape) > 2 or width not in (1, output.shape[0]):
                 raise ValueError(
                     f"the output '{output.name}' is the number of a class, (batch,) or (batch, 1): only top1 is told"
                 )
-        elif isinstance(width, int) and width != dataset.classes:
+        elif isinstance(width, int) and dataset.classes is not None and width != dataset.classes:
             raise ValueError(
                 f"dataset.classes is {dataset.classes}, the width of the output '{output.name}' is {width}; give both "
                 "the same"
             )
-        if dataset.label_offset >= dataset.classes:
+        if dataset.classes is not None and dataset.label_offset >= dataset.classes:
             raise ValueError(
                 f"dataset.label_offset is {dataset.label_offset}, so that no label fits {dataset.classes} classes; "
                 "give a smaller one"
             )
 
     def scorer(self, against_source: bool) -> ClassScorer:
-        """Return a scorer of logits (N, C) against labels."""
+        """Return a scorer of logits (N, C), or of numbers of classes, against labels."""
         dataset = self._recipe.dataset
-        return ClassScorer(self._output, dataset.classes, dataset.label_offset, against_source)
+        return ClassScorer(self._output, dataset.classes or 0, dataset.label_offset, against_source)
 
     def ties(self) -> TiedRows:
         """Return what counts equal logits across a rank."""
