@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelport.engines.privacy import keep_silent
 
 if TYPE_CHECKING:
-    from modelport.api import answer, build, export, judge, load_recipe, open_dataset, source
+    from modelport.api import answer, build, export, judge, load_recipe, open_dataset, source, trust_code
     from modelport.core.errors import ModelportError
     from modelport.recipes.schema import Recipe
     from modelport.report.result import Result
@@ -29,6 +29,7 @@ __all__ = [
     "load_recipe",
     "open_dataset",
     "source",
+    "trust_code",
 ]
 
 _HOMES = {

@@ -21,6 +21,7 @@ from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
 from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import split_rows, stack_rows
 from modelport.jobs.run import PREDICTIONS, origin_of, speed_of, written
+from modelport.model.architectures.trust import trust_code
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
@@ -32,7 +33,18 @@ from modelport.tasks.base import Rows
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
 
-__all__ = ["Answers", "Model", "answer", "build", "export", "judge", "load_recipe", "open_dataset", "source"]
+__all__ = [
+    "Answers",
+    "Model",
+    "answer",
+    "build",
+    "export",
+    "judge",
+    "load_recipe",
+    "open_dataset",
+    "source",
+    "trust_code",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.options import ENGINE, TIMEOUT, VARIANT, WEIGHTS, batch_size, input_word, seed_option
+from modelport.cli.options import ENGINE, TIMEOUT, VARIANT, WEIGHTS, batch_size, input_word, seed_option, trust_option
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +40,7 @@ def bench(
         "float32", "--input-type", help="uint8: the graph normalises by itself.", metavar="float32|uint8"
     ),
     timeout: float = TIMEOUT,
+    trust_code: bool = trust_option(),
 ) -> None:
     """Pure inference on random inputs: samples/s and latency by batch, beside the published speeds."""
     from modelport.engines.time_limit import limit_runs

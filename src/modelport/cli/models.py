@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.options import CALIBRATION, RECIPE, VARIANT, WEIGHTS, batch_or_dynamic, input_word
+from modelport.cli.options import CALIBRATION, RECIPE, VARIANT, WEIGHTS, batch_or_dynamic, input_word, trust_option
 from modelport.core.errors import EXIT_USAGE
 from modelport.engines import help as engine_help
 
@@ -35,7 +35,7 @@ def fetch(recipe: str = RECIPE) -> None:
     TALK.give(value, draw)
 
 
-def check(recipe: str = RECIPE, weights: Path | None = WEIGHTS) -> None:
+def check(recipe: str = RECIPE, weights: Path | None = WEIGHTS, trust_code: bool = trust_option()) -> None:
     """Load a checkpoint safely and strictly; list missing, unexpected and misshapen keys (any of them: exit 2)."""
     from modelport.jobs.check import check_weights
 
@@ -72,6 +72,7 @@ def export(
         "float32", "--input-type", help="uint8: pixels (N, H, W, 3), the graph normalises.", metavar="float32|uint8"
     ),
     variant: str | None = VARIANT,
+    trust_code: bool = trust_option(),
 ) -> None:
     """Write ONNX with the recipe's tensor names, checked against the source model."""
     from modelport.jobs.export import ExportRequest

@@ -60,6 +60,25 @@ DETECTIONS = typer.Option(
 COCO_JSON = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE")
 
 
+def trust_option() -> Any:
+    """Return the option ``--trust-code``, which holds for one line."""
+    return typer.Option(
+        False,
+        "--trust-code",
+        help="Let the recipe import the module of its architecture: importing runs its code.",
+        callback=_trust,
+    )
+
+
+def _trust(wanted: bool) -> bool:
+    from modelport.model.architectures import trust
+
+    trust.trust_nothing()
+    if wanted:
+        trust.trust_code()
+    return wanted
+
+
 def source_file(text: str | None) -> Any:
     """Return the file that ``--source`` names, ``none`` for none, None where it was not given."""
     return text if text is None or text == "none" else Path(text)

@@ -30,6 +30,7 @@ from modelport.cli.options import (
     one_of,
     seed_option,
     source_file,
+    trust_option,
 )
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from modelport.engines import help as engine_help
@@ -86,6 +87,7 @@ def run(
     detections: Path | None = DETECTIONS,
     coco_json: Path | None = COCO_JSON,
     timeout: float = TIMEOUT,
+    trust_code: bool = trust_option(),
 ) -> None:
     """Everything in one command: weights to engine, data to verdict, nothing in between on disk.
 

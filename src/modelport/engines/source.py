@@ -15,7 +15,7 @@ from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import model_artifact, opened, reference_engine, runner_of_architecture
 from modelport.engines.torch import TorchEngine, TorchRunner
 from modelport.model.graph.file import precision_of, read_graph, signature_of
-from modelport.model.source import SourceModel, open_source
+from modelport.model.source import SourceModel, open_source, source_as_built
 from modelport.recipes.schema import Recipe
 
 
@@ -23,7 +23,7 @@ from modelport.recipes.schema import Recipe
 class Source:
     """A model in float32 and what runs it."""
 
-    kind: Literal["checkpoint", "onnx"]
+    kind: Literal["checkpoint", "module", "program", "onnx"]
     recipe: Recipe
     artifact: Artifact
     engine: Engine
@@ -34,13 +34,15 @@ class Source:
     @property
     def title(self) -> str:
         """What it is called beside its figures."""
-        if self.kind == "checkpoint":
+        if self.kind != "onnx":
             return "source model, PyTorch fp32"
         return f"{self.artifact.path.name}, {self.engine.name} fp32 without graph optimizations"
 
     @property
     def digest(self) -> str:
         """What its answers are kept under: the same for the same answers."""
+        if self.network is not None:
+            return self.network.identity
         if self.kind == "checkpoint":
             return self.artifact.sha256
         return digest_json([self.artifact.identity, self.engine.name, self.engine.available().version])
@@ -81,6 +83,19 @@ def source_from_checkpoint(recipe: Recipe, weights: Path, sha256: str | None = N
         return Source("checkpoint", recipe, network.checkpoint, TorchEngine(), network)
     open_regular(weights, error=CheckpointError, fix="check --weights").close()
     return Source("checkpoint", recipe, Artifact(weights, "checkpoint", sha256 or digest_file(weights)), engine)
+
+
+def source_from_module(recipe: Recipe) -> Source:
+    """Return the source that the user's own network is as its function returns it.
+
+    Raises RecipeError or UsageError where it cannot be built.
+    """
+    network = source_as_built(recipe)
+    said = (
+        f"{recipe.network.architecture} as its function returns it defines the right answer: the recipe names no "
+        f"weights ([weights]), and none were given (--weights); sha256 of its state dict {network.checkpoint.sha256}"
+    )
+    return Source("module", recipe, network.checkpoint, TorchEngine(), network, notes=(said,))
 
 
 def source_from_onnx(recipe: Recipe, path: Path) -> Source:

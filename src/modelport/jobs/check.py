@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.progress import Progress
-from modelport.model.architectures import build_empty
+from modelport.model.architectures import build_network
 from modelport.model.source import read_for
 from modelport.model.weights.checkpoint import compare
 from modelport.recipes.load import load_recipe
@@ -17,7 +17,7 @@ def check_weights(recipe_name: str, weights: Path | None, progress: Progress) ->
     """Return what of a checkpoint fits. Raises CheckpointError where it cannot be read safely at all."""
     recipe = load_recipe(recipe_name)
     path, notes = weights_file(recipe, weights, progress)
-    module = build_empty(recipe.network)
+    module = build_network(recipe.network)
     state = read_for(recipe, path, module)
     report = compare(module, state)
     return {

@@ -162,7 +162,7 @@ def origin_of(source: Source | None) -> SourceOrigin | None:
     """Return what a result says of the source."""
     if source is None:
         return None
-    return SourceOrigin(source.kind, str(source.artifact.path), source.artifact.sha256, source.title)
+    return SourceOrigin(source.kind, str(source.artifact.shown), source.artifact.sha256, source.title)
 
 
 def written(folder: Path, result: Result) -> Result:

@@ -48,6 +48,8 @@ def export_checked(
     """
     engine, ending = reference_engine(), _own_ending(source.recipe, ending)
     progress.note(f"exporting {source.recipe.name} at opset {opset}, batch {batch or 'dynamic'}")
+    # What the network itself cannot take or give is said of the network, not of a graph.
+    TorchRunner(source.module, Build(source.recipe, "fp32", batch)).run(trial_inputs(source, batch or 1))
     with written_aside(out) as aside:
         artifact, checks = export_onnx(source, aside, opset=opset, batch=batch, ending=ending)
         sizes = (batch,) if batch else (1, 3)
@@ -76,7 +78,7 @@ def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, li
     checked on every use.
     """
     writers = {package: version(package) for package in ("torch", "onnx", "onnxscript")}
-    key = digest_json([source.checkpoint.sha256, source.recipe.digest, DEFAULT_OPSET, __version__, writers])
+    key = digest_json([source.identity, source.recipe.digest, DEFAULT_OPSET, __version__, writers])
     folder = cache_folder("exports", key[:32])
     path, record = folder / "model.onnx", folder / "checks.json"
     known = _read_record(record)
