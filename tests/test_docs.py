@@ -2,7 +2,9 @@
 
 A block of commands is fenced as ``bash``. A further word on the fence line says what it needs that is not at hand:
 ``make`` (run by CI itself), ``real-data``, ``npu``, ``long`` (run where MODELPORT_LONG_DOCS is set). A trailing
-``# exit N`` gives the expected exit code. A command is ``modelport …`` or ``python -m modelport.ais_bench …``.
+``# exit N`` gives the expected exit code. A command is ``modelport …``, ``python -m modelport.ais_bench …``, or
+``python FILE`` for a file that the page shows: a block of Python or TOML whose fence line ends in a file's name is
+written there first.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from modelport.recipes.load import load_recipe, recipe_names
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```bash *(?P<needs>[a-z-]*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```(?:python|toml) (?P<name>[\w.-]+)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 NEEDS = {"make", "real-data", "npu", "long"}
 
 
@@ -48,14 +51,22 @@ def test_links_lead_somewhere(page: Path) -> None:
     "page", [page for page in PAGES if _commands(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_commands_run(page: Path, tmp_path: Path) -> None:
+    files = {match["name"]: match["body"] for match in FILE.finditer(page.read_text(encoding="utf-8"))}
+    for name, body in files.items():
+        (tmp_path / name).write_text(body, encoding="utf-8")
     for command in _commands(page):
         line, _, wanted = command.partition("# exit")
         words = shlex.split(line)
+        script = len(words) == 2 and words[0] == "python" and words[1] in files
         module = words if words[0] == "modelport" else words[2:]
         own = module is words or words[:3] == ["python", "-m", "modelport.ais_bench"]
-        assert own, f"{page.name} shows a command that is not modelport's: {line}"
+        assert own or script, f"{page.name} shows a command that is not modelport's: {line}"
         answer = subprocess.run(
-            [sys.executable, "-m", *module], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, *(words[1:] if script else ["-m", *module])],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         # "exit 1 or 3": what a few images say of int8 hangs on the processor's arithmetic.
         codes = [int(code) for code in (wanted or "0").split(" or ")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 import torch
 
 from conftest import Answer, Call
-from modelport.model.architectures import trust
+from modelport.model.architectures import build_random, trust
+from modelport.recipes.tables import Model
 from own_networks import NET, write_recipe
 
 
@@ -112,3 +115,74 @@ def test_what_cannot_be_exported_is_said_once(zoo: Path, call: Call, tiny_path: 
     recipe = write_recipe(tiny_path, zoo / "own.toml", "zoo:Net")
     run(call, recipe, tiny_data, "--trust-code").refused("cannot write this network", "hang on values")
     assert run(call, recipe, tiny_data, "--trust-code", engine="torch").code in (1, 3)
+
+
+WRAPPED = {
+    "timm:test_resnet": lambda state: {"state_dict": state, "state_dict_ema": state, "epoch": 3},
+    "torchvision:squeezenet1_1": lambda state: state,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", WRAPPED)
+def test_a_librarys_network_comes_to_a_verdict(
+    architecture: str, zoo: Path, call: Call, tiny_path: Path, tiny_data: Path
+) -> None:
+    if find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    recipe = write_recipe(tiny_path, zoo / "library.toml", architecture, {"num_classes": 10})
+    call("run", recipe, "--data", tiny_data, "--out", "out").refused("--weights")
+    network = build_random(Model(architecture=architecture, arguments={"num_classes": 10}), 3)
+    torch.save(WRAPPED[architecture](network.state_dict()), "published.pth")
+    assert run(call, recipe, tiny_data, "--weights", "published.pth").code in (1, 3)
+    assert {checks()[name] for name in ("weights_arrived", "outputs_match_source")} == {"pass"}
+    assert result()["metrics"]["source_agreement"]["value"] == 100.0
+
+
+def save_program(path: Path, batch: int | None = None, size: int = 32) -> Path:
+    """Write the network of ``zoo`` as a program, with random batch norms; ``batch`` None: free."""
+    torch.manual_seed(1)
+    network: Any = vars(import_module("zoo"))["Net"]().eval()
+    network.bn.running_mean.normal_()
+    network.bn.running_var.uniform_(0.5, 2.0)
+    shapes = None if batch else ({0: torch.export.Dim.DYNAMIC},)
+    example = torch.ones(batch or 2, 3, size, size)
+    torch.export.save(torch.export.export(network, (example,), dynamic_shapes=shapes), path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [None, 4])
+def test_a_program_is_a_source_without_any_code_of_the_users(
+    batch: int | None, zoo: Path, call: Call, tiny_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(zoo))
+    program = save_program(zoo / "net.pt2", batch)
+    (zoo / "log").unlink()
+    del sys.modules["zoo"]
+    recipe = write_recipe(tiny_path, zoo / "own.toml", "nowhere:at_all")
+    answer = run(call, recipe, tiny_data, "--source", program)
+    assert answer.code in (1, 3), answer
+    told = result()
+    assert told["source"]["kind"] == "program"
+    assert told["source"]["path"] == str(program)
+    assert told["batch"] == (batch or 8)
+    assert told["metrics"]["source_agreement"]["value"] == 100.0
+    arrived = next(check for check in told["checks"] if check["name"] == "weights_arrived")
+    assert arrived["verdict"] == "pass"
+    assert "5 folded into a convolution" in arrived["why"]
+    assert checks()["outputs_match_source"] == "pass"
+    assert run(call, recipe, tiny_data, "--source", program, engine="torch").code == answer.code
+    assert not (zoo / "log").exists()
+    if batch:
+        run(call, recipe, tiny_data, "--source", program, "--batch", 2).refused("net.pt2", "for batch 4 alone")
+
+
+def test_what_is_no_program_is_named(
+    zoo: Path, call: Call, tiny_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(zoo))
+    recipe = write_recipe(tiny_path, zoo / "own.toml", "nowhere:at_all")
+    run(call, recipe, tiny_data, "--source", save_program(zoo / "small.pt2", size=16)).refused("small.pt2", "16, 16")
+    run(call, recipe, tiny_data, "--source", "absent.pt2").refused("absent.pt2")
+    run(call, recipe, tiny_data, "--source", "zoo.py").refused("zoo.py", ".pt2 or .onnx")

@@ -18,8 +18,11 @@ INPUT_TYPES = ("float32", "uint8")
 
 RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE")
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
+CHECKPOINT_KEY = typer.Option(
+    None, "--checkpoint-key", help="Which state dict of the checkpoint, where it holds several.", metavar="KEY"
+)
 SOURCE = typer.Option(
-    None, "--source", help="What defines the right answer, where no checkpoint does.", metavar="FILE.onnx|none"
+    None, "--source", help="What defines the right answer, where no checkpoint does.", metavar="FILE.onnx|FILE.pt2|none"
 )
 DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
 VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")

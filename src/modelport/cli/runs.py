@@ -11,6 +11,7 @@ import typer
 from modelport.cli.console import TALK, cell
 from modelport.cli.options import (
     CALIBRATION,
+    CHECKPOINT_KEY,
     COCO_JSON,
     DATA,
     DETECTIONS,
@@ -55,6 +56,7 @@ def register(app: typer.Typer) -> None:
 def run(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
+    checkpoint_key: str | None = CHECKPOINT_KEY,
     model: Path | None = typer.Option(None, "--model", help="A model file in place of weights.", metavar="FILE.onnx"),
     source: str | None = SOURCE,
     data: Path = DATA,
@@ -113,6 +115,7 @@ def run(
         max_skipped=max_skipped,
         seed=seed,
         variant=variant,
+        checkpoint_key=checkpoint_key,
         on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
         files=DetectionFiles(draw, detections, coco_json, draw_threshold=draw_threshold),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,11 +12,14 @@ from typing import Literal
 from modelport.core.artifacts import Artifact, digest_file, digest_json
 from modelport.core.errors import CheckpointError, UsageError
 from modelport.core.files import open_regular
+from modelport.core.values import shape_fits
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import model_artifact, opened, reference_engine, runner_of_architecture
 from modelport.engines.torch import TorchEngine, TorchRunner
 from modelport.model.graph.file import precision_of, read_graph, signature_of
-from modelport.model.source import SourceModel, open_source, source_as_built
+from modelport.model.program import SUFFIX, program_facts
+from modelport.model.source import SourceModel, load_source, open_source, source_as_built
+from modelport.model.weights.torchscript import is_torchscript, torchscript_error
 from modelport.recipes.schema import Recipe
 
 
@@ -96,6 +100,46 @@ def source_from_module(recipe: Recipe) -> Source:
         f"weights ([weights]), and none were given (--weights); sha256 of its state dict {network.checkpoint.sha256}"
     )
     return Source("module", recipe, network.checkpoint, TorchEngine(), network, notes=(said,))
+
+
+def source_from_program(recipe: Recipe, path: Path) -> Source:
+    """Return the source that a ``.pt2`` file is: a program that torch.export saved, run by PyTorch.
+
+    Raises CheckpointError where it is missing, damaged, not plain, or does not take the recipe's input.
+    """
+    network = load_source(recipe, path)
+    want = recipe.signature.inputs[0]
+    have = program_facts(path).shape
+    if not shape_fits(have, want.shape):
+        raise CheckpointError(
+            f"{path}: takes an input of shape ({', '.join(map(str, have))}), the recipe wants {want}",
+            "export the program with an example of that shape, or mend tensors.inputs",
+        )
+    said = (
+        f"{path.name}, a program of torch.export run by PyTorch in float32, defines the right answer: it is proved "
+        "that its answers arrive, not that they are the published model's"
+    )
+    return Source("program", recipe, network.checkpoint, TorchEngine(), network, notes=(said,), batch=network.batch)
+
+
+def source_from_file(recipe: Recipe, path: Path) -> Source:
+    """Return the source that ``--source`` names, by its suffix. Raises UsageError for a file of another kind."""
+    if path.suffix.lower() == SUFFIX:
+        return source_from_program(recipe, path)
+    if path.suffix.lower() != ".onnx":
+        _refuse_torchscript(path)
+        raise UsageError(
+            f"--source {path}: no model that runs by itself",
+            "give a .pt2 or .onnx file; weights of the recipe's network go with --weights",
+        )
+    return source_from_onnx(recipe, path)
+
+
+def _refuse_torchscript(path: Path) -> None:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if is_torchscript(archive.namelist()):
+                raise torchscript_error(str(path))
 
 
 def source_from_onnx(recipe: Recipe, path: Path) -> Source:

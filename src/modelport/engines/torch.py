@@ -25,7 +25,7 @@ class TorchEngine(Engine):
     """Runs the source model. bf16 is PyTorch's autocast: convolutions and products in bfloat16, sums in float32."""
 
     name = "torch"
-    consumes = frozenset({"checkpoint"})
+    consumes = frozenset({"checkpoint", "program"})
     packages = ("torch",)
 
     def available(self) -> Availability:

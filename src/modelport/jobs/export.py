@@ -27,6 +27,7 @@ class ExportRequest:
     nms: str = "graph"
     pixels: bool = False  # uint8 in, normalised by the graph
     variant: str | None = None
+    checkpoint_key: str | None = None  # of the state dict in it, where it holds several
 
 
 def export(request: ExportRequest, progress: Progress) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def export(request: ExportRequest, progress: Progress) -> dict[str, Any]:
     """
     if request.out.suffix != ".onnx":
         raise UsageError(f"--out {request.out}: an ONNX file ends in .onnx", "rename it")
-    recipe = load_recipe(request.recipe).with_variant(request.variant)
+    recipe = load_recipe(request.recipe).with_variant(request.variant).with_checkpoint_key(request.checkpoint_key)
     known = endings()
     if request.nms not in known:
         raise UsageError(f"--nms {request.nms}", unknown("choices", request.nms, known))

@@ -61,6 +61,7 @@ class RunRequest:
     max_skipped: float = MAX_SKIPPED
     seed: int = 0
     variant: str | None = None
+    checkpoint_key: str | None = None  # of the state dict in the checkpoint, where it holds several
     on_bad_image: Literal["fail", "skip"] = "fail"
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
@@ -103,7 +104,7 @@ def run(request: RunRequest, progress: Progress) -> Result:
 
 def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     clock, begun = time.perf_counter(), datetime.now(UTC)
-    recipe = load_recipe(request.recipe).with_variant(request.variant)
+    recipe = load_recipe(request.recipe).with_variant(request.variant).with_checkpoint_key(request.checkpoint_key)
     plan = Plan.of(recipe, request.wish, request.given, request.seed)
     check_asked(recipe, request.files, request.max_skipped)
     dataset = open_dataset(recipe.dataset, request.data)

@@ -12,6 +12,7 @@ from modelport.core.errors import CheckpointError
 from modelport.core.files import open_regular
 from modelport.model.architectures import build_network, code_behind
 from modelport.model.architectures.own import is_own
+from modelport.model.program import SUFFIX, load_program
 from modelport.model.weights.checkpoint import StateDict, load_strictly, plain_tensors, read_checkpoint
 from modelport.recipes.schema import Recipe
 
@@ -41,6 +42,7 @@ class SourceModel:
 
     recipe: Recipe
     checkpoint: Artifact
+    batch: int | None = None  # the only one that a program takes; None: any
     code: str = ""  # what, beside recipe and checkpoint, decides the answers; empty for networks of modelport's own
     _read: tuple[nn.Module, tuple[str, ...]] | None = None
 
@@ -74,13 +76,16 @@ def load_source(recipe: Recipe, weights: Path) -> SourceModel:
     """Load a checkpoint strictly into the recipe's network.
 
     Raises CheckpointError where the file is missing, damaged or unsafe, or does not fit in every key and shape,
-    RecipeError or UsageError where the network cannot be built.
+    RecipeError or UsageError where the network cannot be built. A ``.pt2`` file is network and weights in one.
     """
+    if weights.suffix.lower() == SUFFIX:
+        program, facts, sha256 = load_program(weights)
+        return SourceModel(recipe, Artifact(weights, "program", sha256), facts.batch, _read=(program, ()))
     module = build_network(recipe.network)
     state = read_for(recipe, weights, module)
     report = load_strictly(module, state, str(weights))
     checkpoint, notes = Artifact(weights, "checkpoint", state.sha256), (*state.notes, *report.notes)
-    return SourceModel(recipe, checkpoint, code_behind(recipe.network, module), (module, notes))
+    return SourceModel(recipe, checkpoint, code=code_behind(recipe.network, module), _read=(module, notes))
 
 
 def open_source(recipe: Recipe, weights: Path, sha256: str | None = None) -> SourceModel:
@@ -98,7 +103,7 @@ def open_source(recipe: Recipe, weights: Path, sha256: str | None = None) -> Sou
     except OSError:
         # Reading it says what is wrong.
         return load_source(recipe, weights)
-    return SourceModel(recipe, Artifact(weights, "checkpoint", digest), code_behind(recipe.network))
+    return SourceModel(recipe, Artifact(weights, "checkpoint", digest), code=code_behind(recipe.network))
 
 
 def source_as_built(recipe: Recipe) -> SourceModel:
@@ -118,4 +123,4 @@ def source_as_built(recipe: Recipe) -> SourceModel:
     content = stream.getvalue()
     path = cache_folder("modules", digest_bytes(content)[:32]) / "state.pth"
     kept = replace(write_artifact(path, "checkpoint", content), stands_for=Path(name))
-    return SourceModel(recipe, kept, code_behind(recipe.network, module), (module, ()))
+    return SourceModel(recipe, kept, code=code_behind(recipe.network, module), _read=(module, ()))

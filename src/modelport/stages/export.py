@@ -87,7 +87,7 @@ def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, li
         return Artifact(path, "onnx", known["sha256"], (source.checkpoint.sha256,)), [
             Check(**row) for row in known["checks"]
         ]
-    artifact, checks = export_checked(source, path, DEFAULT_OPSET, None, progress)
+    artifact, checks = export_checked(source, path, DEFAULT_OPSET, source.batch, progress)
     write_record(record, {"sha256": artifact.sha256, "checks": [check.to_json() for check in checks]})
     return artifact, checks
 

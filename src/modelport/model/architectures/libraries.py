@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from modelport.core.errors import RecipeError, did_you_mean
-from modelport.core.text import plain
+from modelport.core.text import listed, plain
 from modelport.model.architectures.torchvision_ops import declare_operators
 from modelport.recipes.tables import Model
 
@@ -47,9 +47,10 @@ def library(name: str) -> Any:
 def built_of_library(model: Model) -> nn.Module:
     """Return the network with random weights. Raises RecipeError for a name that the library does not know."""
     source, _, name = model.architecture.partition(":")
-    build = (_of_timm if source == "timm" else _of_torchvision)(name)
+    check_name(source, name)
+    build = _timm if source == "timm" else _torchvision
     try:
-        network: nn.Module = build(**model.arguments)
+        network: nn.Module = build(name, **model.arguments)
     except Exception as error:
         # The libraries pass arguments on to constructors that raise whatever they like.
         raise RecipeError(
@@ -68,44 +69,42 @@ def code_of_library(architecture: str) -> str:
         return name
 
 
-def _of_timm(name: str) -> Callable[..., nn.Module]:
-    timm = library("timm")
+def check_name(source: str, name: str) -> None:
+    """Raise RecipeError unless timm or torchvision has a network of that name; timm's may carry a tag of weights."""
+    found = library(source)
     base, _, tag = name.partition(".")
-    if not timm.is_model(base):
-        raise _unknown("timm", base, timm.list_models())
-    tags = [known.partition(".")[2] for known in timm.list_pretrained(base)]
-    if tag and tag not in tags:
-        raise _unknown("timm", name, [f"{base}.{known}" for known in tags] or [base])
-
-    def build(**arguments: Any) -> nn.Module:
-        network: nn.Module = timm.create_model(name, pretrained=False, **arguments)
-        return network
-
-    return build
+    names = found.list_models()
+    if name in names:
+        return
+    if source != "timm" or base not in names:
+        raise _unknown(source, base if source == "timm" else name, names)
+    tags = [known for known in found.list_pretrained(base) if known.partition(".")[2]]
+    if tag and name not in tags:
+        raise _unknown(source, name, tags or [base])
 
 
-def _of_torchvision(name: str) -> Callable[..., nn.Module]:
+def _timm(name: str, **arguments: Any) -> nn.Module:
+    network: nn.Module = library("timm").create_model(name, pretrained=False, **arguments)
+    return network
+
+
+def _torchvision(name: str, **arguments: Any) -> nn.Module:
     models = library("torchvision")
-    if name not in models.list_models():
-        raise _unknown("torchvision", name, models.list_models())
     takes = inspect.signature(models.get_model_builder(name)).parameters
     # A backbone's default is weights that would be downloaded.
     absent: dict[str, Any] = {option: None for option in ("weights", "weights_backbone") if option in takes}
     if name in ("googlenet", "inception_v3"):
         # Their published weights go with it: torchvision itself sets both where it loads them.
         absent |= {"transform_input": True, "init_weights": False}
-
-    def build(**arguments: Any) -> nn.Module:
-        network: nn.Module = models.get_model(name, **(absent | arguments))
-        return network
-
-    return build
+    network: nn.Module = models.get_model(name, **(absent | arguments))
+    return network
 
 
 def _unknown(source: str, name: str, known: Iterable[str]) -> RecipeError:
     names = sorted(known)
     near = did_you_mean(name, names)
-    begin = [other for other in names if other.startswith(name[:4])][:8] or names[:8]
+    alike = listed([other for other in names if other.startswith(name[:4])], 8)
     return RecipeError(
-        f"{source} has no network '{plain(name, 100)}'", f"{near}some of its {len(names)}: {', '.join(begin)}"
+        f"{source} has no network '{plain(name, 100)}'",
+        f"{near}{source} names {len(names)}" + (f", of which begin alike: {alike}" if alike else ""),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modelport.core.artifacts import digest_file, digest_json
 from modelport.core.errors import RecipeError, did_you_mean
 from modelport.core.text import plain
+from modelport.model.architectures.torchvision_ops import declare_operators
 from modelport.model.architectures.trust import check_trusted
 from modelport.recipes.tables import Model
 
@@ -87,6 +88,7 @@ def _imported(name: str) -> Any:
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)  # last: a file there hides no installed package
     importlib.invalidate_caches()
+    declare_operators()  # it may import torchvision
     try:
         with _calls_of_the_user(f"the module '{name}' cannot be imported"):
             return importlib.import_module(name)
