@@ -146,7 +146,12 @@ def precision_of(model: onnx.ModelProto) -> str:
     heavy = list(heavy_precisions(model).values())
     if heavy:
         return prevailing(heavy).partition(":")[0]
-    names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    names = {
+        TensorProto.FLOAT: "fp32",
+        TensorProto.FLOAT16: "fp16",
+        TensorProto.BFLOAT16: "bf16",
+        TensorProto.DOUBLE: "float64",
+    }
     found = {names[tensor.data_type] for tensor in model.graph.initializer if tensor.data_type in names}
     return found.pop() if len(found) == 1 else "mixed" if found else "fp32"
 
