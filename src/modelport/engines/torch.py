@@ -61,6 +61,22 @@ class TorchEngine(Engine):
             torch.set_num_threads(before)
 
 
+def answers_of(module: Any, name: str, shape: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+    """Return dtype and shape of each tensor that a network answers to zeros (float32) of ``shape``.
+
+    ``name`` stands for it in errors. Raises EngineError where it fails on them.
+    """
+    import torch
+
+    zeros = [torch.zeros(*shape)]
+    failed = raised_as(
+        EngineError, f"{name} {_failed(zeros)}", "give its input by --shape input:1,3,H,W", _RAISED_BY_NETWORKS
+    )
+    with within_limit(lambda: None), failed, torch.inference_mode():
+        outputs = _flat(module(*zeros))
+    return [(str(out.dtype).removeprefix("torch."), tuple(out.shape)) for out in outputs]
+
+
 class TorchRunner:
     """A module as a runner, for whoever has it in memory already."""
 
