@@ -9,8 +9,8 @@ READY := $(VENV)/.ready
 demo: $(READY)  ## sample data and weights, every usable engine, a table
 	$(BIN)/modelport demo --out demo
 
-# A process for each of two cores. Neighbours stay in one process, so that what a file makes is mostly made once.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# A process for each of two cores. A file stays in one of them: what its tests share is made once.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)  ## the whole suite, under 7 minutes on two cores
 	$(PYTEST)

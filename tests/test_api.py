@@ -18,6 +18,7 @@ from conftest import Call
 PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_runs_and_gives_what_run_gives(
     call: Call,
     tiny_path: Path,

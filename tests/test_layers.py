@@ -29,6 +29,8 @@ ROOMS = {
     "onnx": ("model/", "engines/onnxruntime/", "engines/ascend/"),
     "onnxscript": ("model/",),
     "safetensors": ("model/",),
+    "timm": ("model/architectures/",),
+    "torchvision": ("model/architectures/",),
     "onnxruntime": ("engines/onnxruntime/",),
     "openvino": ("engines/openvino/",),
     "nncf": ("engines/openvino/",),

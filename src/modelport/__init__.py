@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         open_model,
         random_weights,
         source,
+        trust_code,
     )
     from modelport.core.errors import ModelportError
     from modelport.jobs.doctor import doctor
@@ -48,6 +49,7 @@ __all__ = [
     "open_model",
     "random_weights",
     "source",
+    "trust_code",
 ]
 
 _HOMES = {

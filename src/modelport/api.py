@@ -24,6 +24,7 @@ from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import HeldRows, KeptRows, stack_rows
 from modelport.jobs.run import PREDICTIONS, origin_of, speed_of, written
 from modelport.model.architectures import build_random
+from modelport.model.architectures.trust import trust_code
 from modelport.model.samples.fit import save_as_published
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
@@ -49,6 +50,7 @@ __all__ = [
     "open_model",
     "random_weights",
     "source",
+    "trust_code",
 ]
 
 

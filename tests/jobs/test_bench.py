@@ -298,6 +298,7 @@ def test_a_model_file_needs_no_recipe(tiny_graph: Artifact) -> None:
     assert value["concurrency_search"] == []
 
 
+@pytest.mark.slow
 def test_a_model_fixed_to_a_batch_leaves_no_choice(exported_tiny: Exported) -> None:
     fixed, _ = exported_tiny(20, 3)
     value = bench(BenchRequest(model=fixed.path, engine="openvino", duration=0.01, concurrency=1), Silent())

@@ -40,6 +40,7 @@ def ran(
     yield result.to_json(), lines(out / "predictions.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "style"), [("bin", "modelport"), ("npy", "guide"), ("txt", "modelport")])
 def test_evaluate_gives_the_figures_of_run(
     call: Call,

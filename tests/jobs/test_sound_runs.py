@@ -43,6 +43,7 @@ def test_labels_in_another_numbering_do_not_pass(call: Call, null_path: Path, nu
     assert first["name"] == "labels_aligned" and "by 9" in first["why"]
 
 
+@pytest.mark.slow
 def test_a_missing_division_is_told_and_does_not_pass(
     call: Call, tiny_path: Path, tiny_weights: Path, data: Path, tmp_path: Path
 ) -> None:

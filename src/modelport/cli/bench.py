@@ -19,6 +19,7 @@ from modelport.cli.options import (
     input_word,
     seed_option,
     shapes_of,
+    trust_option,
 )
 
 
@@ -51,6 +52,7 @@ def bench(
         "float32", "--input-type", help="uint8: the graph normalises by itself.", metavar="float32|uint8"
     ),
     timeout: float = TIMEOUT,
+    trust_code: bool = trust_option(),
 ) -> None:
     """Pure inference on random inputs: samples/s and latency by batch, beside the published speeds."""
     from modelport.engines.time_limit import limit_runs

@@ -8,7 +8,16 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.options import CALIBRATION, RECIPE, VARIANT, WEIGHTS, batch_or_dynamic, input_word
+from modelport.cli.options import (
+    CALIBRATION,
+    CHECKPOINT_KEY,
+    RECIPE,
+    VARIANT,
+    WEIGHTS,
+    batch_or_dynamic,
+    input_word,
+    trust_option,
+)
 from modelport.core.errors import EXIT_USAGE
 from modelport.engines import help as engine_help
 
@@ -35,11 +44,16 @@ def fetch(recipe: str = RECIPE) -> None:
     TALK.give(value, draw)
 
 
-def check(recipe: str = RECIPE, weights: Path | None = WEIGHTS) -> None:
+def check(
+    recipe: str = RECIPE,
+    weights: Path | None = WEIGHTS,
+    checkpoint_key: str | None = CHECKPOINT_KEY,
+    trust_code: bool = trust_option(),
+) -> None:
     """Load a checkpoint safely and strictly; list missing, unexpected and misshapen keys (any of them: exit 2)."""
     from modelport.jobs.check import check_weights
 
-    report = check_weights(recipe, weights, TALK.progress)
+    report = check_weights(recipe, weights, TALK.progress, checkpoint_key)
 
     def draw(console: Any) -> None:
         for key in ("missing", "unexpected", "misshapen", "miscast"):
@@ -62,6 +76,7 @@ def check(recipe: str = RECIPE, weights: Path | None = WEIGHTS) -> None:
 def export(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
+    checkpoint_key: str | None = CHECKPOINT_KEY,
     out: Path = typer.Option(..., "--out", help="The file to write.", metavar="FILE.onnx"),
     opset: int | None = typer.Option(None, "--opset", help=engine_help.OPSET, metavar="N"),
     batch: str = typer.Option("dynamic", "--batch", help="A number, or dynamic.", metavar="N|dynamic"),
@@ -72,13 +87,14 @@ def export(
         "float32", "--input-type", help="uint8: pixels (N, H, W, 3), the graph normalises.", metavar="float32|uint8"
     ),
     variant: str | None = VARIANT,
+    trust_code: bool = trust_option(),
 ) -> None:
     """Write ONNX with the recipe's tensor names, checked against the source model."""
     from modelport.jobs.export import ExportRequest
     from modelport.jobs.export import export as run_export
 
     pixels = input_word(input_type) == "uint8"
-    request = ExportRequest(recipe, out, weights, opset, batch_or_dynamic(batch), nms, pixels, variant)
+    request = ExportRequest(recipe, out, weights, opset, batch_or_dynamic(batch), nms, pixels, variant, checkpoint_key)
     value = run_export(request, TALK.progress)
 
     def draw(console: Any) -> None:

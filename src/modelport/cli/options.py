@@ -19,8 +19,11 @@ INPUT_TYPES = ("float32", "uint8")
 
 RECIPE = typer.Argument(help="A recipe: its name, or the path of a .toml file.", metavar="RECIPE")
 WEIGHTS = typer.Option(None, "--weights", help="The checkpoint; left out, the recipe's own is fetched.", metavar="FILE")
+CHECKPOINT_KEY = typer.Option(
+    None, "--checkpoint-key", help="Which state dict of the checkpoint, where it holds several.", metavar="KEY"
+)
 SOURCE = typer.Option(
-    None, "--source", help="What defines the right answer, where no checkpoint does.", metavar="FILE.onnx|none"
+    None, "--source", help="What defines the right answer, where no checkpoint does.", metavar="FILE.onnx|FILE.pt2|none"
 )
 DATA = typer.Option(..., "--data", help="The data set, laid out as the guide shows it.", metavar="DIR")
 VARIANT = typer.Option(None, "--variant", help="A named departure from the recipe; see `show`.", metavar="V")
@@ -81,6 +84,25 @@ def shapes_of(words: Sequence[str]) -> Any:
             raise UsageError(f"--shape {plain(word, 60)}", "name each input once, with sizes of at least 1")
         found[name] = tuple(map(int, parts))
     return tuple(found.items())
+
+
+def trust_option() -> Any:
+    """Return the option ``--trust-code``, which holds for one line."""
+    return typer.Option(
+        False,
+        "--trust-code",
+        help="Let the recipe import the module of its architecture: importing runs its code.",
+        callback=_trust,
+    )
+
+
+def _trust(wanted: bool) -> bool:
+    from modelport.model.architectures import trust
+
+    trust.trust_nothing()
+    if wanted:
+        trust.trust_code()
+    return wanted
 
 
 def source_file(text: str | None) -> Any:

@@ -11,6 +11,7 @@ import typer
 from modelport.cli.console import TALK, cell
 from modelport.cli.options import (
     CALIBRATION,
+    CHECKPOINT_KEY,
     COCO_JSON,
     DETECTIONS,
     DRAW,
@@ -31,6 +32,7 @@ from modelport.cli.options import (
     seed_option,
     shapes_of,
     source_file,
+    trust_option,
 )
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from modelport.engines import help as engine_help
@@ -55,6 +57,7 @@ def register(app: typer.Typer) -> None:
 def run(
     recipe: str = RECIPE,
     weights: Path | None = WEIGHTS,
+    checkpoint_key: str | None = CHECKPOINT_KEY,
     model: Path | None = typer.Option(None, "--model", help="A model file in place of weights.", metavar="FILE.onnx"),
     source: str | None = SOURCE,
     data: Path | None = typer.Option(
@@ -94,6 +97,7 @@ def run(
     detections: Path | None = DETECTIONS,
     coco_json: Path | None = COCO_JSON,
     timeout: float = TIMEOUT,
+    trust_code: bool = trust_option(),
 ) -> None:
     """Everything in one command: weights to engine, data to verdict, nothing in between on disk.
 
@@ -120,6 +124,7 @@ def run(
         seed=seed,
         variant=variant,
         shapes=shapes_of(shape),
+        checkpoint_key=checkpoint_key,
         on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
         files=DetectionFiles(draw, detections, coco_json, draw_threshold=draw_threshold),

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli.console import TALK
-from modelport.cli.options import RECIPE, seed_option
+from modelport.cli.options import RECIPE, seed_option, trust_option
 
 # What may be drawn: more than any published validation set.
 MOST_IMAGES = 1_000_000
@@ -36,6 +36,7 @@ def weights(
     data: Path = typer.Option(..., "--data", help="A data set with a training split.", metavar="DIR"),
     out: Path = typer.Option(..., "--out", help="The checkpoint to write.", metavar="FILE"),
     seed: int = seed_option(),
+    trust_code: bool = trust_option(),
 ) -> None:
     """Fit a checkpoint in the published wrapping on the training split."""
     from modelport.jobs.samples import make_weights

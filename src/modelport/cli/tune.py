@@ -9,7 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.options import DATA, RECIPE, SHAPE, VARIANT, WEIGHTS, seed_option, shapes_of
+from modelport.cli.options import DATA, RECIPE, SHAPE, VARIANT, WEIGHTS, seed_option, shapes_of, trust_option
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +37,7 @@ def tune(
     seed: int = seed_option(),
     variant: str | None = VARIANT,
     shape: list[str] = SHAPE,
+    trust_code: bool = trust_option(),
 ) -> None:
     """Search engine, precision, batch and runs in flight for the highest throughput within the tolerance."""
     from modelport.jobs.tune.search import TuneRequest

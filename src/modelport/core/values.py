@@ -15,6 +15,8 @@ from modelport.core.files import read_regular
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
+# The shape of a tensor of which nothing is told, not even the number of its axes.
+UNRANKED = ("...",)
 
 # A photograph is a few megabytes; a file beyond this is a mistake or an attack.
 MAX_SAMPLE_BYTES = 256 * 1024 * 1024
@@ -184,6 +186,8 @@ class Check:
 
 def shape_fits(have: Sequence[int | str], want: Sequence[int | str]) -> bool:
     """Whether two shapes have the same axes; one that is free (a string) on either side fits any size."""
+    if UNRANKED in (tuple(have), tuple(want)):
+        return True
     return len(have) == len(want) and all(
         isinstance(got, str) or isinstance(need, str) or got == need for got, need in zip(have, want, strict=True)
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.core.values import UNRANKED, Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Build, DeviceTimes, Runner, TimedRunner
 from modelport.recipes.tables import Tensor
 
@@ -83,7 +83,7 @@ def _narrowed(have: Signature, build: Build, constants: set[str]) -> Signature:
 def _sized(have: TensorSpec, sizes: Mapping[str, Sequence[int | str]]) -> TensorSpec:
     """Return the tensor with sizes for the axes that it leaves free, or for all where it tells no shape."""
     mine = sizes.get(have.name, have.shape)
-    if not have.shape:
+    if have.shape == UNRANKED:
         return TensorSpec(have.name, have.dtype, tuple(mine))
     if len(mine) != len(have.shape):
         return have

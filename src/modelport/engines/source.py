@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,11 +12,14 @@ from typing import Literal
 from modelport.core.artifacts import Artifact, digest_file, digest_json
 from modelport.core.errors import CheckpointError, UsageError
 from modelport.core.files import open_regular
+from modelport.core.values import shape_fits
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import model_artifact, opened, reference_engine, runner_of_architecture
 from modelport.engines.torch import TorchEngine, TorchRunner
 from modelport.model.graph.file import precision_of, read_graph, signature_of
-from modelport.model.source import SourceModel, open_source
+from modelport.model.program import SUFFIX, program_facts
+from modelport.model.source import SourceModel, load_source, open_source, source_as_built
+from modelport.model.weights.torchscript import is_torchscript, torchscript_error
 from modelport.recipes.schema import Recipe
 
 
@@ -23,7 +27,7 @@ from modelport.recipes.schema import Recipe
 class Source:
     """A model in float32 and what runs it."""
 
-    kind: Literal["checkpoint", "onnx"]
+    kind: Literal["checkpoint", "module", "program", "onnx"]
     recipe: Recipe
     artifact: Artifact
     engine: Engine
@@ -34,13 +38,15 @@ class Source:
     @property
     def title(self) -> str:
         """What it is called beside its figures."""
-        if self.kind == "checkpoint":
+        if self.kind != "onnx":
             return "source model, PyTorch fp32"
         return f"{self.artifact.path.name}, {self.engine.name} fp32 without graph optimizations"
 
     @property
     def digest(self) -> str:
         """What its answers are kept under: the same for the same answers."""
+        if self.network is not None:
+            return self.network.identity
         if self.kind == "checkpoint":
             return self.artifact.sha256
         return digest_json([self.artifact.identity, self.engine.name, self.engine.available().version])
@@ -81,6 +87,59 @@ def source_from_checkpoint(recipe: Recipe, weights: Path, sha256: str | None = N
         return Source("checkpoint", recipe, network.checkpoint, TorchEngine(), network)
     open_regular(weights, error=CheckpointError, fix="check --weights").close()
     return Source("checkpoint", recipe, Artifact(weights, "checkpoint", sha256 or digest_file(weights)), engine)
+
+
+def source_from_module(recipe: Recipe) -> Source:
+    """Return the source that the user's own network is as its function returns it.
+
+    Raises RecipeError or UsageError where it cannot be built.
+    """
+    network = source_as_built(recipe)
+    said = (
+        f"{recipe.network.architecture} as its function returns it defines the right answer: the recipe names no "
+        f"weights ([weights]), and none were given (--weights); sha256 of its state dict {network.checkpoint.sha256}"
+    )
+    return Source("module", recipe, network.checkpoint, TorchEngine(), network, notes=(said,))
+
+
+def source_from_program(recipe: Recipe, path: Path) -> Source:
+    """Return the source that a ``.pt2`` file is: a program that torch.export saved, run by PyTorch.
+
+    Raises CheckpointError where it is missing, damaged, not plain, or does not take the recipe's input.
+    """
+    network = load_source(recipe, path)
+    want = recipe.signature.inputs[0]
+    have = program_facts(path).shape
+    if not shape_fits(have, want.shape):
+        raise CheckpointError(
+            f"{path}: takes an input of shape ({', '.join(map(str, have))}), the recipe wants {want}",
+            "export the program with an example of that shape, or mend tensors.inputs",
+        )
+    said = (
+        f"{path.name}, a program of torch.export run by PyTorch in float32, defines the right answer: it is proved "
+        "that its answers arrive, not that they are the published model's"
+    )
+    return Source("program", recipe, network.checkpoint, TorchEngine(), network, notes=(said,), batch=network.batch)
+
+
+def source_from_file(recipe: Recipe, path: Path) -> Source:
+    """Return the source that ``--source`` names, by its suffix. Raises UsageError for a file of another kind."""
+    if path.suffix.lower() == SUFFIX:
+        return source_from_program(recipe, path)
+    if path.suffix.lower() != ".onnx":
+        _refuse_torchscript(path)
+        raise UsageError(
+            f"--source {path}: no model that runs by itself",
+            "give a .pt2 or .onnx file; weights of the recipe's network go with --weights",
+        )
+    return source_from_onnx(recipe, path)
+
+
+def _refuse_torchscript(path: Path) -> None:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if is_torchscript(archive.namelist()):
+                raise torchscript_error(str(path))
 
 
 def source_from_onnx(recipe: Recipe, path: Path) -> Source:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
-from modelport.core.errors import EngineError
-from modelport.core.values import Array, Signature, Tensors
+from modelport.core.errors import EngineError, raised_as
+from modelport.core.values import Array, Signature, Tensors, shape_fits
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.time_limit import within_limit
 from modelport.model.source import load_source
 from modelport.tasks.table import task_of
+
+_HOLD_AGAINST = "hold [tensors] of the recipe against what the network takes"
+# Not MemoryError, which says something else.
+_RAISED_BY_NETWORKS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 
 
 class TorchEngine(Engine):
     """Runs the source model. bf16 is PyTorch's autocast: convolutions and products in bfloat16, sums in float32."""
 
     name = "torch"
-    consumes = frozenset({"checkpoint"})
+    consumes = frozenset({"checkpoint", "program"})
     packages = ("torch",)
 
     def available(self) -> Availability:
@@ -65,7 +69,9 @@ class TorchRunner:
 
     def __init__(self, module: Any, build: Build) -> None:
         self._module = module
-        self._task = task_of(build.needed_recipe)
+        recipe = build.needed_recipe
+        self._name = f"{recipe.name}: the network{'' if recipe.model is None else ' ' + recipe.model.architecture}"
+        self._task = task_of(recipe)
         self._bf16 = build.precision == "bf16"
         self.signature: Signature = build.signature
         self.precision = self._executed_precision()
@@ -79,12 +85,29 @@ class TorchRunner:
         # PyTorch stops no run by itself.
         with (
             within_limit(lambda: None),
+            raised_as(EngineError, f"{self._name} {_failed(tensors)}", _HOLD_AGAINST, _RAISED_BY_NETWORKS),
             torch.inference_mode(),
             torch.autocast("cpu", torch.bfloat16, enabled=self._bf16),
         ):
-            outputs = self._module(*tensors)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return self._task.outputs_of([(out.float() if out.is_floating_point() else out).numpy() for out in outputs])
+            outputs = _flat(self._module(*tensors))
+        answers = self._task.outputs_of([(out.float() if out.is_floating_point() else out).numpy() for out in outputs])
+        self._check_outputs(answers, len(outputs))
+        return answers
+
+    def _check_outputs(self, answers: Tensors, given: int) -> None:
+        """Raise EngineError unless the outputs are the recipe's."""
+        for spec in self.signature.outputs:
+            got = answers.get(spec.name)
+            if got is None:
+                raise EngineError(
+                    f"{self._name} gives {given} outputs, the recipe names {len(self.signature.outputs)}",
+                    "name in [tensors] what the network returns, in its order",
+                )
+            if not shape_fits(got.shape, spec.shape):
+                raise EngineError(
+                    f"{self._name} gives {got.dtype} {got.shape} where the recipe wants {spec}",
+                    "mend tensors.outputs (and dataset.classes), or the arguments in [model]",
+                )
 
     def _executed_precision(self) -> str:
         """Run one row of zeros and see in which dtypes convolutions and linear layers answer."""
@@ -108,3 +131,23 @@ class TorchRunner:
                 handle.remove()
         names = {{torch.float32: "fp32", torch.bfloat16: "bf16"}.get(dtype, str(dtype)) for dtype in seen}
         return names.pop() if len(names) == 1 else "mixed: " + ", ".join(sorted(names)) if names else "fp32"
+
+
+def _failed(tensors: Sequence[Any]) -> str:
+    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+    return f"failed on an input of shape {shapes}"
+
+
+def _flat(answer: Any) -> list[Any]:
+    """Return the tensors that a network answered, in order: one, several, or the values of a mapping.
+
+    Raises EngineError for anything else.
+    """
+    import torch
+
+    if isinstance(answer, torch.Tensor):
+        return [answer]
+    parts = list(answer.values()) if isinstance(answer, Mapping) else answer
+    if not isinstance(parts, list | tuple):
+        raise EngineError(f"the network returns a {type(answer).__name__}, no tensors", "return tensors from forward()")
+    return [tensor for part in parts for tensor in _flat(part)]

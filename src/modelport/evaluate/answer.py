@@ -86,7 +86,7 @@ def answer_with_source(job: Pass, source: Source, answers: SourceAnswers) -> Non
 
 
 def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
-    build = replace(job.build, recipe=job.recipe, precision="fp32")
+    build = replace(job.build, recipe=job.recipe, precision="fp32", batch=source.batch or job.build.batch)
     job = replace(job, build=build, pixels=False, fast=False)
     with job.progress.bar("source model", job.rows, "images") as bar:
 

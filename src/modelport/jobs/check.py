@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.progress import Progress
-from modelport.model.architectures import build_empty
+from modelport.model.architectures import build_network
 from modelport.model.source import read_for
 from modelport.model.weights.checkpoint import compare
 from modelport.recipes.load import load_recipe
 from modelport.stages.source import weights_file
 
 
-def check_weights(recipe_name: str, weights: Path | None, progress: Progress) -> dict[str, Any]:
-    """Return what of a checkpoint fits. Raises CheckpointError where it cannot be read safely at all."""
-    recipe = load_recipe(recipe_name)
+def check_weights(
+    recipe_name: str, weights: Path | None, progress: Progress, checkpoint_key: str | None = None
+) -> dict[str, Any]:
+    """Return what of a checkpoint (or of the state dict in it under a key) fits.
+
+    Raises CheckpointError where it cannot be read safely at all.
+    """
+    recipe = load_recipe(recipe_name).with_checkpoint_key(checkpoint_key)
     path, notes = weights_file(recipe, weights, progress)
-    module = build_empty(recipe.network)
+    module = build_network(recipe.network)
     state = read_for(recipe, path, module)
     report = compare(module, state)
     return {

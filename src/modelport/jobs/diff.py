@@ -157,7 +157,7 @@ def _sides(request: DiffRequest) -> tuple[_Side, _Side]:
     if sides[0].engine.name == sides[1].engine.name and model.identity == other.identity:
         raise UsageError(
             f"{request.first} on {sides[0].engine.name} would be held against itself",
-            "give a second file, or two engines: --engine onnxruntime,openvino",
+            "give a second file, or two engines: --engine E,E",
         )
     return sides
 

@@ -10,10 +10,9 @@ from modelport.core.errors import UsageError, unknown
 from modelport.core.progress import Progress, stage
 from modelport.engines.registry import endings
 from modelport.model.graph.export import DEFAULT_OPSET
-from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
 from modelport.stages.export import export_checked
-from modelport.stages.source import weights_file
+from modelport.stages.source import source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class ExportRequest:
     nms: str = "graph"
     pixels: bool = False  # uint8 in, normalised by the graph
     variant: str | None = None
+    checkpoint_key: str | None = None  # of the state dict in it, where it holds several
 
 
 def export(request: ExportRequest, progress: Progress) -> dict[str, Any]:
@@ -37,22 +37,21 @@ def export(request: ExportRequest, progress: Progress) -> dict[str, Any]:
     """
     if request.out.suffix != ".onnx":
         raise UsageError(f"--out {request.out}: an ONNX file ends in .onnx", "rename it")
-    recipe = load_recipe(request.recipe).with_variant(request.variant)
+    recipe = load_recipe(request.recipe).with_variant(request.variant).with_checkpoint_key(request.checkpoint_key)
     known = endings()
     if request.nms not in known:
         raise UsageError(f"--nms {request.nms}", unknown("choices", request.nms, known))
     with stage(progress, "source"):
-        path, notes = weights_file(recipe, request.weights, progress)
-        source = load_source(recipe, path)
+        source = source_of(recipe, request.weights, progress)
     opset = DEFAULT_OPSET if request.opset is None else request.opset
     ending = known[request.nms]
     with stage(progress, "graph, held against the source"):
         artifact, checks = export_checked(
-            source, request.out, opset, request.batch, progress, ending, pixels=request.pixels
+            source.exportable, request.out, opset, request.batch, progress, ending, pixels=request.pixels
         )
     return {
         "schema": "modelport.export/1",
-        "artifacts": [*source.checkpoint.to_json(), *artifact.to_json()],
+        "artifacts": [*source.artifact.to_json(), *artifact.to_json()],
         "checks": [asdict(check) for check in checks],
-        "notes": [*notes, *source.notes],
+        "notes": list(source.notes),
     }

@@ -63,6 +63,7 @@ class RunRequest:
     seed: int = 0
     variant: str | None = None
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) in place of the recipe's
+    checkpoint_key: str | None = None  # of the state dict in the checkpoint, where it holds several
     on_bad_image: Literal["fail", "skip"] = "fail"
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
@@ -108,6 +109,7 @@ def run(request: RunRequest, progress: Progress) -> Result:
 def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     clock, begun = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
+    recipe = recipe.with_checkpoint_key(request.checkpoint_key)
     plan = Plan.of(recipe, request.wish, request.given, request.seed)
     check_asked(recipe, request.files, request.max_skipped)
     dataset = _dataset(request, recipe)
@@ -191,7 +193,7 @@ def origin_of(source: Source | None) -> SourceOrigin | None:
     """Return what a result says of the source."""
     if source is None:
         return None
-    return SourceOrigin(source.kind, str(source.artifact.path), source.artifact.sha256, source.title)
+    return SourceOrigin(source.kind, str(source.artifact.shown), source.artifact.sha256, source.title)
 
 
 def written(folder: Path, result: Result) -> Result:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelport.core.artifacts import Artifact, digest_file
+from modelport.core.artifacts import Artifact, cache_folder, digest_bytes, digest_file, digest_json, write_artifact
 from modelport.core.errors import CheckpointError
 from modelport.core.files import open_regular
-from modelport.model.architectures import build_empty
-from modelport.model.weights.checkpoint import StateDict, load_strictly, read_checkpoint
+from modelport.model.architectures import build_network, code_behind
+from modelport.model.architectures.own import is_own
+from modelport.model.program import SUFFIX, load_program
+from modelport.model.weights.checkpoint import StateDict, load_strictly, plain_tensors, read_checkpoint
 from modelport.recipes.schema import Recipe
 
 if TYPE_CHECKING:
@@ -39,7 +42,14 @@ class SourceModel:
 
     recipe: Recipe
     checkpoint: Artifact
+    batch: int | None = None  # the only one that a program takes; None: any
+    code: str = ""  # what, beside recipe and checkpoint, decides the answers; empty for networks of modelport's own
     _read: tuple[nn.Module, tuple[str, ...]] | None = None
+
+    @property
+    def identity(self) -> str:
+        """What is kept of it is kept under this: the same for the same answers."""
+        return digest_json([self.checkpoint.sha256, self.code]) if self.code else self.checkpoint.sha256
 
     @property
     def module(self) -> nn.Module:
@@ -55,7 +65,7 @@ class SourceModel:
     def _content(self) -> tuple[nn.Module, tuple[str, ...]]:
         if self._read is None:
             again = load_source(self.recipe, self.checkpoint.path)
-            if again.checkpoint.sha256 != self.checkpoint.sha256:
+            if again.identity != self.identity:
                 raise CheckpointError(f"{self.checkpoint.path} was changed while it was used", "run again")
             self._read = again._read
         assert self._read is not None
@@ -65,12 +75,17 @@ class SourceModel:
 def load_source(recipe: Recipe, weights: Path) -> SourceModel:
     """Load a checkpoint strictly into the recipe's network.
 
-    Raises CheckpointError where the file is missing, damaged or unsafe, or does not fit in every key and shape.
+    Raises CheckpointError where the file is missing, damaged or unsafe, or does not fit in every key and shape,
+    RecipeError or UsageError where the network cannot be built. A ``.pt2`` file is network and weights in one.
     """
-    module = build_empty(recipe.network)
+    if weights.suffix.lower() == SUFFIX:
+        program, facts, sha256 = load_program(weights)
+        return SourceModel(recipe, Artifact(weights, "program", sha256), facts.batch, _read=(program, ()))
+    module = build_network(recipe.network)
     state = read_for(recipe, weights, module)
     report = load_strictly(module, state, str(weights))
-    return SourceModel(recipe, Artifact(weights, "checkpoint", state.sha256), (module, (*state.notes, *report.notes)))
+    checkpoint, notes = Artifact(weights, "checkpoint", state.sha256), (*state.notes, *report.notes)
+    return SourceModel(recipe, checkpoint, code=code_behind(recipe.network, module), _read=(module, notes))
 
 
 def open_source(recipe: Recipe, weights: Path, sha256: str | None = None) -> SourceModel:
@@ -80,8 +95,32 @@ def open_source(recipe: Recipe, weights: Path, sha256: str | None = None) -> Sou
     """
     # A pipe would be waited for.
     open_regular(weights, error=CheckpointError, fix="check --weights").close()
+    if is_own(recipe.network.architecture):
+        # What is cached hangs on the user's code, which is known when it was loaded.
+        return load_source(recipe, weights)
     try:
-        return SourceModel(recipe, Artifact(weights, "checkpoint", sha256 or digest_file(weights)))
+        digest = sha256 or digest_file(weights)
     except OSError:
         # Reading it says what is wrong.
         return load_source(recipe, weights)
+    return SourceModel(recipe, Artifact(weights, "checkpoint", digest), code=code_behind(recipe.network))
+
+
+def source_as_built(recipe: Recipe) -> SourceModel:
+    """Return the user's own network as its function returns it, its state dict kept in the cache as a checkpoint.
+
+    Raises RecipeError or UsageError where it cannot be built, CheckpointError for a state dict that is no plain one.
+    """
+    import torch
+
+    module, name = build_network(recipe.network).cpu().requires_grad_(False), recipe.network.architecture
+    state = dict(module.state_dict())
+    if not state:
+        raise CheckpointError(f"{name} returns a network without weights", "return the trained network")
+    size = sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
+    stream = io.BytesIO()
+    torch.save(plain_tensors(state, size, Path(name)), stream)
+    content = stream.getvalue()
+    path = cache_folder("modules", digest_bytes(content)[:32]) / "state.pth"
+    kept = replace(write_artifact(path, "checkpoint", content), stands_for=Path(name))
+    return SourceModel(recipe, kept, code=code_behind(recipe.network, module), _read=(module, ()))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Any, Literal
 
 from modelport.core.values import TensorSpec
+from modelport.recipes.operations import Contradiction, check_range, operations
 from modelport.recipes.steps import (
     Arithmetic,
     CenterCrop,
@@ -44,22 +44,7 @@ _STRANGE: dict[type[Any], UnionType] = {
     Decode: Random,
 }
 CHANNELS = {"RGB": 3, "BGR": 3, "L": 1, "RGBA": 4}
-# The largest value of each dtype.
-LARGEST = {"float32": 3.4028234663852886e38, "float16": 65504.0, "uint8": 255.0}
-_APPLY: dict[str, Callable[[float, float], float]] = {
-    "divide": operator.truediv,
-    "multiply": operator.mul,
-    "subtract": operator.sub,
-}
 Size = tuple[int, int]
-
-
-class Contradiction(ValueError):
-    """Steps that do not go together. Args: ``found``, what is wrong; ``fix``, what to write instead."""
-
-    def __init__(self, found: str, fix: str) -> None:
-        super().__init__(f"{found}; {fix}")
-        self.found, self.fix = found, fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +64,6 @@ class Form:
         width, height = self.size
         nchw = (layout or self.layout) == "NCHW"
         return (self.channels, height, width) if nchw else (height, width, self.channels)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation in float32 on every value; ``values`` is one number for all channels, or one for each.
-
-    ``what`` tells the operations of a chain apart.
-    """
-
-    name: Literal["divide", "multiply", "subtract"]
-    values: tuple[float, ...]
-    what: str
-
-    def each(self, channels: int) -> tuple[float, ...]:
-        """Return the number of each channel."""
-        return self.values if len(self.values) == channels else self.values * channels
-
-
-def operations(steps: Sequence[Step]) -> tuple[Operation, ...]:
-    """Return the arithmetic of the steps, in order: a normalisation is three operations."""
-    found: list[Operation] = []
-    for place, step in enumerate(steps):
-        match step:
-            case Normalize():
-                found.append(Operation("divide", (step.divide,), "divide"))
-                found += [Operation("subtract", step.mean, "mean"), Operation("divide", step.std, "std")]
-            case Divide() | Multiply():
-                found.append(Operation(step.step, step.by, f"{step.step}_{place}"))
-            case Subtract():
-                found.append(Operation("subtract", step.mean, f"subtract_{place}"))
-    return tuple(found)
 
 
 def affine(steps: Sequence[Step]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -147,7 +101,7 @@ def form_of(steps: Sequence[Step]) -> Form:
         form = _after(form, step, seen)
         seen.append(step)
     _check_padding(seen)
-    _check_range(steps, form)
+    check_range(steps, form.channels, form.dtype)
     return form
 
 
@@ -221,12 +175,12 @@ def _after(form: Form, step: Step, before: Sequence[Step]) -> Form:
     boxed = next((one for one in before if isinstance(one, Letterbox)), None)
     if boxed is not None and isinstance(step, Geometry) and not isinstance(step, Grey):
         raise Contradiction(f"{step.step} after letterbox cuts or scales what it has placed", "leave one of them out")
+    if getattr(step, "interpolation", None) == "opencv_area" and form.channels > 4:
+        raise Contradiction(f"opencv_area of {form.channels} channels: OpenCV takes four at most", "take another")
     match step:
         case Grey():
             if form.channels != 3:
-                raise Contradiction(
-                    f"grey of {form.channels} channels", "take grey of RGB or BGR, and leave it out else"
-                )
+                raise Contradiction(f"grey of {form.channels} channels", "take grey of RGB or BGR only")
             return replace(form, channels=step.channels)
         case Resize() | PadCenter():
             return replace(form, size=(step.width, step.height), shorter=min(step.width, step.height))
@@ -251,36 +205,16 @@ def _after(form: Form, step: Step, before: Sequence[Step]) -> Form:
         case ToTensor():
             return replace(form, layout=step.layout, dtype=step.dtype)
     for operation in operations([step]):
-        _check_count(f"{step.step}: {operation.name}", len(operation.values), form.channels)
+        key = operation.what if isinstance(step, Normalize) else "mean" if isinstance(step, Subtract) else "by"
+        _check_count(f"{step.step}.{key}", len(operation.values), form.channels)
     return form
 
 
 def _check_count(what: str, count: int, channels: int) -> None:
     if count not in (1, channels):
         raise Contradiction(
-            f"{what} by {count} numbers, where a pixel has {channels} channels",
+            f"{what} has {count} numbers, where a pixel has {channels} channels",
             f"give one number, or {channels}" if channels > 1 else "give one number",
-        )
-
-
-def _check_range(steps: Sequence[Step], form: Form) -> None:
-    """Raise Contradiction where the bytes 0 to 255 would become infinite, at the end or on the way there."""
-    ends = [(0.0, 255.0)] * form.channels
-    for operation in operations(steps):
-        ends = [
-            (_APPLY[operation.name](low, value), _APPLY[operation.name](high, value))
-            for (low, high), value in zip(ends, operation.each(form.channels), strict=True)
-        ]
-        _check_held(ends, "float32")
-    _check_held(ends, form.dtype)
-
-
-def _check_held(ends: Sequence[tuple[float, float]], dtype: str) -> None:
-    far = max(abs(end) for pair in ends for end in pair)
-    if far > LARGEST[dtype]:
-        raise Contradiction(
-            f"the arithmetic reaches {far:.4g}, and {dtype} ends at {LARGEST[dtype]:.6g}",
-            "mend its numbers" + (", or write float32" if dtype == "float16" else ""),
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from modelport.recipes.chain import affine, operations
+from modelport.recipes.chain import affine
+from modelport.recipes.operations import operations
 from modelport.recipes.schema import Recipe
 from modelport.recipes.steps import Normalize
 

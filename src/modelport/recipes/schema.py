@@ -32,6 +32,7 @@ from modelport.recipes.tables import (
     Checkpoint,
     Contrastive,
     Dataset,
+    GivenKey,
     Links,
     Model,
     Published,
@@ -174,6 +175,14 @@ class Recipe(Strict):
             first = inputs[name]["shape"][0]
             inputs[name]["shape"] = [first if isinstance(first, str) else shape[0], *shape[1:]]
         return Recipe.model_validate(content)
+
+    def with_checkpoint_key(self, key: str | None) -> Recipe:
+        """Return the recipe for the state dict that the user chose of a file, None for the recipe itself."""
+        if key is None:
+            return self
+        # The key counts in the digest: what is kept is of these weights.
+        chosen = GivenKey(**self.checkpoint.model_dump() | {"unwrap": key.split("."), "key": key})
+        return self.model_copy(update={"checkpoint": chosen})
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, absent keys left out."""

@@ -63,6 +63,13 @@ class Checkpoint(Strict):
     """Tensors whose first row (a background class) is cut off after loading; said in the result."""
 
 
+class GivenKey(Checkpoint):
+    """The user's own choice among the state dicts of a file (``--checkpoint-key``): it must be there."""
+
+    key: str = ""
+    """The keys that lead to it, with dots between."""
+
+
 class Weights(Strict):
     """Where the published file is to be had."""
 

@@ -56,6 +56,8 @@ def export_checked(
     """
     engine, ending = reference_engine(), _own_ending(source.recipe, ending)
     progress.note(f"exporting {source.recipe.name} at opset {opset}, batch {batch or 'dynamic'}")
+    # What the network itself cannot take or give is said of the network, not of a graph.
+    TorchRunner(source.module, Build(source.recipe, "fp32", batch)).run(trial_inputs(source, batch or 1))
     with written_aside(out) as aside:
         artifact, checks = export_onnx(source, aside, opset=opset, batch=batch, ending=ending)
         sizes = (batch,) if batch else (1, 3)
@@ -84,7 +86,7 @@ def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, li
     checked on every use.
     """
     writers = {package: version(package) for package in ("torch", "onnx", "onnxscript")}
-    key = digest_json([source.checkpoint.sha256, source.recipe.digest, DEFAULT_OPSET, __version__, writers])
+    key = digest_json([source.identity, source.recipe.digest, DEFAULT_OPSET, __version__, writers])
     folder = cache_folder("exports", key[:32])
     path, record = folder / "model.onnx", folder / "checks.json"
     known = _read_record(record)
@@ -93,7 +95,7 @@ def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, li
         return Artifact(path, "onnx", known["sha256"], (source.checkpoint.sha256,)), [
             Check(**row) for row in known["checks"]
         ]
-    artifact, checks = export_checked(source, path, DEFAULT_OPSET, None, progress)
+    artifact, checks = export_checked(source, path, DEFAULT_OPSET, source.batch, progress)
     write_record(record, {"sha256": artifact.sha256, "checks": [check.to_json() for check in checks]})
     return artifact, checks
 

@@ -32,7 +32,7 @@ def graph_of(plan: Plan, source: Source | None, progress: Progress) -> Iterator[
     if source.kind == "onnx":
         yield from _of_onnx(plan, source)
         return
-    if "checkpoint" in plan.engine.consumes:
+    if source.artifact.kind in plan.engine.consumes:
         if plan.pixels:
             raise UsageError(
                 f"--input-type uint8: '{plan.engine.name}' runs the checkpoint, and nothing is exported", "leave it out"
@@ -72,7 +72,7 @@ def _given(plan: Plan, path: Path, source: Source | None) -> Made:
         graph = graphs.read_graph(path)
         graphs.check_signature(graph, plan.build.needed_recipe.whole_signature, path)
         checks.append(FITS)
-        if source is not None and source.kind == "checkpoint":
+        if source is not None and source.kind != "onnx":
             checks += _held_against(plan, model, graphs.signature_of(graph).inputs[0].shape[0], source)
     alone = "a model file was given in place of weights: there is no source model to hold it against"
     if model.kind != "onnx" or source is None:

@@ -12,6 +12,7 @@ from modelport.engines.base import Build, Engine, Launch
 from modelport.engines.registry import choose_engine, own_precision
 from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels
+from modelport.model.program import SUFFIX, program_facts
 from modelport.recipes.schema import Recipe
 
 NO_SOURCE: Literal["none"] = "none"
@@ -36,6 +37,18 @@ class Given:
         if self.model is not None:
             return self.model
         return self.source if isinstance(self.source, Path) and self.source.suffix.lower() == ".onnx" else None
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch that these files take; None: any. Raises ModelportError for a file that cannot be read."""
+        if self.model is None and self.program is not None:
+            return program_facts(self.program).batch
+        return fixed_batch(self.graph)
+
+    @property
+    def program(self) -> Path | None:
+        """The program of torch.export that graphs are exported from, where there is one."""
+        return self.source if isinstance(self.source, Path) and self.source.suffix.lower() == SUFFIX else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,12 @@ class Plan:
         precision = wish.precision or own_precision(wish.engine)
         engine = choose_engine(wish.engine, precision)
         form = recipe_of_pixels(recipe) if wish.input_type == "uint8" else recipe
-        batch = batch_rows("--batch", wish.batch) or fixed_batch(given.graph) or recipe.run.batch
+        batch = batch_rows("--batch", wish.batch) or given.fixed_batch or recipe.run.batch
+        if given.program is not None and (given.fixed_batch or batch) != batch:
+            raise UsageError(
+                f"--batch {batch}: {given.program} was exported for batch {given.fixed_batch} alone",
+                "leave --batch out, or export it with a free batch: dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)",
+            )
         check_calibration(precision, wish.calibration, given.model)
         build, launch = Build(form, precision, batch), Launch(wish.threads, wish.in_flight, wish.device)
         return Plan(recipe, engine, build, launch, given, wish.calibration, seed=seed)

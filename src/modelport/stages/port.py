@@ -9,7 +9,7 @@ from pathlib import Path
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, Sample
-from modelport.engines.source import Source, source_from_onnx
+from modelport.engines.source import Source, source_from_file, source_from_onnx
 from modelport.model.graph.file import precision_of, read_graph
 from modelport.stages.build import built
 from modelport.stages.graph import graph_of
@@ -46,7 +46,7 @@ def source_for(plan: Plan, progress: Progress) -> Source | None:
         return None
     with stage(progress, "source"):
         if isinstance(given.source, Path):
-            return source_from_onnx(plan.recipe, given.source)
+            return source_from_file(plan.recipe, given.source)
         if given.model is None or given.weights is not None:
             return source_of(plan.recipe, given.weights, progress)
         alone = given.model.suffix.lower() == ".onnx" and precision_of(read_graph(given.model)) == "fp32"

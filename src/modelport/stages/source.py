@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from modelport.core.artifacts import cache_folder, digest_file, digest_json, read_record, write_record
 from modelport.core.progress import Progress
-from modelport.engines.source import Source, source_from_checkpoint
+from modelport.engines.source import Source, source_from_checkpoint, source_from_module
+from modelport.model.architectures.own import is_own
 from modelport.model.source import SourceModel
 from modelport.model.weights import file as weights_code
 from modelport.model.weights.fetch import FetchedWeights, fetch_weights
@@ -18,8 +19,11 @@ from modelport.recipes.schema import Recipe
 def source_of(recipe: Recipe, weights: Path | None, progress: Progress) -> Source:
     """Return the source, with what is to be said of it; ``weights`` None: the recipe's own, fetched.
 
+    A network of the user's own that has none is taken as its function returns it.
     Raises ModelportError for whatever the user can mend.
     """
+    if weights is None and recipe.weights is None and is_own(recipe.network.architecture):
+        return source_from_module(recipe)
     found = found_weights(recipe, weights, progress)
     source = source_from_checkpoint(recipe, found.path, found.sha256)
     notes = found.notes if source.network is None else [*found.notes, *_notes_of(source.network)]
@@ -82,7 +86,7 @@ def _held_against_recipe(recipe: Recipe, weights: Path) -> Weights:
 def _notes_of(source: SourceModel) -> list[str]:
     """Return what was tolerated while loading, remembered from the last time that this code loaded these weights."""
     code = [digest_file(part) for part in sorted(Path(weights_code.__file__).parents[1].rglob("*.py"))]
-    key = digest_json([source.checkpoint.sha256, source.recipe.digest, code])
+    key = digest_json([source.identity, source.recipe.digest, code])
     record = cache_folder("sources") / f"{key[:32]}.json"
     known = read_record(record)
     if known is None or not isinstance(known.get("notes"), list):

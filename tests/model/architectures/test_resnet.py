@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from seeded_weights import seeded_input
 
-from modelport.model.architectures import build_empty
+from modelport.model.architectures import build_network
 from modelport.model.source import load_source
 from modelport.recipes.load import load_recipe
 
@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 def test_resnet50_has_the_published_keys_in_order() -> None:
     want = json.loads((GOLDEN / "moco_v2.json").read_text())["state_dict"]
-    state = build_empty(load_recipe("moco-v2").network).state_dict()
+    state = build_network(load_recipe("moco-v2").network).state_dict()
     assert {name: list(tensor.shape) for name, tensor in state.items()} == want
     assert list(state) == list(want)
 

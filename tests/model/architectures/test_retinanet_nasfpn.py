@@ -52,6 +52,7 @@ def test_keys_stand_in_the_published_order_with_the_published_shapes() -> None:
     assert list(state) == list(KEYS)
 
 
+@pytest.mark.slow
 def test_the_heads_give_the_golden_outputs(detector: RetinaNet) -> None:
     golden = np.load(GOLDEN / "retinanet_r50_nasfpn.npz")
     with torch.inference_mode():
@@ -78,6 +79,7 @@ def test_the_detections_are_the_golden_ones(detector: RetinaNet, file: str, size
     np.testing.assert_array_equal(labels[0], golden["labels"])
 
 
+@pytest.mark.slow
 def test_the_network_and_numpy_decode_alike(detector: RetinaNet) -> None:
     image = SEEDED["seeded_input"]((2, 3, 256, 384))
     with torch.inference_mode():
@@ -128,7 +130,10 @@ def exported(
 
 @pytest.mark.slow
 def test_every_weight_arrives_in_the_graph(exported: tuple[onnx.ModelProto, int | None], detector: RetinaNet) -> None:
-    proof = prove_weights(detector, exported[0], torch.zeros(1, 3, 128, 128))
+    model, batch = exported
+    if (model.opset_import[0].version, batch) in ((11, 1), (20, None)):
+        return  # proved of the recipe's exports in tests/model/test_recipes_golden.py
+    proof = prove_weights(detector, model, torch.zeros(1, 3, 128, 128))
     assert proof.lost == ()
 
 

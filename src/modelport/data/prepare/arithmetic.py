@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelport.recipes.chain import operations
+from modelport.recipes.operations import operations
 from modelport.recipes.steps import Step
 
 _UFUNCS: dict[str, Callable[..., Any]] = {"divide": np.divide, "multiply": np.multiply, "subtract": np.subtract}

@@ -18,7 +18,8 @@ from modelport.data.prepare.geometry import applied, at_once, most_pixels, turne
 from modelport.data.prepare.image_limits import IN_FLIGHT, OR_SKIP
 from modelport.data.prepare.interpolation import Picture, need_opencv, size_of
 from modelport.data.prepare.letterbox import Box, LateBox, YoloBox
-from modelport.recipes.chain import Contradiction, affine, form_of, lowered
+from modelport.recipes.chain import affine, form_of, lowered
+from modelport.recipes.operations import Contradiction
 from modelport.recipes.steps import Decode, DecodeArray, DecodeRaw, Geometry, Letterbox, Step, TruncateToInteger
 
 # The EXIF tag, and the values of it that swap width and height.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelport import __version__
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import GraphError, UsageError, raised_as
+from modelport.core.text import plain
 from modelport.core.values import Check
 from modelport.model.graph import file as graphs
 from modelport.model.graph import tail
@@ -89,7 +90,7 @@ def check_graph(
     proof = prove_weights(source.module, graph, example_input(source, 1)).check()
     if proof.verdict != "pass":
         raise GraphError(
-            f"{path}: the weights of {source.checkpoint.path} did not arrive: {proof.why}",
+            f"{path}: the weights of {source.checkpoint.shown} did not arrive: {proof.why}",
             "this graph was made from other weights; export it again from these",
         )
     return [
@@ -122,7 +123,25 @@ def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, c
         shapes = ({0: torch.export.Dim.DYNAMIC},)
         settings |= {"dynamo": True, "dynamic_shapes": shapes if dynamic else None, "external_data": False}
         settings |= {"verbose": False}
-    torch.onnx.export(source.module, (example,), str(path), **settings)
+    try:
+        torch.onnx.export(source.module, (example,), str(path), **settings)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        # A network may do whatever it likes, and the exporters' errors share no base.
+        raise GraphError(
+            f"{source.recipe.name}: PyTorch's exporter cannot write this network: {_cause(error)}",
+            "the network must be traceable (torch.export), without branches that hang on values; or give an ONNX file "
+            "of it: --source FILE.onnx",
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason of an exporter's error, in its first line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return plain(f"{type(error).__name__}: {lines[0] if lines else ''}", 400)
 
 
 def _finish(source: SourceModel, path: Path, ending: Ending) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from modelport.core.errors import EngineError, GraphError, UsageError, raised_as, unknown
 from modelport.core.files import open_regular
-from modelport.core.values import Array, Signature, TensorSpec, shape_fits
+from modelport.core.values import UNRANKED, Array, Signature, TensorSpec, shape_fits
 from modelport.model.graph import side_files
 from modelport.model.graph.quantizable import constant_nodes, heavy_precisions, prevailing
 
@@ -146,7 +146,12 @@ def precision_of(model: onnx.ModelProto) -> str:
     heavy = list(heavy_precisions(model).values())
     if heavy:
         return prevailing(heavy).partition(":")[0]
-    names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    names = {
+        TensorProto.FLOAT: "fp32",
+        TensorProto.FLOAT16: "fp16",
+        TensorProto.BFLOAT16: "bf16",
+        TensorProto.DOUBLE: "float64",
+    }
     found = {names[tensor.data_type] for tensor in model.graph.initializer if tensor.data_type in names}
     return found.pop() if len(found) == 1 else "mixed" if found else "fp32"
 
@@ -182,7 +187,7 @@ def _spec(value: Any) -> TensorSpec:
         dtype = f"onnx type {tensor.elem_type}"
     # Some converters write a free axis as the size -1 or 0.
     shape = tuple(axis.dim_value if axis.dim_value > 0 else axis.dim_param or "?" for axis in tensor.shape.dim)
-    return TensorSpec(value.name, dtype, shape)
+    return TensorSpec(value.name, dtype, shape if tensor.HasField("shape") else UNRANKED)
 
 
 def _name(spec: TensorSpec) -> str:
@@ -194,5 +199,4 @@ def _fits(have: TensorSpec, need: TensorSpec) -> bool:
 
     An output whose shape the file does not tell is known when it has run.
     """
-    known = not have.shape or shape_fits(have.shape, need.shape)
-    return (have.name, have.dtype) == (need.name, need.dtype) and known
+    return (have.name, have.dtype) == (need.name, need.dtype) and shape_fits(have.shape, need.shape)

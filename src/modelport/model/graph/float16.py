@@ -42,6 +42,8 @@ def to_float16(model: onnx.ModelProto, blocked: Collection[str] = ()) -> Convert
     half = copy.deepcopy(model)
     if half.functions:
         half = onnx.inliner.inline_local_functions(half)
+    if any(not value.type.tensor_type.HasField("shape") for value in half.graph.output):
+        half = onnx.shape_inference.infer_shapes(half)  # some converters leave them out; the checker asks for them
     work = _Conversion(half, frozenset(blocked))
     work.convert()
     del half.graph.value_info[:]

@@ -12,7 +12,8 @@ import numpy as np
 from modelport.core.artifacts import Artifact, write_artifact
 from modelport.core.errors import GraphError, UsageError
 from modelport.model.graph.file import read_graph
-from modelport.recipes.chain import form_of, operations
+from modelport.recipes.chain import form_of
+from modelport.recipes.operations import operations
 from modelport.recipes.schema import Recipe
 from modelport.recipes.steps import TruncateToInteger
 from modelport.recipes.tables import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from modelport.model.graph.file import constants
 
 if TYPE_CHECKING:
     import onnx
+    import torch.fx
     from torch import Tensor, nn
 
 # Folding multiplies and adds in float32; its result is recomputed in float64. A few rounding steps of 2**-24 each.
@@ -55,11 +56,11 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
     pool = _Pool(constants(graph))
     folded: set[str] = set()
     first = _first_names(module)
-    for convolution, norm in _conv_norm_pairs(module, example):
-        weight, bias = _fold(module, convolution, norm)
+    for convolution, norm, epsilon in _conv_norm_pairs(module, example):
+        weight, bias = _fold(module, convolution, norm, epsilon)
         # An exporter leaves a bias out that is zero everywhere.
         if pool.holds_near(*weight) and (pool.holds_near(*bias) or not bias[0].any()):
-            folded |= {name for name in state if first[name.rpartition(".")[0]] in (convolution, norm)}
+            folded |= {name for name in state if first[_part(name)] in (convolution, norm)}
     unused = {name for name in state if name.endswith("num_batches_tracked")}
     folded -= unused
     rest = {name: value for name, value in state.items() if name not in unused | folded}
@@ -106,23 +107,28 @@ def _cut(value: Array) -> Iterator[list[Array]]:
                 yield np.split(value, count, axis)
 
 
-def _conv_norm_pairs(module: nn.Module, example: Tensor) -> set[tuple[str, str]]:
-    """Run once and return (convolution, batch norm) for every norm whose input is a convolution's output."""
+Pair = tuple[str, str, float]  # names of a convolution and a batch norm, and the norm's epsilon
+
+
+def _conv_norm_pairs(module: nn.Module, example: Tensor) -> set[Pair]:
+    """Return every batch norm whose input is a convolution's output. Of a program its own graph tells, others run."""
     import torch
     from torch import nn
 
+    if isinstance(module, torch.fx.GraphModule):
+        return _pairs_of_program(module)
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     made_by: dict[int, tuple[str, Tensor]] = {}  # holding the tensor keeps its id from being used again
-    pairs: set[tuple[str, str]] = set()
+    pairs: set[Pair] = set()
     handles = []
 
     def after(name: str, _: nn.Module, __: object, output: Tensor) -> None:
         made_by[id(output)] = (name, output)
 
-    def before(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def before(name: str, norm: Any, inputs: tuple[Tensor, ...]) -> None:
         if id(inputs[0]) in made_by:
-            pairs.add((made_by[id(inputs[0])][0], name))
+            pairs.add((made_by[id(inputs[0])][0], name, float(norm.eps)))
 
     for name, part in module.named_modules():
         if isinstance(part, kinds):
@@ -138,13 +144,37 @@ def _conv_norm_pairs(module: nn.Module, example: Tensor) -> set[tuple[str, str]]
     return pairs
 
 
+def _pairs_of_program(program: torch.fx.GraphModule) -> set[Pair]:
+    """Return the pairs that a program of torch.export names: its nodes are operators, its parameters attributes."""
+    import torch
+
+    nodes: Any = program.graph.nodes
+    aten: Any = torch.ops.aten
+    kinds = (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.convolution.default)
+    pairs: set[Pair] = set()
+    for node in nodes:
+        before: Any = node.args[0] if node.target is aten.batch_norm.default else None
+        if getattr(before, "target", None) in kinds:
+            weight, variance, epsilon = before.args[1], node.args[4], node.args[7]
+            if weight.op == "get_attr" and variance.op == "get_attr":
+                pairs.add((_part(weight.target), _part(variance.target), float(epsilon)))
+    return pairs
+
+
+def _part(tensor: str) -> str:
+    """Return the name of the part that a tensor belongs to."""
+    return tensor.rpartition(".")[0]
+
+
 def _first_names(module: nn.Module) -> dict[str, str]:
     """Map each name of a part to its first: a shared convolution stands in the state dict under several."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(part), name) for name, part in module.named_modules(remove_duplicate=False)}
 
 
-def _fold(module: nn.Module, convolution: str, norm: str) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+def _fold(
+    module: nn.Module, convolution: str, norm: str, epsilon: float
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Return (weight, tolerance) and (bias, tolerance) of the folded pair, computed in float64."""
     conv, bn = module.get_submodule(convolution), module.get_submodule(norm)
     values, stats = (
@@ -153,7 +183,7 @@ def _fold(module: nn.Module, convolution: str, norm: str) -> tuple[tuple[Array, 
     )
     width = values["weight"].shape[0]
     gamma, beta = stats.get("weight", np.ones(width)), stats.get("bias", np.zeros(width))
-    scale = gamma / np.sqrt(stats["running_var"] + float(bn.eps))  # type: ignore[arg-type]
+    scale = gamma / np.sqrt(stats["running_var"] + epsilon)
     weight = values["weight"] * scale.reshape(-1, *[1] * (values["weight"].ndim - 1))
     own, mean = values.get("bias", np.zeros(width)) * scale, stats["running_mean"] * scale
     # The bias is a sum that may cancel: its rounding goes with the largest term, not with the result.

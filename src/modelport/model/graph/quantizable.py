@@ -127,5 +127,10 @@ def _runs_in_8_bits(
 def _float_of(node: onnx.NodeProto, kinds: dict[str, int]) -> str:
     from onnx import TensorProto
 
-    names: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    names: dict[int, str] = {
+        TensorProto.FLOAT: "fp32",
+        TensorProto.FLOAT16: "fp16",
+        TensorProto.BFLOAT16: "bf16",
+        TensorProto.DOUBLE: "float64",
+    }
     return next((names[kinds[name]] for name in node.input if kinds.get(name) in names), "")

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import CheckpointError
 from modelport.core.files import open_regular
-from modelport.core.text import listed, plain
 from modelport.model.weights.file import decode
+from modelport.model.weights.unwrapping import RIGHT_FILE, held, some_of, unwrapped
 from modelport.model.weights.wrapping import (
     AVERAGED_COUNT,
     common_prefix,
     named,
-    others_note,
-    path_of,
-    state_dicts,
+    prefix_note,
     without_prefix,
 )
 from modelport.recipes.tables import Checkpoint
@@ -32,11 +30,9 @@ Shape = tuple[int, ...]
 MAX_FILE_BYTES = 16 * 1024**3
 # Tensors may share a storage (tied weights), but not without bound: a few bytes could claim a terabyte.
 MAX_SHARING = 4
-NAMED = 8  # names that a message shows of each list
 
 _FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
 _PLAIN = _FLOATS | {"int64", "int32", "int16", "int8", "uint8", "bool"}
-_RIGHT_FILE = "check that this is the file the recipe names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +70,15 @@ def read_checkpoint(path: Path, spec: Checkpoint, wanted: Collection[str] = ()) 
     """
     content = read_weights_file(path)
     notes: list[str] = []
-    entries = _unwrapped(decode(content, str(path)), spec.unwrap, path, notes)
+    entries = unwrapped(decode(content, str(path)), spec, wanted, path, notes)
     entries = _without_average_count(entries, notes)
     _refuse_known_mistakes(entries, spec, path, wanted)
     tensors = plain_tensors(entries, len(content), path)
     names, note = without_prefix(tensors, wanted) if wanted else ({}, "")
+    if not names and wanted and (prefix := _wrappers_prefix(tensors, wanted, spec)):
+        names, note = {key: key.removeprefix(prefix) for key in tensors}, prefix_note(prefix)
     if names:
-        notes += [note] * (note != f"every key begins with {named(spec.strip_prefix)}: taken off")
+        notes += [note] * (note != prefix_note(spec.strip_prefix))
         tensors = {names[key]: tensor for key, tensor in tensors.items()}
     else:
         tensors = _stripped(tensors, spec.strip_prefix, path, notes)
@@ -123,7 +121,7 @@ def load_strictly(module: torch.nn.Module, state: StateDict, source: str) -> Loa
     report = compare(module, state)
     if not report.fits:
         raise CheckpointError(
-            f"{source}: {_mismatch(report)}", _RIGHT_FILE + ", and the recipe's unwrap and strip_prefix"
+            f"{source}: {_mismatch(report)}", RIGHT_FILE + ", and the recipe's unwrap and strip_prefix"
         )
     tensors = {}
     for name, want in module.state_dict().items():
@@ -133,14 +131,14 @@ def load_strictly(module: torch.nn.Module, state: StateDict, source: str) -> Loa
     lost = [name for name in converted if not _is_finite(tensors[name])]
     if lost:
         raise CheckpointError(
-            f"{source}: {dtype_of(state.tensors[lost[0]])} values too large for the model's dtype: {_some(lost)}",
-            _RIGHT_FILE,
+            f"{source}: {dtype_of(state.tensors[lost[0]])} values too large for the model's dtype: {some_of(lost)}",
+            RIGHT_FILE,
         )
     module.load_state_dict(tensors, strict=True, assign=True)
     hollow = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if hollow:
         raise CheckpointError(
-            f"{source}: no values for {_some(hollow)}, which the model does not keep in its state dict",
+            f"{source}: no values for {some_of(hollow)}, which the model does not keep in its state dict",
             "build the model on the CPU, not on the meta device",
         )
     module.eval().requires_grad_(False)
@@ -159,37 +157,11 @@ def read_weights_file(path: Path) -> bytes:
             raise CheckpointError(f"{path}: cannot be read: {error}", "check the disk and its permissions") from error
 
 
-def _unwrapped(content: Any, keys: list[str], path: Path, notes: list[str]) -> dict[str, Any]:
-    import torch
-
-    whole, absent, taken = content, [], []
-    for key in keys:
-        if isinstance(content, Mapping) and key in content:
-            content = content[key]
-            taken.append(key)
-        else:
-            absent.append(repr(key))
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__} where a state dict should be", _RIGHT_FILE)
-    if not content:
-        raise CheckpointError(f"{path}: holds no tensors", _RIGHT_FILE)
-    if not all(isinstance(key, str) for key in content):
-        raise CheckpointError(f"{path}: has keys that are no text", _RIGHT_FILE)
-    if absent and not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise CheckpointError(
-            f"{path}: has no {', '.join(absent)}; its keys are {_some(content)}{_held(whole)}",
-            "check the recipe's unwrap, or save the right state dict alone: torch.save(STATE_DICT, FILE)",
-        )
-    if absent:
-        notes.append(f"not wrapped in {', '.join(absent)}: taken as a bare state dict")
-    if note := others_note(whole, tuple(taken)):
-        notes.append(note)
-    return dict(content)
-
-
-def _held(content: Any) -> str:
-    places = [place for place in state_dicts(content) if place]
-    return f"; it holds a state dict under {', '.join(map(path_of, places[:NAMED]))}" if places else ""
+def _wrappers_prefix(tensors: Collection[str], wanted: Collection[str], spec: Checkpoint) -> str:
+    """Return the known wrappers' prefix of all keys, where the model has none such and the recipe names another."""
+    prefix = common_prefix(tensors)
+    own = prefix == spec.strip_prefix or any(key.startswith(prefix) for key in wanted)
+    return "" if own else prefix
 
 
 def _without_average_count(entries: dict[str, Any], notes: list[str]) -> dict[str, Any]:
@@ -225,20 +197,20 @@ def plain_tensors(entries: Mapping[str, Any], file_bytes: int, path: Path) -> di
     ]
     if others:
         raise CheckpointError(
-            f"{path}: not only tensors: {_some(others)}{_held(entries)}", "check the recipe's unwrap, or the file"
+            f"{path}: not only tensors: {some_of(others)}{held(entries)}", "check the recipe's unwrap, or the file"
         )
     # Called on the class: attributes that the file hung on a tensor must not be called.
     tensors = {key: torch.Tensor.detach(value) for key, value in entries.items()}
     odd = [f"{key} ({_oddity(tensor)})" for key, tensor in tensors.items() if _oddity(tensor)]
     if odd:
-        raise CheckpointError(f"{path}: no plain dense tensors: {_some(odd)}", "save dense floats or integers")
+        raise CheckpointError(f"{path}: no plain dense tensors: {some_of(odd)}", "save dense floats or integers")
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > MAX_SHARING * file_bytes:
-        raise CheckpointError(f"{path}: claims far more values than its {file_bytes} bytes can hold", _RIGHT_FILE)
+        raise CheckpointError(f"{path}: claims far more values than its {file_bytes} bytes can hold", RIGHT_FILE)
     tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
     broken = [key for key, tensor in tensors.items() if not _is_finite(tensor)]
     if broken:
         raise CheckpointError(
-            f"{path}: NaN or infinite values in {_some(broken)}", "take a checkpoint of a sound training"
+            f"{path}: NaN or infinite values in {some_of(broken)}", "take a checkpoint of a sound training"
         )
     return tensors
 
@@ -261,7 +233,8 @@ def _stripped(tensors: dict[str, torch.Tensor], prefix: str, path: Path, notes: 
         return tensors
     if without:
         raise CheckpointError(
-            f"{path}: {len(without)} of {len(tensors)} keys do not begin with '{prefix}': {_some(without)}", _RIGHT_FILE
+            f"{path}: {len(without)} of {len(tensors)} keys do not begin with '{prefix}': {some_of(without)}",
+            RIGHT_FILE,
         )
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
 
@@ -272,17 +245,13 @@ def _mismatch(report: LoadReport) -> str:
     lists |= {
         kind: tuple(f"{name} (got {got}, want {want})" for name, got, want in rows) for kind, rows in others.items()
     }
-    parts = [f"{len(names)} keys {kind}: {_some(names)}" for kind, names in lists.items() if names]
+    parts = [f"{len(names)} keys {kind}: {some_of(names)}" for kind, names in lists.items() if names]
     if prefix := common_prefix([*report.unexpected]):
         parts.insert(0, f"each of the unexpected keys begins with {named(prefix)}")
     wanted = report.matched + len(report.missing) + sum(map(len, others.values()))
     if report.matched * 10 <= wanted:
         parts.insert(0, f"only {report.matched} of {wanted} keys fit: these look like weights of another architecture")
     return "; ".join(parts)
-
-
-def _some(names: Iterable[str]) -> str:
-    return listed((plain(name, 200) for name in names), NAMED)
 
 
 def _is_counter(name: str) -> bool:

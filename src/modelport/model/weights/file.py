@@ -12,6 +12,7 @@ from typing import Any
 from modelport.core.errors import CheckpointError
 from modelport.core.pickle_scan import Scan, scan_pickles
 from modelport.core.text import listed, plain
+from modelport.model.weights.torchscript import is_torchscript, torchscript_error
 
 # The file formats of `torch.save`: a zip archive since torch 1.6, before that five pickles and the raw storages.
 _ZIP = b"PK\x03\x04"
@@ -24,7 +25,7 @@ MAX_ENTRIES = 1_000_000
 MAX_SAFETENSORS_HEADER = 100_000_000
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"7z\xbc\xaf": "7z", b"\xfd7zXZ": "xz", b"Rar!": "RAR"}
-_FETCH_AGAIN = "fetch the file again and compare its size and sha256 with the source's"
+FETCH_AGAIN = "fetch the file again and compare its size and sha256 with the source's"
 _TENSORS_ONLY = "take a file that holds tensors only, as torch.save(model.state_dict(), FILE) writes it"
 _RESAVE = (
     "load it with the program that wrote it, on a machine you can spare if you do not trust the file, "
@@ -64,9 +65,7 @@ def decode(content: bytes, name: str) -> Any:
         # damaged file can raise any exception at all: KeyError and TypeError as well as RuntimeError.
         if "not enough memory" in str(error) or "can't allocate memory" in str(error):  # torch's own allocator
             raise _no_memory(content, name) from error
-        raise CheckpointError(
-            f"{name}: damaged, cut short or no checkpoint ({_reason(error)})", _FETCH_AGAIN
-        ) from error
+        raise CheckpointError(f"{name}: damaged, cut short or no checkpoint ({_reason(error)})", FETCH_AGAIN) from error
 
 
 def _decode(content: bytes, name: str) -> Any:
@@ -81,7 +80,7 @@ def _decode(content: bytes, name: str) -> Any:
     if _is_text(content):
         raise CheckpointError(f"{name}: a text file, not a checkpoint", "check what was downloaded, and fetch it again")
     raise CheckpointError(
-        f"{name}: neither a torch checkpoint (zip or pickle) nor safetensors, or its beginning is damaged", _FETCH_AGAIN
+        f"{name}: neither a torch checkpoint (zip or pickle) nor safetensors, or its beginning is damaged", FETCH_AGAIN
     )
 
 
@@ -110,33 +109,39 @@ def _refuse_known_strangers(content: bytes, name: str) -> None:
 
 def _decode_zip(content: bytes, name: str) -> Any:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = archive.infolist()
-        names = [entry.filename for entry in entries]
-        if any(entry.endswith("/constants.pkl") or "/code/" in entry for entry in names):
+        names = archive.namelist()
+        if is_torchscript(names):
+            raise torchscript_error(name)
+        if any(entry.endswith("models/model.json") for entry in names):
             raise CheckpointError(
-                f"{name}: a TorchScript archive, which holds code",
-                "convert it on a machine you can spare if you do not trust the file: "
-                "torch.save(torch.jit.load(FILE).state_dict(), NEW)",
+                f"{name}: a program of torch.export (.pt2), no checkpoint", "give it as --source FILE.pt2"
             )
         if not any(entry.endswith("/data.pkl") for entry in names):
             raise CheckpointError(
                 f"{name}: a zip archive that torch.save did not write (no data.pkl)",
                 "unpack it if a checkpoint lies inside, and give that file",
             )
-        # torch.save writes neither; both would let a small file grow, or show the scan another pickle than torch reads.
-        if len(set(names)) < len(names) or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise CheckpointError(f"{name}: repacked, with compressed or doubled entries", _RESAVE)
-        if len(entries) > MAX_ENTRIES:
-            raise CheckpointError(f"{name}: {len(entries)} entries, more than the {MAX_ENTRIES} taken", _TENSORS_ONLY)
-        # Entries that overlap would be read over and over, each as large as the file.
-        if sum(entry.file_size for entry in entries) > len(content):
-            raise CheckpointError(f"{name}: its entries overlap: they claim more than the whole file", _FETCH_AGAIN)
-        # torch does not verify the checksums by itself: a flipped bit would pass as a weight.
-        damaged = archive.testzip()
-        if damaged:
-            raise CheckpointError(f"{name}: damaged: the checksum of {damaged} does not match", _FETCH_AGAIN)
+        checked_archive(archive, content, name)
         scans = [scan_pickles(io.BytesIO(archive.read(entry))) for entry in names if entry.endswith(".pkl")]
     return _load(content, name, scans)
+
+
+def checked_archive(archive: zipfile.ZipFile, content: bytes, name: str) -> None:
+    """Raise CheckpointError for an archive that torch did not write so, or that is damaged."""
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    # torch.save writes neither; both would let a small file grow, or show the scan another pickle than torch reads.
+    if len(set(names)) < len(names) or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(f"{name}: repacked, with compressed or doubled entries", _RESAVE)
+    if len(entries) > MAX_ENTRIES:
+        raise CheckpointError(f"{name}: {len(entries)} entries, more than the {MAX_ENTRIES} taken", _TENSORS_ONLY)
+    # Entries that overlap would be read over and over, each as large as the file.
+    if sum(entry.file_size for entry in entries) > len(content):
+        raise CheckpointError(f"{name}: its entries overlap: they claim more than the whole file", FETCH_AGAIN)
+    # torch does not verify the checksums by itself: a flipped bit would pass as a weight.
+    damaged = archive.testzip()
+    if damaged:
+        raise CheckpointError(f"{name}: damaged: the checksum of {damaged} does not match", FETCH_AGAIN)
 
 
 def _decode_pickles(content: bytes, name: str) -> Any:
@@ -187,7 +192,7 @@ def _refuse_endless(name: str, scans: list[Scan]) -> None:
                 f"{name}: refused, reading it might never end or take all memory: {plain(scan.danger)}", _TENSORS_ONLY
             )
     if not all(scan.complete for scan in scans):
-        raise CheckpointError(f"{name}: damaged or cut short: its list of values has no proper end", _FETCH_AGAIN)
+        raise CheckpointError(f"{name}: damaged or cut short: its list of values has no proper end", FETCH_AGAIN)
 
 
 def _decode_safetensors(content: bytes, name: str) -> Any:

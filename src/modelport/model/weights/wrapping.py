@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from modelport.core.text import listed, plain
 # Who writes which prefix: torch.compile's OptimizedModule; DataParallel, DistributedDataParallel, AveragedModel.
 WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DataParallel or AveragedModel"}
 AVERAGED_COUNT = "n_averaged"  # of torch.optim.swa_utils.AveragedModel, beside its `module.` keys
+# How training programs name the averaged weights: ema, model_ema, state_dict_ema, ema_model, averaged, swa.
+AVERAGED = re.compile(r"(^|[^a-z])(ema|swa|averaged?)([^a-z]|$)", re.IGNORECASE)
 # Where a weights file nests its state dicts: top level, a record such as {"ema": {"state_dict": …}}, one more.
 _LEVELS = 3
 
@@ -34,7 +37,33 @@ def path_of(place: tuple[str, ...]) -> str:
     return "→".join(f"'{plain(key, 100)}'" for key in place)
 
 
-def others_note(content: Any, taken: tuple[str, ...]) -> str:
+def place_of_key(content: Any, key: str) -> tuple[str, ...] | None:
+    """Return the place of the state dict that a user's key (dots between nested ones) leads to, None for none."""
+    return next((place for place in state_dicts(content) if ".".join(place) == key), None)
+
+
+def chosen_place(content: Any, wanted: Collection[str]) -> tuple[str, ...]:
+    """Return where the state dict lies that is meant, where nobody says so; empty for the top level.
+
+    Of several that have the model's keys the averaged one is taken, as timm does.
+    """
+    found = state_dicts(content)
+    if () in found or not found:
+        return ()
+    fitting = [
+        place for place, tensors in found.items() if without_prefix(tensors, wanted)[0] or _same(tensors, wanted)
+    ]
+    endings = {_ending(key) for key in wanted}
+    alike = [place for place, tensors in found.items() if endings & {_ending(key) for key in tensors}]
+    return min(fitting or alike or list(found), key=lambda place: not is_averaged(place))
+
+
+def is_averaged(place: tuple[str, ...]) -> bool:
+    """Whether a state dict's key says that it holds averaged weights."""
+    return any(AVERAGED.search(key) for key in place)
+
+
+def others_note(content: Any, taken: tuple[str, ...], why: str) -> str:
     """Say which other state dicts hold the taken one's tensors too (averaged weights, a teacher); empty for none."""
     found = state_dicts(content)
     mine = {_ending(key) for key in found.get(taken, ())}
@@ -42,8 +71,9 @@ def others_note(content: Any, taken: tuple[str, ...]) -> str:
     if not rivals:
         return ""
     return (
-        f"several state dicts in this file: {path_of(taken) or 'the top level'} was taken, as the recipe says; "
-        f"not {listed(map(path_of, rivals), 8)} (averaged and raw weights give different figures)"
+        f"several state dicts in this file: {path_of(taken) or 'the top level'} was taken, {why}; "
+        f"not {listed(map(path_of, rivals), 8)} (averaged and raw weights give different figures); --checkpoint-key "
+        f"{plain('.'.join(rivals[0]), 100)} takes another"
     )
 
 
@@ -62,7 +92,7 @@ def without_prefix(keys: Collection[str], wanted: Collection[str]) -> tuple[dict
         while True:
             names = {key: name.removeprefix(prefix) for key, name in renamed.items()}
             if (prefix or inner) and _same(names.values(), wanted):
-                return names, _prefix_note(prefix, inner)
+                return names, prefix_note(prefix, inner)
             segment = next(iter(names.values()), "").partition(".")
             step = segment[0] + segment[1]
             if not segment[1] or not all(name.startswith(step) for name in names.values()):
@@ -85,7 +115,8 @@ def named(prefix: str) -> str:
     return f"'{plain(prefix, 100)}'" + (f" ({', '.join(writers)})" if writers else "")
 
 
-def _prefix_note(prefix: str, inner: str) -> str:
+def prefix_note(prefix: str, inner: str = "") -> str:
+    """Say which prefix was taken off every key, and which from inside names."""
     if prefix:
         note = f"every key begins with {named(prefix)}: taken off"
         return f"{note}, and {named(inner)} inside names" if inner and inner not in prefix else note
