@@ -228,7 +228,8 @@ def judge(
     rows: Iterator[Rows] = iter(answers.rows) if source is None else _beside(answers, source)
     with tempfile.TemporaryDirectory(prefix="modelport-") as scratch:
         folder = Path(scratch) if out is None else Path(out)
-        how = Scoring(job.task, source is not None, job.full_set, folder / PREDICTIONS)
+        labels = recipe.dataset.labelled
+        how = Scoring(job.task, source is not None, job.full_set, folder / PREDICTIONS, labels=labels)
         scored = score(rows, how)
         scored.skipped = answers.outcome.skipped
         origin = _origin(answers, None if source is None else origin_of(source.source))
