@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -122,7 +122,7 @@ def test_what_cannot_be_exported_is_said_once(zoo: Path, call: Call, tiny_path: 
     assert run(call, recipe, tiny_data, "--trust-code", engine="torch").code in (1, 3)
 
 
-WRAPPED = {
+WRAPPED: dict[str, Callable[[Any], Any]] = {
     "timm:test_resnet": lambda state: {"state_dict": state, "state_dict_ema": state, "epoch": 3},
     "torchvision:squeezenet1_1": lambda state: state,
 }
