@@ -15,32 +15,33 @@ import statistics
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
-from modelport.core import machine
-from modelport.core.values import Array
-from modelport.model.graph.file import read_graph, signature_of
+import modelport as mp
+from modelport.measure.inputs import random_inputs
 from sides import seeded_graph
 
+CORES = mp.environment()["cores"]
 # (operator, kernel or provider) and name → milliseconds of each run
 Times = dict[tuple[str, str], list[float]]
+Inputs = dict[str, NDArray[Any]]
 
 
-def inputs_of(model: Path, batch: int) -> dict[str, Array]:
+def inputs_of(model: Path, batch: int) -> Inputs:
     """Return one batch of standard normal input."""
-    spec = signature_of(read_graph(model)).with_batch(batch).inputs[0]
-    rng = np.random.default_rng(0)
-    return {spec.name: rng.standard_normal([int(axis) for axis in spec.shape]).astype(spec.dtype)}
+    with mp.open_model(model) as runner:
+        return dict(random_inputs(runner.signature.with_batch(batch), None, 0).buffers[0])
 
 
-def with_openvino(model: Path, inputs: dict[str, Array], runs: int, precision: str = "f32") -> Times:
+def with_openvino(model: Path, inputs: Inputs, runs: int, precision: str = "f32") -> Times:
     """Return the times that OpenVINO's counters tell."""
     import openvino
 
     network = openvino.Core().read_model(str(model))
     network.reshape({name: array.shape for name, array in inputs.items()})
-    config = {"PERF_COUNT": True, "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": machine.cores(),
+    config = {"PERF_COUNT": True, "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": CORES,
               "PERFORMANCE_HINT": "LATENCY"}  # fmt: skip
     request = openvino.Core().compile_model(network, "CPU", config).create_infer_request()
     times: Times = defaultdict(list)
@@ -53,13 +54,13 @@ def with_openvino(model: Path, inputs: dict[str, Array], runs: int, precision: s
     return times
 
 
-def with_onnxruntime(model: Path, inputs: dict[str, Array], runs: int) -> Times:
+def with_onnxruntime(model: Path, inputs: Inputs, runs: int) -> Times:
     """Return the times that ONNX Runtime's profiler writes."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
         settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = machine.cores()
+        settings.intra_op_num_threads = CORES
         settings.enable_profiling = True
         settings.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from modelport.core import machine
+import modelport as mp
 
 WIDTH, HEIGHT = 500, 375
 # (cells across, strength): coarse light and dark, then finer and finer detail.
@@ -24,7 +24,7 @@ def draw_photos(out: Path, count: int, first: int = 0) -> Path:
         Image.fromarray(_photo(number)).save(out / "images" / name, quality=90)
         return f"{name} {number % 1000}\n"
 
-    with ThreadPoolExecutor(machine.cores()) as pool:
+    with ThreadPoolExecutor(mp.environment()["cores"]) as pool:
         lines = list(pool.map(draw, range(first, first + count)))
     (out / "val_label.txt").write_text("".join(lines), encoding="utf-8")
     return out

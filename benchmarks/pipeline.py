@@ -27,24 +27,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from modelport.core import machine
-from modelport.core.artifacts import Artifact
-from modelport.core.progress import Silent
-from modelport.data.sets.table import open_dataset
-from modelport.data.stream.feeding import feed
-from modelport.engines.base import Build, Launch
-from modelport.engines.registry import get_engine, model_artifact, opened
-from modelport.jobs.run import RunRequest, run
+import modelport as mp
 from modelport.measure.in_flight import SECONDS, beside_decoders, probe_concurrency
-from modelport.measure.inputs import random_inputs
-from modelport.measure.load import Load, measure
-from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
-from modelport.recipes.load import load_recipe
-from modelport.report.result import environment
-from modelport.stages.lower import lowered
-from modelport.stages.plan import Plan, Wish
 from photos import draw_photos
-from sides import seeded_graph
+from verbs import pure, run, setting, speed
 
 # It loses nothing of the pure speed, and is small, since the last batch of a short way runs alone.
 BATCH = 4
@@ -53,68 +39,46 @@ ROUNDS = {"fp32": 3, "bf16": 3, "int8": 4}
 OF_CEILING = 0.97
 OF_PURE = {"fp32": 0.93, "bf16": 0.90, "int8": 0.85}
 OVER_GUIDES = {"fp32": 1.1, "bf16": 1.25, "int8": 1.4}
-RECIPE = load_recipe("moco-v2")
+RECIPE = mp.load_recipe("moco-v2")
 INPUT = RECIPE.tensors.inputs[0].name
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """One precision: the graph that takes pixels, for ours, and the one that takes floats, for the guides' way."""
+class Sides:
+    """One precision: the model that takes pixels, for ours, and the one that takes floats, for the guides' way."""
 
     precision: str
-    pixels: Artifact
-    floats: Artifact
-    in_flight: int
-
-    def build(self, *, pixels: bool) -> Build:
-        """What it is opened as."""
-        return Build(recipe_of_pixels(RECIPE) if pixels else RECIPE, self.precision, BATCH)
-
-    def launch(self, *, pixels: bool) -> Launch:
-        """How it is run: ours with the best number of runs in flight, the guides' one after the other."""
-        return Launch(in_flight=self.in_flight if pixels else 1)
+    wish: mp.Wish  # ours, with the best number of runs in flight
+    pixels: mp.Model
+    floats: mp.Model  # one run after the other
 
 
-def prepared(precision: str, calibration: Path, work: Path) -> Model:
-    """Return both graphs in a precision."""
-    engine = get_engine("openvino")
-    floats = model_artifact(seeded_graph())
-    pixels = write_pixel_graph(floats, RECIPE, work / "pixels.onnx")
-    if precision == "int8":
-        graphs = []
-        for form, graph in ((RECIPE, floats), (recipe_of_pixels(RECIPE), pixels)):
-            plan = Plan(RECIPE, engine, Build(form, precision, BATCH), calibration=calibration)
-            graphs.append(lowered(plan, graph, None, (), Silent()).artifact)
-        floats, pixels = graphs
-    model = Model(precision, pixels, floats, 1)
-    probes = probe_concurrency(engine, pixels, model.build(pixels=True), Launch(), SECONDS)
-    return replace(model, in_flight=beside_decoders(probes))
-
-
-def pure(model: Model, seconds: float) -> float:
-    """Return samples/s of inference alone."""
-    build = model.build(pixels=True)
-    with opened(get_engine("openvino"), model.pixels, build, model.launch(pixels=True)) as runner:
-        inputs = random_inputs(runner.signature.with_batch(BATCH), build.recipe, 0)
-        return measure(Load(runner, inputs.buffers, BATCH, runner.concurrency, seconds)).timed.samples_per_second
+def prepared(source: Any, precision: str, calibration: Path) -> Sides:
+    """Return both models in a precision."""
+    images = calibration if precision == "int8" else None
+    wish = mp.Wish("openvino", precision, BATCH, threads=mp.environment()["cores"], calibration=images)
+    ours = replace(wish, input_type="uint8")
+    probes = probe_concurrency(*mp.build(source, wish=ours).how, SECONDS)
+    ours = replace(ours, in_flight=beside_decoders(probes))
+    return Sides(precision, ours, mp.build(source, wish=ours), mp.build(source, wish=replace(wish, in_flight=1)))
 
 
 def preprocessing_seconds(data: Path) -> float:
     """Return CPU seconds per image, all threads together."""
-    samples = open_dataset(RECIPE.dataset, data)
+    samples = mp.open_dataset(RECIPE, data)
     start = time.process_time()
-    with closing(feed(RECIPE, samples, BATCH, seed=0, pixels=True)) as batches:
+    with closing(mp.batches(RECIPE, samples, BATCH, pixels=True)) as batches:
         for _ in batches:
             pass
     return (time.process_time() - start) / len(samples)
 
 
-def end_to_end(model: Model, data: Path, out: Path) -> float:
+def end_to_end(sides: Sides, data: Path, work: Path) -> float:
     """Return samples/s of the whole road, as the result file has it."""
-    wish = Wish("openvino", model.precision, BATCH, "uint8", in_flight=model.in_flight)
-    request = RunRequest("moco-v2", data, out, model=model.pixels.path, wish=wish, force=True)
-    return run(request, Silent()).samples_per_second or 0.0
+    words = ["moco-v2", "--model", sides.pixels.path, "--data", data]
+    words += ["--setting", setting(RECIPE, sides.wish, work / "setting.toml")]
+    return speed(run(*words, out=work / "out"))
 
 
 def published_tensor(path: Path) -> np.ndarray:
@@ -129,10 +93,10 @@ def published_tensor(path: Path) -> np.ndarray:
     return np.ascontiguousarray(tensor)
 
 
-def guides_way(model: Model, data: Path, work: Path, engine: str = "openvino") -> float:
+def guides_way(model: mp.Model, data: Path, work: Path) -> float:
     """Return samples/s of the guides' three steps, one after the other. Model loading is not counted, as in ours."""
-    samples = list(open_dataset(RECIPE.dataset, data))
-    with opened(get_engine(engine), model.floats, model.build(pixels=False), model.launch(pixels=False)) as runner:
+    samples = list(mp.open_dataset(RECIPE, data))
+    with model.open() as runner:
         runner.run({INPUT: np.zeros((BATCH, 3, 224, 224), np.float32)})
         start = time.perf_counter()
         for sample in samples:
@@ -169,25 +133,25 @@ def read_txt(path: Path) -> np.ndarray:
     return row
 
 
-def rows_of(model: Model, data: Path, work: Path, rounds: int, seconds: float) -> list[dict[str, Any]]:
+def rows_of(sides: Sides, data: Path, work: Path, rounds: int, seconds: float) -> list[dict[str, Any]]:
     """Measure the sides in turn and return a row per bar."""
     found: dict[str, list[float]] = {name: [] for name in ("pure", "end_to_end", "preprocessing", "guides")}
     for turn in range(rounds):
         if turn % 2:
-            found["guides"].append(guides_way(model, data, work))
+            found["guides"].append(guides_way(sides.floats, data, work))
         found["preprocessing"].append(preprocessing_seconds(data))
         # The speed of a shared machine drifts: what is divided is measured around what it is divided by.
-        before = pure(model, seconds / 2)
-        found["end_to_end"].append(end_to_end(model, data, work / "out"))
-        found["pure"].append((before + pure(model, seconds / 2)) / 2)
+        before = pure(sides.pixels, RECIPE, BATCH, seconds / 2)
+        found["end_to_end"].append(end_to_end(sides, data, work))
+        found["pure"].append((before + pure(sides.pixels, RECIPE, BATCH, seconds / 2)) / 2)
         if not turn % 2:
-            found["guides"].append(guides_way(model, data, work))
+            found["guides"].append(guides_way(sides.floats, data, work))
     got = found["end_to_end"]
     ceiling = [
-        1 / (1 / speed + cpu / machine.cores())
+        1 / (1 / speed + cpu / mp.environment()["cores"])
         for speed, cpu in zip(found["pure"], found["preprocessing"], strict=True)
     ]
-    name = model.precision
+    name = sides.precision
     rows = [
         _row(f"{name}: end to end over the ceiling", got, ceiling, OF_CEILING),
         _row(f"{name}: end to end over pure inference", got, found["pure"], OF_PURE[name]),
@@ -196,11 +160,11 @@ def rows_of(model: Model, data: Path, work: Path, rounds: int, seconds: float) -
     usage = resource.getrusage(resource.RUSAGE_SELF)
     more = {
         "batch": BATCH,
-        "in_flight": model.in_flight,
+        "in_flight": sides.wish.in_flight,
         "preprocessing_cpu_ms": 1000 * statistics.median(found["preprocessing"]),
         "peak_mib": usage.ru_maxrss / 1024,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "machine": environment(),
+        "machine": mp.environment(),
     }
     return [row | more for row in rows]
 
@@ -231,19 +195,20 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    here = get_engine("openvino").available().precisions
+    here = mp.doctor()["engines"]["openvino"]["precisions"]
     rows = []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         data = draw_photos(work / "data", options.count)
         calibration = draw_photos(work / "calibration", 48, first=100_000) / "images"
         preprocessing_seconds(calibration.parent)  # loads the compiled resize
+        source = mp.source(RECIPE, mp.random_weights(RECIPE, work / "seeded.pth"))
         for precision in options.precisions:
             if precision not in here:
                 print(f"{precision}: not executed by this processor")
                 continue
             rounds = options.rounds or ROUNDS[precision]
-            rows += rows_of(prepared(precision, calibration, work), data, work, rounds, options.duration)
+            rows += rows_of(prepared(source, precision, calibration), data, work, rounds, options.duration)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
     sys.exit(0 if all(row["met"] for row in rows) else 1)

@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelport import __version__
-from modelport.core import machine
-from modelport.core.artifacts import cache_folder
-from modelport.recipes.load import load_recipe
-from modelport.recipes.schema import Recipe
-from modelport.report.result import environment
+import modelport as mp
+from modelport.measure.inputs import random_inputs
+from modelport.measure.load import Load, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,46 +69,19 @@ def ours(engine: str) -> Side:
 
 def measure_ours(arguments: Sequence[str]) -> float:
     """Return samples/s of one point, in this process."""
-    from modelport.engines.base import Build, Launch
-    from modelport.engines.registry import get_engine, model_artifact, opened
-    from modelport.measure.inputs import random_inputs
-    from modelport.measure.load import Load, measure
-
-    engine, model, seconds = arguments[0], model_artifact(Path(arguments[1])), float(arguments[5])
+    engine, model, seconds = arguments[0], arguments[1], float(arguments[5])
     batch, in_flight, threads = map(int, arguments[2:5])
-    launch = Launch(threads, in_flight)
-    with opened(get_engine(engine), model, Build(None, "fp32", batch), launch) as runner:
+    wish = mp.Wish(batch=batch, threads=threads, in_flight=in_flight)
+    with mp.open_model(model, engine, "fp32", wish=wish) as runner:
         inputs = random_inputs(runner.signature.with_batch(batch), None, 0)
         return measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds)).timed.samples_per_second
 
 
-def seeded_weights(recipe: Recipe, out: Path) -> Path:
-    """Write seeded random weights of a recipe's network, wrapped as the published ones are."""
-    import torch
-
-    from modelport.model.architectures import build_random
-
-    state: dict[str, Any] = build_random(recipe.network, 0).state_dict()
-    for key in reversed(recipe.checkpoint.unwrap):
-        state = {key: state}
-    torch.save(state, out)
-    return out
-
-
 def seeded_graph(name: str = "moco-v2") -> Path:
-    """Return a recipe's network (moco-v2's is a ResNet-50) with seeded random weights as ONNX, exported once."""
-    out = cache_folder("benchmarks") / f"{name}-seeded-{__version__}.onnx"
-    if not out.is_file():
-        from modelport.core.progress import Silent
-        from modelport.model.graph.export import DEFAULT_OPSET
-        from modelport.model.source import load_source
-        from modelport.stages.export import export_checked
-
-        recipe = load_recipe(name)
-        with tempfile.TemporaryDirectory() as folder:
-            weights = seeded_weights(recipe, Path(folder) / "seeded.pth")
-            export_checked(load_source(recipe, weights), out, DEFAULT_OPSET, None, Silent())
-    return out
+    """Return a recipe's network (moco-v2's is a ResNet-50) with seeded random weights as ONNX, from the cache."""
+    recipe = mp.load_recipe(name)
+    with tempfile.TemporaryDirectory() as folder:
+        return mp.export(mp.source(recipe, mp.random_weights(recipe, Path(folder) / "seeded.pth"))).path
 
 
 def compare(name: str, mine: Side, other: Side, setting: Setting, *, rounds: int, bar: float) -> dict[str, Any]:
@@ -139,7 +109,7 @@ def compare(name: str, mine: Side, other: Side, setting: Setting, *, rounds: int
         "in_flight": setting.in_flight,
         "threads": setting.threads,
         "seconds": setting.seconds,
-        "machine": environment(),
+        "machine": mp.environment(),
         "peak_mib": {key: max(run.peak_mib for run in ran) for key, ran in _named(mine_ran, other_ran)},
         "cpu_seconds": {key: sum(run.cpu_seconds for run in ran) for key, ran in _named(mine_ran, other_ran)},
     }
@@ -153,7 +123,7 @@ def arguments_of(about: str | None) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--duration", type=float, default=5.0, help="seconds that each side is timed")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=mp.environment()["cores"])
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

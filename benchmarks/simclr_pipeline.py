@@ -11,34 +11,16 @@ import resource
 import statistics
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from modelport.core.artifacts import Artifact
-from modelport.core.progress import Silent
-from modelport.data.drawn.cifar10 import draw_cifar10
-from modelport.engines.base import Build, Launch
-from modelport.engines.registry import get_engine, opened
-from modelport.jobs.run import RunRequest, run
-from modelport.measure.in_flight import best_concurrency
-from modelport.measure.inputs import random_inputs
-from modelport.measure.load import Load, measure
-from modelport.model.graph.export import DEFAULT_OPSET
-from modelport.model.source import load_source
-from modelport.recipes.load import load_recipe
-from modelport.report.result import environment
-from modelport.stages.export import export_checked
-from modelport.stages.plan import Wish
-from sides import seeded_weights
+import modelport as mp
+from modelport.measure.in_flight import chosen, probe_concurrency
+from verbs import pure, run, setting, speed, verb
 
 BAR = 0.5
-RECIPE = load_recipe("simclr")
-ENGINE = "openvino"
-
-
-def exported(folder: Path) -> Artifact:
-    """Return the network with random weights as ONNX."""
-    source = load_source(RECIPE, seeded_weights(RECIPE, folder / "w.pth"))
-    return export_checked(source, folder / "m.onnx", DEFAULT_OPSET, None, Silent())[0]
+RECIPE = mp.load_recipe("simclr")
+BATCH = RECIPE.run.batch
 
 
 def main() -> None:
@@ -52,20 +34,16 @@ def main() -> None:
     pairs = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw_cifar10(folder / "data", count=options.count, train=100)
-        model, engine = exported(folder), get_engine(ENGINE)
-        how = Build(RECIPE, "fp32", RECIPE.run.batch)
-        launch = Launch(in_flight=best_concurrency(engine, model, how, Launch(), 1.0))
-        for turn in range(options.rounds):
-            with opened(engine, model, how, launch) as runner:
-                inputs = random_inputs(runner.signature.with_batch(RECIPE.run.batch), RECIPE, 0)
-                load = Load(runner, inputs.buffers, RECIPE.run.batch, runner.concurrency, options.duration)
-                pure = measure(load).timed.samples_per_second
-            wish = Wish(ENGINE, in_flight=launch.in_flight)
-            request = RunRequest(
-                "simclr", folder / "data", folder / f"out{turn}", model=model.path, wish=wish, force=True
-            )
-            pairs.append((run(request, Silent()).samples_per_second or 0.0, pure))
+        verb("samples", "data", "cifar10", "--out", folder / "data", "--count", options.count)
+        source = mp.source(RECIPE, mp.random_weights(RECIPE, folder / "w.pth"))
+        wish = mp.Wish("openvino", "fp32")
+        wish = replace(wish, in_flight=chosen(probe_concurrency(*mp.build(source, wish=wish).how, 1.0)))
+        model = mp.build(source, wish=wish)
+        words = ["simclr", "--model", model.path, "--data", folder / "data"]
+        words += ["--setting", setting(RECIPE, wish, folder / "setting.toml")]
+        for _ in range(options.rounds):
+            alone = pure(model, RECIPE, BATCH, options.duration)
+            pairs.append((speed(run(*words, out=folder / "out")), alone))
     ratio = statistics.median(mine / other for mine, other in pairs)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     row = {
@@ -77,11 +55,11 @@ def main() -> None:
         "met": ratio >= BAR,
         "unit": "views/s",
         "rounds": pairs,
-        "batch": RECIPE.run.batch,
-        "in_flight": launch.in_flight,
+        "batch": BATCH,
+        "in_flight": wish.in_flight,
         "peak_mib": usage.ru_maxrss / 1024,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "machine": environment(),
+        "machine": mp.environment(),
     }
     print(f"{row['name']:<44} {row['ours']:8.1f} / {row['theirs']:8.1f} views/s  ratio {ratio:.3f} (bar {BAR})")
     if options.json:

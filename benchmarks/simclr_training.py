@@ -6,52 +6,34 @@ gains less than 10 points.
 
 from __future__ import annotations
 
-import modelport  # noqa: F401  before any vendor's package: it switches their telemetry off
-
-# isort: split
 import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import nn
-
-from modelport.core.progress import Silent
-from modelport.data.sets.table import open_dataset
-from modelport.data.stream.feeding import feed
-from modelport.jobs.samples import make_data, make_weights
-from modelport.model.architectures import build_random
-from modelport.model.source import load_source
-from modelport.recipes.load import load_recipe
-from modelport.tasks.contrastive.pairs import hits
+import modelport as mp
+from verbs import verb
 
 WANTED_POINTS = 10.0
-ROWS = 256  # 128 pairs, the block that is scored
-RECIPE = load_recipe("simclr")
-INPUT = RECIPE.tensors.inputs[0].name
+RECIPE = mp.load_recipe("simclr")
 
 
-def top1(module: nn.Module, data: Path) -> float:
+def top1(weights: Path, data: Path) -> float:
     """Return contrastive_top1 in percent over the whole blocks of the test batch, its views drawn by seed 0."""
-    found = []
-    for batch in feed(RECIPE, open_dataset(RECIPE.dataset, data), ROWS, seed=0):
-        if len(batch.ids) == ROWS:
-            with torch.inference_mode():
-                found.append(hits(module(torch.from_numpy(batch.inputs[INPUT])).numpy()))
-    return 100.0 * float(np.mean(found))
+    answers = mp.answer(mp.source(RECIPE, weights), mp.open_dataset(RECIPE, data))
+    return mp.judge(RECIPE, answers).metrics["contrastive_top1"].value
 
 
 def measure(seed: int, folder: Path) -> dict[str, float]:
     """Draw data, train on its training batches, and score both networks on its test batch."""
-    make_data("cifar10", folder / "data", None, seed, Silent())
+    data = folder / "data"
+    verb("samples", "data", "cifar10", "--out", data, "--seed", seed)
     start = time.perf_counter()
-    make_weights("simclr", folder / "data", folder / "w.pth", seed, Silent())
+    verb("samples", "weights", "simclr", "--data", data, "--out", folder / "w.pth", "--seed", seed)
     seconds = time.perf_counter() - start
-    trained = top1(load_source(RECIPE, folder / "w.pth").module, folder / "data")
-    untrained = top1(build_random(RECIPE.network, seed).eval(), folder / "data")
+    trained = top1(folder / "w.pth", data)
+    untrained = top1(mp.random_weights(RECIPE, folder / "random.pth", seed), data)
     return {"seed": seed, "seconds": seconds, "trained": trained, "untrained": untrained, "gain": trained - untrained}
 
 

@@ -9,7 +9,7 @@ on the machine hits them alike, and the least of each form's times counts.
 
 from __future__ import annotations
 
-import modelport  # noqa: F401  before any vendor's package: it switches their telemetry off
+import modelport as mp  # before any vendor's package: it switches their telemetry off
 
 # isort: split
 import argparse
@@ -29,17 +29,23 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modelport.core.values import Array
-from modelport.model.architectures.smlpnet import SMLPNet, smlpnet_tiny
-
+Array = NDArray[Any]
 THREADS = 2
 QUEUED = 4  # batches sent at once where throughput is timed
 BASELINE = "permute_conv, linear"  # as the reference implementation writes it
 Parts = tuple[Tensor, Tensor]
 Mix = Callable[[Any, Tensor], Parts]
 Run = Callable[[], object]
+
+
+def network() -> nn.Module:
+    """Return sMLPNet-T as ``export`` gets it, with random weights, in evaluation mode."""
+    recipe = mp.load_recipe("smlp-t")
+    with tempfile.TemporaryDirectory() as folder:
+        return mp.source(recipe, mp.random_weights(recipe, Path(folder) / "seeded.pth")).exportable.module
 
 
 def permute_conv(block: Any, x: Tensor) -> Parts:
@@ -93,7 +99,7 @@ def conv_channels(block: Any, x: Tensor) -> Tensor:
 class ChannelsFirst(nn.Module):
     """The network with another form of its mixing; images stay NCHW."""
 
-    def __init__(self, net: SMLPNet, mix: Mix, channels: Callable[[Any, Tensor], Tensor]) -> None:
+    def __init__(self, net: nn.Module, mix: Mix, channels: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
         self.net, self.mix, self.channels = net, mix, channels
 
@@ -113,7 +119,7 @@ class ChannelsFirst(nn.Module):
 class ChannelsLast(nn.Module):
     """The network in NHWC but for its depthwise convolutions: both maps multiply from the left, all else is linear."""
 
-    def __init__(self, net: SMLPNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
@@ -140,7 +146,7 @@ class ChannelsLast(nn.Module):
         return rows, columns.unflatten(2, (size, channels))
 
 
-def forms(net: SMLPNet) -> dict[str, nn.Module]:
+def forms(net: nn.Module) -> dict[str, nn.Module]:
     """Return every form by its name, the reference's first and the one in use last."""
     mixes = (permute_conv, matmul, linear_transpose, conv1d, kernels)
     found: dict[str, nn.Module] = {f"{mix.__name__}, linear": ChannelsFirst(net, mix, linear_channels) for mix in mixes}
@@ -270,7 +276,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(THREADS)
-    candidates = forms(smlpnet_tiny(1000).eval())
+    candidates = forms(network())
     example = torch.randn(2, 3, 224, 224)
     with torch.inference_mode():
         want = candidates[BASELINE](example)

@@ -5,7 +5,7 @@ where a bar is missed.
 
 A ResNet-50 with sample weights and drawn images. The grid is every engine × precision × batch × runs in flight, at most
 40 points: each is opened and scored on all images, and nothing else. Exports, quantized models and the source's answers
-are in the cache before either side starts: both need the same ones. The grid's best and tune's choice are then measured
+are there before either side starts: both need the same ones. The grid's best and tune's choice are then measured
 in turn. Last, tune's choice runs over photo-like JPEGs, against the guides' way through files on ONNX Runtime in fp32
 over the same photos.
 """
@@ -19,59 +19,71 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from modelport.core import machine
-from modelport.core.progress import Silent
-from modelport.data.drawn.imagenet import draw_imagenet
-from modelport.engines.base import Build, Launch
-from modelport.jobs.run import RunRequest, wish_of
-from modelport.jobs.run import run as run_recipe
-from modelport.jobs.samples import make_data, make_weights
-from modelport.jobs.tune.search import Pair, Search, TuneRequest, probed_pairs
-from modelport.jobs.tune.tune import searching, tune
-from modelport.recipes.setting import read_setting
-from modelport.report.result import environment
-from modelport.verdict.rules import floor_of
+import modelport as mp
 from photos import draw_photos
-from pipeline import Model, guides_way
+from pipeline import guides_way
+from verbs import run, speed, verb
 
 TIME_BAR, SPEED_BAR, GUIDES_BAR = 0.25, 0.95, 3.5
 MAX_DROP = 5.0  # percent of the source's accuracy; the sample weights are not made to be quantized
 ENGINES = ("openvino", "onnxruntime")
 BATCHES = (1, 4, 8, 16)
+RECIPE = mp.load_recipe("moco-v2")
+METRIC = "top1"
 
 
 @dataclass(frozen=True, slots=True)
 class GridPoint:
-    """One setting of the grid and its speed from files to scores, in samples/s; 0 where the accuracy is too low."""
+    """One setting of the grid and its speed from files to answers, in samples/s; 0 where the accuracy is too low."""
 
-    pair: Pair
-    how: tuple[Build, Launch]
+    model: mp.Model
     speed: float
 
 
-def walk_grid(search: Search) -> list[GridPoint]:
-    """Score every point on all samples."""
+def grid(source: Any, calibration: Path) -> list[mp.Model]:
+    """Build every point: the graphs come from the cache, but for the first of each precision."""
+    here, models = mp.doctor()["engines"], []
+    for engine in ENGINES:
+        for precision in here[engine]["precisions"]:
+            if precision in here[engine]["accuracy_only"]:
+                continue
+            images = calibration if precision == "int8" else None
+            for batch in BATCHES:
+                for in_flight in sorted({1, mp.environment()["cores"]}):
+                    wish = mp.Wish(engine, precision, batch, "uint8", in_flight=in_flight, calibration=images)
+                    models.append(mp.build(source, wish=wish))
+    return models
+
+
+def walk_grid(models: list[mp.Model], data: Any, lowest: float) -> list[GridPoint]:
+    """Score every point on all samples; ``lowest`` is the accuracy that still passes."""
     points = []
-    # Opens each pair once more to probe it, as tune does: a second of each, which a plain grid would not need.
-    for pair in probed_pairs(search):
-        for batch in BATCHES:
-            for in_flight in sorted({1, machine.cores()}):
-                how = replace(pair.build, batch=batch), Launch(in_flight=in_flight)
-                outcome = search.run(pair, *how, None)
-                source = (outcome.scored.figures.source or {})[search.metric].value
-                accepted = outcome.scored.figures.metrics[search.metric].value >= floor_of(source, search.tolerance)
-                speed = outcome.rows / outcome.clocks.seconds if accepted else 0.0
-                points.append(GridPoint(pair, how, speed))
+    for model in models:
+        result = mp.judge(RECIPE, mp.answer(model, data))
+        points.append(GridPoint(model, speed(result) if result.metrics[METRIC].value >= lowest else 0.0))
     return points
 
 
-def again(search: Search, pair: Pair, how: tuple[Build, Launch]) -> float:
+def chosen_model(source: Any, setting: Path) -> tuple[mp.Model, dict[str, Any]]:
+    """Return what ``tune`` chose, built, and the keys of its file."""
+    told = tomllib.loads(setting.read_text(encoding="utf-8"))
+    wish = mp.Wish(
+        *(told["engine"], told["precision"], told["batch"], told["input_type"]),
+        threads=told["threads"],
+        in_flight=told["concurrency"],
+        calibration=Path(told["calibration"]) if "calibration" in told else None,
+    )
+    return mp.build(source, wish=wish), told
+
+
+def again(model: mp.Model, data: Any) -> float:
     """Return samples/s of one setting over all samples."""
-    outcome = search.run(pair, *how, None)
-    return outcome.rows / outcome.clocks.seconds
+    return speed(mp.judge(RECIPE, mp.answer(model, data)))
 
 
 def medians(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
@@ -89,50 +101,39 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data, weights = folder / "data", folder / "w.pth.tar"
-        make_data("imagenet", data, options.images, 0, Silent())
-        make_weights("moco-v2", data, weights, 0, Silent())
-        few = folder / "calibration"  # quantizing is no part of either side
-        draw_imagenet(few, count=10, train_per_class=9, seed=1)
-        request = TuneRequest(
-            "moco-v2", data, folder / "setting.toml", weights, max_drop=MAX_DROP, calibration=few, engines=ENGINES
-        )
-        with searching(request, Silent()) as search:
-            probed_pairs(search)  # fills the caches
+        folder_of_data, weights, few = folder / "data", folder / "w.pth.tar", folder / "calibration"
+        verb("samples", "data", "imagenet", "--out", folder_of_data, "--count", options.images)
+        verb("samples", "weights", "moco-v2", "--data", folder_of_data, "--out", weights)
+        # Quantizing is no part of either side.
+        verb("samples", "data", "imagenet", "--out", few, "--count", 10, "--seed", 1)
+        model = ("moco-v2", "--weights", weights)
+        source, data = mp.source(RECIPE, weights), mp.open_dataset(RECIPE, folder_of_data)
+        # These two fill the caches.
+        models = grid(source, few)
+        first = run(*model, "--data", folder_of_data, "--engine", ENGINES[0], out=folder / "first")
+        lowest = first.source.metrics[METRIC].value * (1 - MAX_DROP / 100)
+        setting = folder / "setting.toml"
         start = time.perf_counter()
-        tune(request, Silent())
+        words = ["--data", folder_of_data, "--out", setting, "--max-drop", MAX_DROP, "--calibration", few]
+        verb("tune", *model, *words, "--engines", ",".join(ENGINES))
         tuned_seconds = time.perf_counter() - start
-        chosen = read_setting(request.out)
-        with searching(request, Silent()) as search:
-            start = time.perf_counter()
-            points = walk_grid(search)
-            grid_seconds = time.perf_counter() - start
-            top = max(points, key=lambda point: point.speed)
-            pair = next(
-                point.pair
-                for point in points
-                if (point.pair.engine.name, point.pair.precision) == (chosen.engine, chosen.precision)
-            )
-            form = replace(pair.build, batch=chosen.batch), Launch(chosen.threads, chosen.concurrency)
-            pairs = [(again(search, pair, form), again(search, top.pair, top.how)) for _ in range(3)]
-            floats = Model("fp32", search.port.trail.model, search.port.trail.model, 1)
+        start = time.perf_counter()
+        points = walk_grid(models, data, lowest)
+        grid_seconds = time.perf_counter() - start
+        top = max(points, key=lambda point: point.speed)
+        mine, chosen = chosen_model(source, setting)
+        pairs = [(again(mine, data), again(top.model, data)) for _ in range(3)]
         photos = draw_photos(folder / "photos", options.photos)
         files = folder / "files"
         files.mkdir()
-        wish = wish_of("moco-v2", request.out, {})
-        run = RunRequest("moco-v2", photos, folder / "tuned", weights=weights, wish=wish, force=True)
-        end_to_end = [
-            (
-                run_recipe(run, Silent()).samples_per_second or 0.0,
-                guides_way(floats, photos, files, "onnxruntime"),
-            )
-            for _ in range(3)
-        ]
+        floats = mp.build(source, "onnxruntime", "fp32", wish=mp.Wish(batch=4, in_flight=1))
+        words = [*model, "--data", photos, "--setting", setting]
+        end_to_end = [(speed(run(*words, out=folder / "tuned")), guides_way(floats, photos, files)) for _ in range(3)]
     usage = resource.getrusage(resource.RUSAGE_SELF)
     more = {
-        "points": len(points), "chosen": chosen.model_dump(mode="json"),
+        "points": len(points), "chosen": chosen,
         "peak_mib": usage.ru_maxrss / 1024, "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "machine": environment(),
+        "machine": mp.environment(),
     }  # fmt: skip
     ours, theirs, ratio = medians(pairs)
     tuned, guides, over = medians(end_to_end)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Answer, Call
+from modelport.ais_bench.__main__ import main as ais_bench
 from modelport.recipes.load import load_recipe, recipe_names
 
 ROOT = Path(__file__).parents[1]
@@ -50,27 +52,36 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if _commands(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_commands_run(page: Path, tmp_path: Path) -> None:
+def test_commands_run(
+    page: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one process: how a process of its own starts and ends is held in tests/cli/test_endings.py.
+
+    A page that shows files has a process for each command: what one imports is not there for the next.
+    """
+    monkeypatch.chdir(tmp_path)
     files = {match["name"]: match["body"] for match in FILE.finditer(page.read_text(encoding="utf-8"))}
     for name, body in files.items():
-        (tmp_path / name).write_text(body, encoding="utf-8")
+        Path(name).write_text(body, encoding="utf-8")
     for command in _commands(page):
         line, _, wanted = command.partition("# exit")
         words = shlex.split(line)
-        script = len(words) == 2 and words[0] == "python" and words[1] in files
-        module = words if words[0] == "modelport" else words[2:]
-        own = module is words or words[:3] == ["python", "-m", "modelport.ais_bench"]
-        assert own or script, f"{page.name} shows a command that is not modelport's: {line}"
-        answer = subprocess.run(
-            [sys.executable, *(words[1:] if script else ["-m", *module])],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        if words[0] == "modelport":
+            answer = _process("-m", *words) if files else call(*words[1:])
+        elif words[:3] == ["python", "-m", "modelport.ais_bench"]:
+            answer = Answer(ais_bench(words[3:]), *capsys.readouterr())
+        elif len(words) == 2 and words[0] == "python" and words[1] in files:
+            answer = _process(words[1])
+        else:
+            pytest.fail(f"{page.name} shows a command that is not modelport's: {line}")
         # "exit 1 or 3": what a few images say of int8 hangs on the processor's arithmetic.
         codes = [int(code) for code in (wanted or "0").split(" or ")]
-        assert answer.returncode in codes, f"{line}\n{answer.stdout}\n{answer.stderr}"
+        assert answer.code in codes, f"{line}\n{answer.out}\n{answer.err}"
+
+
+def _process(*words: str) -> Answer:
+    ended = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    return Answer(ended.returncode, ended.stdout, ended.stderr)
 
 
 def test_the_address_page_names_every_address_of_the_recipes() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import modelport
 
 SOURCE = Path(__file__).parents[1] / "src" / "modelport"
 FLOORS = [
@@ -83,6 +86,25 @@ def test_vendor_packages_stay_in_their_rooms(file: Path) -> None:
     for name in _imports(file, everywhere=True):
         rooms = ROOMS.get(name.partition(".")[0])
         assert rooms is None or place.startswith(rooms), f"{place} imports {name}"
+
+
+SCRIPTS = sorted((SOURCE.parents[1] / "benchmarks").glob("*.py"))
+# Beside the public names: the clocks, and the command line, whose verbs are measured.
+PUBLIC = ("modelport.measure.", "modelport.cli.main")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_benchmarks_use_what_users_have(script: Path) -> None:
+    """Also in the programs that they hold as text; whatever a ``mp.NAME`` stands for is public."""
+    assert SCRIPTS
+    text = script.read_text(encoding="utf-8")
+    for name in set(re.findall(r"^\s*(?:from|import) (modelport(?:\.\w+)*)", text, re.MULTILINE)) - {"modelport"}:
+        assert name.startswith(PUBLIC), f"{script.name} imports {name}"
+    for name in _imports(script, everywhere=True):
+        part = name.removeprefix("modelport.").partition(".")[0]
+        assert not name.startswith("modelport.") or part in {"measure", "cli", *modelport.__all__}, name
+    for name in re.findall(r"\bmp\.(\w+)", text):
+        assert name in modelport.__all__, f"{script.name}: mp.{name}"
 
 
 def test_the_door_opens_without_anything_heavy() -> None:

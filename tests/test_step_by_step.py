@@ -96,13 +96,14 @@ def _numbers(value: Any) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
 def test_both_ways_agree(name: str, tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = load_recipe(name)
     model, data, files = _graph(recipe, tmp_path / "m.onnx"), _data(recipe, tmp_path / "data"), tmp_path / "files"
     words = ["--data", data, "--json"]
-    streamed = call("run", name, "--model", model, "--engine", "onnxruntime", "--out", tmp_path / "run", *words).json
+    streamed = call(
+        "run", name, "--model", model, "--source", "none", "--engine", "onnxruntime", "--out", tmp_path / "run", *words
+    ).json
     assert "error" not in streamed, streamed
     assert call("preprocess", name, "--out", files, *words).code == 0
     want = _predictions(tmp_path / "run")

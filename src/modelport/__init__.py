@@ -9,25 +9,45 @@ from typing import TYPE_CHECKING, Any
 from modelport.engines.privacy import keep_silent
 
 if TYPE_CHECKING:
-    from modelport.api import answer, build, export, judge, load_recipe, open_dataset, source, trust_code
+    from modelport.api import (
+        Model,
+        answer,
+        batches,
+        build,
+        export,
+        judge,
+        load_recipe,
+        open_dataset,
+        open_model,
+        random_weights,
+        source,
+        trust_code,
+    )
     from modelport.core.errors import ModelportError
+    from modelport.jobs.doctor import doctor
     from modelport.recipes.schema import Recipe
-    from modelport.report.result import Result
+    from modelport.report.result import Result, environment
     from modelport.stages.plan import Wish
 
 __version__ = "0.1.0"
 __all__ = [
+    "Model",
     "ModelportError",
     "Recipe",
     "Result",
     "Wish",
     "__version__",
     "answer",
+    "batches",
     "build",
+    "doctor",
+    "environment",
     "export",
     "judge",
     "load_recipe",
     "open_dataset",
+    "open_model",
+    "random_weights",
     "source",
     "trust_code",
 ]
@@ -37,6 +57,8 @@ _HOMES = {
     "Recipe": "recipes.schema",
     "Result": "report.result",
     "Wish": "stages.plan",
+    "doctor": "jobs.doctor",
+    "environment": "report.result",
 }
 
 keep_silent()

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from modelport.core.artifacts import Artifact
 from modelport.core.options import MAX_SKIPPED
 from modelport.core.progress import Progress, Silent
-from modelport.core.values import Array, DataSet, RowId, Sample
+from modelport.core.values import Batch, DataSet, Sample
 from modelport.data.sets import table as data_sets
-from modelport.engines.base import Build, Runner
-from modelport.engines.registry import opened, reference_engine
+from modelport.data.stream.feeding import feed
+from modelport.engines.base import Build, Engine, Launch, Runner
+from modelport.engines.registry import engine_for, model_artifact, opened, reference_engine
 from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
 from modelport.evaluate.score import Scoring, score
-from modelport.evaluate.store import split_rows, stack_rows
+from modelport.evaluate.store import HeldRows, KeptRows, stack_rows
 from modelport.jobs.run import PREDICTIONS, origin_of, speed_of, written
+from modelport.model.architectures import build_random
 from modelport.model.architectures.trust import trust_code
+from modelport.model.samples.fit import save_as_published
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
@@ -37,11 +41,14 @@ __all__ = [
     "Answers",
     "Model",
     "answer",
+    "batches",
     "build",
     "export",
     "judge",
     "load_recipe",
     "open_dataset",
+    "open_model",
+    "random_weights",
     "source",
     "trust_code",
 ]
@@ -64,18 +71,23 @@ class Model:
         """What is to be said of how it was made."""
         return self.port.trail.notes
 
+    @property
+    def how(self) -> tuple[Engine, Artifact, Build, Launch]:
+        """What opens it: engine, file, form and launch, as ``modelport.measure`` takes them."""
+        return self.plan.engine, self.port.trail.model, self.plan.build, self.plan.launch
+
     @contextmanager
     def open(self) -> Iterator[Runner]:
         """Load it: ``runner.run({name: array})`` answers. Raises EngineError."""
-        with opened(self.plan.engine, self.port.trail.model, self.plan.build, self.plan.launch) as runner:
+        with opened(*self.how) as runner:
             yield runner
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a model answered to the samples of a data set, in their order; held in memory."""
+    """What a model answered to the samples of a data set, in their order."""
 
-    rows: tuple[Rows, ...]
+    rows: HeldRows  # in memory, or in the folder that was named
     outcome: Outcome
     model: Model | None  # None: the source
     job: Pass = field(repr=False)
@@ -116,20 +128,51 @@ def build(
     none may be among ``held_out``. Raises EngineError for what is not usable here, UsageError for what does not go
     together.
     """
-    wish = wish or Wish()
-    wanted = replace(
-        wish,
-        engine=engine or wish.engine,
-        precision=precision or wish.precision,
-        calibration=wish.calibration if calibration is None else Path(calibration),
-    )
+    wanted = _wanted(wish, engine, precision)
+    if calibration is not None:
+        wanted = replace(wanted, calibration=Path(calibration))
     plan = Plan.of(source.recipe, wanted)
     return Model(plan, ported(plan, source, held_out, progress or Silent()))
+
+
+@contextmanager
+def open_model(
+    path: str | Path, engine: str | None = None, precision: str | None = None, *, wish: Wish | None = None
+) -> Iterator[Runner]:
+    """Load a model file as it is, with its own signature: ``runner.run({name: array})`` answers.
+
+    ``precision`` None: whatever it runs in; of ``wish``, batch, threads, runs in flight and device count. Raises
+    UsageError for what is no model file, EngineError where nothing here runs it.
+    """
+    model, wanted = model_artifact(Path(path)), _wanted(wish, engine, precision)
+    build, launch = Build(None, wanted.precision, wanted.batch), Launch(wanted.threads, wanted.in_flight, wanted.device)
+    with opened(engine_for(model, wanted.engine), model, build, launch) as runner:
+        yield runner
+
+
+def random_weights(recipe: Recipe, out: str | Path, seed: int = 0) -> Path:
+    """Write a checkpoint of random weights in the published wrapping, and return it: speed needs no others.
+
+    Raises RecipeError for a network that is no PyTorch module, OutputError where ``out`` cannot be written.
+    """
+    return save_as_published(build_random(recipe.network, seed), recipe.checkpoint, Path(out)).path
 
 
 def open_dataset(recipe: Recipe, folder: str | Path, split: Literal["val", "train"] = "val") -> DataSet:
     """Return the samples in a folder laid out as the recipe's guide shows it. Raises DataError."""
     return data_sets.open_dataset(recipe.dataset, Path(folder), split)
+
+
+def batches(
+    recipe: Recipe, data: DataSet | Sequence[Sample], batch: int, *, seed: int = 0, pixels: bool = False
+) -> Generator[Batch, None, None]:
+    """Yield samples as the recipe's network wants them, ``batch`` rows at a time, made ahead in threads.
+
+    ``inputs`` of each are {name: float32 (batch, C, H, W)}; with ``pixels`` uint8 (batch, H, W, C), not normalised. The
+    last one is padded: its ``ids`` tell the rows that count. ``seed`` draws the views. Raises BadSampleError; leave it
+    early through ``contextlib.closing``.
+    """
+    return feed(recipe, data, batch, seed=seed, pixels=pixels)
 
 
 def answer(
@@ -138,9 +181,14 @@ def answer(
     *,
     seed: int = 0,
     on_bad_image: Literal["fail", "skip"] = "fail",
+    keep: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Answers:
-    """Run a built model, or the source, over samples. Raises BadSampleError for an image that cannot be read."""
+    """Run a built model, or the source, over samples.
+
+    The answers are held in memory, or, with ``keep``, in a file in that folder, which must outlive them. Raises
+    BadSampleError for an image that cannot be read, OutputError where answers are kept in that folder already.
+    """
     if isinstance(model, Model):
         built, recipe, form = model, model.plan.recipe, model.plan.build
     else:
@@ -151,17 +199,16 @@ def answer(
     task = task_of(recipe, getattr(data, "categories", ()), seed)
     pixels = built is not None and built.plan.pixels
     job = Pass(recipe, samples, form, task, seed, on_bad_image, progress or Silent(), pixels, full_set=full)
-    taken: list[Rows] = []
+    taken = HeldRows() if keep is None else KeptRows(Path(keep))
     with (
         model.open() if isinstance(model, Model) else model.open(form) as runner,
         job.progress.bar("answering", job.rows, "images") as bar,
     ):
         outcome = warmed_up(job, runner)
         with closing(live_rows(job, runner, None, outcome)) as rows:
-            for chunk in rows:
+            for chunk in taken.take(rows):
                 bar.advance(len(chunk.ids))
-                taken.append(chunk)
-    return Answers(tuple(taken), outcome, built, job, None if isinstance(model, Model) else model)
+    return Answers(taken, outcome, built, job, None if isinstance(model, Model) else model)
 
 
 def judge(
@@ -204,14 +251,15 @@ def _origin(answers: Answers, source: SourceOrigin | None) -> Origin:
     )
 
 
+def _wanted(wish: Wish | None, engine: str | None, precision: str | None) -> Wish:
+    """Return the wish with what was named by itself."""
+    wish = wish or Wish()
+    return replace(wish, engine=engine or wish.engine, precision=precision or wish.precision)
+
+
 def _beside(answers: Answers, source: Answers) -> Iterator[Rows]:
     """Yield the engine's rows with the source's answers to the same rows; without where one is missing."""
-    theirs: dict[RowId, dict[str, Array]] = {}
-    for chunk in source.rows:
-        theirs |= zip(chunk.ids, split_rows(dict(chunk.outputs), len(chunk.ids)), strict=True)
-    for chunk in answers.rows:
-        found = [theirs[row] for row in chunk.ids if row in theirs]
-        if len(found) < len(chunk.ids):
-            yield chunk
-            continue
-        yield replace(chunk, source=stack_rows(found))
+    with source.rows.finding() as find:
+        for chunk in answers.rows:
+            found = [row for row in map(find, chunk.ids, chunk.digests) if row is not None]
+            yield replace(chunk, source=stack_rows(found)) if len(found) == len(chunk.ids) else chunk

@@ -17,8 +17,8 @@ from ais_bench_models import linear, linear_by_numpy, sums, two_inputs
 
 from modelport.ais_bench.__main__ import main
 from modelport.ais_bench.inputs import FileFeed, natural_key
-from modelport.ais_bench.summary import busy
 from modelport.core.values import Array, TensorSpec
+from modelport.measure.timing import busy
 
 FLOATS = r"-?\d+\.\d+(?:e-?\d+)?"
 

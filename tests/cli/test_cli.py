@@ -117,6 +117,7 @@ def test_few_samples_are_inconclusive_with_exit_code_3(run: Call) -> None:
     assert (answer.code, answer.json["verdict"]) == (3, "inconclusive")
 
 
+@pytest.mark.slow
 def test_other_weights_in_the_model_fail_on_accuracy_or_are_caught(
     run_tiny: Call, call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -132,17 +133,20 @@ def test_other_weights_in_the_model_fail_on_accuracy_or_are_caught(
     )
 
 
-def test_a_model_file_without_weights_is_never_passed(
+@pytest.mark.slow
+def test_a_model_file_without_any_source_is_never_passed(
     run_tiny: Call, call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     call("export", tiny_path, "--weights", tiny_weights, "--out", tmp_path / "x.onnx", "--batch", 4, "--opset", 11)
-    answer = run_tiny("--model", tmp_path / "x.onnx", "--batch", 4, "--data", tiny_data, "--json")
+    alone = ("--model", tmp_path / "x.onnx", "--source", "none")
+    answer = run_tiny(*alone, "--batch", 4, "--data", tiny_data, "--json")
     assert (answer.code, answer.json["verdict"]) == (3, "incomplete")
     assert any("no source model" in note for note in answer.json["notes"])
     _refused(run_tiny("--model", tmp_path / "x.onnx", "--batch", 5, "--data", tiny_data, "--force"), "--batch 4")
     _refused(run_tiny("--model", tmp_path / "x.onnx", "--engine", "torch", "--force"), "--engine openvino")
 
 
+@pytest.mark.slow
 def test_check_export_compile_show(call: Call, tiny_path: Path, tiny_weights: Path, tmp_path: Path) -> None:
     checked = call("check", tiny_path, "--weights", tiny_weights, "--json")
     assert checked.code == 0 and checked.json["fits"]

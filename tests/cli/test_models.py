@@ -29,6 +29,7 @@ def _untrained(recipe_name: str, folder: Path) -> Path:
     ).path
 
 
+@pytest.mark.slow
 def test_pairs_of_views_score_the_same_on_every_engine_and_batch_size(call: Call, cifar: Path, tmp_path: Path) -> None:
     weights = _untrained("simclr", tmp_path)
     figures = []
@@ -49,6 +50,7 @@ def test_pairs_of_views_score_the_same_on_every_engine_and_batch_size(call: Call
     assert figures[0] == pytest.approx(figures[1], abs=1.0) and figures[0] == pytest.approx(figures[2], abs=1.0)
 
 
+@pytest.mark.slow
 def test_the_published_variant_is_another_and_seeded(call: Call, cifar: Path, tmp_path: Path) -> None:
     weights = _untrained("simclr", tmp_path)
     run = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelport.core.records import read_record, write_record
+from modelport.core.artifacts import read_record, write_record
 
 VALUE = {"in_flight": 2, "notes": ["ä", "b"], "share": 0.1, "of": {"model.bin": "00"}}
 

@@ -171,6 +171,7 @@ def test_the_compiled_artifact_runs_and_knows_its_origin(
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
+@pytest.mark.slow
 def test_a_graph_fixed_to_another_batch_is_refused_with_the_right_one(exported_tiny: Exported, tiny: Recipe) -> None:
     fixed, _ = exported_tiny(20, 3)
     for engine in REAL:

@@ -134,6 +134,7 @@ def test_the_demo_runs_on_it(
     assert (answer.json["verdict"], answer.json["skipped_engines"]) == ("inconclusive", {})
 
 
+@pytest.mark.slow
 def test_tune_chooses_among_its_settings(
     call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from modelport.recipes.schema import Recipe
 QUANTIZERS = {engine.name: engine.quantizer for engine in map(get_engine, ENGINES) if engine.quantizer is not None}
 PAIRS = [(engine, method) for engine, quantizer in QUANTIZERS.items() for method in quantizer.methods]
 CALIBRATED, ASKED = 24, 40
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

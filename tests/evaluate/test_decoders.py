@@ -100,6 +100,7 @@ def test_the_speed_of_one_thread_leaves_out_its_first_batch(
     assert speed_of_one(_nothing()) is None
 
 
+@pytest.mark.slow
 def test_run_decodes_with_as_many_and_says_so(
     tiny_path: Path, tiny_data: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

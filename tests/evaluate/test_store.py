@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from modelport.core.errors import OutputError
-from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
+from modelport.core.errors import DataError, OutputError
+from modelport.core.values import RowId
+from modelport.evaluate.store import HeldRows, KeptRows, SourceAnswers, split_rows, stack_rows
+from modelport.tasks.base import Rows
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +123,65 @@ def test_a_place_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     store.mkdir()
     with pytest.raises(OutputError, match=store.name):
         SourceAnswers("w", "r", 0)
+
+
+def _pieces() -> Iterator[Rows]:
+    """Two pieces of detections: outputs of two dtypes, one of them empty, and all that goes with them."""
+    for first, count in ((0, 3), (3, 1)):
+        ids = [RowId(f"image {number}", number % 2) for number in range(first, first + count)]
+        outputs = {
+            "boxes": np.random.default_rng(first).standard_normal((count, 5, 4)),
+            "none": np.zeros((count, 0), "i8"),
+        }
+        yield Rows(
+            ids,
+            [object() for _ in ids],
+            outputs,
+            None,
+            [("placed", row) for row in ids],
+            [str(row)[::-1] for row in ids],
+        )
+
+
+def test_kept_rows_are_the_rows_that_were_held(tmp_path: Path) -> None:
+    held, kept, pieces = HeldRows(), KeptRows(tmp_path / "new" / "run"), list(_pieces())
+    assert list(held.take(pieces)) == pieces == list(kept.take(pieces))
+    for _ in range(2):  # as often as one likes
+        for got, want in zip(kept, held, strict=True):
+            assert (got.ids, got.targets, got.placements, got.digests) == (
+                want.ids,
+                want.targets,
+                want.placements,
+                want.digests,
+            )
+            for name, array in want.outputs.items():
+                assert got.outputs[name].dtype == array.dtype
+                np.testing.assert_array_equal(got.outputs[name], array)
+    with held.finding() as ours, kept.finding() as theirs:
+        for find in (ours, theirs):
+            found = find(RowId("image 2", 0), "0#2 egami")
+            assert found is not None
+            np.testing.assert_array_equal(found["boxes"], pieces[0].outputs["boxes"][2])
+            # Another view of it, or other content under its name, was not answered.
+            assert find(RowId("image 2", 1), "0#2 egami") is None and find(RowId("image 2", 0), "other") is None
+
+
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM answers WHERE sample LIKE '%image 3%'", "UPDATE answers SET outputs = zeroblob(9)"]
+)
+def test_rows_that_were_changed_are_not_judged(change: str, tmp_path: Path) -> None:
+    kept = KeptRows(tmp_path)
+    list(kept.take(_pieces()))
+    with contextlib.closing(sqlite3.connect(tmp_path / KeptRows.NAME)) as store, store:
+        store.execute(change)
+    with pytest.raises(DataError, match=r"answers.sqlite: kept answers are missing or damaged\n  fix: answer again"):
+        list(kept)
+
+
+def test_a_folder_keeps_the_answers_of_one_run(tmp_path: Path) -> None:
+    list(KeptRows(tmp_path).take(_pieces()))
+    with pytest.raises(OutputError, match=r"answers.sqlite: answers are kept there already\n  fix: name another"):
+        KeptRows(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file is a file, not a folder"):
+        KeptRows(tmp_path / "file")

@@ -21,7 +21,7 @@ from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Build, DeviceTimes, Launch
 from modelport.jobs import bench as bench_module
 from modelport.jobs.bench import bench
-from modelport.measure.in_flight import Probe, best_concurrency, chosen
+from modelport.measure.in_flight import Probe, chosen, probe_concurrency
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
 from modelport.recipes.load import load_recipe
@@ -247,7 +247,8 @@ def test_the_search_tries_one_the_engines_own_and_one_per_core(
     monkeypatch.setattr("modelport.measure.in_flight.measure", spy)
     from modelport.engines.registry import get_engine
 
-    best = best_concurrency(get_engine("onnxruntime"), tiny_graph, Build(tiny, "fp32", 2), Launch(3), 0.01)
+    build = Build(tiny, "fp32", 2)
+    best = chosen(probe_concurrency(get_engine("onnxruntime"), tiny_graph, build, Launch(3), 0.01))
     assert best in (1, 3)
     assert [in_flight for in_flight, *_ in asked] == [1, 3]
     assert len({content for *_, content in asked}) == 1  # the same inputs
@@ -297,6 +298,7 @@ def test_a_model_file_needs_no_recipe(tiny_graph: Artifact) -> None:
     assert value["concurrency_search"] == []
 
 
+@pytest.mark.slow
 def test_a_model_fixed_to_a_batch_leaves_no_choice(exported_tiny: Exported) -> None:
     fixed, _ = exported_tiny(20, 3)
     value = bench(BenchRequest(model=fixed.path, engine="openvino", duration=0.01, concurrency=1), Silent())

@@ -17,6 +17,7 @@ from modelport.recipes.schema import Recipe
 from modelport.stages.bench_model import BenchRequest
 
 
+@pytest.mark.slow
 def test_copies_and_computing_stand_apart(
     tiny: Recipe, tiny_path: Path, exported_tiny: Exported, ascend: Machine, tmp_path: Path
 ) -> None:

@@ -34,10 +34,13 @@ def ran(
     from modelport.stages.plan import Wish
 
     out = tmp_path_factory.mktemp("ran")
-    result = run(RunRequest(str(tiny_path), tiny_data, out, model=tiny_onnx, wish=Wish(ENGINE, batch=1)), Silent())
+    result = run(
+        RunRequest(str(tiny_path), tiny_data, out, model=tiny_onnx, source="none", wish=Wish(ENGINE, batch=1)), Silent()
+    )
     yield result.to_json(), lines(out / "predictions.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "style"), [("bin", "modelport"), ("npy", "guide"), ("txt", "modelport")])
 def test_evaluate_gives_the_figures_of_run(
     call: Call,
@@ -78,7 +81,21 @@ def test_batch_files_give_the_same_predictions_as_run(
 ) -> None:
     run_out, out = tmp_path / "run", tmp_path / "out"
     words = ("--data", tiny_data, "--limit", 11)
-    call("run", tiny_path, "--model", tiny_onnx, *words, "--out", run_out, "--engine", ENGINE, "--batch", 4)
+    call(
+        "run",
+        tiny_path,
+        "--model",
+        tiny_onnx,
+        "--source",
+        "none",
+        *words,
+        "--out",
+        run_out,
+        "--engine",
+        ENGINE,
+        "--batch",
+        4,
+    )
     call("preprocess", tiny_path, *words, "--out", tmp_path / "t", "--batch-size", 4)
     infer(tiny, tiny_onnx, tmp_path / "t", tmp_path / "r", "bin", batch=4)
     assert len(list((tmp_path / "r").iterdir())) == 3
@@ -154,6 +171,7 @@ def test_the_guides_json_is_what_its_script_writes(
     call: Call, tiny_data: Path, tmp_path: Path, recipe_name: str
 ) -> None:
     width = load_recipe(recipe_name).dataset.classes
+    assert width is not None
     labels = dict(line.split() for line in (tiny_data / "val_label.txt").read_text().splitlines()[:97])
     rng = np.random.default_rng(5)
     few = tmp_path / "few"

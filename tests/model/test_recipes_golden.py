@@ -56,6 +56,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_source(load_recipe(request.param), path)
 
 
+@pytest.mark.slow
 def test_the_published_wrapping_gives_the_reference_numbers(source: SourceModel) -> None:
     name = source.recipe.name
     notes = " ".join(source.notes)
@@ -82,6 +83,7 @@ def test_both_exporters_write_the_model(source: SourceModel, tmp_path: Path, ops
     assert signature_of(graph) == want
 
 
+@pytest.mark.slow
 def test_the_background_can_be_dropped(tmp_path: Path) -> None:
     whole = load_recipe("inception-v4")
     golden = json.loads((GOLDEN / "inception_v4.json").read_text())

@@ -82,8 +82,4 @@ class NumberScorer:
         """Return both figures, and the source's on the same images."""
         source = None if self._theirs is None else self._theirs.scores() if self._theirs.n else {}
         commonest = 100.0 * max(self._labels.values()) / self._mine.n
-        flips = self._flips
-        return Figures(
-            *(self._mine.scores(), source, flips.met, flips.of, flips.first, flips.count),
-            chance={"within_half": commonest},
-        )
+        return Figures(self._mine.scores(), source, self._flips, chance={"within_half": commonest})

@@ -10,7 +10,7 @@ import pytest
 from modelport.core.errors import UsageError
 from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.values import Array
-from modelport.data.prepare.letterbox import Letterbox
+from modelport.data.prepare.letterbox import LateBox
 from modelport.recipes.load import load_recipe
 from modelport.report.detections import DetectionFiles
 from modelport.report.guide_json import guide_text
@@ -51,7 +51,7 @@ def test_rows_of_one_value_hang_on_ties_alone(value: float) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(500, 333), (640, 427), (333, 500), (640, 640)])
 def test_the_guides_boxes_go_back_by_its_own_arithmetic(width: int, height: int) -> None:
-    own, _ = Letterbox((640, 640), (640, 640)).place(width, height, "x.jpg")
+    own, _ = LateBox((640, 640), (640, 640)).place(width, height, "x.jpg")
     boxes = np.array([[10.5, 120.25, 600, 500], [-5, -5, 700, 700], [650, 650, 660, 660]])
     scale = min(640 / width, 640 / height)
     left, top = (640 - width * scale) // 2, (640 - height * scale) // 2

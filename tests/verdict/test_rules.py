@@ -7,7 +7,7 @@ import pytest
 from modelport.recipes.load import load_recipe
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Score
-from modelport.verdict.rules import Evidence, floor_of, is_full_set, judge, overall
+from modelport.verdict.rules import Evidence, excess_of, is_full_set, judge, limit_of, overall
 
 RECIPE = load_recipe("moco-v2")
 
@@ -70,8 +70,19 @@ def test_the_full_set_is_known_by_number_and_names() -> None:
 
 
 def test_both_units_of_tolerance() -> None:
-    assert floor_of(81.9, Tolerance(value=1.0, unit="percent_of_reference")) == pytest.approx(81.081)
-    assert floor_of(81.9, Tolerance(value=1.0, unit="points")) == pytest.approx(80.9)
+    score = Score(81.9, "percent", 9, None)
+    assert limit_of(score, Tolerance(value=1.0, unit="percent_of_reference")) == pytest.approx(81.081)
+    assert limit_of(score, Tolerance(value=1.0, unit="points")) == pytest.approx(80.9)
+
+
+def test_where_a_rise_is_the_loss_the_limit_lies_above_and_a_fall_is_a_gain() -> None:
+    error = Score(2.0, "mm", 9, None, rise_is_loss=True)
+    percent, points = Tolerance(value=1.0, unit="percent_of_reference"), Tolerance(value=1.0, unit="points")
+    assert limit_of(error, percent) == pytest.approx(2.02) and limit_of(error, points) == 3.0
+    assert excess_of(3.5, error, points) == 0.5 and excess_of(0.5, error, points) < 0
+    # Of a distance to the source itself a percentage is one of its outputs.
+    distance = Score(0.0, "mm", 9, None, rise_is_loss=True, scale=40.0)
+    assert limit_of(distance, percent) == pytest.approx(0.4)
 
 
 def test_what_does_not_apply_is_no_pass() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from modelport.core.values import Array
-from modelport.tasks.base import Figures, Score
+from modelport.tasks.base import Figures, Flips, Score
 from modelport.tasks.classification.task import Classification
 from modelport.verdict.soundness import Soundness, binomial_tail
 
@@ -58,7 +58,9 @@ def test_constant_answers_and_one_class_never_pass(logits: Array) -> None:
 
 def _at(top1: float, n: int, met: int, of: int) -> Figures:
     score = {"top1": Score(top1, "percent", n, 0.1)}
-    return Figures(score, score, met, of, chance={"top1": 10.0})
+    flips = Flips()
+    flips.add(met, of, {})
+    return Figures(score, score, flips, chance={"top1": 10.0})
 
 
 @pytest.mark.parametrize(("top1", "word"), [(0.0, "inconclusive"), (12.0, "inconclusive"), (40.0, "pass")])

@@ -67,6 +67,19 @@ class Arguments:
     refused: tuple[tuple[str, str], ...] = ()  # (flag, what it asks for) that only ais_bench itself serves
 
 
+# What is called otherwise than its flag.
+FLAGS = {
+    "inputs": "input",
+    "devices": "device",
+    "warmup": "warmup_count",
+    "axis": "output_batchsize_axis",
+    "output_size": "outputSize",
+    "dym_batch": "dymBatch",
+    "dym_hw": "dymHW",
+    "shape_range": "dymShape_range",
+}
+
+
 def parse(words: list[str]) -> Arguments:
     """Return the call that ``words`` describe. Raises UsageError; ``--help`` prints and leaves."""
     refuse_nul(words)
@@ -76,39 +89,21 @@ def parse(words: list[str]) -> Arguments:
         flag = next((word for word in rest if word.startswith("-")), rest[0]).partition("=")[0]
         if not flag.startswith("-"):
             raise UsageError(f"'{flag}' belongs to no flag", "several files go into one --input, parted by commas")
-        raise UsageError(f"no flag named '{flag}'", unknown("flags", flag, _flags(parser)))
-    threads = found.threads
-    return Arguments(
-        model=Path(found.model),
-        words=tuple(words),
-        inputs=tuple(found.input.split(",")) if found.input is not None else (),
-        output=None if found.output is None else Path(found.output),
-        output_dirname=_dirname(found.output, found.output_dirname),
-        outfmt=found.outfmt,
-        loop=found.loop,
-        batchsize=found.batchsize,
-        devices=found.device,
-        warmup=found.warmup_count,
-        pure_data_type=found.pure_data_type,
-        display_all_summary=found.display_all_summary,
-        run_mode=found.run_mode,
-        pipeline=found.pipeline,
-        threads=threads if found.pipeline else 1,  # as there: without --pipeline the number is read and not used
-        axis=found.output_batchsize_axis,
-        dym_batch=found.dymBatch,
-        dym_hw=found.dymHW,
-        shapes=_one_of(found),
-        shape_range=found.dymShape_range,
-        auto_shapes=found.auto_set_dymshape_mode or found.auto_set_dymdims_mode,
-        output_size=found.outputSize,
-        divide_input=found.divide_input,
-        debug=found.debug,
-        engine=found.engine,
-        timeout=found.timeout,
-        npy_as_bytes=found.npy_as_bytes,
-        idle_threads=0 if found.pipeline else threads - 1,
-        refused=tuple((flag, wish) for flag, (default, wish) in DEVICE_ONLY.items() if getattr(found, flag) != default),
-    )
+        known = [word for action in parser._actions for word in action.option_strings if word.startswith("--")]
+        raise UsageError(f"no flag named '{flag}'", unknown("flags", flag, known))
+    own: dict[str, Any] = {
+        "words": tuple(words),
+        "output_dirname": _dirname(found.output, found.output_dirname),
+        "threads": found.threads if found.pipeline else 1,  # as there: without --pipeline it is read and not used
+        "idle_threads": 0 if found.pipeline else found.threads - 1,
+        "shapes": _one_of(found),
+        "auto_shapes": found.auto_set_dymshape_mode or found.auto_set_dymdims_mode,
+        "refused": tuple(
+            (flag, wish) for flag, (default, wish) in DEVICE_ONLY.items() if getattr(found, flag) != default
+        ),
+    }
+    plain = {name: getattr(found, FLAGS.get(name, name)) for name in Arguments.__slots__ if name not in own}
+    return Arguments(**own, **plain)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -129,15 +124,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    return [word for action in parser._actions for word in action.option_strings if word.startswith("--")]
-
-
 def _add_files(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--model", "-m", "--om", required=True, help="model file: .onnx, .xml (OpenVINO) or .om (Ascend)")
-    add("--input", "-i", help="files (.bin, .npy) or folders of them, one per model input, parted by commas")
-    add("--output", "-o", help="folder for the results; without it nothing is written")
+    add("--model", "-m", "--om", type=Path, required=True, help="model file: .onnx, .xml (OpenVINO) or .om (Ascend)")
+    add(
+        "--input",
+        "-i",
+        type=_parts,
+        default=(),
+        help="files (.bin, .npy) or folders of them, one per model input, parted by commas",
+    )
+    add("--output", "-o", type=Path, help="folder for the results; without it nothing is written")
     add("--output_dirname", help="name of the folder inside --output (default: the time)")
     add("--outfmt", default="BIN", choices=("BIN", "NPY", "TXT"), help="format of the results (default BIN)")
     add(
@@ -183,6 +180,10 @@ def _add_device_only(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{flag}", type=_devices_or_zero if flag == "npu_id" else kind, default=default, help=wish)
 
 
+def _parts(word: str) -> tuple[str, ...]:
+    return tuple(word.split(","))
+
+
 def _boolean(word: str) -> bool:
     if word.lower() not in TRUE_WORDS + FALSE_WORDS:
         raise argparse.ArgumentTypeError(f"'{word}' is neither true nor false; give one of true, false, 1, 0")
@@ -217,17 +218,20 @@ def _height_width(word: str) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def _shapes(word: str) -> Shapes:
-    shapes = []
-    for part in word.split(";"):
-        # A tensor's name may hold colons itself.
-        name, colon, sizes = part.rpartition(":")
+def named_parts(word: str, example: str) -> list[tuple[str, str]]:
+    """Return the inputs that a word names, each with the text of its shape. Raises ArgumentTypeError."""
+    # A tensor's name may hold colons itself.
+    parts = [part.rpartition(":") for part in word.split(";")]
+    for name, colon, text in parts:
         if not colon or not name:
-            raise argparse.ArgumentTypeError(f"'{part}': give name and shape, as in data:1,3,224,224")
-        shapes.append((name, _sizes(sizes)))
-    if len({name for name, _ in shapes}) < len(shapes):
+            raise argparse.ArgumentTypeError(f"'{name}{colon}{text}': give name and shape, as in {example}")
+    if len({name for name, _, _ in parts}) < len(parts):
         raise argparse.ArgumentTypeError(f"'{word}' names an input twice")
-    return tuple(shapes)
+    return [(name, text) for name, _, text in parts]
+
+
+def _shapes(word: str) -> Shapes:
+    return tuple((name, _sizes(text)) for name, text in named_parts(word, "data:1,3,224,224"))
 
 
 def _shape_range(word: str) -> tuple[Shapes, ...]:
@@ -260,7 +264,7 @@ def _one_of(found: argparse.Namespace) -> Shapes:
     return tuple(found.dymDims or found.dymShape or ())
 
 
-def _dirname(output: str | None, dirname: str | None) -> str | None:
+def _dirname(output: Path | None, dirname: str | None) -> str | None:
     """Return the name of the folder inside ``--output``, without a trailing slash."""
     if dirname is None:
         return None

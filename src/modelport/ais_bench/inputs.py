@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from modelport.ais_bench.log import Log
-from modelport.core.errors import DataError, UsageError
+from modelport.core.errors import DataError, UsageError, raised_as
 from modelport.core.values import Array, TensorSpec
 
 SUFFIXES = (".bin", ".npy")
@@ -25,11 +26,6 @@ class FileBatch:
 
     first: int
     files: tuple[tuple[str, ...], ...]
-
-    @property
-    def samples(self) -> list[tuple[str, ...]]:
-        """Per result the files that it comes from, one per model input."""
-        return list(zip(*self.files, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +46,9 @@ def list_files(entries: Sequence[str], inputs: int, share: tuple[int, int], log:
             raise UsageError(f"--input names {_count(len(entries), 'folder')}", f"give {inputs}, one per model input")
         lists = [_files_of_folder(folder, log) for folder in entries]
     else:
-        missing = next((file for file in entries if not Path(file).is_file()), None)
-        if missing is not None:
-            kind = "a folder among files" if Path(missing).is_dir() else "no such file or folder"
-            raise UsageError(f"--input {missing}: {kind}", "give files alone or folders alone, parted by commas")
+        if missing := [file for file in entries if not Path(file).is_file()]:
+            kind = "a folder among files" if Path(missing[0]).is_dir() else "no such file or folder"
+            raise UsageError(f"--input {missing[0]}: {kind}", "give files alone or folders alone, parted by commas")
         if len(entries) % inputs:
             raise UsageError(
                 f"--input names {_count(len(entries), 'file')} for {inputs} model inputs",
@@ -61,11 +56,13 @@ def list_files(entries: Sequence[str], inputs: int, share: tuple[int, int], log:
             )
         each = len(entries) // inputs
         lists = [list(entries[start : start + each]) for start in range(0, len(entries), each)]
-    lengths = {len(files) for files in lists}
-    if len(lengths) > 1:
+    if len(set(map(len, lists))) > 1:
         found = ", ".join(f"{len(files)} from {Path(files[0]).parent}" for files in lists)
         raise UsageError(f"the model's inputs have unequal numbers of files: {found}", "give every input as many files")
-    return [_part(files, *share) for files in lists]
+    part, parts = share
+    each, more = divmod(len(lists[0]), parts)
+    start = part * each + min(part, more)  # the first parts get one more where they do not divide
+    return [files[start : start + each + (part < more)] for files in lists]
 
 
 def _count(count: int, thing: str) -> str:
@@ -75,10 +72,8 @@ def _count(count: int, thing: str) -> str:
 def _files_of_folder(folder: str, log: Log) -> list[str]:
     if not Path(folder).is_dir():
         raise UsageError(f"--input {folder}: no folder", "give files alone or folders alone, parted by commas")
-    try:
+    with raised_as(UsageError, f"--input {folder}", "check the folder's permissions", OSError):
         names = sorted(path.name for path in Path(folder).iterdir())
-    except OSError as error:
-        raise UsageError(f"--input {folder}: {error.strerror or error}", "check the folder's permissions") from error
     # A link that leads nowhere stays in the list: passing over it would lose a sample in silence.
     files = [name for name in names if name.lower().endswith(SUFFIXES) and not (Path(folder) / name).is_dir()]
     if len(files) < len(names):
@@ -93,13 +88,6 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
 
 
-def _part(files: list[str], index: int, count: int) -> list[str]:
-    """Return this part of the files; the first parts get one more where they do not divide."""
-    each, more = divmod(len(files), count)
-    start = index * each + min(index, more)
-    return files[start : start + each + (index < more)]
-
-
 @dataclass(frozen=True, slots=True)
 class FileFeed:
     """Files that fill the model's tensors in order. ``specs`` have whole shapes; ``lists`` a list per input."""
@@ -109,13 +97,10 @@ class FileFeed:
     per_batch: int
     npy_as_bytes: bool = False
 
-    def batches(self) -> Iterator[FileBatch]:
-        """All batches in order."""
-        for first in range(0, len(self.lists[0]), self.per_batch):
-            yield FileBatch(first, tuple(files[first : first + self.per_batch] for files in self.lists))
-
-    def __len__(self) -> int:
-        return -(-len(self.lists[0]) // self.per_batch)
+    def batches(self) -> list[FileBatch]:
+        """Return all batches in order."""
+        starts = range(0, len(self.lists[0]), self.per_batch)
+        return [FileBatch(at, tuple(files[at : at + self.per_batch] for files in self.lists)) for at in starts]
 
     def read(self, batch: FileBatch) -> Filled:
         """Read the files of a batch. Raises DataError, naming the file that does not fit or cannot be read.
@@ -145,19 +130,16 @@ class OwnShapeFeed:
     specs: tuple[TensorSpec, ...]
     lists: tuple[tuple[str, ...], ...]
 
-    def batches(self) -> Iterator[FileBatch]:
-        """All batches in order."""
-        for first, files in enumerate(zip(*self.lists, strict=True)):
-            yield FileBatch(first, tuple((file,) for file in files))
-
-    def __len__(self) -> int:
-        return len(self.lists[0])
+    def batches(self) -> list[FileBatch]:
+        """Return all batches in order."""
+        each = enumerate(zip(*self.lists, strict=True))
+        return [FileBatch(first, tuple((file,) for file in files)) for first, files in each]
 
     def read(self, batch: FileBatch) -> Filled:
         """Read one file per input. Raises DataError for a file that is no .npy, SignatureError for one that misfits."""
         tensors = {}
         for spec, (file,) in zip(self.specs, batch.files, strict=True):
-            if not file.lower().endswith(".npy"):
+            if not is_npy(file):
                 raise DataError(f"{file}: holds no shape, and its shape is asked for", "give .npy files")
             tensor = np.ascontiguousarray(_load(file))
             spec.check(tensor)
@@ -172,12 +154,9 @@ class PureFeed:
     specs: tuple[TensorSpec, ...]
     kind: str
 
-    def batches(self) -> Iterator[FileBatch]:
-        """The one batch."""
-        yield FileBatch(0, tuple((PURE,) for _ in self.specs))
-
-    def __len__(self) -> int:
-        return 1
+    def batches(self) -> list[FileBatch]:
+        """Return the one batch."""
+        return [FileBatch(0, tuple((PURE,) for _ in self.specs))]
 
     def read(self, batch: FileBatch) -> Filled:
         """Make the tensors."""
@@ -197,9 +176,14 @@ class PureFeed:
 Feed = FileFeed | OwnShapeFeed | PureFeed
 
 
+def is_npy(file: str) -> bool:
+    """Whether a file tells its own dtype and shape."""
+    return file.lower().endswith(".npy")
+
+
 def file_bytes(file: str) -> int:
     """Return how many bytes of a tensor a file holds. Raises DataError where it cannot be read."""
-    return int(_load(file, mapped=True).nbytes) if file.lower().endswith(".npy") else _size(file)
+    return int(_load(file, mapped=True).nbytes) if is_npy(file) else _size(file)
 
 
 def files_per_batch(specs: tuple[TensorSpec, ...], lists: Sequence[Sequence[str]], npy_as_bytes: bool = False) -> int:
@@ -209,15 +193,17 @@ def files_per_batch(specs: tuple[TensorSpec, ...], lists: Sequence[Sequence[str]
     """
     counts = []
     for spec, files in zip(specs, lists, strict=True):
-        if not npy_as_bytes:
-            _check_dtype(files[0], spec)
-        shape = [int(axis) for axis in spec.shape]
+        if is_npy(files[0]) and not npy_as_bytes:
+            _hold_dtype(files[0], _load(files[0], mapped=True).dtype, spec)
+        shape = [int(axis) for axis in spec.shape] or [1]
         whole, part = int(np.prod(shape)) * np.dtype(spec.dtype).itemsize, file_bytes(files[0])
-        if part == 0 or whole % part or (whole // part > 1 and (shape or [1])[0] % (whole // part)):
-            raise DataError(
-                f"{files[0]}: holds {part} bytes, which do not divide the {whole} bytes of {spec} into whole rows",
-                _fix_of_size(spec, whole, part),
-            )
+        if part == 0 or whole % part or (whole // part > 1 and shape[0] % (whole // part)):
+            row = whole // shape[0]
+            fix = f"a row of '{spec.name}' has {row} bytes: see that dtype and shape are the model's"
+            if part and part % row == 0:
+                fix = f"it holds {part // row} rows: give a model, or with a free batch axis --batchsize, of that batch"
+            found = f"{files[0]}: holds {part} bytes, which do not divide the {whole} bytes of {spec} into whole rows"
+            raise DataError(found, fix)
         counts.append(whole // part)
     if len(set(counts)) > 1:
         found = ", ".join(f"{files[0]}: {count}" for files, count in zip(lists, counts, strict=True))
@@ -225,33 +211,19 @@ def files_per_batch(specs: tuple[TensorSpec, ...], lists: Sequence[Sequence[str]
     return counts[0]
 
 
-def _check_dtype(file: str, spec: TensorSpec) -> None:
+def _hold_dtype(file: str, found: np.dtype[Any], spec: TensorSpec) -> None:
     """Raise DataError where a .npy file tells another dtype: its size would mislead."""
-    if file.lower().endswith(".npy") and (found := _load(file, mapped=True).dtype) != np.dtype(spec.dtype):
+    if found != np.dtype(spec.dtype):
         raise DataError(
             f"{file}: holds {found}, the model wants {spec}",
-            f"{_in_dtype(spec)}; nothing is cast (--npy-as-bytes takes the bytes as they are)",
+            f"save it as {spec.dtype}: numpy.save(file, array.astype('{spec.dtype}')); nothing is cast "
+            "(--npy-as-bytes takes the bytes as they are)",
         )
-
-
-def _in_dtype(spec: TensorSpec) -> str:
-    return f"save it as {spec.dtype}: numpy.save(file, array.astype('{spec.dtype}'))"
-
-
-def _fix_of_size(spec: TensorSpec, whole: int, part: int) -> str:
-    rows = int(spec.shape[0]) if spec.shape else 1
-    row = whole // rows
-    if part and part % row == 0:
-        return f"it holds {part // row} rows: give a model, or with a free batch axis --batchsize, of that batch"
-    return f"a row of '{spec.name}' has {row} bytes: see that dtype and shape are the model's"
 
 
 def _read_into(slot: Array, file: str, spec: TensorSpec, may_be_short: bool, npy_as_bytes: bool) -> int:
     """Read a file into its share of a tensor and return how many rows it held; missing rows repeat its first."""
-    if not file.lower().endswith(".npy"):
-        rows = _raw_rows(file, slot, spec)
-    else:
-        rows = _bytes_as_rows(file, slot, spec) if npy_as_bytes else _rows_of(file, slot, spec)
+    rows = _rows_of(file, slot, spec) if is_npy(file) and not npy_as_bytes else _raw_rows(file, slot, spec)
     if len(rows) == len(slot):
         slot[...] = rows
     elif may_be_short and 0 < len(rows) < len(slot):
@@ -264,25 +236,17 @@ def _read_into(slot: Array, file: str, spec: TensorSpec, may_be_short: bool, npy
     return len(rows)
 
 
-def _bytes_as_rows(file: str, slot: Array, spec: TensorSpec) -> Array:
-    content, row = _load(file).tobytes(), slot[:1].nbytes
-    if not content or len(content) % row:
-        raise DataError(
-            f"{file}: {len(content)} bytes are no whole number of rows of {row} bytes ({spec})",
-            "write it again with as many bytes as the input has",
-        )
-    return np.frombuffer(content, spec.dtype).reshape(-1, *slot.shape[1:])
-
-
 def _raw_rows(file: str, slot: Array, spec: TensorSpec) -> Array:
-    size, row = _size(file), slot[:1].nbytes
+    """Return a file's bytes as rows: of a .npy file those of its array."""
+    array = _load(file) if is_npy(file) else None
+    size, row = _size(file) if array is None else array.nbytes, slot[:1].nbytes
     if size % row or size == 0:
+        wanted = "in the input's dtype and shape" if array is None else "with as many bytes as the input has"
         raise DataError(
-            f"{file}: {size} bytes are no whole number of rows of {row} bytes ({spec})",
-            "write it again in the input's dtype and shape",
+            f"{file}: {size} bytes are no whole number of rows of {row} bytes ({spec})", f"write it again {wanted}"
         )
     try:
-        content = np.fromfile(file, spec.dtype)
+        content = np.fromfile(file, spec.dtype) if array is None else np.frombuffer(array.tobytes(), spec.dtype)
     except OSError as error:
         raise _unreadable(file, error) from error
     if content.nbytes != size:
@@ -292,11 +256,7 @@ def _raw_rows(file: str, slot: Array, spec: TensorSpec) -> Array:
 
 def _rows_of(file: str, slot: Array, spec: TensorSpec) -> Array:
     array = _load(file)
-    if array.dtype != np.dtype(spec.dtype):
-        raise DataError(
-            f"{file}: holds {array.dtype}, the model wants {spec}",
-            f"{_in_dtype(spec)}; nothing is cast (--npy-as-bytes takes the bytes as they are)",
-        )
+    _hold_dtype(file, array.dtype, spec)
     if array.shape == slot.shape[1:]:
         array = array[np.newaxis]  # one sample, saved without a batch axis
     if array.shape[1:] != slot.shape[1:] or array.ndim != slot.ndim:

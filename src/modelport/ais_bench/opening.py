@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from modelport.ais_bench.inputs import file_bytes, list_files
 from modelport.ais_bench.log import Log
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError, unknown
-from modelport.core.values import TensorSpec
+from modelport.core.values import TensorSpec, shape_fits
 from modelport.data.files.tensor_form import hold_files
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import engine_for, kinds, model_artifact, opened, with_devices
@@ -27,11 +27,6 @@ class Chosen:
     model: Artifact
     engine: Engine
     version: str  # of the engine
-
-    @property
-    def on_device(self) -> bool:
-        """Whether the engine has devices to choose from, with memory of their own."""
-        return self.engine.has_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +60,13 @@ def choose(arguments: Arguments, log: Log) -> Chosen:
             f"--{flag}: {wish} is nothing that the engine '{name}' does",
             f"leave it out; on a device ais_bench itself does it, beside the engine {_device_engines()}",
         )
-    if not chosen.on_device and set(arguments.devices) != {0}:
+    if not engine.has_devices and set(arguments.devices) != {0}:
         raise UsageError(
             f"--device {','.join(map(str, arguments.devices))}: the engine '{name}' has device 0 alone",
             f"leave it out; the engine {_device_engines()} chooses among devices, with a file of its own",
         )
     shaped = arguments.dym_batch or arguments.dym_hw or arguments.shapes or arguments.shape_range
-    if chosen.on_device and (shaped or arguments.auto_shapes):
+    if engine.has_devices and (shaped or arguments.auto_shapes):
         raise UsageError(
             f"the engine '{name}' runs models of fixed shapes", "compile the model for the shape that is wanted"
         )
@@ -107,7 +102,7 @@ def _tell_what_makes_no_difference(arguments: Arguments, chosen: Chosen, log: Lo
         log.note(f"--outputSize makes no difference: the engine '{name}' finds the memory for its outputs itself")
     if arguments.divide_input and len(arguments.devices) == 1:
         log.note("--divide_input makes no difference with one device")
-    if not chosen.on_device:
+    if not chosen.engine.has_devices:
         log.note(f"no copies: the engine '{name}' computes in the host's memory; H2D_latency and D2H_latency are zero")
 
 
@@ -130,7 +125,7 @@ def loaded(chosen: Chosen, arguments: Arguments, part: int, log: Log) -> Iterato
         if lists and not arguments.npy_as_bytes:
             hold_files(lists, specs)
         if not arguments.auto_shapes:
-            whole = settle(specs, arguments, _rows_of_first(lists), log)
+            whole = settle(specs, arguments, lists, log)
             if whole != specs:
                 # Engines are faster with shapes that they know.
                 stack.close()
@@ -150,9 +145,9 @@ def loaded(chosen: Chosen, arguments: Arguments, part: int, log: Log) -> Iterato
 
 
 def settle(
-    specs: tuple[TensorSpec, ...], arguments: Arguments, rows_of_first: Callable[[TensorSpec], int], log: Log
+    specs: tuple[TensorSpec, ...], arguments: Arguments, lists: Sequence[Sequence[str]], log: Log
 ) -> tuple[TensorSpec, ...]:
-    """Return the inputs with every free axis fixed by the flags; ``rows_of_first`` tells the rows of the first file.
+    """Return the inputs with every free axis fixed by the flags; ``lists`` are files, whose first tells a free batch.
 
     Raises UsageError where a flag does not fit the model, or an axis stays free.
     """
@@ -167,7 +162,7 @@ def settle(
     first = settled[0]
     if batch is None and first.shape and isinstance(first.shape[0], str):
         _check_settled(first.with_batch(1))
-        batch = rows_of_first(first.with_batch(1))
+        batch = _rows_of_first(lists, first.with_batch(1))
         log.note(f"the model's batch is free: {batch} taken; --batchsize would choose another")
     settled = [spec if batch is None else spec.with_batch(batch) for spec in settled]
     for spec in settled:
@@ -183,10 +178,7 @@ def settle(
 def _given_shape(spec: TensorSpec, shape: tuple[int, ...] | None) -> TensorSpec:
     if shape is None:
         return spec
-    fits = len(shape) == len(spec.shape) and all(
-        isinstance(have, str) or have == want for have, want in zip(spec.shape, shape, strict=True)
-    )
-    if not fits:
+    if not shape_fits(shape, spec.shape):
         raise UsageError(
             f"'{spec.name}' cannot have the shape {shape}: the model wants {spec}", "change free axes alone"
         )
@@ -219,13 +211,11 @@ def _whole(spec: TensorSpec) -> tuple[int, ...]:
     return tuple(int(axis) for axis in spec.shape)
 
 
-def _rows_of_first(lists: Sequence[Sequence[str]]) -> Callable[[TensorSpec], int]:
-    def rows(one: TensorSpec) -> int:
-        row = int(np.prod(_whole(one))) * np.dtype(one.dtype).itemsize
-        held, rest = divmod(file_bytes(lists[0][0]), row) if lists and row else (1, 0)
-        return held if held and not rest else 1
-
-    return rows
+def _rows_of_first(lists: Sequence[Sequence[str]], one: TensorSpec) -> int:
+    """Return how many rows, of which ``one`` is one, the first file holds; 1 where it holds no whole number of them."""
+    row = int(np.prod(_whole(one))) * np.dtype(one.dtype).itemsize
+    held, rest = divmod(file_bytes(lists[0][0]), row) if lists and row else (1, 0)
+    return held if held and not rest else 1
 
 
 def _check_dtypes(chosen: Chosen, specs: tuple[TensorSpec, ...]) -> None:

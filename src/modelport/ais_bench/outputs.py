@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -17,21 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from modelport.ais_bench.inputs import FileBatch
-from modelport.core.artifacts import cannot_write
+from modelport.core.artifacts import cannot_write, writing
 from modelport.core.errors import OutputError, UsageError
 from modelport.core.values import Array
 
 WRITERS = 4
 # Results that wait for the disk. Beyond this the inference waits for it too.
 WAITING_BYTES = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The folder of the results and the summary beside it."""
-
-    folder: str
-    summary: Path
 
 
 def folder_name(output: Path, dirname: str | None) -> str:
@@ -56,14 +47,12 @@ def folder_name(output: Path, dirname: str | None) -> str:
         raise cannot_write(output / (dirname or ""), error) from error
 
 
-def place_for(output: Path, name: str, part: str | None) -> Place:
-    """Return where results go; ``part`` is the folder of one of several devices."""
+def place_for(output: Path, name: str, part: str | None) -> Path:
+    """Return the folder of the results, made; ``part`` is the folder of one of several devices."""
     folder = output / name if part is None else output / name / part
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    return Place(str(folder), folder.parent / f"{folder.name}_summary.json")
+    return folder
 
 
 def stem(file: str) -> str:
@@ -115,7 +104,7 @@ def split(outputs: Sequence[Array], files: int, axis: int, kept: Fraction, real:
 class Writer:
     """Writes results in threads of its own. ``written`` maps a result's number to its infiles and outfiles."""
 
-    def __init__(self, folder: str, outfmt: str) -> None:
+    def __init__(self, folder: Path, outfmt: str) -> None:
         self.written: dict[int, dict[str, list[str]]] = {}
         self._folder, self._encode, self._suffix = folder, ENCODERS[outfmt], outfmt.lower()
         self._pool = ThreadPoolExecutor(WRITERS, "writer")
@@ -125,7 +114,7 @@ class Writer:
 
     def save(self, batch: FileBatch, shares: list[list[Array]]) -> None:
         """Hand a batch's results over. Raises OutputError where an earlier one could not be written."""
-        for offset, (infiles, arrays) in enumerate(zip(batch.samples, shares, strict=True)):
+        for offset, (infiles, arrays) in enumerate(zip(zip(*batch.files, strict=True), shares, strict=True)):
             size = sum(array.nbytes for array in arrays)
             with self._room:
                 while self._waiting and self._waiting + size > WAITING_BYTES:
@@ -143,9 +132,9 @@ class Writer:
     def _write(self, number: int, infiles: tuple[str, ...], arrays: list[Array]) -> None:
         outfiles = []
         for index, array in enumerate(arrays):
-            name = f"{stem(infiles[0])}_{index}.{self._suffix}"
-            whole_file(Path(self._folder) / name, self._encode(array))
-            outfiles.append(os.path.join(self._folder, name))  # noqa: PTH118 (text as it was given)
+            file = self._folder / f"{stem(infiles[0])}_{index}.{self._suffix}"
+            whole_file(file, self._encode(array))
+            outfiles.append(str(file))
         self.written[number] = {"infiles": list(infiles), "outfiles": outfiles}
 
     def _settle(self, size: int, job: Future[None]) -> None:
@@ -171,10 +160,6 @@ def whole_file(path: Path, content: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
-def _as_bin(array: Array) -> bytes:
-    return array.tobytes()
-
-
 def _as_npy(array: Array) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
@@ -190,4 +175,4 @@ def _as_txt(array: Array) -> bytes:
     return "".join([line % tuple(row.tolist()) for row in rows]).encode("ascii")
 
 
-ENCODERS = {"BIN": _as_bin, "NPY": _as_npy, "TXT": _as_txt}
+ENCODERS = {"BIN": lambda array: array.tobytes(), "NPY": _as_npy, "TXT": _as_txt}

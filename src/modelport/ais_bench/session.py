@@ -17,19 +17,28 @@ import numpy as np
 
 from modelport import __version__
 from modelport.ais_bench.arguments import Arguments
-from modelport.ais_bench.inputs import Feed, FileBatch, FileFeed, Filled, OwnShapeFeed, PureFeed, files_per_batch
+from modelport.ais_bench.inputs import (
+    Feed,
+    FileBatch,
+    FileFeed,
+    Filled,
+    OwnShapeFeed,
+    PureFeed,
+    files_per_batch,
+    is_npy,
+)
 from modelport.ais_bench.log import Counter, Log
 from modelport.ais_bench.opening import Chosen, Loaded, choose, loaded
-from modelport.ais_bench.outputs import Place, Writer, check_names, folder_name, place_for, split
+from modelport.ais_bench.outputs import Writer, check_names, folder_name, place_for, split
 from modelport.ais_bench.shape_ranges import run_each
 from modelport.ais_bench.summary import Clocks, Interval, summarise, tell
 from modelport.core.artifacts import write_json
 from modelport.core.errors import ModelportError
 from modelport.core.output_folder import held_results
 from modelport.core.values import Array
-from modelport.engines.base import TimedRunner
 from modelport.engines.row_check import check_rows
 from modelport.engines.time_limit import limit_runs
+from modelport.measure.timing import timed_run
 
 READERS = 2
 
@@ -53,9 +62,9 @@ def run_part(chosen: Chosen, arguments: Arguments, part: int, name: str | None, 
         feed = _feed(model, arguments, log)
         place = _place(model, arguments, part, name)
         if place is not None:
-            held.enter_context(held_results(Path(place.folder), place.summary))
-            log.info(f"output path:{place.folder}")
-        writer = None if place is None else Writer(place.folder, arguments.outfmt)
+            held.enter_context(held_results(place, _summary_of(place)))
+            log.info(f"output path:{place}")
+        writer = None if place is None else Writer(place, arguments.outfmt)
         session = Session(model, arguments, feed, writer, log)
         try:
             session.run()
@@ -72,21 +81,26 @@ def _feed(model: Loaded, arguments: Arguments, log: Log) -> Feed:
         return PureFeed(model.specs, arguments.pure_data_type)
     each, files = files_per_batch(model.specs, model.lists, arguments.npy_as_bytes), model.lists[0]
     feed = FileFeed(model.specs, model.lists, each, arguments.npy_as_bytes)
-    if arguments.npy_as_bytes and any(file.lower().endswith(".npy") for one in model.lists for file in one):
+    if arguments.npy_as_bytes and any(is_npy(file) for one in model.lists for file in one):
         log.note("--npy-as-bytes: .npy files are taken by their bytes, whatever their dtypes and shapes")
-    log.info(f"files per input: {len(files)}, per batch: {each}, batches: {len(feed)}")
+    log.info(f"files per input: {len(files)}, per batch: {each}, batches: {len(feed.batches())}")
     if last := len(files) % each:
         log.note(f"the last batch holds {last} of {each} files, filled up with {files[-last]}; that part is not saved")
     return feed
 
 
-def _place(model: Loaded, arguments: Arguments, part: int, name: str | None) -> Place | None:
+def _place(model: Loaded, arguments: Arguments, part: int, name: str | None) -> Path | None:
     if arguments.output is None:
         return None
     if model.lists:
         check_names(model.lists[0])
     device = None if name is None else f"device{arguments.devices[part]}_{part}"
     return place_for(arguments.output, name or folder_name(arguments.output, arguments.output_dirname), device)
+
+
+def _summary_of(place: Path) -> Path:
+    """Return where the summary of the results in a folder goes: beside it."""
+    return place.parent / f"{place.name}_summary.json"
 
 
 @dataclass(slots=True)
@@ -104,14 +118,15 @@ class Session:
 
     def run(self) -> None:
         """Warm up, run every batch and see the results written."""
-        batches = self.feed.batches()
-        first = next(batches)
-        warm = self.feed.read(first)
+        warm = self.feed.read(self.feed.batches()[0])
         for _ in range(self.arguments.warmup * self.arguments.threads):
             self._execute(warm)
         self.log.info(f"warm up {self.arguments.warmup} done")
-        self._check_rows()
-        counter = Counter(len(self.feed))
+        if self.model.batch > 1:
+            check = check_rows(self.model.runner, self.model.batch)
+            if check is not None and check.verdict != "pass":
+                self.log.warn(check.why)
+        counter = Counter(len(self.feed.batches()))
         try:
             for _ in self._overlapped() if self.arguments.pipeline else self._in_turn():
                 self.done += 1
@@ -120,12 +135,6 @@ class Session:
                 self.writer.close()
         finally:
             counter.close()
-
-    def _check_rows(self) -> None:
-        """Warn where a row of a batch would not be answered as it is alone."""
-        check = check_rows(self.model.runner, self.model.batch) if self.model.batch > 1 else None
-        if check is not None and check.verdict != "pass":
-            self.log.warn(check.why)
 
     def _in_turn(self) -> Iterator[None]:
         for batch in self.feed.batches():
@@ -180,22 +189,14 @@ class Session:
 
     def _execute(self, filled: Filled) -> tuple[list[Array], Interval, tuple[float, float]]:
         """Run once; return the outputs in order, start and end of the computing, and the two copies, in ms."""
-        runner = self.model.runner
-        if isinstance(runner, TimedRunner):
-            begin = time.perf_counter_ns() - self.origin
-            named, times = runner.run_timed(filled.inputs)
-            start = begin / 1e6 + times.h2d_ms
-            interval, copied = (start, start + times.compute_ms), (times.h2d_ms, times.d2h_ms)
-        else:
-            begin = time.perf_counter_ns() - self.origin
-            named = runner.run(filled.inputs)
-            end = time.perf_counter_ns() - self.origin
-            interval, copied = (begin / 1e6, end / 1e6), (0.0, 0.0)
+        ran = timed_run(self.model.runner, filled.inputs)
+        interval = ran.computing_ms(self.origin)
         self.log.debug(f"model aclExec cost : {interval[1] - interval[0]:f}")
-        return [named[spec.name] for spec in runner.signature.outputs], interval, copied
+        outputs = [ran.outputs[spec.name] for spec in self.model.runner.signature.outputs]
+        return outputs, interval, (ran.device.h2d_ms, ran.device.d2h_ms) if ran.device else (0.0, 0.0)
 
 
-def _conclude(session: Session, place: Place | None, broken: BaseException | None = None) -> float:
+def _conclude(session: Session, place: Path | None, broken: BaseException | None = None) -> float:
     """Tell the figures, write the summary and return the throughput."""
     arguments, log, clocks = session.arguments, session.log, session.clocks
     own = clocks.batchsizes
@@ -207,9 +208,10 @@ def _conclude(session: Session, place: Place | None, broken: BaseException | Non
         written = session.writer.written if session.writer is not None else {}
         filesinfo = {str(number): written[number] for number in sorted(written)}
         ours = {"modelport": _ours(session, broken)}
-        write_json(place.summary, {"filesinfo": filesinfo, "args": [sys.argv[0], *arguments.words], **figures, **ours})
-    throughput: float = figures["throughput"]
-    return throughput
+        write_json(
+            _summary_of(place), {"filesinfo": filesinfo, "args": [sys.argv[0], *arguments.words], **figures, **ours}
+        )
+    return float(figures["throughput"])
 
 
 def _ours(session: Session, broken: BaseException | None) -> dict[str, Any]:
@@ -227,7 +229,7 @@ def _ours(session: Session, broken: BaseException | None) -> dict[str, Any]:
     }
 
 
-def _keep_partial(session: Session, place: Place | None, error: BaseException) -> None:
+def _keep_partial(session: Session, place: Path | None, error: BaseException) -> None:
     """Let what is complete be written, and say that it is not all."""
     if session.writer is None or place is None:
         return
@@ -236,10 +238,10 @@ def _keep_partial(session: Session, place: Place | None, error: BaseException) -
     if not session.writer.written:
         if session.arguments.output_dirname is None:
             with contextlib.suppress(OSError):
-                Path(place.folder).rmdir()
+                place.rmdir()
         return
-    of = f"{session.done} of {len(session.feed)} batches"
-    session.log.warn(f"stopped after {of}: the results so far are kept in {place.folder}, {place.summary} says partial")
+    of = f"{session.done} of {len(session.feed.batches())} batches"
+    session.log.warn(f"stopped after {of}: the results so far are kept in {place}, {_summary_of(place)} says partial")
     with contextlib.suppress(ModelportError):
         _conclude(session, place, error)
 
@@ -264,10 +266,9 @@ def _run_devices(arguments: Arguments, log: Log) -> None:
 
 def _result(job: Any) -> float | ModelportError:
     try:
-        throughput: float = job.get()
+        return float(job.get())
     except ModelportError as error:
         return error
-    return throughput
 
 
 def _run_alone(arguments: Arguments, part: int, name: str | None) -> float:

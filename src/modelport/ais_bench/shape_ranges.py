@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 from pathlib import Path
 
-from modelport.ais_bench.arguments import Arguments, Shapes
+from modelport.ais_bench.arguments import Arguments, Shapes, named_parts
 from modelport.ais_bench.log import Log
 from modelport.ais_bench.outputs import folder_name
 from modelport.core.errors import EngineError, ModelportError
@@ -21,32 +21,17 @@ _SPAN = re.compile(r"([1-9]\d{0,9})~([1-9]\d{0,9})(?:~([1-9]\d{0,9}))?")
 _CHOICE = re.compile(r"[1-9]\d{0,9}(?:-[1-9]\d{0,9})*")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one shape gave; ``throughput`` None: it failed."""
-
-    shape: str
-    batch: int
-    throughput: float | None
-
-
 def shapes_of(word: str) -> tuple[Shapes, ...]:
     """Return every shape that a range spells, the last axis running fastest.
 
     ``data:1~2,3,224-300,224~256~8;info:1,600``: ``a~b`` and ``a~b~step`` are all sizes from a to b, ``a-b-c`` those
     sizes alone; ``;`` parts the inputs. Raises ArgumentTypeError for anything else and for more than 10,000 shapes.
     """
-    inputs = []
-    for part in word.split(";"):
-        name, colon, axes = part.rpartition(":")
-        if not colon or not name:
-            raise argparse.ArgumentTypeError(f"'{part}': give name and shape, as in data:1,3,224~230,224")
-        inputs.append((name, [_sizes(axis) for axis in axes.split(",")]))
+    parts = named_parts(word, "data:1,3,224~230,224")
+    inputs = [(name, [_sizes(axis) for axis in axes.split(",")]) for name, axes in parts]
     count = prod(len(sizes) for _, axes in inputs for sizes in axes)
     if count > MAX_SHAPES:
         raise argparse.ArgumentTypeError(f"'{word}' spells {count} shapes; at most {MAX_SHAPES} are run")
-    if len({name for name, _ in inputs}) < len(inputs):
-        raise argparse.ArgumentTypeError(f"'{word}' names an input twice")
     each = [[(name, shape) for shape in product(*axes)] for name, axes in inputs]
     return tuple(product(*each))
 
@@ -70,25 +55,22 @@ def run_each(arguments: Arguments, run: Callable[[Arguments], float], log: Log) 
 
     A shape that fails is told and the others go on. Raises EngineError where none succeeds.
     """
-    done = []
+    done: list[tuple[str, int, float | None]] = []  # the shape, its batch and its throughput, None where it failed
     base = None if arguments.output is None else folder_name(arguments.output, arguments.output_dirname)
     for index, shapes in enumerate(arguments.shape_range):
-        text = ";".join(f"{name}:{','.join(map(str, shape))}" for name, shape in shapes)
-        one = replace(arguments, shapes=shapes, shape_range=(), output_dirname=base and f"{base}_{index}")
-        batch = shapes[0][1][0]
+        text, rate = ";".join(f"{name}:{','.join(map(str, shape))}" for name, shape in shapes), None
         try:
-            done.append(Outcome(text, batch, run(one)))
+            rate = run(replace(arguments, shapes=shapes, shape_range=(), output_dirname=base and f"{base}_{index}"))
         except ModelportError as error:
             log.warn(f"dymshape:{text}: {error}")
-            done.append(Outcome(text, batch, None))
-        log.info(f"dymshape:{text} end run result:{_word(done[-1])}")
-    rates = [outcome.throughput for outcome in done if outcome.throughput is not None]
+        done.append((text, shapes[0][1][0], rate))
+        log.info(f"dymshape:{text} end run result:{_word(rate)}")
+    rates = [rate for _, _, rate in done if rate is not None]
     log.info("-----------------dyshape_range Performance Summary------------------")
     mean = sum(rates) / len(rates) if rates else 0.0
     log.info(f"run_count:{len(done)} success_count:{len(rates)} avg_throughput:{mean}")
-    for index, outcome in enumerate(sorted(done, key=lambda outcome: -(outcome.throughput or 0.0))):
-        rate = outcome.throughput or 0
-        log.info(f"{index} dymshape:{outcome.shape} bs:{outcome.batch} result:{_word(outcome)} throughput:{rate}")
+    for index, (text, batch, rate) in enumerate(sorted(done, key=lambda one: -(one[2] or 0.0))):
+        log.info(f"{index} dymshape:{text} bs:{batch} result:{_word(rate)} throughput:{rate or 0}")
     log.info("------------------------------------------------------")
     if not rates:
         raise EngineError(f"none of the {len(done)} shapes of --dymShape_range could be run", "see the warnings above")
@@ -105,5 +87,5 @@ def _sizes(axis: str) -> list[int]:
     raise argparse.ArgumentTypeError(f"'{axis}': give a size, a~b, a~b~step or a-b-c, as in 224~256~8")
 
 
-def _word(outcome: Outcome) -> str:
-    return "Failed" if outcome.throughput is None else "OK"
+def _word(rate: float | None) -> str:
+    return "Failed" if rate is None else "OK"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from modelport.ais_bench.log import Log
+from modelport.measure.timing import busy
 
 PERCENTILE = 99
 Interval = tuple[float, float]  # start, end
@@ -50,15 +50,6 @@ def summarise(clocks: Clocks, batchsize: float, overlapped: bool) -> dict[str, A
         "throughput": 1000 * batchsize / mean if mean else 0.0,
         "pid": os.getpid(),
     }
-
-
-def busy(runs: Sequence[Interval]) -> float:
-    """Return how long at least one run was under way."""
-    total, reached = 0.0, -np.inf
-    for start, end in sorted(runs):
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return float(total)
 
 
 def tell(log: Log, figures: dict[str, Any], batchsize: float, everything: bool) -> None:

@@ -9,7 +9,18 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.options import ENGINE, TIMEOUT, VARIANT, WEIGHTS, batch_size, input_word, seed_option, trust_option
+from modelport.cli.options import (
+    ENGINE,
+    SHAPE,
+    TIMEOUT,
+    VARIANT,
+    WEIGHTS,
+    batch_size,
+    input_word,
+    seed_option,
+    shapes_of,
+    trust_option,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +44,7 @@ def bench(
     threads: int | None = typer.Option(None, "--threads", help="Default: all cores.", metavar="N"),
     seed: int = seed_option("Draws the inputs."),
     variant: str | None = VARIANT,
+    shape: list[str] = SHAPE,
     calibration: Path | None = typer.Option(
         None, "--calibration", help="Images that --precision int8 is calibrated on.", metavar="DIR"
     ),
@@ -59,6 +71,7 @@ def bench(
         concurrency=concurrency,
         threads=threads,
         variant=variant,
+        shapes=shapes_of(shape),
         calibration=calibration,
         input_type=input_word(input_type),
         seed=seed,

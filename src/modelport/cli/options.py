@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,28 @@ DETECTIONS = typer.Option(
     None, "--detections", help="Detectors: text files `class score left top right bottom` go here.", metavar="DIR"
 )
 COCO_JSON = typer.Option(None, "--coco-json", help="Detectors: COCO's result list.", metavar="FILE")
+
+
+SHAPE = typer.Option(
+    [],
+    "--shape",
+    help="The size of an input whose axes the file leaves free; may be given once an input.",
+    metavar="NAME:1,3,320,320",
+)
+
+
+def shapes_of(words: Sequence[str]) -> Any:
+    """Return (input, shape) of the words of ``--shape``. Raises UsageError for any other word."""
+    found: dict[str, tuple[int, ...]] = {}
+    for word in words:
+        name, _, sizes = word.rpartition(":")
+        parts = [part.strip() for part in sizes.split(",")]
+        if not name or not all(part.isascii() and part.isdecimal() and 0 < len(part) < 8 for part in parts):
+            raise UsageError(f"--shape {plain(word, 60)}", "give it as in --shape images:1,3,320,320")
+        if name in found or 0 in map(int, parts):
+            raise UsageError(f"--shape {plain(word, 60)}", "name each input once, with sizes of at least 1")
+        found[name] = tuple(map(int, parts))
+    return tuple(found.items())
 
 
 def trust_option() -> Any:

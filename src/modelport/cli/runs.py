@@ -13,7 +13,6 @@ from modelport.cli.options import (
     CALIBRATION,
     CHECKPOINT_KEY,
     COCO_JSON,
-    DATA,
     DETECTIONS,
     DRAW,
     DRAW_THRESHOLD,
@@ -23,6 +22,7 @@ from modelport.cli.options import (
     ON_BAD_IMAGE,
     ORDER,
     RECIPE,
+    SHAPE,
     SOURCE,
     TIMEOUT,
     VARIANT,
@@ -30,6 +30,7 @@ from modelport.cli.options import (
     input_word,
     one_of,
     seed_option,
+    shapes_of,
     source_file,
     trust_option,
 )
@@ -59,7 +60,13 @@ def run(
     checkpoint_key: str | None = CHECKPOINT_KEY,
     model: Path | None = typer.Option(None, "--model", help="A model file in place of weights.", metavar="FILE.onnx"),
     source: str | None = SOURCE,
-    data: Path = DATA,
+    data: Path | None = typer.Option(
+        None, "--data", help="The data set, laid out as the guide shows it.", metavar="DIR"
+    ),
+    images: Path | None = typer.Option(
+        None, "--images", help="In place of --data: a folder of images without labels, nested or not.", metavar="DIR"
+    ),
+    predict: bool = typer.Option(False, "--predict", help="Look at no label: answers, and agreement with the source."),
     out: Path = typer.Option(
         ..., "--out", help="Where result.json, report.md and predictions.jsonl go.", metavar="DIR"
     ),
@@ -71,6 +78,7 @@ def run(
     max_skipped: float = MAX_SKIPPED,
     seed: int = seed_option(),
     variant: str | None = VARIANT,
+    shape: list[str] = SHAPE,
     calibration: Path | None = CALIBRATION,
     input_type: str | None = typer.Option(
         None, "--input-type", help="uint8: the graph normalises by itself. Default: float32.", metavar="float32|uint8"
@@ -115,12 +123,15 @@ def run(
         max_skipped=max_skipped,
         seed=seed,
         variant=variant,
+        shapes=shapes_of(shape),
         checkpoint_key=checkpoint_key,
         on_bad_image=one_of("--on-bad-image", on_bad_image, ("fail", "skip")),
         force=force,
         files=DetectionFiles(draw, detections, coco_json, draw_threshold=draw_threshold),
         command=COMMAND,
         fast=fast_preprocess,
+        images=images,
+        predict=predict,
         wish=wish_of(recipe, setting, given | {"calibration": calibration}),
     )
     result = run_recipe(request, TALK.progress)
@@ -195,7 +206,7 @@ def _table(results: Sequence[Result]) -> Any:
     for result in results:
         metrics, source = result.metrics, result.source.metrics
         # The recipe's first metric is the one that it is known by.
-        name, score = next(iter(metrics.items()), ("", None))
+        name, score = next((item for item in metrics.items() if item[0] != "source_agreement"), ("", None))
         digits = 2 if score is not None and score.unit == "percent" else 3
         agreement = metrics.get("source_agreement")
         cells = (

@@ -9,7 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK, cell
-from modelport.cli.options import DATA, RECIPE, VARIANT, WEIGHTS, seed_option, trust_option
+from modelport.cli.options import DATA, RECIPE, SHAPE, VARIANT, WEIGHTS, seed_option, shapes_of, trust_option
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +36,7 @@ def tune(
     seconds: float = typer.Option(0.5, "--seconds", help="Of each probe.", metavar="S"),
     seed: int = seed_option(),
     variant: str | None = VARIANT,
+    shape: list[str] = SHAPE,
     trust_code: bool = trust_option(),
 ) -> None:
     """Search engine, precision, batch and runs in flight for the highest throughput within the tolerance."""
@@ -54,6 +55,7 @@ def tune(
         limit=limit,
         seed=seed,
         variant=variant,
+        shapes=shapes_of(shape),
         seconds=seconds,
         command=runs.COMMAND,
     )

@@ -1,4 +1,4 @@
-"""Files with a pedigree: digests, writing aside, the cache."""
+"""Files with a pedigree: digests, writing aside, the cache and its records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelport.core.errors import ModelportError, OutputError
-from modelport.core.files import kind_of
+from modelport.core.errors import DataError, ModelportError, OutputError, raised_as
+from modelport.core.files import kind_of, read_json
 from modelport.core.scratch import CACHE_DEPTH, scratch_folder, sweep_once
 
+# Where a record of the cache tells its own sha256: one that does not verify is as good as none.
+OWN_DIGEST = "record_sha256"
 # A disk with less than this is full: whatever could not be written failed for that.
 FULL_DISK = 1024 * 1024
+WRITE_ELSEWHERE = "free space or choose another place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,18 +186,14 @@ def prepare_output_folder(folder: Path, holds: str, force: bool) -> None:
             pass
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> contextlib.AbstractContextManager[None]:
     """Turn what the disk says inside into the OutputError for ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    return raised_as(OutputError, f"{path} cannot be written", WRITE_ELSEWHERE, OSError)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error for a path that cannot be written."""
-    return OutputError(f"{path} cannot be written: {error.strerror or error}", "free space or choose another place")
+    return OutputError(f"{path} cannot be written: {error.strerror or error}", WRITE_ELSEWHERE)
 
 
 def cache_folder(*parts: str) -> Path:
@@ -206,10 +205,26 @@ def cache_folder(*parts: str) -> Path:
     base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelport"
     folder = base.joinpath(*parts)
     sweep_once(base, CACHE_DEPTH)
-    try:
+    with raised_as(OutputError, f"the cache {folder} cannot be made", "set MODELPORT_CACHE", OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the cache {folder} cannot be made: {error.strerror or error}", "set MODELPORT_CACHE"
-        ) from error
     return folder
+
+
+def write_record(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` aside and move it into place, with its sha256 under ``record_sha256``. Raises OutputError."""
+    write_json(path, value | {OWN_DIGEST: digest_json(value)})
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return what ``write_record`` wrote there, None where it is missing, unreadable or not as it was written."""
+    try:
+        value = read_json(path)
+    except DataError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    told = value.pop(OWN_DIGEST, None)
+    try:
+        return value if told == digest_json(value) else None
+    except (ValueError, RecursionError):  # a lone surrogate is no UTF-8
+        return None

@@ -96,13 +96,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _end_in_time(reading: int, kept: Callable[[], str]) -> None:
-    while not _is_end(os.read(reading, 1)):
-        pass
+    _wait_for_end(reading)
     due = time.monotonic() + GRACE
 
     def second() -> None:
-        while not _is_end(os.read(reading, 1)):
-            pass
+        _wait_for_end(reading)
         os._exit(EXIT_INTERRUPTED)
 
     threading.Thread(target=second, daemon=True, name="second signal").start()
@@ -112,8 +110,9 @@ def _end_in_time(reading: int, kept: Callable[[], str]) -> None:
     os._exit(EXIT_INTERRUPTED)
 
 
-def _is_end(byte: bytes) -> bool:
-    return bool(byte) and byte[0] in (signal.SIGINT, signal.SIGTERM)
+def _wait_for_end(reading: int) -> None:
+    while not {signal.SIGINT, signal.SIGTERM} & set(os.read(reading, 1)):
+        pass
 
 
 def leave(code: int) -> None:

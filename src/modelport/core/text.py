@@ -16,12 +16,13 @@ def plain(text: object, limit: int | None = None) -> str:
     ``limit`` characters at most, where one is given; what is cut off is marked by ``…``. The result can be encoded in
     UTF-8 whatever went in.
     """
-    return _cut("".join(_shown(character) for character in str(text)), limit)
+    shown = "".join(_shown(character) for character in str(text))
+    return shown if limit is None or len(shown) <= limit else shown[: max(0, limit - 1)] + "…"
 
 
-def plain_lines(text: object, limit: int | None = None) -> str:
+def plain_lines(text: object) -> str:
     """Return text of several lines made plain line by line; line feeds and tabs stay."""
-    return _cut("".join(c if c in "\n\t" else _shown(c) for c in str(text)), limit)
+    return "".join(c if c in "\n\t" else _shown(c) for c in str(text))
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
@@ -43,7 +44,3 @@ def _shown(character: str) -> str:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _cut(text: str, limit: int | None) -> str:
-    return text if limit is None or len(text) <= limit else text[: max(0, limit - 1)] + "…"

@@ -15,6 +15,8 @@ from modelport.core.files import read_regular
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
+# The shape of a tensor of which nothing is told, not even the number of its axes.
+UNRANKED = ("...",)
 
 # A photograph is a few megabytes; a file beyond this is a mistake or an attack.
 MAX_SAMPLE_BYTES = 256 * 1024 * 1024
@@ -96,6 +98,21 @@ class Sample:
         return read_regular(self.path, MAX_SAMPLE_BYTES, BadSampleError, fix)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """The annotated boxes of one image, in the file's order. The arrays cannot be written to."""
+
+    image_id: int
+    boxes: NDArray[np.float64]
+    """(n, 4): x, y, width, height in pixels of the image."""
+    category_ids: NDArray[np.int64]
+    """(n,), as the file numbers its categories."""
+    iscrowd: NDArray[np.bool_]
+    """(n,): the box holds a crowd, which is neither found nor missed."""
+    areas: NDArray[np.float64]
+    """(n,), of the outlines, as annotated; they decide between small, medium and large."""
+
+
 class DataSet(Protocol):
     """The samples of one split, in an order of their own that never changes."""
 
@@ -168,9 +185,11 @@ class Check:
 
 
 def shape_fits(have: Sequence[int | str], want: Sequence[int | str]) -> bool:
-    """Whether a shape is the wanted one: where an axis is free on either side (a string), any will do."""
+    """Whether two shapes have the same axes; one that is free (a string) on either side fits any size."""
+    if UNRANKED in (tuple(have), tuple(want)):
+        return True
     return len(have) == len(want) and all(
-        isinstance(need, str) or isinstance(got, str) or need == got for got, need in zip(have, want, strict=True)
+        isinstance(got, str) or isinstance(need, str) or got == need for got, need in zip(have, want, strict=True)
     )
 
 

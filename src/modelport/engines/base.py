@@ -165,6 +165,13 @@ class Engine:
         """Say whether it can be used here. Never raises."""
         raise NotImplementedError
 
+    def usable(self) -> Availability:
+        """Return what it says of itself. Raises EngineError, with what to install, where it cannot be used here."""
+        here = self.available()
+        if not here.usable:
+            raise EngineError(f"the engine '{self.name}' is not usable here: {here.reason}", here.install)
+        return here
+
     def parts(self, path: Path) -> tuple[Path, ...]:
         """Return the files beside a model file of the engine's own kind that are part of it. Raises GraphError."""
         return ()

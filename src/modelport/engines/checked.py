@@ -31,13 +31,9 @@ class _Checked:
     def __init__(
         self, runner: Runner, model: Path, batched: bool, alone: Callable[[], AbstractContextManager[Runner]]
     ) -> None:
-        self._runner = runner
-        self._alone = alone
-        self._model = model
-        self._batched = batched
+        self._runner, self._model, self._batched, self._alone = runner, model, batched, alone
         self.signature: Signature = runner.signature
-        self.concurrency = runner.concurrency
-        self.precision = runner.precision
+        self.concurrency, self.precision = runner.concurrency, runner.precision
         self.notes: tuple[str, ...] = tuple(getattr(runner, "notes", ()))
 
     def run(self, inputs: Tensors) -> dict[str, Array]:

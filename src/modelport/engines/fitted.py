@@ -6,21 +6,21 @@ free have the recipe's sizes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.base import DeviceTimes, Runner, TimedRunner
-from modelport.recipes.schema import Recipe
+from modelport.core.values import UNRANKED, Array, Signature, Tensors, TensorSpec
+from modelport.engines.base import Build, DeviceTimes, Runner, TimedRunner
 from modelport.recipes.tables import Tensor
 
 
-def fitted(runner: Runner, recipe: Recipe) -> Runner:
-    """Return the runner as ``recipe`` has the model; the runner itself where its signature is the recipe's already."""
-    constants = [tensor for tensor in recipe.tensors.inputs if tensor.value is not None]
-    signature = _narrowed(runner.signature, recipe, {tensor.name for tensor in constants})
+def fitted(runner: Runner, build: Build) -> Runner:
+    """Return the runner as recipe and shapes have the model; the runner itself where that is its signature already."""
+    told = [] if build.recipe is None else build.recipe.tensors.inputs
+    constants = [tensor for tensor in told if tensor.value is not None]
+    signature = _narrowed(runner.signature, build, {tensor.name for tensor in constants})
     if signature == runner.signature:
         return runner
     kind = _FittedTimed if isinstance(runner, TimedRunner) else _Fitted
@@ -67,19 +67,26 @@ class _FittedTimed(_Fitted):
         return self._read(outputs), times
 
 
-def _narrowed(have: Signature, recipe: Recipe, constants: set[str]) -> Signature:
+def _narrowed(have: Signature, build: Build, constants: set[str]) -> Signature:
     """Return what the task sees of a signature; what the recipe names and the model lacks stays to be refused."""
-    want = recipe.signature
-    inputs = [_sized(spec, want.inputs) for spec in have.inputs if spec.name not in constants]
-    outputs = {spec.name: _sized(spec, want.outputs) for spec in have.outputs}
+    want = Signature((), ()) if build.recipe is None else build.recipe.signature
+    sizes: dict[str, Sequence[int | str]] = {spec.name: spec.shape for spec in (*want.inputs, *want.outputs)}
+    sizes |= dict(build.shapes)
+    inputs = tuple(_sized(spec, sizes) for spec in have.inputs if spec.name not in constants)
+    outputs = {spec.name: _sized(spec, sizes) for spec in have.outputs}
     named = [spec.name for spec in want.outputs]
-    read = [outputs[name] for name in named] if outputs.keys() >= set(named) else list(outputs.values())
-    return Signature(tuple(inputs), tuple(read))
+    if not named or not outputs.keys() >= set(named):
+        named = list(outputs)
+    return Signature(inputs, tuple(outputs[name] for name in named))
 
 
-def _sized(have: TensorSpec, want: tuple[TensorSpec, ...]) -> TensorSpec:
-    """Return the tensor with the recipe's sizes for the axes that it leaves free."""
-    mine = next((spec for spec in want if spec.name == have.name and len(spec.shape) == len(have.shape)), have)
-    pairs = zip(have.shape, mine.shape, strict=True)
+def _sized(have: TensorSpec, sizes: Mapping[str, Sequence[int | str]]) -> TensorSpec:
+    """Return the tensor with sizes for the axes that it leaves free, or for all where it tells no shape."""
+    mine = sizes.get(have.name, have.shape)
+    if have.shape == UNRANKED:
+        return TensorSpec(have.name, have.dtype, tuple(mine))
+    if len(mine) != len(have.shape):
+        return have
+    pairs = zip(have.shape, mine, strict=True)
     shape = tuple(need if isinstance(got, str) and isinstance(need, int) else got for got, need in pairs)
     return TensorSpec(have.name, have.dtype, shape)

@@ -15,7 +15,7 @@ import numpy as np
 
 from modelport.core.artifacts import Artifact, write_json
 from modelport.core.errors import EngineError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 
@@ -73,11 +73,8 @@ class NullEngine(Engine):
 
 
 class _Runner:
-    def __init__(
-        self, signature: Signature, maps: Mapping[str, Array], precision: str | None, in_flight: int | None
-    ) -> None:
-        self.signature, self.precision = signature, precision or "fp32"
-        self.concurrency = in_flight or 1
+    def __init__(self, signature: Signature, maps: Mapping[str, Array], precision: str, in_flight: int) -> None:
+        self.signature, self.precision, self.concurrency = signature, precision, in_flight
         self._maps = maps
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
@@ -87,12 +84,11 @@ class _Runner:
         outputs = {}
         for spec in self.signature.outputs:
             values = means @ self._maps[spec.name]
+            if self.precision != "fp32":
+                values = values.astype(np.float16)
             shape = [len(means), *(1 if isinstance(axis, str) else axis for axis in spec.shape[1:])]
-            outputs[spec.name] = self._rounded(values).reshape(shape).astype(spec.dtype)
+            outputs[spec.name] = values.reshape(shape).astype(spec.dtype)
         return outputs
-
-    def _rounded(self, values: Array) -> Array:
-        return values.astype(np.float16) if self.precision in ("fp16", "bf16", "int8") else values
 
 
 def _features(rows: Array) -> Array:

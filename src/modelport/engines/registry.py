@@ -70,9 +70,7 @@ def choose_engine(name: str | None, precision: str) -> Engine:
                 return engine
         raise EngineError(f"no engine here executes {precision}", "see `modelport doctor`")
     engine = get_engine(name)
-    here = engine.available()
-    if not here.usable:
-        raise EngineError(f"the engine '{name}' is not usable here: {here.reason}", here.install)
+    here = engine.usable()
     if precision not in here.precisions:
         why = dict(here.refused).get(precision, "it does not execute that precision on this machine")
         raise EngineError(f"'{name}' refuses {precision}: {why}", f"choose one of: {', '.join(here.precisions)}")
@@ -92,9 +90,7 @@ def engine_for(model: Artifact, name: str | None) -> Engine:
     """
     if name is not None:
         engine = get_engine(name)
-        here = engine.available()
-        if not here.usable:
-            raise EngineError(f"the engine '{name}' is not usable here: {here.reason}", here.install)
+        engine.usable()
         return engine
     able = [engine for engine in defaults() if model.kind in engine.consumes]
     known = [(engine, engine.available()) for engine in able]
@@ -121,8 +117,8 @@ def opened(engine: Engine, model: Artifact, build: Build, launch: Launch = AS_IT
             f"{model.shown}: the engine '{engine.name}' runs {takes}, not {model.kind}", "choose another engine"
         )
     with named_as_given(model), engine.open(model, build, launch) as runner:
+        runner = fitted(runner, build)
         if build.recipe is not None:
-            runner = fitted(runner, build.recipe)
             have, want = runner.signature, build.signature
             _check_tensors(model, "inputs", have.inputs, want.inputs)
             _check_tensors(model, "outputs", have.outputs, want.outputs)
@@ -141,15 +137,11 @@ def _check_tensors(model: Artifact, kind: str, have: tuple[TensorSpec, ...], nee
         told, wanted = ("; ".join(map(str, specs)) or "none" for specs in (have, need))
         raise EngineError(f"{model.path}: its {kind} are {told}; the recipe wants {wanted}", _OTHER_RECIPE)
     for got, want in zip(have, need, strict=True):
-        if not _serves(got, want):
+        if (got.name, got.dtype) != (want.name, want.dtype) or not shape_fits(got.shape, want.shape):
             fix = _OTHER_RECIPE
             if got.name == want.name and got.shape[1:] == want.shape[1:] and isinstance(got.shape[0], int):
                 fix += f", and --batch {got.shape[0]}, for which it was made"
             raise EngineError(f"{model.path}: has {got}, the recipe wants {want}", fix)
-
-
-def _serves(got: TensorSpec, want: TensorSpec) -> bool:
-    return (got.name, got.dtype) == (want.name, want.dtype) and shape_fits(got.shape, want.shape)
 
 
 def kinds() -> dict[str, str]:
@@ -181,12 +173,9 @@ def model_artifact(path: Path) -> Artifact:
         raise UsageError(f"{path}: not a model file that modelport knows", f"give one of: {', '.join(sorted(known))}")
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "check the path")
-    parts = onnx_side_files(path) if kind == "onnx" else _owner(kind).parts(path)
+    owner = next((engine for engine in map(get_engine, ENGINES) if kind in engine.suffixes.values()), None)
+    parts = onnx_side_files(path) if owner is None else owner.parts(path)
     return Artifact.of(path, kind, (), tuple(Artifact.of(file, f"{kind}-weights") for file in parts))
-
-
-def _owner(kind: str) -> Engine:
-    return next(engine for engine in map(get_engine, ENGINES) if kind in engine.suffixes.values())
 
 
 def packages_of_engines() -> list[str]:

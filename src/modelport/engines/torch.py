@@ -123,12 +123,9 @@ class TorchRunner:
             if isinstance(part, heavy)
         ]
         try:
-            self.run(
-                {
-                    spec.name: np.zeros([1 if isinstance(a, str) else a for a in spec.shape], spec.dtype)
-                    for spec in self.signature.inputs
-                }
-            )
+            sizes = ([1 if isinstance(axis, str) else axis for axis in spec.shape] for spec in self.signature.inputs)
+            specs = zip(self.signature.inputs, sizes, strict=True)
+            self.run({spec.name: np.zeros(size, spec.dtype) for spec, size in specs})
         finally:
             for handle in handles:
                 handle.remove()

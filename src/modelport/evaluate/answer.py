@@ -53,6 +53,7 @@ class Pass:
     pixels: bool = False  # the engine's graph takes uint8 pixels; the source model never does
     fast: bool = False  # the engine gets images that were resized the quicker way; the source model never does
     full_set: bool = False  # the whole published set: what is there twice counts twice, as published
+    labels: bool = True  # whether they are looked at
 
     @property
     def rows(self) -> int:
@@ -85,7 +86,7 @@ def answer_with_source(job: Pass, source: Source, answers: SourceAnswers) -> Non
 
 
 def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
-    build = replace(job.build, recipe=job.recipe, precision="fp32")
+    build = replace(job.build, recipe=job.recipe, precision="fp32", batch=source.batch or job.build.batch)
     job = replace(job, build=build, pixels=False, fast=False)
     with job.progress.bar("source model", job.rows, "images") as bar:
 
@@ -129,7 +130,7 @@ def score_with_engine(job: Pass, runner: Runner, answers: SourceAnswers | None, 
         job.progress.bar("evaluating", job.rows, "images") as bar,
         closing(live_rows(job, runner, answers, outcome)) as rows,
     ):
-        how = Scoring(job.task, answers is not None, job.full_set, predictions, bar.advance)
+        how = Scoring(job.task, answers is not None, job.full_set, predictions, bar.advance, job.labels)
         outcome.scored = score(rows, how)
     outcome.scored.skipped = outcome.skipped
     return outcome

@@ -6,11 +6,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
-from modelport.core.values import Array, Batch, Tensors
-from modelport.engines.base import DeviceTimes, Runner, TimedRunner
-from modelport.measure.timing import Clocks
+from modelport.core.values import Array, Batch
+from modelport.engines.base import Runner
+from modelport.measure.timing import Clocks, Ran, timed_run
 
 # Rows whose outputs are taken at once: each time that this thread wakes, it takes a core from a run.
 ROWS_TOGETHER = 16
@@ -22,12 +21,12 @@ def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Ite
     At most ``runner.concurrency`` runs are in flight, as many batches wait for them, and small ones are taken several
     at once. The clock stands still outside: it starts with the first batch and ends when the caller has taken the last.
     """
-    waiting: deque[tuple[Batch, Future[_Ran]]] = deque()
+    waiting: deque[tuple[Batch, Future[Ran]]] = deque()
     clocks.started = time.perf_counter_ns()
     with ThreadPoolExecutor(max_workers=runner.concurrency, thread_name_prefix="engine") as pool:
         try:
             for batch in batches:
-                waiting.append((batch, pool.submit(_timed_run, runner, batch.inputs)))
+                waiting.append((batch, pool.submit(timed_run, runner, batch.inputs)))
                 together = max(1, min(2 * runner.concurrency, ROWS_TOGETHER // max(1, len(batch.ids))))
                 if len(waiting) >= 2 * runner.concurrency + together:
                     waiting[together - 1][1].result()
@@ -41,23 +40,7 @@ def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Ite
     clocks.ended = time.perf_counter_ns()
 
 
-@dataclass(frozen=True, slots=True)
-class _Ran:
-    outputs: dict[str, Array]
-    times: tuple[int, int]
-    device: DeviceTimes | None
-
-
-def _timed_run(runner: Runner, inputs: Tensors) -> _Ran:
-    start, device = time.perf_counter_ns(), None
-    if isinstance(runner, TimedRunner):
-        outputs, device = runner.run_timed(inputs)
-    else:
-        outputs = runner.run(inputs)
-    return _Ran(outputs, (start, time.perf_counter_ns()), device)
-
-
-def _take(waiting: deque[tuple[Batch, Future[_Ran]]], clocks: Clocks) -> tuple[Batch, dict[str, Array]]:
+def _take(waiting: deque[tuple[Batch, Future[Ran]]], clocks: Clocks) -> tuple[Batch, dict[str, Array]]:
     batch, future = waiting.popleft()
     ran = future.result()
     clocks.runs.append(ran.times)

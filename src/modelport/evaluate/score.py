@@ -27,6 +27,7 @@ class Scored:
     skipped: list[str] = field(default_factory=list)  # samples that could not be read
     fingerprint: str = ""
     duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
+    labels: bool = True  # whether what labels decide is among the figures
 
     @property
     def n(self) -> int:
@@ -43,6 +44,7 @@ class Scoring:
     full_set: bool  # the whole published set: what is there twice counts twice, as published
     predictions: Path
     advance: Callable[[int], None] = lambda rows: None
+    labels: bool = True  # whether labels are looked at, where the task does
 
 
 def score(rows: Iterable[Rows], how: Scoring) -> Scored:
@@ -51,8 +53,9 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
     Every road ends here, so that what is noticed on one is noticed on all: answers that are not finite or do not vary,
     ties, repeated contents. Raises DataError where no sample was scored.
     """
-    found = Scored(Soundness(how.task), how.task.ties())
-    scorer = how.task.scorer(how.against_source)
+    blind = how.task.needs_labels and not how.labels
+    found = Scored(Soundness(how.task), Ties() if blind else how.task.ties(), labels=not blind)
+    scorer = how.task.unlabelled_scorer(how.against_source) if blind else how.task.scorer(how.against_source)
     fingerprint, uniques = Fingerprint(), Uniques(keep_all=how.full_set)
     with written_aside(how.predictions) as aside, aside.open("w", encoding="utf-8") as lines:
         for chunk in rows:

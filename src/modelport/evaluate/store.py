@@ -1,4 +1,4 @@
-"""The source model's outputs, kept per sample, so that a second engine does not pay for them again."""
+"""Output rows in a file: the source's, so that a second engine does not pay for them again, and those to be kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +17,10 @@ from typing import Self
 
 import numpy as np
 
-from modelport.core.artifacts import cache_folder, cannot_write, digest_json
-from modelport.core.errors import OutputError
-from modelport.core.values import Array, Tensors
+from modelport.core.artifacts import cache_folder, cannot_write, digest_json, prepare_output_folder
+from modelport.core.errors import DataError, OutputError
+from modelport.core.values import Array, RowId, Tensors
+from modelport.tasks.base import Rows
 
 # How rows are kept; another number is another store.
 FORM = 4
@@ -30,16 +33,15 @@ MACHINE = (
 ACCESS = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH)
 
 
-class SourceAnswers:
-    """A store of output rows by the sha256 of a sample's content. One store per model, recipe, seed and versions.
+class RowStore:
+    """A store of output rows by name, in a file of SQLite, which keeps it whole through a kill.
 
-    SQLite keeps it whole through a kill and lets several runs write at once. Each row carries a digest: one that does
-    not verify is as good as none. A file that is damaged as a whole is set aside, and a new one begun.
+    Several runs may write at once. Each row carries a digest: one that does not verify is as good as none. A file that
+    is damaged as a whole is set aside, and a new one begun. ``shown`` is what errors call it.
     """
 
-    def __init__(self, weights_sha256: str, recipe_digest: str, seed: int) -> None:
-        key = digest_json([FORM, weights_sha256, recipe_digest, seed, _versions()])
-        self._path = cache_folder("answers") / f"{key}.sqlite"
+    def __init__(self, path: Path, shown: str) -> None:
+        self._path, self._shown = path, shown
         self._bad: set[str] = set()  # samples whose row did not verify
         self._set_aside: list[Path] = []
         self._opened: tuple[int, int] | None = None
@@ -61,14 +63,6 @@ class SourceAnswers:
     def times_begun_anew(self) -> int:
         """How often a damaged store was set aside: what was held before is then held no longer."""
         return len(self._set_aside)
-
-    @property
-    def notes(self) -> list[str]:
-        """What is to be said of the store."""
-        said = [f"the cache of source answers was damaged: set aside as {path}" for path in self._set_aside]
-        if self._bad:
-            said.append(f"{len(self._bad)} kept answers of the source did not verify and were computed again")
-        return said
 
     def get(self, digest: str) -> dict[str, Array] | None:
         """Return the outputs of one sample, without the batch axis, or None."""
@@ -145,9 +139,99 @@ class SourceAnswers:
         return kind not in ACCESS or (self._path.is_file() and os.access(self._path, os.R_OK | os.W_OK))
 
     def _broken(self, error: sqlite3.Error) -> OutputError:
-        return OutputError(
-            f"the cache of source answers {self._path} fails: {error}", "delete that file, or free disk space"
-        )
+        return OutputError(f"{self._shown} {self._path} fails: {error}", "delete that file, or free disk space")
+
+
+class SourceAnswers(RowStore):
+    """The source's rows by the sha256 of a sample's content. One store per model, recipe, seed and versions."""
+
+    def __init__(self, weights_sha256: str, recipe_digest: str, seed: int) -> None:
+        key = digest_json([FORM, weights_sha256, recipe_digest, seed, _versions()])
+        super().__init__(cache_folder("answers") / f"{key}.sqlite", "the cache of source answers")
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the store."""
+        said = [f"the cache of source answers was damaged: set aside as {path}" for path in self._set_aside]
+        if self._bad:
+            said.append(f"{len(self._bad)} kept answers of the source did not verify and were computed again")
+        return said
+
+
+# (row, sha256 of its sample) → the outputs that answer it, without the batch axis; None where there are none.
+Find = Callable[[RowId, str], Tensors | None]
+
+
+class HeldRows:
+    """Answers in memory: taken once, iterated again and again in the pieces in which they came, and found by row."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Rows] = []
+
+    def take(self, rows: Iterable[Rows]) -> Iterator[Rows]:
+        """Keep rows and hand them on."""
+        for piece in rows:
+            self._pieces.append(piece)
+            yield piece
+
+    def __iter__(self) -> Iterator[Rows]:
+        return iter(self._pieces)
+
+    @contextmanager
+    def finding(self) -> Iterator[Find]:
+        """Yield what finds the outputs of a row."""
+        found: dict[str, Tensors] = {}
+        for piece in self._pieces:
+            names = map(_name_of, piece.ids, piece.digests)
+            found |= zip(names, split_rows(piece.outputs, len(piece.ids)), strict=True)
+        yield lambda row, digest: found.get(_name_of(row, digest))
+
+
+class KeptRows(HeldRows):
+    """Answers whose outputs lie in a folder; the rest of the rows, which is small, stays in memory."""
+
+    NAME = "answers.sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        """Begin a store. Raises OutputError where the folder cannot be written, or holds one already."""
+        super().__init__()
+        self._path = folder / self.NAME
+        if self._path.exists():
+            raise OutputError(f"{self._path}: answers are kept there already", "name another folder, or delete it")
+        prepare_output_folder(folder, self.NAME, force=True)
+
+    def take(self, rows: Iterable[Rows]) -> Iterator[Rows]:
+        """Keep rows and hand them on. Raises OutputError where they cannot be written."""
+        with self._store() as store:
+            for piece in rows:
+                names = map(_name_of, piece.ids, piece.digests)
+                store.put(dict(zip(names, split_rows(piece.outputs, len(piece.ids)), strict=True)))
+                self._pieces.append(replace(piece, outputs={}))
+                yield piece
+
+    def __iter__(self) -> Iterator[Rows]:
+        """Yield the rows as they are read. Raises DataError where one is not there as it was kept."""
+        with self.finding() as find:
+            for piece in self._pieces:
+                found = [row for row in map(find, piece.ids, piece.digests) if row is not None]
+                if len(found) < len(piece.ids):
+                    raise DataError(
+                        f"{self._path}: kept answers are missing or damaged", "answer again, in a new folder"
+                    )
+                yield replace(piece, outputs=stack_rows(found))
+
+    @contextmanager
+    def finding(self) -> Iterator[Find]:
+        """Yield what finds the outputs of a row in the store."""
+        with self._store() as store:
+            yield lambda row, digest: store.get(_name_of(row, digest))
+
+    def _store(self) -> RowStore:
+        return RowStore(self._path, "the kept answers")
+
+
+def _name_of(row: RowId, digest: str) -> str:
+    return f"{digest} {row}"
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:
@@ -182,7 +266,7 @@ def split_rows(outputs: Tensors, count: int) -> list[dict[str, Array]]:
     return [{name: array[row] for name, array in outputs.items()} for row in range(count)]
 
 
-def stack_rows(rows: list[dict[str, Array]]) -> dict[str, Array]:
+def stack_rows(rows: Sequence[Tensors]) -> dict[str, Array]:
     """Return rows as one batch: the inverse of ``split_rows``."""
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 

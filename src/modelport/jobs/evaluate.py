@@ -37,9 +37,8 @@ from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_det
 from modelport.report.guide_json import guide_json, guide_text
 from modelport.report.result import NOTHING_RAN, Result
 from modelport.tasks.base import Figures, Rows, Task
-from modelport.tasks.table import task_of
-from modelport.verdict.rules import is_full_set
-from modelport.verdict.tied_figures import rounding_of, tie_notes
+from modelport.tasks.table import need_labels, task_of
+from modelport.verdict.rules import is_full_set, rounding_of, tie_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     recipe = _recipe(request)
     cut = _Threshold(recipe, _threshold(request, task_of(recipe).finds_boxes))
     check_asked(recipe, request.files, request.max_skipped)
+    need_labels(recipe)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     if request.out is not None:

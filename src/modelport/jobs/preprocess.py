@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,22 +14,23 @@ from modelport.core.options import MAX_SKIPPED, batch_rows, share
 from modelport.core.output_folder import held_folder, write_result
 from modelport.core.progress import Progress
 from modelport.core.text import some
-from modelport.core.values import Batch, Sample
+from modelport.core.values import Array, Batch, Sample
 from modelport.data.files.guide_names import GuideNames, OwnNames, Style, check_names, names_of, row_ids
 from modelport.data.files.label_files import BY_ID, LabelFiles
 from modelport.data.files.tensor_files import (
     Format,
-    TensorWriter,
     check_space,
     remove_unfinished,
     size_text,
     tensor_files,
+    tensor_writer,
 )
 from modelport.data.files.tensor_form import INDEX, SCHEMA
 from modelport.data.files.tensor_index import read_index
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import Kind, RowForm, row_form, sample_rows, stream_rows
+from modelport.recipes.chain import form_of
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -109,10 +110,10 @@ def _preprocess(request: PreprocessRequest, progress: Progress, held: ExitStack)
     if work.skipped:
         named = ", ".join(work.skipped[:5]) + (" …" if len(work.skipped) > 5 else "")
         work.notes.append(f"{len(work.skipped)} images could not be decoded and have no tensor: {named}")
-    labels = work.labels.write(work.written_samples)
-    work.notes += labels.notes
+    places, notes = work.labels.write(work.written_samples)
+    work.notes += notes
     info = _write_info(work, request)
-    index = _index(work, request, labels.places, info)
+    index = _index(work, request, places, info)
     write_result(request.out, INDEX, index, [BY_ID, *([Path(info).name] if info else [])])
     summary = {key: value for key, value in index.items() if key != "files"}
     return summary | {
@@ -129,12 +130,12 @@ def _plan(request: PreprocessRequest) -> _Work:
     guide = recipe.guide_files if request.style == "guide" else None
     names = names_of(request.style, recipe.guide_files, recipe.name)
     notes: list[str] = []
-    kind: Kind = request.input_type or (guide.dtype if guide else "float32")
     variant = request.variant
     if guide and guide.variant and variant is None and request.input_type is None:
         variant = guide.variant
         notes.append(f"variant '{variant}': {recipe.variants[variant].about}")
     recipe = recipe.with_variant(variant)
+    kind: Kind = request.input_type or (guide.dtype if guide else form_of(recipe.preprocess).dtype)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, choice = chosen_samples(dataset, request.limit, request.order, request.seed)
     per_file = batch_rows("--batch-size", request.batch_size) or (guide.batch if guide else 1)
@@ -204,14 +205,14 @@ def _write_tensors(work: _Work, request: PreprocessRequest, progress: Progress) 
     with (
         progress.bar("writing tensors", work.row_count, "images") as bar,
         closing(stream_rows(work.recipe, work.samples, work.form, batch, request.seed, skip)) as batches,
-        TensorWriter(request.out, request.format) as writer,
+        tensor_writer(request.out, request.format) as write,
     ):
         for made in batches:
-            _write_batch(work, made, writer)
+            _write_batch(work, made, write)
             bar.advance(len(made.ids))
 
 
-def _write_batch(work: _Work, batch: Batch, writer: TensorWriter) -> None:
+def _write_batch(work: _Work, batch: Batch, write: Callable[[str, Array], str]) -> None:
     values = batch.inputs[work.recipe.signature.inputs[0].name]
     facts = list(sample_rows(batch))
     for start in range(0, len(facts), work.per_file):
@@ -219,7 +220,7 @@ def _write_batch(work: _Work, batch: Batch, writer: TensorWriter) -> None:
         ids = [row for row, _, _ in chosen]
         # A part of an array would keep the whole batch alive until it is written; that is a few batches at most.
         stem = work.names.stem(len(work.files), work.rows, ids)
-        name = writer.write(stem, values[start : start + len(chosen)])
+        name = write(stem, values[start : start + len(chosen)])
         entry: dict[str, Any] = {"file": name, "ids": ids, "sha256": [digest for _, digest, _ in chosen]}
         entry["bytes"] = len(chosen) * work.form.bytes
         if any(place is not None for _, _, place in chosen):

@@ -18,6 +18,7 @@ from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
+from modelport.data.sets.unlabelled import open_images
 from modelport.engines.base import Runner
 from modelport.engines.registry import opened
 from modelport.engines.row_check import TOLERATED, check_rows
@@ -39,7 +40,7 @@ from modelport.report.result import Result, SourceOrigin, Speed, latency_summary
 from modelport.stages.lower import speed_warnings
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported, source_for
-from modelport.tasks.table import task_of
+from modelport.tasks.table import need_labels, task_of
 from modelport.verdict.rules import is_full_set
 
 RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
@@ -50,7 +51,7 @@ class RunRequest:
     """What ``modelport run`` is asked for."""
 
     recipe: str
-    data: Path
+    data: Path | None  # laid out as the recipe's kind; or else ``images``
     out: Path
     weights: Path | None = None
     model: Path | None = None
@@ -61,12 +62,15 @@ class RunRequest:
     max_skipped: float = MAX_SKIPPED
     seed: int = 0
     variant: str | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) in place of the recipe's
     checkpoint_key: str | None = None  # of the state dict in the checkpoint, where it holds several
     on_bad_image: Literal["fail", "skip"] = "fail"
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
     fast: bool = False  # resize the quicker way
+    images: Path | None = None  # a folder of images without labels
+    predict: bool = False  # look at no label
 
     @property
     def given(self) -> Given:
@@ -104,10 +108,11 @@ def run(request: RunRequest, progress: Progress) -> Result:
 
 def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     clock, begun = time.perf_counter(), datetime.now(UTC)
-    recipe = load_recipe(request.recipe).with_variant(request.variant).with_checkpoint_key(request.checkpoint_key)
+    recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
+    recipe = recipe.with_checkpoint_key(request.checkpoint_key)
     plan = Plan.of(recipe, request.wish, request.given, request.seed)
     check_asked(recipe, request.files, request.max_skipped)
-    dataset = open_dataset(recipe.dataset, request.data)
+    dataset = _dataset(request, recipe)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     held.enter_context(held_folder(request.out, RESULT, request.force))
     port = ported(plan, source_for(plan, progress), samples, progress)
@@ -125,6 +130,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     judged = assemble(recipe, job.task, outcome.scored, origin, speed_of(plan, outcome), request.max_skipped)
     result = replace(
         judged,
+        dataset=judged.dataset if request.images is None else {**judged.dataset, "name": "images"},
         notes=(*judged.notes, *late),
         seed=request.seed,
         command=request.command,
@@ -159,6 +165,30 @@ def check_asked(recipe: Recipe, files: DetectionFiles, max_skipped: float) -> No
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
 
 
+def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
+    """Return the samples. Raises UsageError where labels are needed and there are none, or boxes go to COCO's list."""
+    if (request.data is None) == (request.images is None):
+        found = (
+            "neither --data nor --images was given" if request.data is None else "--data and --images were both given"
+        )
+        raise UsageError(found, "give --data DIR, the recipe's data set, or --images DIR, images without labels")
+    if request.predict and request.files.coco_json is not None:
+        raise UsageError("--coco-json names images by their annotations' ids", "leave it out, or --predict")
+    if request.images is None:
+        if not request.predict:
+            need_labels(recipe)
+        assert request.data is not None
+        return open_dataset(recipe.dataset, request.data)
+    if not request.predict and task_of(recipe).needs_labels:
+        raise UsageError(
+            f"--images {request.images}: the task {recipe.task} is scored against labels, and there are none",
+            "add --predict to score the agreement with the source alone, or give --data",
+        )
+    # Boxes are drawn and listed by their class's name; here it is its number.
+    numbered = tuple((index, str(index)) for index in range(recipe.dataset.classes or 0))
+    return replace(open_images(request.images), categories=numbered)
+
+
 def origin_of(source: Source | None) -> SourceOrigin | None:
     """Return what a result says of the source."""
     if source is None:
@@ -190,7 +220,8 @@ def _pass(request: RunRequest, plan: Plan, dataset: DataSet, samples: Sequence[S
         progress,
         plan.pixels,
         request.fast,
-        full_set=is_full_set(plan.recipe, (sample.id for sample in samples), skipped=0),
+        full_set=not request.predict and is_full_set(plan.recipe, (sample.id for sample in samples), skipped=0),
+        labels=not request.predict,
     )
 
 
@@ -226,7 +257,7 @@ def _own_rows(request: RunRequest, job: Pass, runner: Runner) -> list[Check]:
 def _further_figures(request: RunRequest, job: Pass, runner: Runner, outcome: Outcome) -> None:
     """Add the figures that need a run of their own, outside every clock."""
     figures = outcome.scored.figures
-    if "knn_top1" not in job.recipe.metrics:
+    if "knn_top1" not in job.recipe.metrics or request.data is None or not job.labels:
         return
     try:
         bank = open_dataset(job.recipe.dataset, request.data, split="train")

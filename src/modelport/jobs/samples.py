@@ -23,9 +23,6 @@ from modelport.data.sets.table import open_dataset
 from modelport.data.stream.feeding import feed
 from modelport.data.stream.view_batches import training_views
 from modelport.model.architectures import build_random
-from modelport.model.samples.fit import calibrate_batch_norms, fit_head, save_as_published
-from modelport.model.samples.fit_contrastive import PAIRS, STEPS, train_simclr
-from modelport.model.samples.fit_detector import fit_detector, soften
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.tasks.table import task_of
@@ -77,6 +74,8 @@ def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: P
         raise UsageError(
             f"{out}: sample weights are written as torch files", f"name it like {recipe.published_weights.file}"
         )
+    from modelport.model.samples.fit import save_as_published  # imports torch, which drawing data does without
+
     module = build_random(recipe.network, seed)
     dataset = open_dataset(recipe.dataset, data, split="train")
     resolve_name(fitter)(recipe, module, dataset, seed, progress)
@@ -85,6 +84,8 @@ def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: P
 
 def fit_classifier(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
     """Settle the batch norms of a random network and fit its last layer to the labels, in closed form."""
+    from modelport.model.samples.fit import calibrate_batch_norms, fit_head
+
     offset = recipe.dataset.label_offset
     mixed = [dataset[int(index)] for index in np.random.default_rng(seed).permutation(len(dataset))]
     with progress.bar("calibrating and fitting", len(mixed), "images") as bar:
@@ -96,6 +97,8 @@ def fit_classifier(recipe: Recipe, module: Any, dataset: DataSet, seed: int, pro
 
 def fit_contrastive(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
     """Train a random network, shortly, to find the other view of an image."""
+    from modelport.model.samples.fit_contrastive import PAIRS, STEPS, train_simclr
+
     assert isinstance(dataset, Cifar10)
     views = training_views(dataset, Views(recipe.preprocess), pairs=PAIRS, steps=STEPS, seed=seed)
     with progress.bar("training", STEPS, "steps") as bar:
@@ -104,6 +107,9 @@ def fit_contrastive(recipe: Recipe, module: Any, dataset: DataSet, seed: int, pr
 
 def fit_boxes(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress: Progress) -> None:
     """Settle the batch norms of a random detector and fit its last layers to the boxes, in closed form."""
+    from modelport.model.samples.fit import calibrate_batch_norms
+    from modelport.model.samples.fit_detector import fit_detector, soften
+
     index_of = {number: index for index, (number, _) in enumerate(dataset.categories)}
     first = dataset[:DETECTED_FIRST]
     soften(module)

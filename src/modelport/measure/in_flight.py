@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 from modelport import __version__
 from modelport.core import machine
-from modelport.core.artifacts import Artifact, cache_folder, digest_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_json, read_record, write_record
 from modelport.core.progress import Progress
-from modelport.core.records import read_record, write_record
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import opened
 from modelport.measure.inputs import random_inputs
@@ -45,9 +44,8 @@ def with_best_in_flight(
     if not engine.serves_several or machine.cores() == 1:
         return launch, "the engine's own choice"
     key = [model.identity, engine.name, engine.available().version, build.precision, build.batch, launch.threads]
-    record = (
-        cache_folder("in-flight") / f"{digest_json([*key, machine.processor(), machine.cores(), __version__])}.json"
-    )
+    key += [machine.processor(), machine.cores(), __version__]
+    record = cache_folder("in-flight") / f"{digest_json(key)}.json"
     known = read_record(record)
     if known is not None and isinstance(known.get("in_flight"), int):
         progress.detail(f"runs in flight from the cache: {known['in_flight']}")
@@ -66,16 +64,6 @@ def beside_decoders(probes: list[Probe]) -> int:
     best = max(probe.samples_per_second for probe in several) if several else 0.0
     alone = max((probe.samples_per_second for probe in probes if probe.in_flight == 1), default=0.0)
     return 1 if not several or alone > (1 + ALONE_GAIN) * best else chosen(several)
-
-
-def best_concurrency(
-    engine: Engine, model: Artifact, build: Build, launch: Launch, seconds: float, seed: int = 0
-) -> int:
-    """Return the number of runs in flight with the highest throughput at ``build.batch`` and ``launch.threads``.
-
-    Each candidate is opened and kept busy for ``seconds`` after its warm-up, on the same inputs. Raises EngineError.
-    """
-    return chosen(probe_concurrency(engine, model, build, launch, seconds, seed))
 
 
 def chosen(probes: list[Probe]) -> int:

@@ -11,8 +11,10 @@ import numpy as np
 
 from modelport.core.errors import UsageError
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.data.prepare.arithmetic import Arithmetic
+from modelport.recipes.chain import form_of
 from modelport.recipes.schema import Recipe
-from modelport.recipes.steps import Normalize, TruncateToInteger
+from modelport.recipes.steps import TruncateToInteger
 
 # So many buffers take turns, so that no run finds its input in the cache because the last one read the same.
 BUFFERS = 4
@@ -37,7 +39,7 @@ def random_inputs(signature: Signature, recipe: Recipe | None, seed: int) -> Inp
     size = sum(_bytes_of(spec) for spec in signature.inputs)
     count = min(BUFFERS, max(2, MOST_BYTES // max(1, size)))
     rng = np.random.default_rng(seed)
-    buffers = tuple({spec.name: _drawn(spec, recipe, rng) for spec in signature.inputs} for _ in range(count))
+    buffers = tuple({spec.name: drawn(spec, recipe, rng) for spec in signature.inputs} for _ in range(count))
     floats = "random pixels, normalised as the recipe does it" if recipe else "standard normal values"
     kinds = {spec.dtype for spec in signature.inputs}
     about = [floats] * any(kind.startswith("float") for kind in kinds)
@@ -68,7 +70,8 @@ def _bytes_of(spec: TensorSpec) -> int:
     return math.prod(axis for axis in spec.shape if isinstance(axis, int)) * np.dtype(spec.dtype).itemsize
 
 
-def _drawn(spec: TensorSpec, recipe: Recipe | None, rng: np.random.Generator) -> Array:
+def drawn(spec: TensorSpec, recipe: Recipe | None, rng: np.random.Generator) -> Array:
+    """Return one array of a spec whose axes are fixed, as ``random_inputs`` tells. Raises UsageError for a dtype."""
     shape, dtype = [int(axis) for axis in spec.shape], np.dtype(spec.dtype)
     if dtype == np.uint8:
         return rng.integers(0, 256, shape, dtype=np.uint8)
@@ -76,11 +79,12 @@ def _drawn(spec: TensorSpec, recipe: Recipe | None, rng: np.random.Generator) ->
         return rng.integers(0, 2, shape).astype(dtype)
     if dtype.kind != "f":
         raise UsageError(f"input {spec}: values of that dtype cannot be drawn", "measure a model with numeric inputs")
-    steps = {type(step): step for step in recipe.preprocess} if recipe else {}
-    normalize = steps.get(Normalize)
-    if not isinstance(normalize, Normalize) or len(shape) != 4 or shape[1] != len(normalize.mean):
+    form = form_of(recipe.preprocess) if recipe else None
+    last = form is not None and form.layout == "NHWC"
+    if recipe is None or form is None or len(shape) != 4 or shape[3 if last else 1] != form.channels:
         return rng.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
     pixels = rng.integers(0, 256, shape, dtype=np.uint8)
-    mean, std = (np.array(part, np.float32)[None, :, None, None] for part in (normalize.mean, normalize.std))
-    values = (pixels * np.float32(1 / normalize.divide) - mean) / std
-    return (np.trunc(values) if TruncateToInteger in steps else values).astype(dtype, copy=False)
+    values = Arithmetic(recipe.preprocess).applied(pixels.transpose(0, 3, 1, 2) if last else pixels)
+    if any(isinstance(step, TruncateToInteger) for step in recipe.preprocess):
+        np.trunc(values, out=values)
+    return np.ascontiguousarray(values.transpose(0, 2, 3, 1) if last else values).astype(dtype, copy=False)

@@ -2,9 +2,48 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from modelport.engines.base import DeviceTimes
+from modelport.core.values import Array, Tensors
+from modelport.engines.base import DeviceTimes, Runner, TimedRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run: its outputs, its (start, end) in ns of ``perf_counter_ns``, and its copies where the engine tells."""
+
+    outputs: dict[str, Array]
+    times: tuple[int, int]
+    device: DeviceTimes | None
+
+    def computing_ms(self, origin: int = 0) -> tuple[float, float]:
+        """Return start and end of the computing, in ms since ``origin`` (ns)."""
+        start, end = ((moment - origin) / 1e6 for moment in self.times)
+        if self.device is None:
+            return start, end
+        return start + self.device.h2d_ms, start + self.device.h2d_ms + self.device.compute_ms
+
+
+def timed_run(runner: Runner, inputs: Tensors) -> Ran:
+    """Run once, and tell the clocks. Raises what the runner raises."""
+    start, device = time.perf_counter_ns(), None
+    if isinstance(runner, TimedRunner):
+        outputs, device = runner.run_timed(inputs)
+    else:
+        outputs = runner.run(inputs)
+    return Ran(outputs, (start, time.perf_counter_ns()), device)
+
+
+def busy(runs: Iterable[tuple[float, float]]) -> float:
+    """Return how long at least one of the runs (start, end) was under way, in their unit."""
+    total, reached = 0.0, -math.inf
+    for start, end in sorted(runs):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +88,7 @@ class Clocks:
     @property
     def busy_seconds(self) -> float:
         """Time in which at least one run was under way."""
-        total, reached = 0, 0
-        for start, end in sorted(self.runs):
-            total += max(0, end - max(start, reached))
-            reached = max(reached, end)
-        return total / 1e9
+        return busy(self.runs) / 1e9
 
     @property
     def latencies_ms(self) -> list[float]:

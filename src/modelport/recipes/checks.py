@@ -9,5 +9,7 @@ from __future__ import annotations
 
 # Returns the names that ``task`` can take.
 TASK_NAMES = "modelport.tasks.table:task_names"
+# Returns what a recipe of a task tolerates where it does not tell it, as the table's keys.
+TOLERANCE_OF = "modelport.tasks.table:tolerance_of"
 # Each takes a recipe and raises ValueError where it is not sound.
 CHECKS = ("modelport.tasks.table:check_recipe",)

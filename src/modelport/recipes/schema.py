@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
@@ -21,8 +22,10 @@ from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import Signature
 from modelport.recipes import engine_tables
-from modelport.recipes.checks import CHECKS, TASK_NAMES
+from modelport.recipes.chain import check_input, sound
+from modelport.recipes.checks import CHECKS, TASK_NAMES, TOLERANCE_OF
 from modelport.recipes.guide_files import GuideFiles
+from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
@@ -64,7 +67,8 @@ class Recipe(Strict):
     weights: Weights | None = None
     """Where the published weights are to be had; none where they are published nowhere."""
     tensors: Tensors
-    preprocess: Annotated[list[Step], Field(min_length=1)]
+    preprocess: Annotated[list[Step], BeforeValidator(expanded), Field(min_length=1), AfterValidator(sound)]
+    """In a file the name of a preset will do, which is read as its steps."""
     dataset: Dataset
     metrics: Annotated[list[str], Field(min_length=1)]
     published: list[Published] = Field(default_factory=list)
@@ -84,6 +88,9 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _tables_set_apart(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "tolerance" not in content:
+            tolerated = resolve_name(TOLERANCE_OF)(content.get("task"))
+            content = content | ({"tolerance": tolerated} if tolerated else {})
         return engine_tables.set_apart(content)
 
     @model_serializer(mode="wrap")
@@ -92,7 +99,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:
-        _check_steps([step.step for step in self.preprocess])
+        check_input(self.preprocess, self.signature.inputs[0])
         for check in CHECKS:
             resolve_name(check)(self)
         if self.published and self.dataset.published_n is None:
@@ -150,6 +157,25 @@ class Recipe(Strict):
         content = _merged(self.to_json(), self.variants[name].changes)
         return Recipe.model_validate(content | {"variant": name, "variants": {}})
 
+    def with_shapes(self, shapes: Sequence[tuple[str, Sequence[int]]]) -> Recipe:
+        """Return the recipe with inputs of other sizes; the batch axis stays free, whatever its size is here.
+
+        Raises RecipeError for an input that it does not name, or another number of axes.
+        """
+        if not shapes:
+            return self
+        content = self.to_json()
+        inputs = {tensor["name"]: tensor for tensor in content["tensors"]["inputs"]}
+        for name, shape in shapes:
+            if name not in inputs:
+                raise RecipeError(f"--shape: {self.name} has no input '{name}'", unknown("inputs", name, inputs))
+            if len(shape) != len(inputs[name]["shape"]):
+                told = ",".join(map(str, inputs[name]["shape"]))
+                raise RecipeError(f"--shape {name}: {len(shape)} axes for {told}", "give a size for each axis")
+            first = inputs[name]["shape"][0]
+            inputs[name]["shape"] = [first if isinstance(first, str) else shape[0], *shape[1:]]
+        return Recipe.model_validate(content)
+
     def with_checkpoint_key(self, key: str | None) -> Recipe:
         """Return the recipe for the state dict that the user chose of a file, None for the recipe itself."""
         if key is None:
@@ -161,14 +187,6 @@ class Recipe(Strict):
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values, absent keys left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _check_steps(steps: list[str]) -> None:
-    """Raise ValueError unless the steps begin with decoding, and only padding or a cast follows the normalisation."""
-    decoders = [step for step in steps if step.startswith("decode")]
-    after = steps[steps.index("normalize") + 1 :] if "normalize" in steps else ["?"]
-    if steps[0] not in decoders or len(decoders) != 1 or not set(after) <= {"pad_center", "truncate_to_integer"}:
-        raise ValueError(f"preprocess must begin with decode and end with normalize, once each, not {steps}")
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -146,9 +146,10 @@ class Tensors(Strict):
 class Dataset(Strict):
     """The data set the published figures were measured on."""
 
-    kind: Literal["imagenet", "cifar10", "coco"]
-    classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)]
-    """Width of the output."""
+    kind: Literal["imagenet", "cifar10", "coco", "images"]
+    """``images``: a folder of images without labels."""
+    classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)] | None = None
+    """Width of the output; images without labels need not tell it."""
     label_offset: Annotated[int, Field(ge=0)] = 0
     """Added to a label to get its output index (1 where index 0 is background)."""
     views: PositiveInt = 1
@@ -158,8 +159,15 @@ class Dataset(Strict):
     published_ids: Annotated[str, AfterValidator(_pattern)] | None = None
     """Regular expression that every id of the full set matches, in bounded time."""
 
+    @property
+    def labelled(self) -> bool:
+        """Whether its samples have labels."""
+        return self.kind != "images"
+
     @model_validator(mode="after")
     def _full_set_whole(self) -> Dataset:
+        if self.labelled and self.classes is None:
+            raise ValueError(f"labels of {self.kind} are held against classes; tell how many there are")
         if (self.published_n is None) != (self.published_ids is None):
             raise ValueError("published_n and published_ids tell the full set together; give both or neither")
         return self

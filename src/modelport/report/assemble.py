@@ -15,7 +15,9 @@ from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, 
 from modelport.tasks.base import Figures, Task
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
-from modelport.verdict.tied_figures import digit_checks, rounding_of, tie_notes
+from modelport.verdict.unlabelled import NO_LABELS, judge_unlabelled
+
+ABSENT = f"{NO_LABELS}: figures that need them are absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +38,26 @@ def assemble(
     recipe: Recipe, task: Task, scored: Scored, origin: Origin, speed: Speed, max_skipped: float = MAX_SKIPPED
 ) -> Result:
     """Judge the figures and return the result, but for what only the caller knows (seed, command, times)."""
-    n, figures, rounding = len(scored.ids), scored.figures, rounding_of(origin.rounded, scored.ties)
-    full = verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
+    n, figures, rounding = len(scored.ids), scored.figures, verdict.rounding_of(origin.rounded, scored.ties)
+    full = scored.labels and verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
     evidence = verdict.Evidence(
         *(figures.metrics, figures.source, full, n, scored.skipped, task.smallest_set),
         duplicates=scored.duplicates,
         max_skipped=max_skipped,
         unsure=scored.ties.points(verdict.judged_metrics(recipe)) if rounding else {},
     )
-    ties = tie_notes(rounding, scored.ties)
+    ties = verdict.tie_notes(rounding, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
     checks = [*scored.soundness.checks(figures, origin.precision), *origin.checks]
-    checks += digit_checks(rounding, recipe, scored.ties, ties)
-    checks += verdict.judge(recipe, evidence)
+    if scored.labels:
+        checks += verdict.digit_checks(rounding, recipe, scored.ties, ties)
+        checks += verdict.judge(recipe, evidence)
+    else:
+        checks = judge_unlabelled(recipe, evidence, checks)
     metrics = dict(figures.metrics)
-    if figures.of:
-        metrics["source_agreement"] = percent(figures.met, figures.of)
+    flips = figures.flips
+    if flips.of:
+        metrics["source_agreement"] = percent(flips.met, flips.of)
     return Result(
         recipe=recipe.name,
         variant=recipe.variant,
@@ -60,14 +66,12 @@ def assemble(
         precision=origin.precision,
         batch=origin.batch,
         verdict=verdict.overall(checks),
-        rests_on=_rests_on(recipe, full, origin.source is not None),
+        rests_on=_rests_on(recipe, full, origin.source is not None, scored.labels),
         n=n,
         skipped=len(scored.skipped),
         duplicates=len(scored.duplicates),
         metrics=metrics,
-        source=SourceFigures(
-            figures.source or {}, figures.flip_count, tuple(figures.flips), origin.source or SourceOrigin()
-        ),
+        source=SourceFigures(figures.source or {}, flips.count, tuple(flips.first), origin.source or SourceOrigin()),
         reference=_reference(recipe, full, figures, origin.source or SourceOrigin()),
         published=tuple(
             figure.model_dump(mode="json") | {"applies": full and figure.variant == recipe.variant}
@@ -76,8 +80,9 @@ def assemble(
         checks=tuple(checks),
         speed=speed,
         artifacts=tuple(row for artifact in origin.artifacts for row in artifact.to_json()),
-        dataset={"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint},
-        notes=(*origin.notes, *figures.notes, *ties),
+        dataset={"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint}
+        | ({} if scored.labels else {"labels": "not looked at"}),
+        notes=(*origin.notes, *figures.notes, *ties, *(() if scored.labels else (ABSENT,))),
         environment=environment(),
     )
 
@@ -98,20 +103,16 @@ def _reference(recipe: Recipe, full: bool, figures: Figures, origin: SourceOrigi
     return found
 
 
-def _rests_on(recipe: Recipe, full: bool, has_source: bool) -> str:
+def _rests_on(recipe: Recipe, full: bool, has_source: bool, labels: bool) -> str:
+    if not labels:
+        rests = "The verdict rests on the agreement with the source model alone"
+        return f"{rests if has_source else 'There is no source model to rest a verdict on'}: {NO_LABELS}."
     if full and any(figure.variant == recipe.variant for figure in recipe.published):
         also = " and on the source model" if has_source else ""
         return f"The verdict rests on the published figures{also}: this is the full published set."
-    if full:
-        return (
-            "The verdict rests on the source model alone: no figure is published."
-            if has_source
-            else ("There is no source model to rest a verdict on, and no figure is published.")
-        )
-    whole = recipe.dataset.published_n
-    scale = f"this is not the full set of {whole} samples on which the published figures were measured"
-    if whole is None:
-        scale = "no figure is published"
+    why, whole = "no figure is published", recipe.dataset.published_n
+    if not full and whole is not None:
+        why = f"this is not the full set of {whole} samples on which the published figures were measured"
     if has_source:
-        return f"The verdict rests on the source model alone: {scale}."
-    return f"There is no source model to rest a verdict on, and {scale}."
+        return f"The verdict rests on the source model alone: {why}."
+    return f"There is no source model to rest a verdict on, and {why}."

@@ -160,11 +160,7 @@ def _short(digest: str) -> str:
 
 
 def _row(cells: Iterable[Any]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
-
-
-def _cell(value: Any) -> str:
-    return plain(str(value).replace("\n", " ")).replace("|", "\\|")
+    return "| " + " | ".join(plain(str(cell).replace("\n", " ")).replace("|", "\\|") for cell in cells) + " |"
 
 
 def foreign(text: object) -> str:

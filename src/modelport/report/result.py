@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
+
 from modelport.core import machine
 from modelport.core.values import Check
 from modelport.engines.registry import packages_of_engines
@@ -22,14 +24,6 @@ AFTER_ENGINES = ("faster-coco-eval",)
 # A figure is printed with a warning where the spread of its runs is wider than this share of the median.
 WIDE_SPREAD = 0.10
 FEW_RUNS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A number that modelport chose, and how it was come by."""
-
-    value: int
-    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +186,7 @@ def latency_summary(milliseconds: Sequence[float]) -> dict[str, float | int]:
         "min": ordered[0],
         "mean": statistics.fmean(ordered),
         "median": statistics.median(ordered),
-        "p90": _percentile(ordered, 0.90),
-        "p95": _percentile(ordered, 0.95),
-        "p99": _percentile(ordered, 0.99),
+        **{f"p{share}": float(np.percentile(ordered, share)) for share in (90, 95, 99)},
         "max": ordered[-1],
         "count": len(ordered),
     }
@@ -209,10 +201,3 @@ def steadiness_warnings(summary: dict[str, float | int]) -> list[str]:
     if summary["count"] < FEW_RUNS:
         warnings.append(f"only {summary['count']} runs: a rough figure")
     return warnings
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

@@ -28,10 +28,6 @@ class Flag:
     short: str
     text: str
 
-    def to_json(self) -> dict[str, str]:
-        """Return the flag as the result holds it."""
-        return asdict(self)
-
 
 def figures_of(timed: Timed) -> dict[str, Any]:
     """Return throughput (samples/s), latency (ms), raw runs (ns) and flags of one setting, as the result holds them."""
@@ -43,7 +39,7 @@ def figures_of(timed: Timed) -> dict[str, Any]:
         "in_flight": timed.in_flight,
         "throughput": {"value": throughput, "unit": "samples/s", "count": len(latencies)},
         "latency_ms": latency,
-        "flags": [flag.to_json() for flag in flags_of(timed)],
+        "flags": [asdict(flag) for flag in flags_of(timed)],
         "runs_ns": [[end - start for start, end in worker] for worker in timed.runs],
     }
 
@@ -110,7 +106,9 @@ def compare(speeds: Iterable[PublishedSpeed], points: Sequence[dict[str, Any]]) 
 
     ``ratio`` is this machine's samples/s by the published; None where the batch was not measured.
     """
-    ours = {batch: best_of(rows)["value"] for batch, rows in _by_batch(points).items()}
+    ours: dict[int, float] = {}
+    for point in points:
+        ours[point["batch"]] = max(ours.get(point["batch"], 0.0), point["throughput"]["value"])
     return [_compared(speed, ours) for speed in speeds]
 
 
@@ -127,7 +125,7 @@ def _compared(speed: PublishedSpeed, ours: dict[int, float]) -> dict[str, Any]:
                 "samples_per_second": samples,
                 "ours": ours.get(figure.batch),
                 "ratio": ours[figure.batch] / samples if figure.batch in ours else None,
-                "flags": [flag.to_json()] if flag else [],
+                "flags": [asdict(flag)] if flag else [],
             }
         )
     best = max(rows, key=lambda row: float(row["samples_per_second"]))
@@ -144,15 +142,8 @@ def _compared(speed: PublishedSpeed, ours: dict[int, float]) -> dict[str, Any]:
             "samples_per_second": best["samples_per_second"],
             "ratio": max(ours.values()) / best["samples_per_second"],
         },
-        "flags": [wrong_unit.to_json()] if wrong_unit else [],
+        "flags": [asdict(wrong_unit)] if wrong_unit else [],
     }
-
-
-def _by_batch(points: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    rows: dict[int, list[dict[str, Any]]] = {}
-    for point in points:
-        rows.setdefault(point["batch"], []).append(point)
-    return rows
 
 
 def _spread(latencies: Sequence[float]) -> Flag | None:

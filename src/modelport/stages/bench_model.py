@@ -16,6 +16,7 @@ from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import choose_engine, engine_for, model_artifact, opened
 from modelport.engines.row_check import check_rows
 from modelport.measure.inputs import refuse_free_axes, refuse_too_large
+from modelport.model.graph.file import check_shapes, read_graph
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.stages.plan import Given, Plan, Wish
@@ -46,6 +47,7 @@ class BenchRequest:
     concurrency: int | None = None
     threads: int | None = None
     variant: str | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) where axes are free
     calibration: Path | None = None  # images for int8
     input_type: Literal["float32", "uint8"] = "float32"
     seed: int = 0
@@ -83,7 +85,9 @@ def subject_of(request: BenchRequest, progress: Progress) -> Subject:
     Raises UsageError for options that do not go together, and ModelportError for whatever else the user can mend.
     """
     _check_words(request)
-    recipe = load_recipe(request.recipe).with_variant(request.variant) if request.recipe else None
+    recipe = None
+    if request.recipe is not None:
+        recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
     if request.model is not None:
         return _given_model(request, recipe, request.model)
     assert recipe is not None
@@ -107,7 +111,9 @@ def _given_model(request: BenchRequest, recipe: Recipe | None, path: Path) -> Su
     engine = engine_for(model, request.engine)
     if request.precision is not None:
         engine = choose_engine(engine.name, request.precision)
-    build, launch = Build(recipe, request.precision), Launch(request.threads)
+    if request.shapes and model.kind == "onnx":
+        check_shapes(read_graph(path), request.shapes, path)
+    build, launch = Build(recipe, request.precision, shapes=request.shapes), Launch(request.threads)
     with opened(engine, model, build, launch) as runner:
         batches, notes = _batches(request, recipe, runner.signature, path)
         refuse_free_axes(runner.signature.with_batch(max(batches)), f"{path}: ")
@@ -134,7 +140,7 @@ def _batches(
     if isinstance(fixed, int):
         if request.batches and request.batches != (fixed,):
             raise UsageError(f"{path} is fixed to batch {fixed}", f"leave --batch out, or --batch {fixed}")
-        return (fixed,), (f"batch {fixed}, to which {path} is fixed",)
+        return (fixed,), (f"batch {fixed}, " + ("as --shape says" if request.shapes else f"to which {path} is fixed"),)
     if request.batches:
         return request.batches, ()
     if recipe is not None:

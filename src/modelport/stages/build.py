@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_json
+from modelport.core.artifacts import Artifact, cache_folder, digest_json, read_record, write_record
 from modelport.core.errors import ModelportError
 from modelport.core.progress import SILENT, Progress
-from modelport.core.records import read_record, write_record
 from modelport.engines.base import Build, Engine
 from modelport.engines.registry import model_artifact
 from modelport.stages.trail import Made

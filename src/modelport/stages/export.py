@@ -12,11 +12,19 @@ from typing import Any
 import numpy as np
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, written_aside
+from modelport.core.artifacts import (
+    Artifact,
+    cache_folder,
+    digest_file,
+    digest_json,
+    read_record,
+    write_record,
+    written_aside,
+)
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Progress
-from modelport.core.records import read_record, write_record
 from modelport.core.values import Array, Check
+from modelport.data.prepare.arithmetic import Arithmetic
 from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened, reference_engine
 from modelport.engines.torch import TorchRunner
@@ -25,8 +33,8 @@ from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.model.graph.tail import AS_IT_IS, IN_GRAPH, Ending
 from modelport.model.source import SourceModel
+from modelport.recipes.chain import form_of, pixel_shape
 from modelport.recipes.schema import Recipe
-from modelport.recipes.steps import Normalize
 from modelport.tasks.table import task_of
 
 
@@ -142,18 +150,16 @@ def pixels_cached(model: Artifact, recipe: Recipe) -> tuple[Artifact, Check]:
 
 
 def trial_pixels(recipe: Recipe, batch: int) -> Array:
-    """Return random pixels of the recipe's input, uint8 (batch, H, W, 3), the same for the same batch."""
-    _, _, height, width = (int(axis) for axis in recipe.signature.with_batch(batch).inputs[0].shape)
-    return np.random.default_rng(batch).integers(0, 256, (batch, height, width, 3), np.uint8)
+    """Return random pixels of the recipe's input, uint8 (batch, H, W, C), the same for the same batch."""
+    shape = batch, *pixel_shape(recipe.preprocess, recipe.signature.inputs[0])
+    return np.random.default_rng(batch).integers(0, 256, shape, np.uint8)
 
 
 def normalised(recipe: Recipe, pixels: Array) -> Array:
-    """Return what the host makes of pixels (N, H, W, 3): float32 (N, 3, H, W)."""
-    step = next(step for step in recipe.preprocess if isinstance(step, Normalize))
-    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(step.divide)
-    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (step.mean, step.std))
-    result: Array = (planes - mean) / std
-    return result
+    """Return what the host makes of pixels (N, H, W, C): float32 (N, C, H, W), or (N, H, W, C) as the recipe says."""
+    planes = Arithmetic(recipe.preprocess).applied(pixels.transpose(0, 3, 1, 2))
+    channels_last = form_of(recipe.preprocess).layout == "NHWC"
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)) if channels_last else planes
 
 
 def outputs_match(

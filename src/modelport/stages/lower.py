@@ -20,6 +20,7 @@ from modelport.model.graph.pixel_input import PREFIX
 from modelport.model.graph.precision_plan import PrecisionPlan, block_list, read_plan
 from modelport.stages.int8.calibrate import open_calibration, refuse_overlap
 from modelport.stages.int8.examination import Reference
+from modelport.stages.int8.newer_opset import quantizable
 from modelport.stages.int8.search import Int8Job, quantized
 from modelport.stages.plan import Plan, no_images
 from modelport.stages.trail import Made
@@ -89,6 +90,7 @@ def _int8(
     refuse_overlap(calibration, scored)
     fixed = signature_of(read_graph(model.path)).inputs[0].shape[0]
     build = replace(plan.build, precision="fp32", batch=fixed if isinstance(fixed, int) else plan.build.batch)
+    newer = quantizable(model, build)
     with ExitStack() as stack:
         reference: Reference
         if source is not None:
@@ -97,5 +99,6 @@ def _int8(
         else:
             reference = Reference(stack.enter_context(opened(plan.engine, model, build)).run, plan.pixels)
             said = f"the graph in float32 on {plan.engine.name}"
-        job = Int8Job(plan.recipe, plan.engine, model, calibration, reference, said, build, plan.seed, layers)
-        return quantized(job, progress)
+        job = Int8Job(plan.recipe, plan.engine, newer.artifact, calibration, reference, said, build, plan.seed, layers)
+        made = quantized(job, progress)
+    return replace(made, notes=(*newer.notes, *made.notes))

@@ -81,7 +81,8 @@ class Plan:
     @property
     def pixels(self) -> bool:
         """Whether the graph takes uint8 pixels and normalises by itself."""
-        return self.build.needed_recipe.tensors.sample.dtype == "uint8"
+        graph, own = (recipe.tensors.sample.dtype for recipe in (self.build.needed_recipe, self.recipe))
+        return graph == "uint8" != own
 
     @property
     def precision(self) -> str:

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from modelport.core.artifacts import cache_folder, digest_file, digest_json
+from modelport.core.artifacts import cache_folder, digest_file, digest_json, read_record, write_record
 from modelport.core.progress import Progress
-from modelport.core.records import read_record, write_record
 from modelport.engines.source import Source, source_from_checkpoint, source_from_module
 from modelport.model.architectures.own import is_own
 from modelport.model.source import SourceModel

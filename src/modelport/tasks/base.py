@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from modelport.core.values import Array, RowId, Tensors
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,13 @@ class Score:
     unit: str
     n: int
     stderr: float | None
+    rise_is_loss: bool = False  # a distance: the lower the better
+    scale: float | None = None  # what a tolerance in percent is a share of; None: the reference's own value
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as the result file holds it."""
-        return {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
+        told = {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
+        return told | ({"rise_is_loss": True} if self.rise_is_loss else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +65,32 @@ class Rows:
         )
 
 
+class Flips:
+    """Counts answers that are not the source's, and keeps the first of them: ``met`` of ``of`` are the same."""
+
+    LISTED = 100
+
+    def __init__(self) -> None:
+        self.first: list[dict[str, Any]] = []
+        self.count = self.met = self.of = 0
+
+    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
+        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
+        self.met += met
+        self.of += of
+        if met < of:
+            self.count += 1
+            if len(self.first) < self.LISTED:
+                self.first.append(dict(flip))
+
+
 @dataclass(slots=True)
 class Figures:
-    """What a scorer has found out. ``met`` of ``of`` answers of the source are the engine's too."""
+    """What a scorer has found out."""
 
     metrics: dict[str, Score]
     source: dict[str, Score] | None
-    met: int = 0
-    of: int = 0
-    flips: list[dict[str, Any]] = field(default_factory=list)  # the first of them
-    flip_count: int = 0
+    flips: Flips = field(default_factory=Flips)
     notes: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
     offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
@@ -83,10 +103,37 @@ class Scorer(Protocol):
         """Score some rows; return the lines of predictions.jsonl that are complete by now."""
 
     def finish(self) -> list[dict[str, Any]]:
-        """Return the lines that were held back."""
+        """Return the lines that were held back; none where ``take`` returns all."""
+        return []
 
     def figures(self) -> Figures:
         """Return what was found out; raises DataError where nothing was scored."""
+
+
+class Unlabelled(Scorer):
+    """A scorer whose rows have no labels: what they would decide is left out, the agreement with the source stays.
+
+    ``placeholder`` is given in each label's place.
+    """
+
+    def __init__(self, inner: Scorer, placeholder: Any) -> None:
+        self._inner, self._placeholder = inner, placeholder
+
+    def take(self, rows: Rows) -> list[dict[str, Any]]:
+        """Score some rows, whatever their targets; return the lines, without target."""
+        blind = replace(rows, targets=(self._placeholder,) * len(rows.ids))
+        return [line | {"target": None} for line in self._inner.take(blind)]
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Return the lines that were held back."""
+        return [line | {"target": None} for line in self._inner.finish()]
+
+    def figures(self) -> Figures:
+        """Return the agreement and the flips."""
+        found = self._inner.figures()
+        for flip in found.flips.first:
+            flip["target"] = None
+        return Figures({}, None if found.source is None else {}, found.flips, found.notes)
 
 
 # Points of a figure that tied rows may move before it is no figure; a tenth of the recipes' tolerance.
@@ -140,6 +187,8 @@ class Task:
     """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
     smallest_set: int = 300
     """Samples below which no verdict is given."""
+    tolerance: Tolerance = Tolerance()
+    """What a recipe tolerates that does not tell it."""
 
     tolerated: float = 1e-4
     """Largest ``difference`` in fp32: sums in another order, as a share of the largest output."""
@@ -183,6 +232,11 @@ class Task:
         """Return an empty scorer. Raises DataError where the data set lacks what it needs."""
         raise NotImplementedError
 
+    def unlabelled_scorer(self, against_source: bool) -> Scorer:
+        """Return an empty scorer that looks at no label: of what needs none, and of the agreement with the source."""
+        inner = self.scorer(against_source)
+        return Unlabelled(inner, self.placeholder) if self.needs_labels else inner
+
     def ties(self) -> Ties:
         """Return what counts the rows that a tie decides; none where answers are told apart by more than a number."""
         return Ties()
@@ -217,23 +271,5 @@ def relative_difference(got: Array, want: Array) -> float:
     """Return the largest difference as a share of the largest wanted value; infinite for another shape, NaN for NaN."""
     if got.shape != want.shape:
         return float("inf")
-    return float(np.abs(got - want).max()) / (float(np.abs(want).max()) or 1.0)
-
-
-class Flips:
-    """Counts answers that are not the source's, and keeps the first of them."""
-
-    LISTED = 100
-
-    def __init__(self) -> None:
-        self.first: list[dict[str, Any]] = []
-        self.count = self.met = self.of = 0
-
-    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
-        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
-        self.met += met
-        self.of += of
-        if met < of:
-            self.count += 1
-            if len(self.first) < self.LISTED:
-                self.first.append(dict(flip))
+    wide = want.astype(np.float32) if want.dtype == np.float16 else want  # differences of float16 overflow
+    return float(np.abs(got - wide).max()) / (float(np.abs(wide).max()) or 1.0)

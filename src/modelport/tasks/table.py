@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pkgutil import resolve_name
+from typing import Any
 
-from modelport.core.errors import RecipeError, unknown
+from modelport.core.errors import RecipeError, UsageError, unknown
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
 
@@ -14,6 +15,7 @@ TASKS: dict[str, str] = {
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "detection": "modelport.tasks.detection.task:Detection",
+    "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Tables of a recipe that serve some tasks only.
 OWNED_TABLES = ("contrastive",)
@@ -38,6 +40,24 @@ def task_class(name: str) -> type[Task]:
 def task_names() -> list[str]:
     """Return the names that a recipe can give, as the schema asks for them."""
     return list(TASKS)
+
+
+def tolerance_of(task: object) -> dict[str, Any] | None:
+    """Return what a recipe of that task tolerates where it does not tell it, as the schema asks for it.
+
+    None for what is no task: the schema says so.
+    """
+    return task_class(task).tolerance.model_dump() if isinstance(task, str) and task in TASKS else None
+
+
+def need_labels(recipe: Recipe) -> None:
+    """Raise UsageError where the task holds answers against labels, and the recipe's data set has none."""
+    if task_class(recipe.task).needs_labels and not recipe.dataset.labelled:
+        raise UsageError(
+            f"{recipe.name}: the task {recipe.task} is scored against labels, a data set of the kind "
+            f"'{recipe.dataset.kind}' has none",
+            "`modelport run` with --predict scores the agreement with the source alone; or give labelled data",
+        )
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Published, Tolerance
-from modelport.tasks.base import Score
+from modelport.tasks.base import Score, Ties
 
 PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"
 NOT_APPLICABLE = "not_applicable"  # decides nothing
@@ -49,9 +49,14 @@ def judge(recipe: Recipe, evidence: Evidence) -> list[Check]:
     """Return the checks of the accuracy. Only metrics with a published figure are judged; the others are told."""
     checks = [_against_source(name, evidence, recipe.tolerance) for name in judged_metrics(recipe)]
     checks += [_against_published(figure, evidence, recipe) for figure in recipe.published]
+    return checks + judge_samples(evidence)
+
+
+def judge_samples(evidence: Evidence) -> list[Check]:
+    """Return the checks of how many samples there were, and which are not among them."""
     enough = evidence.n >= evidence.smallest_set
     why = "enough samples for a verdict" if enough else f"below {evidence.smallest_set} samples no verdict is given"
-    checks.append(Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why))
+    checks = [Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why)]
     if evidence.skipped:
         checks.append(_skipped(evidence))
     if evidence.duplicates:
@@ -70,16 +75,56 @@ def judged_metrics(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys(figure.metric for figure in recipe.published)) or list(recipe.metrics[:1])
 
 
-def floor_of(reference: float, tolerance: Tolerance) -> float:
-    """Return the lowest figure that still passes, in the reference's unit."""
-    drop = reference * tolerance.value / 100.0 if tolerance.unit == "percent_of_reference" else tolerance.value
-    return reference - drop
+def limit_of(reference: Score, tolerance: Tolerance) -> float:
+    """Return the worst figure that still passes, in the reference's unit: above it where a rise is the loss."""
+    scale = reference.value if reference.scale is None else reference.scale
+    allowed = scale * tolerance.value / 100.0 if tolerance.unit == "percent_of_reference" else tolerance.value
+    return reference.value + allowed if reference.rise_is_loss else reference.value - allowed
 
 
-def tolerance_text(tolerance: Tolerance) -> str:
+def loss_of(got: float, reference: Score) -> float:
+    """Return by how much a figure is worse than the reference, negative where it is better."""
+    return got - reference.value if reference.rise_is_loss else reference.value - got
+
+
+def excess_of(got: float, reference: Score, tolerance: Tolerance) -> float:
+    """Return by how much a figure is worse than the worst that still passes; 0 or below passes."""
+    return loss_of(got, replace(reference, value=limit_of(reference, tolerance)))
+
+
+def tolerance_text(tolerance: Tolerance, reference: Score | None = None) -> str:
     """Return the tolerance in words."""
-    unit = "percent of the reference" if tolerance.unit == "percent_of_reference" else "points"
+    whole = "the reference" if reference is None or reference.scale is None else "the largest output"
+    unit = f"percent of {whole}" if tolerance.unit == "percent_of_reference" else "points"
     return f"{tolerance.value:g} {unit}, one-sided"
+
+
+def rounding_of(rounded: str, tied: Ties) -> str:
+    """Return what rounded the outputs before they came here, where that could make ties that lower a figure.
+
+    Where a tie counts as right it lowers none.
+    """
+    return "" if tied.count_as_right else rounded
+
+
+def tie_notes(rounding: str, tied: Ties) -> list[str]:
+    """Return what is to be said of rows that a tie decides: any where outputs were rounded, else too many."""
+    metrics = list(tied.counts)
+    affected = tied.affected(metrics)
+    if not affected or not (rounding or tied.too_many(metrics)):
+        return []
+    named = ", ".join(f"{name}: {count} of {tied.n} rows" for name, count in affected.items())
+    counted = f"ties decide {named}; a tie counts as {'right' if tied.count_as_right else 'wrong'}"
+    return [f"{rounding} are too few: {counted}. Save the outputs as NPY or BIN in float32" if rounding else counted]
+
+
+def digit_checks(rounding: str, recipe: Recipe, tied: Ties, few: Sequence[str]) -> tuple[Check, ...]:
+    """Return the check that too many rows fail whose outcome the rounding has decided."""
+    judged = judged_metrics(recipe)
+    if not rounding or not tied.too_many(judged):
+        return ()
+    most = max(tied.affected(judged).values())
+    return (Check("txt_digits", INCONCLUSIVE, most, 0, few[0]),)
 
 
 def _skipped(evidence: Evidence) -> Check:
@@ -112,10 +157,10 @@ def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Chec
     if got is None or want is None or got.n != want.n:
         missing = "the figure" if got is None else "the source model's figure on the same samples"
         return Check(f"{name}_vs_source", INCOMPLETE, got and got.value, want and want.value, f"{missing} is missing")
-    floor = floor_of(want.value, tolerance)
-    why = f"source model {want.value:.4g}, lowest that passes {floor:.4g} ({tolerance_text(tolerance)})"
-    word, more = _held(got.value, floor, evidence.unsure.get(name, 0.0))
-    return Check(f"{name}_vs_source", word, got.value, floor, why + more)
+    limit, end = limit_of(want, tolerance), end_of(want)
+    why = f"source model {want.value:.4g}, {end} that passes {limit:.4g} ({tolerance_text(tolerance, want)})"
+    word, more = _held(got.value, limit, want, evidence.unsure.get(name, 0.0))
+    return Check(f"{name}_vs_source", word, got.value, limit, why + more)
 
 
 def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) -> Check:
@@ -130,27 +175,34 @@ def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) ->
         return Check(name, NOT_APPLICABLE, got and got.value, None, why + "the verdict rests on the source model")
     if got is None:
         return Check(name, INCOMPLETE, None, figure.value, "the figure is missing")
-    floor = floor_of(figure.value, recipe.tolerance)
-    limit = f"lowest that passes {floor:.4g} ({tolerance_text(recipe.tolerance)})"
-    why = f"published {figure.value} on {figure.device}, {limit}"
-    word, more = _held(got.value, floor, evidence.unsure.get(figure.metric, 0.0))
+    want = replace(got, value=figure.value)
+    limit = limit_of(want, recipe.tolerance)
+    why = f"published {figure.value} on {figure.device}, "
+    why += f"{end_of(want)} that passes {limit:.4g} ({tolerance_text(recipe.tolerance, want)})"
+    word, more = _held(got.value, limit, want, evidence.unsure.get(figure.metric, 0.0))
     source = (evidence.source or {}).get(figure.metric)
-    if word != PASS and source is not None and source.value < floor:
+    if word != PASS and source is not None and excess_of(source.value, want, recipe.tolerance) > 0:
         more += f"; the source model's own is {source.value:.4g}: look at the labels, the preprocessing and the "
         more += "weights, which both share"
-    return Check(name, word, got.value, floor, why + more)
+    return Check(name, word, got.value, limit, why + more)
 
 
-def _held(value: float, floor: float, unsure: float) -> tuple[str, str]:
-    """Return fail below the floor, and what is to be added to the reason.
+def end_of(reference: Score) -> str:
+    """Return which end of the figures that pass is meant by a limit."""
+    return "highest" if reference.rise_is_loss else "lowest"
 
-    A figure that is not finite, or is held against one, tells nothing, nor does one that could be ``unsure`` higher
+
+def _held(value: float, limit: float, reference: Score, unsure: float) -> tuple[str, str]:
+    """Return fail beyond the limit, and what is to be added to the reason.
+
+    A figure that is not finite, or is held against one, tells nothing, nor does one that could be ``unsure`` better
     and then pass.
     """
-    if not (math.isfinite(value) and math.isfinite(floor)):
+    if not (math.isfinite(value) and math.isfinite(limit)):
         return INCONCLUSIVE, ""
-    if value >= floor:
+    excess = loss_of(value, replace(reference, value=limit))
+    if excess <= 0:
         return PASS, ""
-    if value + unsure >= floor:
+    if excess <= unsure:
         return INCONCLUSIVE, f"; ties alone could be the cause of the drop: without them up to {value + unsure:.4g}"
     return FAIL, ""

@@ -13,8 +13,8 @@ import numpy as np
 
 from modelport.core.values import Array, Check, Tensors
 from modelport.tasks.base import Figures, Score, Task
+from modelport.verdict.rules import FAIL, INCONCLUSIVE, PASS
 
-PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 AGREEMENT = "agreement_explained"  # the check's name
 # How likely chance, or sampling, may be to look as good or as bad as what was found.
 SIGNIFICANCE = 0.01
@@ -37,7 +37,11 @@ class _Side:
             self.first = rows[0].copy()
         if self.same:
             self.same = bool((rows == self.first).all())
-        if classes and len(self.classes) < 2 and rows.ndim == 2 and np.isfinite(rows).all():
+        if not classes or len(self.classes) > 1:
+            return
+        if rows.dtype.kind in "iu":  # numbers of classes
+            self.classes |= set(map(int, rows.flat))
+        elif rows.ndim == 2 and np.isfinite(rows).all():
             self.classes |= set(map(int, rows.argmax(axis=1)))
 
 
@@ -176,11 +180,12 @@ def _aligned(figures: Figures) -> Check | None:
 def _agreement(figures: Figures, floors: Mapping[str, float], precision: str | None) -> Check | None:
     """Hold the share of the source's answers against what the precision can explain."""
     floor = floors.get(precision or "", min(floors.values()))
-    if not figures.of:
+    met, of = figures.flips.met, figures.flips.of
+    if not of:
         return None
-    share = 100.0 * figures.met / figures.of
+    share = 100.0 * met / of
     # As many disagreements or more, were the floor the truth.
-    chance = binomial_tail(figures.of - figures.met, figures.of, 1.0 - floor / 100.0)
+    chance = binomial_tail(of - met, of, 1.0 - floor / 100.0)
     if share >= floor or chance >= SIGNIFICANCE:
         return Check(AGREEMENT, PASS, share, floor, f"{precision} explains what differs")
     why = f"{share:.4g} % of the answers are the source's, {precision} explains {floor:g} % and more: "

@@ -29,6 +29,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): digest_file(path) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_it_opens_as_what_it_imitates(folder: Path) -> None:
     val, train = open_imagenet(folder, classes=10), open_imagenet(folder, classes=10, split="train")
     assert [sample.id for sample in val] == [f"ILSVRC2012_val_{number:08d}" for number in range(1, 121)]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from modelport.core.errors import BadSampleError, ModelportError, RecipeError
 from modelport.core.placement import Placement
-from modelport.data.prepare.letterbox import Letterbox
+from modelport.data.prepare.letterbox import LateBox
 from modelport.data.prepare.transforms import Preprocess
 from modelport.recipes.load import load_recipe
 from modelport.recipes.steps import Decode, Normalize, PadCenter, ResizeToFit, Step
@@ -161,7 +161,7 @@ def test_other_recipes_have_no_placement() -> None:
     prepare = Preprocess(load_recipe("moco-v2").preprocess)
     assert prepare.into(IMAGES[0].read_bytes(), "x", np.empty((3, 224, 224), np.float32)) is None
     assert prepare.place(IMAGES[0].read_bytes(), "x") is None
-    assert Letterbox.of([], []) is None
+    assert LateBox.of([]) is None
 
 
 def test_a_missing_opencv_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from modelport.data.prepare import resampling, transforms
+from modelport.data.prepare import geometry, resampling
 from modelport.data.prepare.resampling import resampler, takes
 from modelport.data.prepare.transforms import Preprocess
 from modelport.recipes.load import load_recipe
@@ -52,7 +52,7 @@ def test_both_ways_through_a_recipe_are_equal(size: tuple[int, int], monkeypatch
     for name in ("moco-v2", "inception-v4"):
         prepare = Preprocess(load_recipe(name).preprocess)
         ours = prepare.pixels(stream.getvalue(), "x")
-        monkeypatch.setattr(transforms, "resampler", lambda: None)
+        monkeypatch.setattr(geometry, "resampler", lambda: None)
         np.testing.assert_array_equal(ours, prepare.pixels(stream.getvalue(), "x"))
         monkeypatch.undo()
 

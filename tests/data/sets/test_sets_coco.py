@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from modelport.core.errors import DataError
+from modelport.core.values import Truth
 from modelport.data.sets import coco
-from modelport.data.sets.coco import Truth, open_coco
+from modelport.data.sets.coco import open_coco
 
 Content = dict[str, Any]
 

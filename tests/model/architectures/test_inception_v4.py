@@ -10,7 +10,7 @@ import pytest
 import torch
 from seeded_weights import seeded_array, seeded_input
 
-from modelport.model.architectures.inception_v4 import InceptionV4, inception_v4
+from modelport.model.architectures.inception_v4 import InceptionV4
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -24,7 +24,7 @@ def net() -> InceptionV4:
         for name, shape in golden["state_dict"].items()
     }
     with torch.device("meta"):
-        module = inception_v4(1001).eval()
+        module = InceptionV4(1001).eval()
     module.load_state_dict(state, assign=True)
     return module
 
@@ -32,7 +32,7 @@ def net() -> InceptionV4:
 def test_the_keys_are_the_published_ones_in_order() -> None:
     want = json.loads((GOLDEN / "inception_v4.json").read_text())["state_dict"]
     with torch.device("meta"):
-        state = inception_v4(1001).state_dict()
+        state = InceptionV4(1001).state_dict()
     assert {name: list(tensor.shape) for name, tensor in state.items()} == want
     assert list(state) == list(want)
 
@@ -50,5 +50,5 @@ def test_it_gives_the_reference_numbers(net: InceptionV4) -> None:
 
 def test_the_number_of_classes_is_the_callers() -> None:
     with torch.device("meta"):
-        module = inception_v4(7).eval()
+        module = InceptionV4(7).eval()
         assert module(torch.empty(1, 3, 299, 299)).shape == (1, 7)

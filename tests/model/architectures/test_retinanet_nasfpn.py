@@ -19,7 +19,7 @@ from detector_in_numpy import decode_levels, level_anchors
 from modelport.core.errors import GraphError, SignatureError
 from modelport.core.values import Array
 from modelport.engines.ascend.nms import append_ascend_nms, standard_twin
-from modelport.model.architectures.retinanet_nasfpn import RetinaNet, anchor_table, retinanet_r50_nasfpn
+from modelport.model.architectures.retinanet_nasfpn import RetinaNet, anchor_table
 from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
 from modelport.tasks.detection.boxes import best_detections
@@ -33,7 +33,7 @@ SIZE = (128, 256)  # the smallest in which height and width differ
 @pytest.fixture(scope="module")
 def detector() -> RetinaNet:
     with torch.device("meta"):
-        module = retinanet_r50_nasfpn().eval()
+        module = RetinaNet().eval()
     state = {name: torch.from_numpy(SEEDED["seeded_array"](name, tuple(shape))) for name, shape in KEYS.items()}
     module.load_state_dict(state, strict=True, assign=True)
     return module
@@ -47,11 +47,12 @@ def image() -> Array:
 
 def test_keys_stand_in_the_published_order_with_the_published_shapes() -> None:
     with torch.device("meta"):
-        state = retinanet_r50_nasfpn().state_dict()
+        state = RetinaNet().state_dict()
     assert {name: list(tensor.shape) for name, tensor in state.items()} == KEYS
     assert list(state) == list(KEYS)
 
 
+@pytest.mark.slow
 def test_the_heads_give_the_golden_outputs(detector: RetinaNet) -> None:
     golden = np.load(GOLDEN / "retinanet_r50_nasfpn.npz")
     with torch.inference_mode():
@@ -78,6 +79,7 @@ def test_the_detections_are_the_golden_ones(detector: RetinaNet, file: str, size
     np.testing.assert_array_equal(labels[0], golden["labels"])
 
 
+@pytest.mark.slow
 def test_the_network_and_numpy_decode_alike(detector: RetinaNet) -> None:
     image = SEEDED["seeded_input"]((2, 3, 256, 384))
     with torch.inference_mode():
@@ -128,7 +130,10 @@ def exported(
 
 @pytest.mark.slow
 def test_every_weight_arrives_in_the_graph(exported: tuple[onnx.ModelProto, int | None], detector: RetinaNet) -> None:
-    proof = prove_weights(detector, exported[0], torch.zeros(1, 3, 128, 128))
+    model, batch = exported
+    if (model.opset_import[0].version, batch) in ((11, 1), (20, None)):
+        return  # proved of the recipe's exports in tests/model/test_recipes_golden.py
+    proof = prove_weights(detector, model, torch.zeros(1, 3, 128, 128))
     assert proof.lost == ()
 
 

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from seeded_weights import seeded_array, seeded_input
 
-from modelport.model.architectures.simclr import simclr_resnet18
+from modelport.model.architectures.simclr import SimCLR
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 REFERENCE = json.loads((GOLDEN / "simclr.json").read_text())
 
 
 def test_it_has_the_published_keys_in_order() -> None:
-    state = simclr_resnet18().state_dict()
+    state = SimCLR().state_dict()
     assert [(name, list(tensor.shape)) for name, tensor in state.items()] == list(REFERENCE["state_dict"].items())
 
 
 def test_it_gives_the_reference_numbers() -> None:
-    module = simclr_resnet18(features=128).eval()
+    module = SimCLR(features=128).eval()
     state = {
         name: torch.from_numpy(np.asarray(seeded_array(name, tuple(shape), gain=REFERENCE["gain"])))
         for name, shape in REFERENCE["state_dict"].items()
@@ -35,4 +35,4 @@ def test_it_gives_the_reference_numbers() -> None:
 
 def test_the_width_of_the_output_is_an_argument() -> None:
     with torch.inference_mode():
-        assert simclr_resnet18(features=7).eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+        assert SimCLR(features=7).eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 7)

@@ -31,6 +31,7 @@ def source(tiny: Recipe, tiny_weights: Path) -> SourceModel:
     return load_source(tiny, tiny_weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [11, 13, 18, 20])
 @pytest.mark.parametrize("batch", [None, 2])
 def test_opset_names_and_batch_are_as_asked(
@@ -52,6 +53,7 @@ def test_opset_names_and_batch_are_as_asked(
     assert artifact.sha256 == model_artifact(artifact.path).sha256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [11, 20])
 def test_exporting_twice_gives_the_same_bytes_and_tells_nothing_of_this_machine(
     source: SourceModel, exported_tiny: Exported, tmp_path: Path, opset: int
@@ -96,12 +98,14 @@ def test_outputs_that_differ_are_refused(source: SourceModel, exported_tiny: Exp
         outputs_match(source, artifact, get_engine("onnxruntime"), (1,))
 
 
+@pytest.mark.slow
 def test_another_opset_than_asked_for_is_an_error(source: SourceModel, exported_tiny: Exported) -> None:
     graph, _ = exported_tiny(18)
     with pytest.raises(GraphError, match="opset 18 was written, 17 was asked for"):
         check_graph(source, graph.path, 17, None)
 
 
+@pytest.mark.slow
 def test_a_failed_check_leaves_the_old_file(
     source: SourceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +123,7 @@ def test_an_opset_that_no_exporter_writes_is_refused(source: SourceModel, tmp_pa
         export_checked(source, tmp_path / "x.onnx", opset, None, Silent())
 
 
+@pytest.mark.slow
 def test_the_cache_is_used_and_a_changed_file_in_it_is_not(source: SourceModel) -> None:
     first, checks = export_cached(source, Silent())
     stamp = first.path.stat().st_mtime_ns

@@ -52,6 +52,7 @@ def test_the_first_nodes_are_the_recipes_normalisation(name: str) -> None:
     np.testing.assert_array_equal(got, normalised(recipe, pixels))
 
 
+@pytest.mark.slow
 def test_the_input_is_pixels_with_the_same_name(source: SourceModel, tmp_path: Path) -> None:
     out = tmp_path / "x.onnx"
     artifact, checks = export_checked(source, out, 20, None, Silent(), pixels=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from modelport.core.errors import UsageError
-from modelport.model.architectures.simclr import simclr_resnet18
+from modelport.model.architectures.simclr import SimCLR
 from modelport.model.samples.fit import calibrate_batch_norms
 from modelport.model.samples.fit_contrastive import contrastive_loss, start_from_patches, train_simclr
 
@@ -52,7 +52,7 @@ def stripes(pairs: int, steps: int, seed: int) -> Iterator[NDArray[np.float32]]:
 
 def trained(steps: int) -> tuple[nn.Module, list[float]]:
     torch.manual_seed(0)
-    module, losses = simclr_resnet18(features=16), list[float]()
+    module, losses = SimCLR(features=16), list[float]()
     train_simclr(module, stripes(16, steps, seed=0), steps=steps, after_step=losses.append)
     return module, losses
 
@@ -65,7 +65,7 @@ def test_training_learns_to_tell_images_apart() -> None:
     assert not module.training
     (views,) = stripes(16, 1, seed=1)
     torch.manual_seed(0)
-    untrained = simclr_resnet18(features=16).eval()
+    untrained = SimCLR(features=16).eval()
     with torch.inference_mode():
         before, after = (contrastive_loss(net(torch.from_numpy(views)), 0.2).item() for net in (untrained, module))
     assert after < 0.8 * before
@@ -80,7 +80,7 @@ def test_equal_views_give_equal_weights() -> None:
 
 def test_no_more_batches_are_taken_than_steps() -> None:
     batches = stripes(2, 5, seed=0)
-    train_simclr(simclr_resnet18(features=4), batches, steps=2)
+    train_simclr(SimCLR(features=4), batches, steps=2)
     assert len(list(batches)) == 3
 
 
@@ -94,7 +94,7 @@ def test_a_start_from_patches_knows_more_than_chance() -> None:
     losses = []
     for start in (False, True):
         torch.manual_seed(0)
-        module = simclr_resnet18().eval()
+        module = SimCLR().eval()
         if start:
             start_from_patches(module, views, seed=0)
         calibrate_batch_norms(module, [views])

@@ -254,7 +254,7 @@ def test_torch_loader_stays_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (b"<!-- x -->\n<html></html>", "an HTML page"),
         (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "an XML text"),
         ("schön\n".encode() * 10, "a text file"),
-        (gzip.compress(b"x"), "packed with gzip"),
+        (gzip.compress(b"x", mtime=0), "packed with gzip"),
         (bytes(1000), "neither a torch checkpoint"),
         (pickle.dumps({"a": 1}), "a pickle that torch.save did not write"),
         (b"PK\x03\x04", "damaged"),

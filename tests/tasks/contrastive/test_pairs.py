@@ -135,7 +135,7 @@ def test_agreement_is_the_share_of_equal_neighbours() -> None:
         made = PairScorer("output", True, None)
         ids = [RowId(str(row // 2), row % 2) for row in range(1024)]
         made.take(Answers(ids, [0] * 1024, {"output": ROWS}, {"output": theirs}))
-        assert (made.figures().met, made.figures().of) == (met, 1024)
+        assert (made.figures().flips.met, made.figures().flips.of) == (met, 1024)
 
 
 def test_the_standard_error_is_that_of_pairs() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from modelport.core.placement import Placement
-from modelport.core.values import RowId
-from modelport.data.sets.coco import Truth
+from modelport.core.values import RowId, Truth
 from modelport.tasks.base import Rows
 from modelport.tasks.detection.task import BoxScorer
 

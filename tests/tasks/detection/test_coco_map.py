@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from modelport.core.errors import DataError, ModelportError
+from modelport.core.values import Truth
 from modelport.tasks.detection import coco_map
 from modelport.tasks.detection.coco_map import CocoMap, detection_text, to_results
 
@@ -27,15 +26,6 @@ TRUTH = json.loads((GOLDEN / "coco_ground_truth.json").read_text())
 FOUND = json.loads((GOLDEN / "coco_detections.json").read_text())
 FIGURES = json.loads((GOLDEN / "metrics.json").read_text())
 NAMES = ["mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"]
-
-
-@dataclass(frozen=True)
-class Truth:
-    image_id: int
-    boxes: NDArray[np.float64]
-    category_ids: NDArray[np.int64]
-    iscrowd: NDArray[np.bool_]
-    areas: NDArray[np.float64]
 
 
 def truth(image: int, rows: list[dict[str, Any]]) -> Truth:

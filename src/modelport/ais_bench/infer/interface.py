@@ -8,7 +8,6 @@ time) and ``MultiDeviceSession``.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, SignatureError, UsageError, unknown
 from modelport.core.values import Array, TensorSpec
-from modelport.engines.base import Build, Engine, Launch, Runner, TimedRunner
+from modelport.engines.base import Build, Launch, Runner
 from modelport.engines.registry import engine_for, model_artifact, opened
+from modelport.measure.timing import timed_run
 
 MODES = ("static", "dymbatch", "dymhw", "dymdims", "dymshape")
 Shape = tuple[int, ...]
@@ -92,19 +91,17 @@ class InferSession:
         if acl_json_path is not None:
             raise UsageError("acl_json_path configures the device's own runtime", "leave it out")
         self.device_id, self.model_path, self.debug = device_id, model_path, debug
-        self._model: Artifact = model_artifact(Path(model_path))
-        self._engine: Engine = engine_for(self._model, engine)
-        if not self._engine.has_devices and device_id != 0:
-            raise UsageError(f"device_id {device_id}: the engine '{self._engine.name}' has device 0 alone", "give 0")
+        model = model_artifact(Path(model_path))
+        chosen = engine_for(model, engine)
+        if not chosen.has_devices and device_id != 0:
+            raise UsageError(f"device_id {device_id}: the engine '{chosen.name}' has device 0 alone", "give 0")
         self._stack = ExitStack()
-        self._runner: Runner | None = self._open()
+        launch = Launch(in_flight=1, device=device_id)
+        runner = self._stack.enter_context(opened(chosen, model, Build(precision=None), launch))
+        self._runner: Runner | None = runner
         self._given: dict[str, Shape] = {}
         self._times: list[tuple[float, float]] = []
         self.set_loop_count(loop)
-
-    def _open(self) -> Runner:
-        launch = Launch(in_flight=1, device=self.device_id)
-        return self._stack.enter_context(opened(self._engine, self._model, Build(precision=None), launch))
 
     def _ready(self) -> Runner:
         if self._runner is None:
@@ -216,17 +213,12 @@ class InferSession:
         return [outputs[spec.name] for spec in runner.signature.outputs]
 
     def _execute(self, runner: Runner, inputs: dict[str, Array]) -> dict[str, Array]:
-        start = time.perf_counter() * 1000
-        if isinstance(runner, TimedRunner):
-            outputs, times = runner.run_timed(inputs)
-            start += times.h2d_ms
-            self._times.append((start, start + times.compute_ms))
-            MemorySummary.h2d_time_list.append(times.h2d_ms)
-            MemorySummary.d2h_time_list.append(times.d2h_ms)
-        else:
-            outputs = runner.run(inputs)
-            self._times.append((start, time.perf_counter() * 1000))
-        return outputs
+        ran = timed_run(runner, inputs)
+        self._times.append(ran.computing_ms())
+        if ran.device is not None:
+            MemorySummary.h2d_time_list.append(ran.device.h2d_ms)
+            MemorySummary.d2h_time_list.append(ran.device.d2h_ms)
+        return ran.outputs
 
     def infer_pipeline(
         self, feeds_list: Sequence[Sequence[Any]], mode: str = "static", custom_sizes: int | Sequence[int] = 100000

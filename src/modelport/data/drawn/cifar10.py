@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from modelport.core.errors import UsageError
-from modelport.data.drawn.common import SHAPES, clouds, drawn_into, nothing, rgb, to_image
+from modelport.data.drawn.common import SHAPES, clouds, drawn_into, rgb, to_image
 from modelport.data.sets.cifar10 import FOLDERS, META, PIXELS, TEST, TRAINING
 
 NAMES = ("ball", "house", "cross", "star", "leaf", "moon", "ring", "bars", "checks", "dots")
@@ -31,7 +31,7 @@ def draw_cifar10(
     count: int = 1000,
     train: int = 6000,
     seed: int = 0,
-    progress: Callable[[], None] = nothing,
+    progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Draw ``count`` test and ``train`` training pictures of ten classes into the new folder ``out``.
 
@@ -167,9 +167,8 @@ def _value(value: Any) -> bytes:
     if isinstance(value, list):
         return b"](" + b"".join(map(_value, value)) + b"e"
     if isinstance(value, bytes):
-        return (
-            b"U" + struct.pack("<B", len(value)) if len(value) < 256 else b"T" + struct.pack("<i", len(value))
-        ) + value
+        size = len(value)
+        return (b"U" + struct.pack("<B", size) if size < 256 else b"T" + struct.pack("<i", size)) + value
     if isinstance(value, int):
         return b"K" + struct.pack("<B", value) if 0 <= value < 256 else b"J" + struct.pack("<i", value)
     return _array(value)
@@ -179,14 +178,5 @@ def _array(rows: NDArray[np.uint8]) -> bytes:
     """Return the opcodes of a uint8 matrix: an empty array, and the state that fills it."""
     empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
     dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN" + _value(-1) * 2 + b"K\x00tb"
-    return (
-        empty
-        + b"(K\x01"
-        + _value(rows.shape[0])
-        + _value(rows.shape[1])
-        + b"\x86"
-        + dtype
-        + b"\x89"
-        + _value(rows.tobytes())
-        + b"tb"
-    )
+    shape = _value(rows.shape[0]) + _value(rows.shape[1])
+    return empty + b"(K\x01" + shape + b"\x86" + dtype + b"\x89" + _value(rows.tobytes()) + b"tb"

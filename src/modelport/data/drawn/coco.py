@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from modelport.core.errors import UsageError
 from modelport.data.drawn.coco_things import THINGS, draw_thing
-from modelport.data.drawn.common import develop, drawn_into, nothing, scene
+from modelport.data.drawn.common import develop, drawn_into, scene
 
 # COCO's 80 categories by the ids of the published files, which leave out eleven of 90.
 _NAMES = (
@@ -43,7 +43,7 @@ def draw_coco(
     count: int = 24,
     train: int = 24,
     seed: int = 0,
-    progress: Callable[[], None] = nothing,
+    progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Draw ``count`` validation and ``train`` training pictures with their annotations into the new folder ``out``.
 

@@ -17,10 +17,6 @@ from modelport.core.errors import OutputError
 from modelport.core.scratch import scratch_folder
 
 
-def nothing() -> None:
-    """Tell nobody that a picture was drawn."""
-
-
 @contextmanager
 def drawn_into(out: Path) -> Iterator[Path]:
     """Yield a folder to draw a set into, and move it to ``out`` at the end; else no half set is left there.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from modelport.core.errors import UsageError
-from modelport.data.drawn.common import SHAPES, clouds, develop, drawn_into, nothing, rgb, scene, to_image
+from modelport.data.drawn.common import SHAPES, clouds, develop, drawn_into, rgb, scene, to_image
 from modelport.data.sets.imagenet import LABEL_FILE
 
 # Streams of one seed: no picture of one is a picture of another.
@@ -41,7 +41,7 @@ def draw_imagenet(
     train_per_class: int = 20,
     classes: int = 10,
     seed: int = 0,
-    progress: Callable[[], None] = nothing,
+    progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Draw ``count`` validation and ``classes * train_per_class`` training pictures into the new folder ``out``.
 

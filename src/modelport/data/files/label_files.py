@@ -9,21 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from modelport.core.artifacts import cannot_write, digest_bytes, prepare_output_folder, write_json, written_aside
+from modelport.core.artifacts import digest_bytes, prepare_output_folder, write_json, writing, written_aside
 from modelport.core.errors import OutputError
 from modelport.core.values import Sample
 
 BY_ID, ARRAY = "labels.json", "labels.npy"
 # The guide that numbers its files reads a class off every fifty of them.
 PER_CLASS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """Where the labels lie, and what is to be said of them."""
-
-    places: dict[str, str]
-    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +40,8 @@ class LabelFiles:
         prepare_output_folder(self.array.parent, ARRAY, force=True)
         self._refuse_others(self._content([_label(sample) for sample in samples]))
 
-    def write(self, samples: Sequence[Sample]) -> Labelled:
-        """Write both files. Raises OutputError as ``check``."""
+    def write(self, samples: Sequence[Sample]) -> tuple[dict[str, str], list[str]]:
+        """Write both files, and return where they lie and what is to be said. Raises OutputError as ``check``."""
         labels = [_label(sample) for sample in samples]
         content = self._content(labels)
         self._refuse_others(content)
@@ -57,7 +49,7 @@ class LabelFiles:
             aside.write_bytes(content)
         write_json(self.out / BY_ID, dict(zip((sample.id for sample in samples), labels, strict=True)))
         places = {"json": str(self.out / BY_ID), "npy": str(self.array), "npy_sha256": digest_bytes(content)}
-        return Labelled(places, self._notes(labels))
+        return places, self._notes(labels)
 
     def _notes(self, labels: Sequence[int]) -> list[str]:
         notes = [f"{ARRAY} lies beside the folder, not in it: ais_bench would take it for an input"]
@@ -78,12 +70,10 @@ class LabelFiles:
         return buffer.getvalue()
 
     def _refuse_others(self, content: bytes) -> None:
-        try:
+        with writing(self.array):
             other = self.array.exists() and (
                 self.array.stat().st_size != len(content) or self.array.read_bytes() != content
             )
-        except OSError as error:
-            raise cannot_write(self.array, error) from error
         if other and not self.force:
             raise OutputError(
                 f"{self.array} is there already and holds other labels",

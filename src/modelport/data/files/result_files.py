@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.errors import DataError, raised_as
+from modelport.core.files import read_json
 from modelport.core.text import some
 from modelport.core.values import Array, Tensors, TensorSpec
 
@@ -168,7 +168,7 @@ def read_outputs(files: Mapping[int, Path], outputs: tuple[TensorSpec, ...]) -> 
 
 
 def _read(path: Path, spec: TensorSpec, rows: int | None, said: set[str]) -> Array:
-    try:
+    with raised_as(DataError, str(path), "check the file", OSError):
         size = path.stat().st_size
         if size == 0 or size > MAX_RESULT_BYTES:
             raise DataError(f"{path}: {size} bytes", "run the inference again")
@@ -179,8 +179,6 @@ def _read(path: Path, spec: TensorSpec, rows: int | None, said: set[str]) -> Arr
                 array = _from_npy(path, spec, said)
             case _:
                 array = _from_text(path, spec)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", "check the file") from error
     if rows is not None and len(array) != rows:
         raise DataError(f"{path}: {len(array)} rows of {spec.name}, and {rows} of the output before", "run it again")
     return array
@@ -229,9 +227,10 @@ def _from_npy(path: Path, spec: TensorSpec, said: set[str]) -> Array:
 def _from_text(path: Path, spec: TensorSpec) -> Array:
     """Read rows of numbers: as many lines as the tensor has without its last axis."""
     tail = tuple(int(axis) for axis in spec.shape[1:])
+    number = int if np.dtype(spec.dtype).kind in "iu" else float
     try:
         text = path.read_text(encoding="ascii")
-        lines = [list(map(_number_of(spec.dtype), line.split())) for line in text.splitlines() if line.strip()]
+        lines = [list(map(number, line.split())) for line in text.splitlines() if line.strip()]
     except (UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{path}: is no table of numbers: {str(error)[:120]}", "run the inference again") from error
     widths = sorted({len(line) for line in lines})
@@ -247,10 +246,6 @@ def _from_text(path: Path, spec: TensorSpec) -> Array:
             return np.array(lines, spec.dtype).reshape(-1, *tail)
     except OverflowError as error:
         raise DataError(f"{path}: {error}", "run the inference again") from error
-
-
-def _number_of(dtype: str) -> type[int] | type[float]:
-    return int if np.dtype(dtype).kind in "iu" else float
 
 
 def _cut_off(text: str, dtype: str) -> bool:

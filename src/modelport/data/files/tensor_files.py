@@ -6,10 +6,10 @@ import contextlib
 import os
 import shutil
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -26,41 +26,31 @@ UNFINISHED = ".unfinished"
 _MEGABYTE = 1024 * 1024
 
 
-class TensorWriter:
-    """Writes arrays into one folder by threads. At most a few of them wait; an error ends the writing.
+@contextlib.contextmanager
+def tensor_writer(folder: Path, format: Format) -> Iterator[Callable[[str, Array], str]]:
+    """Yield what writes an array into ``folder`` under a stem, by threads, and returns the file's name.
 
-    A file is not forced to the disk: tens of thousands of them would take minutes, and after a power cut there is no
-    index file to vouch for them.
+    The array must not change any more. At most a few of them wait; an error, an OutputError maybe told later, ends the
+    writing. A file is not forced to the disk: tens of thousands of them would take minutes, and after a power cut there
+    is no index file to vouch for them.
     """
+    workers = max(2, machine.cores())
+    flights: deque[Future[None]] = deque()
 
-    def __init__(self, folder: Path, format: Format) -> None:
-        self._folder = folder
-        self._format = format
-        workers = max(2, machine.cores())
-        self._most = 4 * workers
-        self._flights: deque[Future[None]] = deque()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="modelport-write")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=error is not None)
-        if error is None:
-            self._land(0)
-
-    def write(self, stem: str, array: Array) -> str:
-        """Write one file and return its name; the array must not change any more. Raises OutputError, maybe later."""
-        name = f"{stem}.{self._format}"
-        self._flights.append(self._pool.submit(write_tensor, self._folder / name, array))
-        self._land(self._most)
+    def write(stem: str, array: Array) -> str:
+        name = f"{stem}.{format}"
+        flights.append(pool.submit(write_tensor, folder / name, array))
+        if len(flights) > 4 * workers:
+            flights.popleft().result()
         return name
 
-    def _land(self, left: int) -> None:
-        while len(self._flights) > left:
-            self._flights.popleft().result()
+    with ThreadPoolExecutor(workers, thread_name_prefix="modelport-write") as pool:
+        try:
+            yield write
+            for flight in flights:
+                flight.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def write_tensor(path: Path, array: Array) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
-from modelport.core.values import TensorSpec
+from modelport.core.files import read_json
+from modelport.core.values import TensorSpec, shape_fits
 
 SCHEMA = "modelport.tensors/1"
 INDEX = "index.json"
@@ -65,13 +65,13 @@ def hold_form(form: TensorForm, dtype: str, shape: Sequence[int | str], what: st
     """
     if (form.dtype, dtype) == _CAST:
         return
-    fits = len(shape) != len(form.shape) or all(
-        isinstance(want, str) or have == want for have, want in zip(form.shape, shape, strict=True)
-    )
-    if form.dtype == dtype and fits:
+    if form.dtype == dtype and (len(shape) != len(form.shape) or shape_fits(form.shape, shape)):
         return
     wanted = f"{dtype} ({', '.join(map(str, shape))})"
-    raise DataError(f"{form.place}: the files hold {form}, {what} takes {wanted}", _fix(dtype))
+    fix = "give tensor files of that type, or a model that takes these"
+    if dtype in ("float32", "uint8"):
+        fix = f"write them with `modelport preprocess --input-type {dtype}`, or give a model of that input"
+    raise DataError(f"{form.place}: the files hold {form}, {what} takes {wanted}", fix)
 
 
 def hold_files(lists: Sequence[Sequence[str]], specs: Sequence[TensorSpec]) -> None:
@@ -80,9 +80,3 @@ def hold_files(lists: Sequence[Sequence[str]], specs: Sequence[TensorSpec]) -> N
         form = form_beside(Path(files[0]))
         if form is not None:
             hold_form(form, spec.dtype, spec.shape[1:], f"the model's input '{spec.name}'")
-
-
-def _fix(dtype: str) -> str:
-    if dtype in ("float32", "uint8"):
-        return f"write them with `modelport preprocess --input-type {dtype}`, or give a model of that input"
-    return "give tensor files of that type, or a model that takes these"

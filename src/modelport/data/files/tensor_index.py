@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.values import RowId
 from modelport.data.files.tensor_form import INDEX, MAX_INDEX_BYTES, SCHEMA, TensorForm, form_of
 from modelport.data.stream.tensor_rows import row_form
@@ -74,7 +74,7 @@ def hold_index(index: TensorIndex, recipe: Recipe) -> None:
             f"(sha256 {index.recipe_sha256[:12]}…, now {recipe.digest[:12]}…)",
             "write the tensors again and run the model on them, or give the recipe that they were made by",
         )
-    kinds = ("float32", "uint8", "int8")
+    kinds = ("float32", "float16", "uint8", "int8")
     form = next((row_form(recipe, kind) for kind in kinds if kind == index.form.dtype), None)  # type: ignore[arg-type]
     if form is None or (form.layout, form.shape) != (index.form.layout, index.form.shape):
         raise DataError(f"{index.place}: {recipe.name} has no tensors of {index.form}", _AGAIN)

@@ -82,8 +82,8 @@ class Views:
         self.shape = (height, width, 3) if pixels else (3, height, width)
         self.dtype = np.dtype(np.uint8 if pixels else np.float32)
         self._scale = np.float32(255 / chain[-1].divide)
-        self._mean = np.array(chain[-1].mean, np.float32).reshape(3, 1, 1)
-        self._std = np.array(chain[-1].std, np.float32).reshape(3, 1, 1)
+        self._mean = np.array(chain[-1].mean, np.float32).reshape(-1, 1, 1)
+        self._std = np.array(chain[-1].std, np.float32).reshape(-1, 1, 1)
 
     @property
     def random(self) -> bool:

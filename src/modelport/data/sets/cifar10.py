@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, overload
+from typing import IO, BinaryIO, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,22 +80,18 @@ def open_cifar10(place: Path, *, classes: int = 10, split: Literal["val", "train
     the pickles are not run. Raises DataError, naming the file, where the set is not as published.
     """
     with readable(place):
-        return _open(place, classes, split)
-
-
-def _open(place: Path, classes: int, split: Literal["val", "train"]) -> Cifar10:
-    source = _find(place, split)
-    wanted = (TEST,) if split == "val" else TRAINING
-    files = source.read((*wanted, META))
+        source = _find(place, split)
+        wanted = (TEST,) if split == "val" else TRAINING
+        files = _contents(source, (*wanted, META))
     names = [name for name in wanted if name in files]
     if not names:
-        raise DataError(f"{source.place} holds no {wanted[0]}", f"add the published file; {_LAYOUTS}")
+        raise DataError(f"{source} holds no {wanted[0]}", f"add the published file; {_LAYOUTS}")
     missing = [name for name in wanted if name not in files]
-    notes = (f"{source.place}: no {', '.join(missing)}; the split is smaller than the published",) if missing else ()
+    notes = (f"{source}: no {', '.join(missing)}; the split is smaller than the published",) if missing else ()
     batches, images, labels = [], [], []
     for name in names:
-        rows, targets = _batch(files.pop(name), source.file(name), classes)
-        batches.append((name, source.path(name), len(targets)))
+        rows, targets = _batch(files.pop(name), _called(source, name), classes)
+        batches.append((name, source / name if source.is_dir() else source, len(targets)))
         images.append(rows)
         labels.append(targets)
     return Cifar10(
@@ -103,62 +99,44 @@ def _open(place: Path, classes: int, split: Literal["val", "train"]) -> Cifar10:
         np.concatenate(labels),
         tuple(batches),
         notes,
-        _label_names(files[META], source.file(META)) if META in files else (),
+        _label_names(files[META], _called(source, META)) if META in files else (),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A folder, or an archive, that holds the batches."""
-
-    place: Path
-
-    def file(self, name: str) -> str:
-        """Return how errors name the batch."""
-        return f"{self.place}: {name}" if self.place.is_file() else str(self.place / name)
-
-    def path(self, name: str) -> Path:
-        return self.place if self.place.is_file() else self.place / name
-
-    def read(self, names: tuple[str, ...]) -> dict[str, bytes]:
-        """Return the contents of those files that are there."""
-        if self.place.is_file():
-            return _unpack(self.place, names)
-        return {name: _content(self.place / name) for name in names if (self.place / name).exists()}
+def _contents(source: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the contents of those files that are there, in a folder or an archive; of a batch by itself that one's."""
+    if source.is_dir():
+        return {name: _content(source / name) for name in names if (source / name).exists()}
+    return {TEST: _content(source)} if source.name == TEST else _unpack(source, names)
 
 
-class _OneFile(_Source):
-    """A batch given by itself: its own folder may hold anything else."""
-
-    __slots__ = ()
-
-    def read(self, names: tuple[str, ...]) -> dict[str, bytes]:
-        return {TEST: _content(self.place)}
-
-    def file(self, name: str) -> str:
-        return str(self.place)
+def _called(source: Path, name: str) -> str:
+    """Return how errors name a batch."""
+    if source.is_dir():
+        return str(source / name)
+    return str(source) if source.name == TEST else f"{source}: {name}"
 
 
-def _find(place: Path, split: str) -> _Source:
-    """Return where the batches are. Raises DataError where ``place`` is in none of the layouts."""
+def _find(place: Path, split: str) -> Path:
+    """Return the folder or archive that holds the batches, or the test batch. Raises DataError for another layout."""
     if place.is_file():
         if place.name.endswith((".tar.gz", ".tgz", ".tar")):
-            return _Source(place)
+            return place
         if place.name != TEST or split != "val":
             other = "no archive and no test_batch" if split == "val" else "one file, not a set with a training split"
             raise DataError(f"{place} is {other}", _LAYOUTS)
-        return _OneFile(place)
+        return place
     if not place.is_dir():
         raise DataError(f"{place} {'is no folder' if place.exists() else 'does not exist'}", _LAYOUTS)
     inside = [place / name for name in FOLDERS if (place / name).is_dir()]
     if len(inside) > 1:
         raise DataError(f"{place} holds both {FOLDERS[0]}/ and {FOLDERS[1]}/", "give the one of the two that you mean")
     if inside:
-        return _Source(inside[0])
+        return inside[0]
     if any((place / name).exists() for name in (TEST, *TRAINING)):
-        return _Source(place)
+        return place
     if (place / ARCHIVE).is_file():
-        return _Source(place / ARCHIVE)
+        return place / ARCHIVE
     raise DataError(f"{place} holds no {FOLDERS[0]}/ and no {ARCHIVE}", _LAYOUTS)
 
 
@@ -243,7 +221,8 @@ def _batch(content: bytes, file: str, classes: int) -> tuple[NDArray[np.uint8], 
         found = "x".join(map(str, images.shape)) if isinstance(images, np.ndarray) else type(images).__name__
         raise DataError(f"{file}: data is {found}, not rows of {PIXELS} bytes", fix)
     if not isinstance(labels, list) or len(labels) != len(images):
-        raise DataError(f"{file}: {len(images)} images and {_count(labels)} labels", fix)
+        found = str(len(labels)) if isinstance(labels, list) else f"{type(labels).__name__} as"
+        raise DataError(f"{file}: {len(images)} images and {found} labels", fix)
     if not len(images):
         raise DataError(f"{file}: holds no images", fix)
     for row, label in enumerate(labels):
@@ -259,7 +238,3 @@ def _label_names(content: bytes, file: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str | bytes) for name in names):
         raise DataError(f"{file}: label_names is no list of names", "take the file as published, or remove it")
     return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names)
-
-
-def _count(value: Any) -> str:
-    return str(len(value)) if isinstance(value, list) else f"{type(value).__name__} as"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,7 @@ class _Inert:
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
-        _refuse("a state for what has none")
+        raise _Refused("a state for what has none")
 
 
 class _ArrayType(_Inert):
@@ -106,7 +106,7 @@ class _Dtype(_Inert):
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or tuple(map(_plain, state)) != _DTYPE_STATE:
-            _refuse("an array of something else than bytes")
+            raise _Refused("an array of something else than bytes")
 
 
 class _MakeDtype(_Inert):
@@ -116,7 +116,7 @@ class _MakeDtype(_Inert):
 
     def __call__(self, code: Any, *flags: Any) -> _Dtype:
         if _plain(code) != "u1" or len(flags) > 2 or not all(isinstance(flag, int) for flag in flags):
-            _refuse(f"an array of dtype {_plain(code)!r:.40}, not u1")
+            raise _Refused(f"an array of dtype {_plain(code)!r:.40}, not u1")
         return _Dtype()
 
 
@@ -130,7 +130,7 @@ class _Array:
 
     def __setstate__(self, state: Any) -> None:
         if self._shape is not None or not isinstance(state, tuple) or len(state) != 5:
-            _refuse("an array with a strange state")
+            raise _Refused("an array with a strange state")
         version, shape, dtype, fortran, content = state
         sound = (
             version == 1
@@ -142,16 +142,16 @@ class _Array:
             and all(isinstance(side, int) and 0 <= side <= MAX_BYTES for side in shape)
         )
         if not sound:
-            _refuse("an array with a strange state")
+            raise _Refused("an array with a strange state")
         size = shape[0] * (shape[1] if len(shape) == 2 else 1)
         if size != len(content):
-            _refuse(f"an array of {len(content)} bytes that says it has {size}")
+            raise _Refused(f"an array of {len(content)} bytes that says it has {size}")
         self._shape, self._fortran, self._content = shape, bool(fortran), content
 
     def to_numpy(self) -> NDArray[np.uint8]:
         """Return the array, read-only."""
         if self._shape is None:
-            _refuse("an array without content")
+            raise _Refused("an array without content")
         flat = np.frombuffer(self._content, np.uint8)
         return flat.reshape(self._shape, order="F" if self._fortran else "C")
 
@@ -163,7 +163,7 @@ class _Reconstruct(_Inert):
 
     def __call__(self, kind: Any, shape: Any, code: Any) -> _Array:
         if not isinstance(kind, _ArrayType) or shape != (0,) or _plain(code) != "b":
-            _refuse("an array made in a strange way")
+            raise _Refused("an array made in a strange way")
         return _Array()
 
 
@@ -174,7 +174,7 @@ class _Encode(_Inert):
 
     def __call__(self, text: Any, encoding: Any) -> bytes:
         if not isinstance(text, str) or _plain(encoding) not in ("latin1", "latin-1"):
-            _refuse(f"text encoded as {_plain(encoding)!r:.40}")
+            raise _Refused(f"text encoded as {_plain(encoding)!r:.40}")
         return text.encode("latin-1")
 
 
@@ -186,10 +186,6 @@ _MAKERS: Final[dict[str, type[_Inert]]] = {
 }
 
 
-def _refuse(what: str) -> NoReturn:
-    raise _Refused(what)
-
-
 def _plain(value: Any) -> Any:
     """Return Python 2's strings as text; anything else as it is."""
     return value.decode("latin-1") if isinstance(value, bytes) else value
@@ -197,5 +193,5 @@ def _plain(value: Any) -> Any:
 
 def _text(key: Any) -> str:
     if not isinstance(key, str | bytes):
-        _refuse(f"a key that is no text: {key!r:.40}")
+        raise _Refused(f"a key that is no text: {key!r:.40}")
     return str(_plain(key))

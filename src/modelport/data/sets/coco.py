@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.text import some
-from modelport.core.values import Sample
+from modelport.core.values import Sample, Truth
 from modelport.data.sets.coco_checks import check_boxes
 from modelport.data.sets.images import ImageFiles, hold_folder, image_files, readable, stem_of
 
@@ -22,21 +21,6 @@ from modelport.data.sets.images import ImageFiles, hold_folder, image_files, rea
 MAX_JSON_BYTES = 1024 * 1024 * 1024
 
 _REPAIR = "mend the file, or take the published one"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Truth:
-    """The annotated boxes of one image, in the file's order. The arrays cannot be written to."""
-
-    image_id: int
-    boxes: NDArray[np.float64]
-    """(n, 4): x, y, width, height in pixels of the image."""
-    category_ids: NDArray[np.int64]
-    """(n,), as the file numbers its categories."""
-    iscrowd: NDArray[np.bool_]
-    """(n,): the box holds a crowd, which is neither found nor missed."""
-    areas: NDArray[np.float64]
-    """(n,), of the outlines, as annotated; they decide between small, medium and large."""
 
 
 def open_coco(folder: Path, *, classes: int = 80, split: Literal["val", "train"] = "val") -> ImageFiles:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from modelport.core.errors import DataError
+from modelport.core.errors import DataError, raised_as
 from modelport.core.values import Sample
 
 IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"})
@@ -44,10 +44,8 @@ def open_unlabelled(folder: Path) -> tuple[Sample, ...]:
 
     What is no image is passed over. Raises DataError where there is none, or where the folder cannot be read.
     """
-    try:
+    with raised_as(DataError, str(folder), "check the path", OSError):
         found = image_files(folder)
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror or error}", "check the path") from error
     if not found:
         raise DataError(f"{folder} holds no images", "give a folder of images, or a data set in the recipe's layout")
     return tuple(Sample(name, None, path) for name, path in sorted(found.items()))

@@ -48,10 +48,10 @@ class Uniques:
 
     def kept(self, samples: Iterable[str], contents: Iterable[str]) -> list[bool]:
         """Return for each row whether it counts; ``samples`` are the rows' sample ids, ``contents`` their sha256."""
-        return [self._counts(sample, content) for sample, content in zip(samples, contents, strict=True)]
-
-    def _counts(self, sample: str, content: str) -> bool:
-        first = self._first.setdefault(content, sample)
-        if first != sample:
-            self.repeated[sample] = first
-        return self._keep_all or first == sample
+        counts = []
+        for sample, content in zip(samples, contents, strict=True):
+            first = self._first.setdefault(content, sample)
+            if first != sample:
+                self.repeated[sample] = first
+            counts.append(self._keep_all or first == sample)
+        return counts

@@ -13,6 +13,7 @@ from modelport.data.prepare.transforms import Preprocess
 from modelport.data.prepare.views import Views
 from modelport.data.stream.batches import Skip, stream_batches
 from modelport.data.stream.view_batches import stream_views
+from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
 
 
@@ -34,7 +35,6 @@ def feed(
     ``Preprocess``'s. ``workers`` None is a thread for each core. ``skip`` is ``stream_batches``'s.
     """
     spec = recipe.signature.with_batch(batch).inputs[0]
-    _, channels, height, width = (int(axis) for axis in spec.shape)
     workers = workers or machine.cores()
     _keep_freed_memory()
     if recipe.dataset.views > 1:
@@ -46,8 +46,11 @@ def feed(
             samples, views, input_name=spec.name, batch=batch, seed=seed, ahead=workers + 1, workers=workers
         )
     prepare = Preprocess(recipe.preprocess, fast=fast)
-    shape = (height, width, channels) if pixels else (channels, height, width)
-    row = TensorSpec(spec.name, "uint8" if pixels else "float32", shape)
+    row = TensorSpec(spec.name, spec.dtype, spec.shape[1:])
+    # A network that takes bytes by itself gets them in its own layout.
+    pixels = pixels and prepare.dtype != np.uint8
+    if pixels:
+        row = TensorSpec(spec.name, "uint8", pixel_shape(recipe.preprocess, spec))
     into = prepare.pixels_into if pixels else prepare.into
     return stream_batches(samples, into, row, batch=batch, workers=workers, skip=skip)
 

@@ -15,21 +15,23 @@ from modelport.core.values import Batch, Sample
 from modelport.data.prepare.transforms import Preprocess
 from modelport.data.stream.batches import Skip
 from modelport.data.stream.feeding import feed
+from modelport.recipes.chain import affine, form_of, pixel_shape
 from modelport.recipes.schema import Recipe
-from modelport.recipes.steps import Normalize, PadCenter, TruncateToInteger
+from modelport.recipes.steps import PadCenter, TruncateToInteger
 
-Kind = Literal["float32", "uint8", "int8"]
+Kind = Literal["float32", "float16", "uint8", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
 class RowForm:
-    """What one row is: ``float32`` and ``int8`` as (3, H, W), ``uint8`` as (H, W, 3) before normalisation.
+    """What one row is: the network's input as ``run`` feeds it, pixels (H, W, C) before normalisation, or int8.
 
-    ``notes`` say what was done that ``run`` does not do.
+    ``layout`` names the axes of a file, ``notes`` say what was done that ``run`` does not do.
     """
 
     kind: Kind
     shape: tuple[int, int, int]
+    layout: str
     notes: tuple[str, ...] = ()
 
     @property
@@ -37,29 +39,28 @@ class RowForm:
         """Bytes of a row."""
         return int(np.prod(self.shape)) * np.dtype(self.kind).itemsize
 
-    @property
-    def layout(self) -> str:
-        """The axes of a file."""
-        return "NHWC" if self.kind == "uint8" else "NCHW"
-
 
 def row_form(recipe: Recipe, kind: Kind) -> RowForm:
     """Return what a row of this kind is. Raises UsageError where the recipe's steps leave no such rows."""
-    channels, height, width = (int(axis) for axis in recipe.signature.inputs[0].shape[1:])
-    if kind == "float32":
-        return RowForm(kind, (channels, height, width))
+    spec, own = recipe.signature.inputs[0], form_of(recipe.preprocess)
+    height, width, channels = pixel_shape(recipe.preprocess, spec)
+    shape = (channels, height, width) if own.layout == "NCHW" else (height, width, channels)
+    if kind == own.dtype:
+        return RowForm(kind, shape, own.layout)
+    if kind in ("float32", "float16"):
+        raise UsageError(f"--input-type {kind}: the input of {recipe.name} is {spec}", "leave --input-type out")
     cast = any(isinstance(step, TruncateToInteger) for step in recipe.preprocess)
     if kind == "int8":
         note = "int8 bytes, as the guide's script casts them: a model takes them through a uint8 input or AIPP only"
         if not cast:
             raise UsageError(f"{recipe.name}: int8 files are those of a variant that casts", "name it by --variant")
-        return RowForm(kind, (channels, height, width), (note,))
+        return RowForm(kind, shape, own.layout, (note,))
     if cast:
         raise UsageError(
             f"--input-type uint8: variant '{recipe.variant}' casts after the normalisation, and uint8 comes before it",
             "leave --variant out",
         )
-    return RowForm(kind, (height, width, channels), _pixel_notes(recipe))
+    return RowForm(kind, (height, width, channels), "NHWC", _pixel_notes(recipe))
 
 
 def stream_rows(
@@ -67,7 +68,7 @@ def stream_rows(
 ) -> Generator[Batch, None, None]:
     """Yield batches whose inputs are (batch, *form.shape) of the form's kind. Leave it through ``contextlib.closing``.
 
-    Rows of kind ``float32`` are those that ``run`` feeds, bit for bit.
+    Rows of the dtype of the network's input are those that ``run`` feeds, bit for bit.
     """
     pixels = form.kind == "uint8"
     batches = feed(recipe, samples, batch, seed=seed, pixels=pixels, skip=skip)
@@ -83,13 +84,13 @@ def _cast(recipe: Recipe, batches: Generator[Batch, None, None]) -> Generator[Ba
 
 
 def _pixel_notes(recipe: Recipe) -> tuple[str, ...]:
-    step = next(step for step in recipe.preprocess if isinstance(step, Normalize))
     if recipe.dataset.views > 1:
         return ("uint8: a view times 255, rounded; run feeds the fractions too",)
     if not any(isinstance(one, PadCenter) for one in recipe.preprocess):
         return ()
     pixel = Preprocess(recipe.preprocess).padding.astype(np.float64)
-    left = (pixel / step.divide - np.array(step.mean)) / np.array(step.std)
+    offsets, divisors = (np.array(numbers) for numbers in affine(recipe.preprocess))
+    left = (pixel - offsets) / divisors
     colour = ", ".join(f"{value:.0f}" for value in pixel)
     far = ", ".join(f"{value:+.4f}" for value in left)
     return (f"uint8: padded with the rounded mean ({colour}), which is {far} after normalisation, where run pads 0",)

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError, RecipeError, unknown
 from modelport.engines.ascend.aipp_text import Block, Entry
+from modelport.recipes.chain import affine
+from modelport.recipes.operations import operations
 from modelport.recipes.schema import Recipe
-from modelport.recipes.steps import Normalize, PadCenter, TruncateToInteger
+from modelport.recipes.steps import Decode, PadCenter, TruncateToInteger
 
 # Input format: bytes per pixel, channels of the result.
 FORMATS = {"YUV420SP_U8": (1.5, 3), "XRGB8888_U8": (4.0, 4), "RGB888_U8": (3.0, 3), "YUV400_U8": (1.0, 1)}
@@ -135,15 +137,22 @@ def wanted_constants(recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ..
             f"{recipe.name}: the step truncate_to_integer cannot be done by AIPP",
             "take the recipe without that variant",
         )
-    step = next(step for step in recipe.preprocess if isinstance(step, Normalize))
-    offsets = tuple(mean * step.divide for mean in step.mean)
-    return offsets, tuple(1 / (std * step.divide) for std in step.std)
+    if not operations(recipe.preprocess):
+        raise RecipeError(
+            f"{recipe.name}: the network takes bytes, and AIPP would hand it float16", "leave AIPP out of the model"
+        )
+    offsets, divisors = affine(recipe.preprocess)
+    return offsets, tuple(1 / divisor for divisor in divisors)
+
+
+def colour_order(recipe: Recipe) -> str:
+    """Return RGB or BGR: the order of a pixel's bytes, as the recipe decodes and ``preprocess`` writes them."""
+    return "BGR" if any(isinstance(step, Decode) and step.color == "BGR" for step in recipe.preprocess) else "RGB"
 
 
 def input_size(recipe: Recipe) -> tuple[int, int]:
     """Return width and height of the recipe's image input. Raises RecipeError where it is no (N, 3, H, W)."""
-    inputs = recipe.tensors.inputs
-    shape = recipe.tensors.sample.shape
+    inputs, shape = recipe.tensors.inputs, recipe.tensors.sample.shape
     if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or any(isinstance(axis, str) for axis in shape[2:]):
         raise RecipeError(
             f"{recipe.name}: the input is no batch of images with 3 channels, {shape}", "AIPP takes images"
@@ -152,7 +161,10 @@ def input_size(recipe: Recipe) -> tuple[int, int]:
 
 
 def aipp_of(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings that do the recipe's normalisation on uint8 RGB of the network's size. Raises RecipeError."""
+    """Return the settings that do the recipe's normalisation on uint8 pixels of the network's size.
+
+    The pixels are in the recipe's own order of colours. Raises RecipeError.
+    """
     width, height = input_size(recipe)
     offsets, factors = wanted_constants(recipe)
     settings: dict[str, Any] = {"aipp_mode": "static", "related_input_rank": 0, "input_format": "RGB888_U8"}

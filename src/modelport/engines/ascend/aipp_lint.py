@@ -9,8 +9,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from modelport.core.errors import DataError, did_you_mean
-from modelport.engines.ascend.aipp import FORMATS, KEYS, Aipp, input_size, settings_of, size_complaint, wanted_constants
+from modelport.core.errors import DataError, did_you_mean, raised_as
+from modelport.engines.ascend.aipp import (
+    FORMATS,
+    KEYS,
+    Aipp,
+    colour_order,
+    input_size,
+    settings_of,
+    size_complaint,
+    wanted_constants,
+)
 from modelport.engines.ascend.aipp_text import Block
 from modelport.recipes.schema import Recipe
 
@@ -41,7 +50,7 @@ def lint(blocks: list[Block], recipe: Recipe, place: str) -> list[Finding]:
     aipp = settings_of(block, place)
     findings += _mode(aipp)
     if aipp.format and aipp.mode == "static":
-        findings += [*_format(aipp), *_sizes(aipp, *input_size(recipe))]
+        findings += [*_format(aipp, recipe), *_sizes(aipp, *input_size(recipe))]
     if aipp.format and (aipp.mode == "static" or any("_chn_" in key for key in aipp.values)):
         findings += _constants(aipp, recipe)
     findings += _layout(aipp, recipe)
@@ -50,12 +59,11 @@ def lint(blocks: list[Block], recipe: Recipe, place: str) -> list[Finding]:
 
 def lint_tensors(aipp: Aipp, recipe: Recipe, folder: Path) -> list[Finding]:
     """Return what is wrong with the tensor files of a folder as the input of this AIPP. DataError without any."""
-    try:
+    fix = "give the folder of the tensor files"
+    with raised_as(DataError, str(folder), fix, OSError):
         files = sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".npy") and path.is_file())
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror or error}", "give the folder of the tensor files") from error
     if not files:
-        raise DataError(f"{folder}: holds no .bin or .npy file", "give the folder of the tensor files")
+        raise DataError(f"{folder}: holds no .bin or .npy file", fix)
     width, height = aipp.source_size() or input_size(recipe)
     per_pixel, channels = FORMATS.get(aipp.format, (3.0, 3))
     want = int(width * height * per_pixel)
@@ -127,7 +135,7 @@ def _mode(aipp: Aipp) -> Iterator[Finding]:
         yield Finding("error", "input_format", "is missing", "write input_format: RGB888_U8")
 
 
-def _format(aipp: Aipp) -> Iterator[Finding]:
+def _format(aipp: Aipp, recipe: Recipe) -> Iterator[Finding]:
     converts, swaps = aipp.on("csc_switch"), aipp.on("rbuv_swap_switch")
     if aipp.format == "YUV400_U8":
         yield Finding("error", "input_format", "YUV400_U8 is grey, the network takes three channels", "write RGB888_U8")
@@ -138,7 +146,8 @@ def _format(aipp: Aipp) -> Iterator[Finding]:
         if converts:
             yield Finding("error", "csc_switch", "is on: the network would get YUV, not RGB", "write csc_switch: false")
         if swaps:
-            found = "is on: the network would get BGR where the files hold RGB, as modelport writes them"
+            order = colour_order(recipe)
+            found = f"is on: the network would get {order[::-1]} where the files hold {order}, as modelport writes them"
             yield Finding("error", "rbuv_swap_switch", found, "write rbuv_swap_switch: false")
     if aipp.format == "XRGB8888_U8" and not aipp.on("ax_swap_switch"):
         found = "is off: the unused first byte would be taken for red"

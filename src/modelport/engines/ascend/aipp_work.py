@@ -19,6 +19,7 @@ from modelport.data.prepare.transforms import Preprocess
 from modelport.engines.ascend.aipp import (
     Aipp,
     aipp_of,
+    colour_order,
     emulate,
     input_size,
     padding_bytes,
@@ -43,6 +44,8 @@ def write_aipp(recipe: Recipe, out: Path) -> dict[str, Any]:
     width, height = input_size(recipe)
     write_text(out, text_of(aipp_of(recipe)))
     notes = [f"the compiled model then takes uint8 NHWC, ({height}, {width}, 3) an image"]
+    if colour_order(recipe) == "BGR":
+        notes.append("blue comes first in a pixel, as the recipe decodes it; rbuv_swap_switch: true takes RGB")
     colour = padding_bytes(recipe)
     if colour is not None:
         notes.append(f"pad before it, with the bytes {', '.join(map(str, colour))}, the nearest to the recipe's zeros")

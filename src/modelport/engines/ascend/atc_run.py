@@ -6,10 +6,12 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT
 
 from modelport.core.artifacts import Artifact, digest_bytes, write_json, write_text, written_aside
-from modelport.core.errors import EngineError
+from modelport.core.errors import EngineError, raised_as
 from modelport.engines.ascend.atc import PROGRAM, SUFFIX, AtcCall, artifact_path
 
 INSTALL = "install CANN (its toolkit holds atc), then: source /usr/local/Ascend/ascend-toolkit/set_env.sh"
@@ -34,27 +36,17 @@ def run_call(call: AtcCall, model: Artifact, out: Path) -> Artifact:
         parts = (*model.digests, *(digest_bytes(text.encode()) for _, text in call.files.values()))
         artifact = Artifact.of(aside, "om", parts)
         write_json(aside.with_name(final.name + ".json"), _record(call, model, final, artifact))
-    return Artifact(final, artifact.kind, artifact.sha256, artifact.made_from)
+    return replace(artifact, path=final)
 
 
 def _run(program: str, call: AtcCall, model: Path, aside: Path, log: Path, final: Path) -> None:
     files = {option: (path.absolute(), text) for option, (path, text) in call.files.items()}
-    placed = AtcCall(call.options, files, call.precision, call.input_type, call.batch, ())
-    words = placed.words(model.absolute(), aside.absolute())
+    words = [program, *replace(call, files=files).words(model.absolute(), aside.absolute())[1:]]
     shown = shlex.join(call.words(model, final))
     # ATC leaves files of its own (fusion_result.json, kernel_meta) in its working folder.
-    with tempfile.TemporaryDirectory() as work:
-        try:
-            answer = subprocess.run(
-                [program, *words[1:]],
-                cwd=work,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        except OSError as error:
-            raise EngineError(f"{program} cannot be started: {error.strerror or error}", INSTALL) from error
+    unstarted = raised_as(EngineError, f"{program} cannot be started", INSTALL, OSError)
+    with tempfile.TemporaryDirectory() as work, unstarted:
+        answer = subprocess.run(words, cwd=work, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
     said = answer.stdout.decode("utf-8", "replace")
     write_text(log, f"{shown}\n{said}")
     _settle(aside)

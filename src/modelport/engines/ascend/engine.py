@@ -12,7 +12,7 @@ import numpy as np
 
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import DataError, EngineError
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
 from modelport.engines.ascend.atc import SUFFIX, AscendBuild, artifact_path, own_of, plan_call
 from modelport.engines.ascend.atc_run import run_call
@@ -87,9 +87,7 @@ class AscendEngine(Engine):
     @contextmanager
     def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[_Runner]:
         """Load an .om file on a device. Raises EngineError where the device or the library refuses it."""
-        here = self.available()
-        if not here.usable:
-            raise EngineError(f"the engine 'ascend' is not usable here: {here.reason}", here.install)
+        self.usable()
         interface = _interface()
         try:
             session = interface.InferSession(launch.device, str(model.path))

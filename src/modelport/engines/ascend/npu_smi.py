@@ -36,14 +36,9 @@ def found_chip(device: int) -> str:
     if program is None:
         raise EngineError("the chip is not known: there is no npu-smi on the PATH", fix)
     try:
+        words, nothing = [program, "info"], subprocess.DEVNULL
         answer = subprocess.run(
-            [program, "info"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            stdin=subprocess.DEVNULL,
-            check=False,
+            words, stdin=nothing, capture_output=True, text=True, errors="replace", timeout=_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EngineError(f"the chip is not known: {program} info: {error}", fix) from error

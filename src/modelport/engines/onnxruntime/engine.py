@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from modelport.core import machine
 from modelport.core.artifacts import Artifact, write_artifact, written_aside
 from modelport.core.errors import EngineError, raised_as
-from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.core.values import UNRANKED, Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.onnxruntime.float16_twin import leaves_in_float16, rounded_twin
 from modelport.engines.onnxruntime.quantizer import QdqQuantizer
@@ -77,7 +77,9 @@ class OnnxRuntimeEngine(Engine):
         if precision == "fp16" and not leaves_in_float16(graph):
             # Left to itself, ONNX Runtime keeps float32 between the nodes: no result would be rounded or overflow.
             content = rounded_twin(graph).SerializeToString()
-        yield _Runner(_session(model, graph, build, launch, content), precision, launch.in_flight or 1)
+        # ONNX Runtime itself tells a tensor without a shape and a single number alike.
+        unranked = {value.name for value in graph.graph.output if not value.type.tensor_type.HasField("shape")}
+        yield _Runner(_session(model, graph, build, launch, content), precision, launch.in_flight or 1, unranked)
 
 
 def _session(
@@ -113,7 +115,8 @@ def _whole(model: Artifact, graph: Any) -> bytes:
 
 
 class _Runner:
-    def __init__(self, session: Any, precision: str, concurrency: int) -> None:
+    def __init__(self, session: Any, precision: str, concurrency: int, unranked: Collection[str]) -> None:
+        """``unranked``: the outputs of which the file tells no shape."""
         import onnxruntime
 
         self._session = session
@@ -121,8 +124,10 @@ class _Runner:
         # Unless the cores were shared out, one run uses all of them, and a second only waits for the same threads.
         self.concurrency = concurrency
         self.precision = precision
-        self.signature = Signature(tuple(map(_spec, session.get_inputs())), tuple(map(_spec, session.get_outputs())))
-        self._outputs = [spec.name for spec in self.signature.outputs]
+        told = [_spec(value) for value in session.get_outputs()]
+        outputs = [replace(spec, shape=UNRANKED) if spec.name in unranked and not spec.shape else spec for spec in told]
+        self.signature = Signature(tuple(map(_spec, session.get_inputs())), tuple(outputs))
+        self._outputs = [spec.name for spec in outputs]
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         self.signature.check_inputs(inputs)

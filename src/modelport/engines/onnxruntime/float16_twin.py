@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from modelport.core.errors import GraphError
+from modelport.core.errors import GraphError, raised_as
 from modelport.model.graph.float16 import recast, retype
 
 if TYPE_CHECKING:
@@ -54,10 +54,9 @@ def _half_tensors(model: onnx.ModelProto) -> set[str]:
     import onnx
     from onnx import TensorProto
 
-    try:
+    found, refused = "the types of the float16 graph cannot be inferred", onnx.shape_inference.InferenceError
+    with raised_as(GraphError, found, "convert it again", refused):
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
-    except onnx.shape_inference.InferenceError as error:
-        raise GraphError(f"the types of the float16 graph cannot be inferred: {error}", "convert it again") from error
     return {
         value.name
         for value in (*graph.value_info, *graph.output)

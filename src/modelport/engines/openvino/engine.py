@@ -13,7 +13,7 @@ import numpy as np
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, raised_as
-from modelport.core.values import Array, Signature, Tensors, TensorSpec
+from modelport.core.values import UNRANKED, Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.openvino.files import weights_beside, write_network
 from modelport.engines.openvino.quantizer import NncfQuantizer
@@ -190,8 +190,10 @@ def _name(port: Any) -> str:
 
 
 def _spec(port: Any, name: str) -> TensorSpec:
-    shape = tuple(axis.get_length() if axis.is_static else "?" for axis in port.partial_shape)
-    return TensorSpec(name, str(port.element_type.to_dtype()), shape)
+    dtype = str(port.element_type.to_dtype())
+    if port.partial_shape.rank.is_dynamic:
+        return TensorSpec(name, dtype, UNRANKED)
+    return TensorSpec(name, dtype, tuple(axis.get_length() if axis.is_static else "?" for axis in port.partial_shape))
 
 
 def _executed_precision(compiled: Any) -> str:

@@ -14,6 +14,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.values import Tensors
 from modelport.engines.openvino.fake_quantize import Editor
 from modelport.engines.openvino.files import write_network
+from modelport.engines.privacy import ABSENT
 from modelport.engines.quantizer import Calibrating, Int8Model, quiet
 from modelport.model.graph.quantizable import heavy_nodes
 
@@ -106,17 +107,13 @@ def _rows(network: Any, batches: Iterable[Tensors]) -> Iterator[Tensors]:
 
 def _nncf() -> Any:
     """Import NNCF without the part of it that reports its use to a statistics service."""
-    held = sys.modules.get("openvino_telemetry")
-    if "nncf" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing it now raises ImportError
+    held = sys.modules.get(ABSENT)
+    sys.modules[ABSENT] = None  # type: ignore[assignment]  # importing it now raises ImportError
     try:
         with quiet():
             import nncf
 
             nncf.set_log_level(logging.ERROR)
     finally:
-        if held is not None:
-            sys.modules["openvino_telemetry"] = held
-        elif sys.modules.get("openvino_telemetry", held) is None:
-            sys.modules.pop("openvino_telemetry", None)
+        sys.modules[ABSENT] = held  # type: ignore[assignment]
     return nncf

@@ -47,6 +47,7 @@ class TuneRequest:
     limit: int | None = None
     seed: int = 0
     variant: str | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) in place of the recipe's
     seconds: float = 0.5  # of a probe
     command: str = ""
 
@@ -198,11 +199,11 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
         if want is None:
             raise DataError(f"the source model has no {search.metric} on these samples", "give more samples")
         search.source = search.source or pair.outcome.scored.figures.source or {}
-        floor = verdict.floor_of(want.value, search.tolerance)
-        pair.why = f"{search.metric} {got.value:.4g}, lowest that passes {floor:.4g}"
+        limit = f"{verdict.end_of(want)} that passes {verdict.limit_of(want, search.tolerance):.4g}"
+        pair.why = f"{search.metric} {got.value:.4g}, {limit}"
         checks = pair.outcome.scored.soundness.checks(pair.outcome.scored.figures, pair.precision)
         unsound = [check.why for check in checks if check.verdict != verdict.PASS]
-        pair.accepted = got.value >= floor and not unsound
+        pair.accepted = verdict.excess_of(got.value, want, search.tolerance) <= 0 and not unsound
         pair.why += "".join(f"; {why}" for why in unsound)
         pair.whole = not hopeless or len(search.samples) <= SPEED_SAMPLES
         if not pair.whole:

@@ -28,7 +28,7 @@ from modelport.recipes.setting import SCHEMA, Setting, setting_text
 from modelport.report.result import environment
 from modelport.stages.plan import Plan
 from modelport.stages.port import ported, source_for
-from modelport.tasks.table import task_of
+from modelport.tasks.table import need_labels, task_of
 from modelport.verdict import rules as verdict
 
 
@@ -56,13 +56,14 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"--limit {request.limit}", "give a number above 0")
     seconds("--seconds", request.seconds)
-    recipe = load_recipe(request.recipe).with_variant(request.variant)
+    recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a setting is a .toml file", "name it setting.toml")
     if request.max_drop is not None and not 0 <= request.max_drop < float("inf"):
         raise UsageError(f"--max-drop {request.max_drop:g}", "give a number of at least 0")
     if request.calibration is not None and not request.calibration.is_dir():
         raise UsageError(f"--calibration {request.calibration}: there is no such folder", "give a folder of images")
+    need_labels(recipe)
     dataset = open_dataset(recipe.dataset, request.data)
     samples, said = chosen_samples(dataset, request.limit, None, request.seed)
     tolerance = recipe.tolerance

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 ARCHITECTURES = {
     "resnet18": "modelport.model.architectures.resnet:resnet18",
     "resnet50": "modelport.model.architectures.resnet:resnet50",
-    "simclr_resnet18": "modelport.model.architectures.simclr:simclr_resnet18",
-    "inception_v4": "modelport.model.architectures.inception_v4:inception_v4",
+    "simclr_resnet18": "modelport.model.architectures.simclr:SimCLR",
+    "inception_v4": "modelport.model.architectures.inception_v4:InceptionV4",
     "smlpnet_tiny": "modelport.model.architectures.smlpnet:smlpnet_tiny",
-    "retinanet_r50_nasfpn": "modelport.model.architectures.retinanet_nasfpn:retinanet_r50_nasfpn",
+    "retinanet_r50_nasfpn": "modelport.model.architectures.retinanet_nasfpn:RetinaNet",
 }
 
 

@@ -75,7 +75,7 @@ class InceptionC(nn.Module):
 
 
 class InceptionV4(nn.Module):
-    """The network; ``last_linear`` gets the mean of what ``features`` gives."""
+    """The network; ``last_linear`` gets the mean of what ``features`` gives. The published one has 1001 classes."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -93,11 +93,6 @@ class InceptionV4(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, 299, 299) float32, normalised → (N, classes) logits."""
         return self.last_linear(self.avg_pool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
-
-
-def inception_v4(classes: int) -> InceptionV4:
-    """Inception-v4; the published checkpoint has 1001 classes."""
-    return InceptionV4(classes)
 
 
 def _average_pool() -> nn.Module:

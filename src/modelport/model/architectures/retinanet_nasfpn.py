@@ -35,7 +35,7 @@ Levels = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 class RetinaNet(nn.Module):
     """Image to candidate boxes with a score per class; the suppression of doubles is no part of it."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int = 80) -> None:
         super().__init__()
         self.backbone = Backbone()
         self.neck = NasFpn((512, 1024, 2048), WIDTH)
@@ -183,11 +183,6 @@ class SepBnHead(nn.Module):
         logits = [self.retina_cls(_climb(tower, x)) for tower, x in zip(self.cls_convs, levels, strict=True)]
         deltas = [self.retina_reg(_climb(tower, x)) for tower, x in zip(self.reg_convs, levels, strict=True)]
         return logits, deltas
-
-
-def retinanet_r50_nasfpn(classes: int = 80) -> RetinaNet:
-    """RetinaNet R50 with seven NAS-FPN stages of 256 channels and the RetinaSepBN head."""
-    return RetinaNet(classes)
 
 
 def anchor_table(rows: int, columns: int, stride: int) -> Array:

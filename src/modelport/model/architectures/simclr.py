@@ -8,9 +8,12 @@ from modelport.model.architectures.resnet import resnet18
 
 
 class SimCLR(nn.Module):
-    """A backbone whose last layer is the two-layer head that the contrastive loss looks at."""
+    """A backbone whose last layer is the two-layer head that the contrastive loss looks at.
 
-    def __init__(self, features: int) -> None:
+    Its first layers are those of ImageNet's (7×7, stride 2, pooled) also for 32×32 images.
+    """
+
+    def __init__(self, features: int = 128) -> None:
         super().__init__()
         self.backbone = resnet18(features)
         width = 512
@@ -19,8 +22,3 @@ class SimCLR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, 32, 32) float32 in [0, 1] → (N, features), not normalised."""
         return self.backbone(x)  # type: ignore[no-any-return]
-
-
-def simclr_resnet18(features: int = 128) -> SimCLR:
-    """SimCLR on ResNet-18, its first layers those of ImageNet's (7×7, stride 2, pooled) also for 32×32 images."""
-    return SimCLR(features)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelport import __version__
 from modelport.core.artifacts import Artifact, written_aside
-from modelport.core.errors import GraphError, UsageError
+from modelport.core.errors import GraphError, UsageError, raised_as
 from modelport.core.text import plain
 from modelport.core.values import Check
 from modelport.model.graph import file as graphs
@@ -33,7 +33,6 @@ OLDEST_OPSET = 11
 NEWEST_OPSET = 21
 # The current exporter writes nothing below this, whatever it is asked for.
 FIRST_CURRENT_OPSET = 18
-Names = tuple[list[str], list[str]]  # of inputs and outputs
 
 
 def export_onnx(
@@ -47,10 +46,10 @@ def export_onnx(
     """
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} cannot be written", f"choose {OLDEST_OPSET} to {NEWEST_OPSET}; ATC takes 11")
-    example, names = example_input(source, batch or 2), _names(source, ending.candidates)
+    example = example_input(source, batch or 2)
     with written_aside(out) as aside:
         with _quiet_exporter():
-            _write(source, example, aside, opset, names, dynamic=batch is None)
+            _write(source, example, aside, opset, ending.candidates, dynamic=batch is None)
         _finish(source, aside, ending)
         checks = check_graph(source, aside, opset, batch, ending)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
@@ -63,7 +62,11 @@ def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
         return recipe
     candidates = [
         Tensor(name=tail.BOXES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", 4]),
-        Tensor(name=tail.SCORES, dtype="float32", shape=[graphs.BATCH_AXIS, "candidates", recipe.dataset.classes]),
+        Tensor(
+            name=tail.SCORES,
+            dtype="float32",
+            shape=[graphs.BATCH_AXIS, "candidates", recipe.dataset.classes or "classes"],
+        ),
     ]
     return recipe.model_copy(update={"tensors": recipe.tensors.model_copy(update={"outputs": candidates})})
 
@@ -75,10 +78,9 @@ def check_graph(
     import onnx
 
     graph = graphs.read_graph(path)
-    try:
+    refused = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    with raised_as(GraphError, f"{path}: the ONNX checker refuses it", "choose another --opset", refused):
         onnx.checker.check_model(graph if ending.twin is None else ending.twin(graph), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GraphError(f"{path}: the ONNX checker refuses it: {error}", "choose another --opset") from error
     written = graphs.opset_of(graph)
     if opset is not None and written != opset:
         raise GraphError(f"{path}: opset {written} was written, {opset} was asked for", f"ask for --opset {written}")
@@ -107,16 +109,12 @@ def example_input(source: SourceModel, batch: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _names(source: SourceModel, candidates: bool) -> Names:
-    """Return the names of the module's own inputs and outputs: a detector's are its candidates."""
-    signature = recipe_of_form(source.recipe, tail.ON_HOST if candidates else AS_IT_IS).signature
-    return [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
-
-
-def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, names: Names, dynamic: bool) -> None:
+def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, candidates: bool, dynamic: bool) -> None:
     import torch
 
-    inputs, outputs = names
+    # The module's own: a detector's outputs are its candidates.
+    own = recipe_of_form(source.recipe, tail.ON_HOST if candidates else AS_IT_IS).signature
+    inputs, outputs = [spec.name for spec in own.inputs], [spec.name for spec in own.outputs]
     settings: dict[str, Any] = {"opset_version": opset, "input_names": inputs, "output_names": outputs}
     if opset < FIRST_CURRENT_OPSET:
         axes = {name: {0: graphs.BATCH_AXIS} for name in (*inputs, *outputs)}

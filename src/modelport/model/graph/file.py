@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelport.core.errors import EngineError, GraphError
+from modelport.core.errors import EngineError, GraphError, UsageError, raised_as, unknown
 from modelport.core.files import open_regular
-from modelport.core.values import Array, Signature, TensorSpec, shape_fits
+from modelport.core.values import UNRANKED, Array, Signature, TensorSpec, shape_fits
 from modelport.model.graph import side_files
-from modelport.model.graph.quantizable import heavy_precisions, prevailing
+from modelport.model.graph.quantizable import constant_nodes, heavy_precisions, prevailing
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +52,13 @@ def _read(path: Path, *, whole: bool) -> onnx.ModelProto:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise EngineError("the package onnx is not installed", "pip install 'modelport[torch]'") from error
-    try:
+    # Weights kept in further files are checked by onnx itself, which raises its own errors and ValueError.
+    unreadable = (DecodeError, ValueError, onnx.checker.ValidationError)
+    again = "export it again, or copy it again whole"
+    with (
+        raised_as(GraphError, f"{path}: not a readable ONNX file", again, unreadable),
+        raised_as(GraphError, str(path), "check the path", OSError),
+    ):
         open_regular(path, error=GraphError).close()
         if path.stat().st_size == 0:
             raise GraphError(f"{path}: the file is empty", "export it again")
@@ -60,13 +66,6 @@ def _read(path: Path, *, whole: bool) -> onnx.ModelProto:
         side_files.side_files_of(model, path)
         for tensor in side_files.external_tensors(model) if whole else ():
             onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-    except OSError as error:
-        raise GraphError(f"{path}: {error.strerror or error}", "check the path") from error
-    # Weights kept in further files are checked by onnx itself, which raises its own errors and ValueError.
-    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
-        raise GraphError(
-            f"{path}: not a readable ONNX file: {error}", "export it again, or copy it again whole"
-        ) from error
     if not model.graph.node or not model.opset_import:
         raise GraphError(
             f"{path}: holds no ONNX graph", "give a file that `modelport export` or another exporter wrote"
@@ -108,6 +107,17 @@ def check_signature(model: onnx.ModelProto, want: Signature, path: Path) -> None
             )
 
 
+def check_shapes(model: onnx.ModelProto, shapes: Sequence[tuple[str, Sequence[int]]], path: Path) -> None:
+    """Raise UsageError for shapes of inputs that the graph does not have, or that its fixed axes forbid."""
+    known = {spec.name: spec for spec in signature_of(model).inputs}
+    for name, shape in shapes:
+        if name not in known:
+            raise UsageError(f"--shape: {path} has no input '{name}'", unknown("inputs", name, known))
+        if not shape_fits(shape, known[name].shape):
+            sizes = ",".join(map(str, shape))
+            raise UsageError(f"--shape {name}:{sizes}: {path} has {known[name]}", "give sizes that fit it")
+
+
 def constants(model: onnx.ModelProto) -> Iterator[tuple[str, Array]]:
     """Yield name and value of every constant that a node of the graph really uses."""
     from onnx import numpy_helper
@@ -116,11 +126,9 @@ def constants(model: onnx.ModelProto) -> Iterator[tuple[str, Array]]:
     for tensor in model.graph.initializer:
         if tensor.name in used:
             yield tensor.name, numpy_helper.to_array(tensor)
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.output[0] in used:
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    yield node.output[0], numpy_helper.to_array(attribute.t)
+    for name, tensor in constant_nodes(model):
+        if name in used:
+            yield name, numpy_helper.to_array(tensor)
 
 
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
@@ -152,13 +160,7 @@ def describe(model: onnx.ModelProto) -> dict[str, Any]:
     """Return the structure of a graph as JSON values, for ``modelport show``."""
     signature = signature_of(model)
     # Some exporters keep their weights as nodes; a Constant of whole numbers is a shape or an index, no weight.
-    in_nodes = [
-        attribute.t
-        for node in model.graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value" and attribute.t.data_type in FLOATING
-    ]
+    in_nodes = [tensor for _, tensor in constant_nodes(model) if tensor.data_type in FLOATING]
     sizes = [int(np.prod(tensor.dims)) for tensor in (*model.graph.initializer, *in_nodes)]
     return {
         "opset": opset_of(model),
@@ -185,7 +187,7 @@ def _spec(value: Any) -> TensorSpec:
         dtype = f"onnx type {tensor.elem_type}"
     # Some converters write a free axis as the size -1 or 0.
     shape = tuple(axis.dim_value if axis.dim_value > 0 else axis.dim_param or "?" for axis in tensor.shape.dim)
-    return TensorSpec(value.name, dtype, shape)
+    return TensorSpec(value.name, dtype, shape if tensor.HasField("shape") else UNRANKED)
 
 
 def _name(spec: TensorSpec) -> str:
@@ -197,5 +199,4 @@ def _fits(have: TensorSpec, need: TensorSpec) -> bool:
 
     An output whose shape the file does not tell is known when it has run.
     """
-    known = not have.shape or shape_fits(have.shape, need.shape)
-    return (have.name, have.dtype) == (need.name, need.dtype) and known
+    return (have.name, have.dtype) == (need.name, need.dtype) and shape_fits(have.shape, need.shape)

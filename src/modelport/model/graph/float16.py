@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelport.core.errors import GraphError
+from modelport.core.errors import GraphError, raised_as
 from modelport.core.text import some
 
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ def to_float16(model: onnx.ModelProto, blocked: Collection[str] = ()) -> Convert
     half = copy.deepcopy(model)
     if half.functions:
         half = onnx.inliner.inline_local_functions(half)
+    if any(not value.type.tensor_type.HasField("shape") for value in half.graph.output):
+        half = onnx.shape_inference.infer_shapes(half)  # some converters leave them out; the checker asks for them
     work = _Conversion(half, frozenset(blocked))
     work.convert()
     del half.graph.value_info[:]
-    try:
+    refused = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    with raised_as(GraphError, "the float16 graph is not valid", "keep the node named there in float32", refused):
         onnx.checker.check_model(half, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GraphError(f"the float16 graph is not valid: {error}", "keep the node named there in float32") from error
     return Converted(half, tuple(work.kept), tuple(work.notes))
 
 
@@ -67,7 +68,9 @@ class _Conversion:
 
     def convert(self) -> None:
         graph = self.model.graph
-        self._names_in_use()
+        for node in graph.node:
+            self._taken.update((node.name, *node.input, *node.output))
+        self._taken.update(value.name for value in (*graph.initializer, *graph.input))
         floats = self._float_tensors()
         weights = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
         wide, lost = _beyond_range(weights.values())
@@ -161,10 +164,9 @@ class _Conversion:
         import onnx
         from onnx import TensorProto
 
-        try:
+        found, refused = "the types of the graph cannot be inferred", onnx.shape_inference.InferenceError
+        with raised_as(GraphError, found, "export it again", refused):
             graph = onnx.shape_inference.infer_shapes(self.model, strict_mode=True).graph
-        except onnx.shape_inference.InferenceError as error:
-            raise GraphError(f"the types of the graph cannot be inferred: {error}", "export it again") from error
         values = (*graph.input, *graph.output, *graph.value_info)
         known = {value.name: value.type.tensor_type.elem_type for value in values}
         known |= {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -173,11 +175,6 @@ class _Conversion:
                 if name and name not in known:
                     raise GraphError(f"node '{node.name}': the type of '{name}' is not known", "export it again")
         return {name for name, kind in known.items() if kind == TensorProto.FLOAT}
-
-    def _names_in_use(self) -> None:
-        graph = self.model.graph
-        self._taken = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
-        self._taken |= {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
 
     def _fresh(self, name: str) -> str:
         while name in self._taken:
@@ -191,27 +188,23 @@ def _types(node: Any, model: onnx.ModelProto, kept: bool) -> tuple[list[str], li
     import onnx
 
     versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
-    inputs, outputs = [FULL] * len(node.input), [FULL] * len(node.output)
+    full = [FULL] * len(node.input), [FULL] * len(node.output)
+    # A result whose type an attribute names other than those known here would not follow.
+    if kept or any(attribute.name == "dtype" for attribute in node.attribute):
+        return full
     try:
         domain = "" if node.domain in ("", "ai.onnx") else node.domain
         schema = onnx.defs.get_schema(node.op_type, versions[domain or "ai.onnx"], domain)
     except (onnx.defs.SchemaError, KeyError):
-        return inputs, outputs
-    # A result whose type an attribute names other than those known here would not follow.
-    fixed = any(attribute.name == "dtype" for attribute in node.attribute)
-    if kept or fixed:
-        return inputs, outputs
+        return full
     able = {entry.type_param_str for entry in schema.type_constraints if HALF in entry.allowed_type_strs}
 
     def halves(formal: Any, count: int) -> list[str]:
-        # The last declared stands for all further ones where there may be any number.
-        return [HALF if formal[min(place, len(formal) - 1)].type_str in able else FULL for place in range(count)]
+        # The last declared stands for all further ones where there may be any number; an operator may declare none.
+        kinds = [HALF if entry.type_str in able else FULL for entry in formal] or [FULL]
+        return [kinds[min(place, len(kinds) - 1)] for place in range(count)]
 
-    if schema.inputs:
-        inputs = halves(schema.inputs, len(node.input))
-    if schema.outputs:
-        outputs = halves(schema.outputs, len(node.output))
-    return inputs, outputs
+    return halves(schema.inputs, len(node.input)), halves(schema.outputs, len(node.output))
 
 
 def retype(node: Any, have: int, want: int) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelport.core.errors import GraphError, UsageError, did_you_mean, unknown
-from modelport.core.files import read_regular_text
-from modelport.core.json_text import read_json
+from modelport.core.files import read_json, read_regular_text
 
 if TYPE_CHECKING:
     import onnx

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,8 +50,7 @@ class WeightsProof:
         if self.idle:
             why += f"; no answer hangs on {len(self.idle)} others ({listed(self.idle, 3)})"
         if self.lost:
-            names = ", ".join(self.lost[:5]) + (f" and {len(self.lost) - 5} more" if len(self.lost) > 5 else "")
-            why = f"not found in the graph: {names}; {why}"
+            why = f"not found in the graph: {listed(self.lost, 5)}; {why}"
         return Check("weights_arrived", "fail" if self.lost else "pass", counted, counted + len(self.lost), why)
 
 
@@ -74,9 +74,10 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
             folded |= {name for name in state if first[_part(name)] in (convolution, norm)}
     unused = {name for name in state if name.endswith("num_batches_tracked")}
     folded -= unused
-    rest = [name for name in state if name not in unused | folded]
+    rest = {name: value for name, value in state.items() if name not in unused | folded}
     # An exporter leaves a bias out that is zero everywhere, here too.
-    identical = {name for name in rest if pool.holds(state[name]) or _is_zero_bias(name, state[name])}
+    zero = {name for name, value in rest.items() if name.rpartition(".")[2] == "bias" and not value.any()}
+    identical = {name for name, value in rest.items() if name in zero or pool.holds(value)}
     lost = [name for name in rest if name not in identical]
     proof = WeightsProof(tuple(sorted(identical)), tuple(sorted(folded)), tuple(sorted(unused)), tuple(lost))
     return _with_derived(proof, derived_of(module, example), pool) if lost else proof
@@ -88,10 +89,6 @@ def _with_derived(proof: WeightsProof, derived: Derived, pool: _Pool) -> Weights
     idle = [name for name in proof.lost if name in derived.unused]
     lost = tuple(name for name in proof.lost if name not in {*computed, *idle})
     return replace(proof, computed=tuple(computed), idle=tuple(idle), lost=lost)
-
-
-def _is_zero_bias(name: str, value: Array) -> bool:
-    return name.rpartition(".")[2] == "bias" and not value.any()
 
 
 class _Pool:
@@ -153,20 +150,19 @@ def _conv_norm_pairs(module: nn.Module, example: Tensor) -> set[Pair]:
     made_by: dict[int, tuple[str, Tensor]] = {}  # holding the tensor keeps its id from being used again
     pairs: set[Pair] = set()
     handles = []
+
+    def after(name: str, _: nn.Module, __: object, output: Tensor) -> None:
+        made_by[id(output)] = (name, output)
+
+    def before(name: str, norm: Any, inputs: tuple[Tensor, ...]) -> None:
+        if id(inputs[0]) in made_by:
+            pairs.add((made_by[id(inputs[0])][0], name, float(norm.eps)))
+
     for name, part in module.named_modules():
         if isinstance(part, kinds):
-
-            def after(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
-                made_by[id(output)] = (name, output)
-
-            handles.append(part.register_forward_hook(after))
+            handles.append(part.register_forward_hook(partial(after, name)))
         elif isinstance(part, norms):
-
-            def before(norm: Any, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                if id(inputs[0]) in made_by:
-                    pairs.add((made_by[id(inputs[0])][0], name, float(norm.eps)))
-
-            handles.append(part.register_forward_pre_hook(before))
+            handles.append(part.register_forward_pre_hook(partial(before, name)))
     try:
         with torch.inference_mode():
             module(example)
@@ -209,8 +205,10 @@ def _fold(
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Return (weight, tolerance) and (bias, tolerance) of the folded pair, computed in float64."""
     conv, bn = module.get_submodule(convolution), module.get_submodule(norm)
-    values = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in (*conv.state_dict().items(),)}
-    stats = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in bn.state_dict().items()}
+    values, stats = (
+        {name: tensor.detach().numpy().astype(np.float64) for name, tensor in part.state_dict().items()}
+        for part in (conv, bn)
+    )
     width = values["weight"].shape[0]
     gamma, beta = stats.get("weight", np.ones(width)), stats.get("bias", np.zeros(width))
     scale = gamma / np.sqrt(stats["running_var"] + epsilon)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ def after_the_last_heavy(model: onnx.ModelProto) -> list[str]:
 def quantized_nodes(model: onnx.ModelProto) -> list[str]:
     """Return the names of the nodes of a QDQ graph that take an 8-bit input, in the graph's order."""
     makers = {name: node for node in model.graph.node for name in node.output}
-    quantized = {
-        name for name, node in makers.items() if node.op_type == "DequantizeLinear" and _is_activation(node, makers)
-    }
+    pairs = ((name, makers.get(node.input[0])) for name, node in makers.items() if node.op_type == "DequantizeLinear")
+    # What a node has made or an input brought, not a constant.
+    quantized = {name for name, maker in pairs if maker is not None and maker.op_type == "QuantizeLinear"}
     ends = ("QuantizeLinear", "DequantizeLinear")
     return [n.name for n in model.graph.node if n.op_type not in ends and quantized.intersection(n.input)]
 
@@ -77,10 +78,7 @@ def heavy_precisions(model: onnx.ModelProto) -> dict[str, str]:
         for name in node.input:
             takers[name].append(node)
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        for entry in node.attribute:
-            if node.op_type == "Constant" and entry.name == "value":
-                kinds[node.output[0]] = entry.t.data_type
+    kinds |= {name: tensor.data_type for name, tensor in constant_nodes(model)}
     found = {}
     for node in model.graph.node:
         if node.op_type in HEAVY_INT8:
@@ -90,6 +88,14 @@ def heavy_precisions(model: onnx.ModelProto) -> dict[str, str]:
             if word:
                 found[node.name or node.output[0]] = word
     return found
+
+
+def constant_nodes(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yield the name and the tensor of each constant that is a node, as some exporters keep them."""
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                yield node.output[0], attribute.t
 
 
 def prevailing(precisions: list[str]) -> str:
@@ -116,12 +122,6 @@ def _runs_in_8_bits(
         after = takers[after[0].output[0]]
     closed = any(taker.op_type == "QuantizeLinear" for taker in after)
     return closed or node.op_type in ("Gemm", "MatMul")
-
-
-def _is_activation(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a DequantizeLinear gives back what a node has made or an input brought, not a constant."""
-    maker = makers.get(node.input[0])
-    return maker is not None and maker.op_type == "QuantizeLinear"
 
 
 def _float_of(node: onnx.NodeProto, kinds: dict[str, int]) -> str:

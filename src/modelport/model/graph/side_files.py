@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelport.core.errors import GraphError
+from modelport.core.errors import GraphError, raised_as
 from modelport.core.files import open_regular
 
 if TYPE_CHECKING:
@@ -77,11 +77,9 @@ def _inside(path: Path, location: str) -> Path:
 
 def _check_span(tensor: onnx.TensorProto, told: dict[str, str], file: Path, path: Path) -> None:
     """Raise GraphError unless the whole tensor lies within the file."""
-    try:
+    with raised_as(GraphError, f"{path}: tensor '{tensor.name}' has no place in {file}", _AGAIN, ValueError):
         offset, needed = int(told.get("offset", 0)), _bytes_of(tensor)
         length = int(told["length"]) if "length" in told else needed
-    except ValueError as error:
-        raise GraphError(f"{path}: tensor '{tensor.name}' has no place in {file}: {error}", _AGAIN) from error
     if offset < 0 or length < needed:
         raise GraphError(
             f"{path}: tensor '{tensor.name}' has {length} bytes from {offset} of {file}, {needed} are needed",

@@ -71,13 +71,8 @@ class Tail:
     """Nodes and constants added to the end of a graph, under names of their own."""
 
     def __init__(self, model: onnx.ModelProto, prefix: str = "nms", sizes: tuple[int, int] | None = None) -> None:
-        self.graph = model.graph
-        self.prefix = prefix
-        self.batch: int | str = 1
-        if sizes is None:
-            self.batch, *sizes_read = _read_sizes(model)
-            sizes = sizes_read[0], sizes_read[1]
-        self.rows, self.classes = sizes
+        self.graph, self.prefix = model.graph, prefix
+        self.batch, self.rows, self.classes = _read_sizes(model) if sizes is None else (1, *sizes)
         if self.rows * self.classes < BEST:
             raise GraphError(
                 f"{self.rows} boxes of {self.classes} classes cannot fill {BEST} rows", "choose a larger input"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from modelport.core.artifacts import Artifact, written_aside
 from modelport.core.errors import UsageError
 from modelport.core.values import Array
 from modelport.recipes.tables import Checkpoint
-
-if TYPE_CHECKING:
-    from torch import nn
 
 # Ridge strength as a share of the features' mean squared length; features outnumber the samples by far.
 RIDGE = 0.1
@@ -22,9 +22,6 @@ RIDGE = 0.1
 
 def calibrate_batch_norms(module: nn.Module, batches: Iterable[Array]) -> None:
     """Set every batch norm's statistics to the averages over ``batches`` (each float32 (N, C, H, W))."""
-    import torch
-    from torch.nn.modules.batchnorm import _BatchNorm
-
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
@@ -42,11 +39,13 @@ def fit_head(module: nn.Module, batches: Iterable[tuple[Array, Array]], after_ba
     """Fit the last linear layer to (images, output indices) by ridge regression on one-hot targets.
 
     With centred features X (n, d) and targets Y: W = Xᵀ(XXᵀ + λI)⁻¹Y, in float64 (the dual form of ridge regression).
-    Outputs that no sample has get no weights and a bias below all others, so they are never the answer.
+    Outputs that no sample has get no weights and a bias below all others, so they are never the answer. Raises
+    UsageError where there is no linear layer.
     """
-    import torch
-
-    head = last_linear(module)
+    layers = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    if not layers:
+        raise UsageError("this architecture has no linear layer to fit", "give real weights with --weights")
+    head = layers[-1]
     seen: list[Array] = []
     handle = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numpy().astype(np.float64)))
     labels: list[Array] = []
@@ -65,20 +64,8 @@ def fit_head(module: nn.Module, batches: Iterable[tuple[Array, Array]], after_ba
         head.bias.copy_(torch.from_numpy(bias))
 
 
-def last_linear(module: nn.Module) -> nn.Linear:
-    """Return the last linear layer. Raises UsageError where there is none."""
-    from torch import nn
-
-    layers = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    if not layers:
-        raise UsageError("this architecture has no linear layer to fit", "give real weights with --weights")
-    return layers[-1]
-
-
 def save_as_published(module: nn.Module, wrapping: Checkpoint, out: Path) -> Artifact:
     """Write the module's state dict, wrapped and prefixed as the recipe says, in torch's zip format."""
-    import torch
-
     content: Any = {
         wrapping.strip_prefix + name: tensor.detach().clone() for name, tensor in module.state_dict().items()
     }

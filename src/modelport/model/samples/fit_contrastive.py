@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from modelport.core.errors import UsageError
 from modelport.core.values import Array
+from modelport.model.architectures.resnet import BasicBlock
+from modelport.model.architectures.simclr import SimCLR
 from modelport.model.samples.fit import calibrate_batch_norms
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from modelport.model.architectures.resnet import BasicBlock
 
 # What the training takes to learn to tell drawn images apart: batches of views, and images in each.
 STEPS = 260
@@ -50,8 +49,6 @@ def train_simclr(
     equal batches and seeds give equal weights on equal machines. Runs on one thread. Raises UsageError for
     another network.
     """
-    import torch
-
     seen: deque[Array] = deque(maxlen=CALIBRATION_BATCHES)
     threads = torch.get_num_threads()
     # The layers are small: where cores are shared, threads that wait for each other take ten times as long.
@@ -84,10 +81,6 @@ def start_from_patches(module: nn.Module, views: Array, seed: int) -> None:
     Unsupervised Feature Learning"); the blocks after them average what these find and hand it on. From PyTorch's own
     random start, a minute of training learns next to nothing. Raises UsageError for another network.
     """
-    import torch
-
-    from modelport.model.architectures.simclr import SimCLR
-
     if not isinstance(module, SimCLR):
         raise UsageError(f"{type(module).__name__} is no SimCLR", "give real weights with --weights")
     network = module.backbone
@@ -101,9 +94,6 @@ def start_from_patches(module: nn.Module, views: Array, seed: int) -> None:
 
 def contrastive_loss(rows: Tensor, temperature: float) -> Tensor:
     """Return NT-Xent of rows (2B, D), the two views of an image adjacent: how hard each is to find by the other."""
-    import torch
-    from torch.nn import functional
-
     units = functional.normalize(rows, dim=1)
     index = torch.arange(len(rows))
     # A row is no candidate for itself.
@@ -143,8 +133,6 @@ def _whitened_patches(views: Array, shape: tuple[int, ...], rng: np.random.Gener
 
 def _hand_on(block: BasicBlock) -> None:
     """Let a block average its channels where it shrinks, each with both signs, and else add little to its input."""
-    import torch
-
     if block.downsample is None:
         block.bn2.weight.fill_(QUIET)
         return

@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from modelport.core.errors import UsageError
 from modelport.core.values import Array
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from modelport.model.architectures.retinanet_nasfpn import RetinaNet
+from modelport.model.architectures.resnet import Bottleneck
+from modelport.model.architectures.retinanet_nasfpn import ANCHORS, STRIDES, RetinaNet, anchor_table
 
 # A residual branch beside its shortcut: at full weight sixteen of them drown the colours and edges of the first.
 BRANCH = 0.3
@@ -55,11 +54,6 @@ def soften(module: nn.Module) -> None:
     Weakens the residual branches, makes every convolution of the neck's stages pass on its own channel, and lifts what
     the rectifiers get. Nothing here is random. Raises UsageError for another network than the detector.
     """
-    import torch
-    from torch import nn
-
-    from modelport.model.architectures.resnet import Bottleneck
-
     detector = _detector(module)
     with torch.no_grad():
         for part in detector.backbone.modules():
@@ -89,8 +83,6 @@ def fit_detector(module: nn.Module, batches: Iterable[Batch], after_image: Calla
     Only sums are kept between images. The class without a box stays silent. Raises UsageError for another network
     than the detector and where no image has a box.
     """
-    import torch
-
     detector = _detector(module)
     head = detector.bbox_head
     seen: dict[str, list[Tensor]] = {"classes": [], "boxes": []}
@@ -136,7 +128,6 @@ class _Places:
 
     @staticmethod
     def of(size: tuple[int, ...], boxes: Array, labels: Array) -> _Places:
-        from modelport.model.architectures.retinanet_nasfpn import ANCHORS, STRIDES, anchor_table
 
         tables = [anchor_table(size[0] // stride, size[1] // stride, stride) for stride in STRIDES]
         anchors = np.concatenate(tables).astype(np.float64)
@@ -231,8 +222,6 @@ def _class_layer(sums: _Sums, classes: int) -> tuple[Array, Array]:
 
 def _box_layer(sums: _Sums) -> tuple[Array, Array]:
     """Return weights (36, d) and biases: one regression in strides for all places, in the units of each anchor."""
-    from modelport.model.architectures.retinanet_nasfpn import anchor_table
-
     center, middle = sums.x / sums.count, sums.y / sums.count
     covariance = sums.xy / sums.count - np.outer(center, middle)
     rule = _ridge(sums.spread(center), covariance, BOX_RIDGE)
@@ -269,24 +258,17 @@ def _overlaps(anchors: Array, boxes: Array) -> Array:
 
 def _windows(levels: list[Tensor], rows: Array) -> Array:
     """Return what a 3×3 convolution sees at the given places of all levels, each (1, C, h, w) → (rows, 9 · C)."""
-    import torch
-    from torch.nn import functional
-
     seen = torch.cat([functional.unfold(level, 3, padding=1)[0] for level in levels], 1)
     return seen[:, torch.from_numpy(rows)].T.numpy()
 
 
 def _store(layer: nn.Conv2d, weight: Array, bias: Array) -> None:
-    import torch
-
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight).view_as(layer.weight))
         layer.bias.copy_(torch.from_numpy(bias))  # type: ignore[union-attr]
 
 
 def _detector(module: nn.Module) -> RetinaNet:
-    from modelport.model.architectures.retinanet_nasfpn import RetinaNet
-
     if not isinstance(module, RetinaNet):
         raise UsageError("this architecture is no detector that can be fitted", "give real weights with --weights")
     return module

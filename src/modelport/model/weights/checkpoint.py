@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import CheckpointError
 from modelport.core.files import open_regular
 from modelport.model.weights.file import decode
@@ -77,13 +77,12 @@ def read_checkpoint(path: Path, spec: Checkpoint, wanted: Collection[str] = ()) 
     names, note = without_prefix(tensors, wanted) if wanted else ({}, "")
     if not names and wanted and (prefix := _wrappers_prefix(tensors, wanted, spec)):
         names, note = {key: key.removeprefix(prefix) for key in tensors}, prefix_note(prefix)
-    if names and note != prefix_note(spec.strip_prefix):
-        notes.append(note)
     if names:
+        notes += [note] * (note != prefix_note(spec.strip_prefix))
         tensors = {names[key]: tensor for key, tensor in tensors.items()}
     else:
         tensors = _stripped(tensors, spec.strip_prefix, path, notes)
-    return StateDict(tensors, hashlib.sha256(content).hexdigest(), tuple(notes))
+    return StateDict(tensors, digest_bytes(content), tuple(notes))
 
 
 def compare(module: torch.nn.Module, state: StateDict) -> LoadReport:
@@ -93,7 +92,7 @@ def compare(module: torch.nn.Module, state: StateDict) -> LoadReport:
     counters = [name for name in absent if _is_counter(name)]
     both = [(name, got[name], want[name]) for name in want if name in got]
     misshapen = tuple((name, tuple(a.shape), tuple(b.shape)) for name, a, b in both if a.shape != b.shape)
-    recast = [(name, _dtype(a), _dtype(b)) for name, a, b in both if a.dtype != b.dtype]
+    recast = [(name, dtype_of(a), dtype_of(b)) for name, a, b in both if a.dtype != b.dtype]
     miscast = tuple(row for row in recast if (row[1] in _FLOATS) != (row[2] in _FLOATS) or "bool" in row[1:])
     notes = [f"{len(counters)} absent num_batches_tracked set to zero"] if counters else []
     converted = [row[1:] for row in recast if row not in miscast]
@@ -132,7 +131,7 @@ def load_strictly(module: torch.nn.Module, state: StateDict, source: str) -> Loa
     lost = [name for name in converted if not _is_finite(tensors[name])]
     if lost:
         raise CheckpointError(
-            f"{source}: {_dtype(state.tensors[lost[0]])} values too large for the model's dtype: {some_of(lost)}",
+            f"{source}: {dtype_of(state.tensors[lost[0]])} values too large for the model's dtype: {some_of(lost)}",
             RIGHT_FILE,
         )
     module.load_state_dict(tensors, strict=True, assign=True)
@@ -224,7 +223,7 @@ def _oddity(tensor: torch.Tensor) -> str:
         return "sparse or nested"
     if tensor.is_meta:
         return "no values"
-    return "" if _dtype(tensor) in _PLAIN else _dtype(tensor)
+    return "" if dtype_of(tensor) in _PLAIN else dtype_of(tensor)
 
 
 def _stripped(tensors: dict[str, torch.Tensor], prefix: str, path: Path, notes: list[str]) -> dict[str, torch.Tensor]:
@@ -241,18 +240,15 @@ def _stripped(tensors: dict[str, torch.Tensor], prefix: str, path: Path, notes: 
 
 
 def _mismatch(report: LoadReport) -> str:
-    misshapen = [f"{name} (got {got}, want {want})" for name, got, want in report.misshapen]
-    miscast = [f"{name} (got {got}, want {want})" for name, got, want in report.miscast]
-    lists = {
-        "missing": report.missing,
-        "unexpected": report.unexpected,
-        "of another shape": misshapen,
-        "of another dtype": miscast,
+    others = {"of another shape": report.misshapen, "of another dtype": report.miscast}
+    lists = {"missing": report.missing, "unexpected": report.unexpected}
+    lists |= {
+        kind: tuple(f"{name} (got {got}, want {want})" for name, got, want in rows) for kind, rows in others.items()
     }
     parts = [f"{len(names)} keys {kind}: {some_of(names)}" for kind, names in lists.items() if names]
     if prefix := common_prefix([*report.unexpected]):
         parts.insert(0, f"each of the unexpected keys begins with {named(prefix)}")
-    wanted = report.matched + len(report.missing) + len(misshapen) + len(miscast)
+    wanted = report.matched + len(report.missing) + sum(map(len, others.values()))
     if report.matched * 10 <= wanted:
         parts.insert(0, f"only {report.matched} of {wanted} keys fit: these look like weights of another architecture")
     return "; ".join(parts)
@@ -267,5 +263,6 @@ def _is_finite(tensor: torch.Tensor) -> bool:
     return not tensor.dtype.is_floating_point or bool(tensor.isfinite().all())
 
 
-def _dtype(tensor: torch.Tensor) -> str:
+def dtype_of(tensor: torch.Tensor) -> str:
+    """Return a tensor's dtype without the library's name, such as ``float32``."""
     return str(tensor.dtype).removeprefix("torch.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelport.core.artifacts import digest_bytes
 from modelport.core.text import plain
-from modelport.model.weights.checkpoint import read_weights_file
+from modelport.model.weights.checkpoint import dtype_of, read_weights_file
 from modelport.model.weights.file import decode
 from modelport.model.weights.wrapping import common_prefix, path_of, state_dicts
 
@@ -24,35 +24,31 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
 
     content = read_weights_file(path)
     held = decode(content, str(path))
+    found = state_dicts(held)
     described = {
         path_of(place) or "top level": {
             "tensors": len(tensors),
             "parameters": sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point()),
-            "dtypes": sorted({_dtype(tensor) for tensor in tensors.values()}),
+            "dtypes": sorted({dtype_of(tensor) for tensor in tensors.values()}),
             "prefix": common_prefix(tensors),
             # Called on the class: a tensor may carry attributes that the file gave it.
             "keys": {
-                plain(key, 200): f"{_dtype(tensor)} {list(torch.Tensor.size(tensor)) if not tensor.is_nested else '?'}"
+                plain(
+                    key, 200
+                ): f"{dtype_of(tensor)} {list(torch.Tensor.size(tensor)) if not tensor.is_nested else '?'}"
                 for key, tensor in tensors.items()
             },
         }
-        for place, tensors in state_dicts(held).items()
+        for place, tensors in found.items()
     }
-    tops = {place[0] for place in state_dicts(held) if place}
-    beside = {plain(key, 200): type(value).__name__ for key, value in _items(held) if key not in tops}
+    tops = {place[0] for place in found if place}
+    items = held.items() if isinstance(held, Mapping) else [("(whole file)", held)]
+    beside = {plain(key, 200): type(value).__name__ for key, value in items if key not in tops}
     return {
         "schema": "modelport.checkpoint/1",
         "file": str(path),
         "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": digest_bytes(content),
         "state_dicts": described,
-        "beside": {} if () in state_dicts(held) else beside,
+        "beside": {} if () in found else beside,
     }
-
-
-def _items(held: Any) -> list[tuple[Any, Any]]:
-    return list(held.items()) if isinstance(held, Mapping) else [("(whole file)", held)]
-
-
-def _dtype(tensor: Any) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

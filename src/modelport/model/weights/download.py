@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from modelport.core.artifacts import write_json
-from modelport.core.errors import DataError, FetchError
-from modelport.core.json_text import read_json
+from modelport.core.errors import DataError, FetchError, raised_as
+from modelport.core.files import read_json
 
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
@@ -156,12 +156,6 @@ def _too_large(url: str, part: Path, size: int, max_bytes: int) -> FetchError:
     )
 
 
-@contextlib.contextmanager
-def _disk(part: Path) -> Iterator[None]:
+def _disk(part: Path) -> AbstractContextManager[None]:
     """Keep the disk's errors apart from the network's: both are OSErrors."""
-    try:
-        yield
-    except OSError as error:
-        raise FetchError(
-            f"{part}: cannot be written: {error.strerror or error}", f"free space, then {_AGAIN}"
-        ) from error
+    return raised_as(FetchError, f"{part}: cannot be written", f"free space, then {_AGAIN}", OSError)

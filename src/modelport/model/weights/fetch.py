@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelport.core.artifacts import cache_folder, digest_file, writing
-from modelport.core.errors import DataError, FetchError, RecipeError
-from modelport.core.json_text import read_json
-from modelport.core.records import OWN_DIGEST, read_record, write_record
+from modelport.core.artifacts import OWN_DIGEST, cache_folder, digest_file, read_record, write_record, writing
+from modelport.core.errors import DataError, FetchError, RecipeError, raised_as
+from modelport.core.files import read_json
 from modelport.model.weights.download import Progress, download, forget
 from modelport.recipes.schema import Recipe
 
@@ -72,10 +71,8 @@ def fetch_weights(recipe: Recipe, *, progress: Progress | None = None) -> Fetche
 
 def _proved(recipe: Recipe, path: Path, lies_at: Path, url: str | None) -> FetchedWeights:
     """Digest what lies at ``lies_at`` and hold it against the best proof there is; ``url`` where it just came."""
-    try:
+    with raised_as(FetchError, f"{lies_at}: cannot be read", f"remove {lies_at}", OSError):
         digest, size = digest_file(lies_at), lies_at.stat().st_size
-    except OSError as error:
-        raise FetchError(f"{lies_at}: cannot be read: {error.strerror or error}", f"remove {lies_at}") from error
     in_name = _HASH_IN_NAME.search(path.name)
     wanted = recipe.published_weights.sha256 or (in_name[1] if in_name else "")
     if not wanted:

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelport.core.errors import CheckpointError
 from modelport.core.pickle_scan import Scan, scan_pickles
-from modelport.core.text import plain
+from modelport.core.text import listed, plain
 from modelport.model.weights.torchscript import is_torchscript, torchscript_error
 
 # The file formats of `torch.save`: a zip archive since torch 1.6, before that five pickles and the raw storages.
@@ -179,8 +179,9 @@ def _refuse_code(name: str, scans: list[Scan]) -> None:
     found = frozenset[str]().union(*(scan.names for scan in scans))
     refused = sorted(found - set(_get_allowed_globals()) - set(_ignored_names()))
     if refused:
-        shown = ", ".join(refused[:50]) + (f" and {len(refused) - 50} more" if len(refused) > 50 else "")
-        raise CheckpointError(f"{name}: refused, it would run code or build objects: {shown}", _TENSORS_ONLY)
+        raise CheckpointError(
+            f"{name}: refused, it would run code or build objects: {listed(refused, 50)}", _TENSORS_ONLY
+        )
 
 
 def _refuse_endless(name: str, scans: list[Scan]) -> None:

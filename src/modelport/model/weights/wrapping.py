@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from modelport.core.text import plain
+from modelport.core.text import listed, plain
 
 # Who writes which prefix: torch.compile's OptimizedModule; DataParallel, DistributedDataParallel, AveragedModel.
 WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DataParallel or AveragedModel"}
@@ -70,11 +70,9 @@ def others_note(content: Any, taken: tuple[str, ...], why: str) -> str:
     rivals = [place for place, tensors in found.items() if place != taken and mine & {_ending(key) for key in tensors}]
     if not rivals:
         return ""
-    shown = ", ".join(path_of(place) for place in rivals[:8])
-    more = f" and {len(rivals) - 8} more" if len(rivals) > 8 else ""
     return (
         f"several state dicts in this file: {path_of(taken) or 'the top level'} was taken, {why}; "
-        f"not {shown}{more} (averaged and raw weights give different figures); --checkpoint-key "
+        f"not {listed(map(path_of, rivals), 8)} (averaged and raw weights give different figures); --checkpoint-key "
         f"{plain('.'.join(rivals[0]), 100)} takes another"
     )
 

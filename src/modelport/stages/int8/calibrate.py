@@ -144,6 +144,8 @@ def _found(recipe: Recipe, folder: Path) -> tuple[DataSet | Sequence[Sample], st
         except DataError as error:
             said.append(f"{split}: {error.found}")
         else:
+            if not recipe.dataset.labelled:
+                return dataset, "unlabelled", (_unlabelled(len(dataset), folder), *dataset.notes)
             notes = [f"calibrated on the {'training' if split == 'train' else 'validation'} split of {folder}"]
             return dataset, split, (*notes, *dataset.notes)
     try:
@@ -153,4 +155,8 @@ def _found(recipe: Recipe, folder: Path) -> tuple[DataSet | Sequence[Sample], st
             f"--calibration {folder}: neither a data set of the recipe's kind nor images ({'; '.join(said)})",
             error.fix,
         ) from error
-    return images, "unlabelled", (f"calibrated on {len(images)} images without labels in {folder}",)
+    return images, "unlabelled", (_unlabelled(len(images), folder),)
+
+
+def _unlabelled(count: int, folder: Path) -> str:
+    return f"calibrated on {count} images without labels in {folder}"

@@ -19,7 +19,7 @@ from modelport.engines.registry import opened
 from modelport.stages.int8.calibrate import Calibration
 from modelport.tasks.base import Figures, Rows, Task
 from modelport.tasks.table import task_of
-from modelport.verdict.rules import FAIL, PASS, floor_of, judged_metrics
+from modelport.verdict.rules import FAIL, PASS, judged_metrics, limit_of, loss_of
 from modelport.verdict.soundness import Soundness
 
 # Images on which the layers are compared; the loss is measured on all that are held out.
@@ -49,11 +49,17 @@ class Loss:
     unsound: tuple[
         str, ...
     ] = ()  # what keeps the quantized model's figures, and not the source's, from meaning anything
+    rise_is_loss: bool = False
+
+    @property
+    def drop(self) -> float:
+        """By how much the quantized model's figure is worse."""
+        return self.got - self.source if self.rise_is_loss else self.source - self.got
 
     @property
     def excess(self) -> float:
         """How far the drop is above what is tolerated; 0 or below passes, infinite where the figures mean nothing."""
-        excess = self.source - self.got - self.allowed
+        excess = self.drop - self.allowed
         return math.inf if self.unsound or not math.isfinite(excess) else excess
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +68,7 @@ class Loss:
             "metric": self.metric,
             "got": self.got,
             "source": self.source,
-            "drop": self.source - self.got,
+            "drop": self.drop,
             "allowed": self.allowed,
             "n": self.n,
             "unsound": list(self.unsound),
@@ -161,16 +167,17 @@ class Examination:
         figures, checks = self._checks(outputs)
         unsound = self._unsound(checks)
         if not self._labelled:
-            return self._agreement(100.0 * figures.met / figures.of, figures.of, unsound)
+            return self._agreement(100.0 * figures.flips.met / figures.flips.of, figures.flips.of, unsound)
         losses = []
         for name in judged_metrics(self._recipe):
             got, source = figures.metrics.get(name), (figures.source or {}).get(name)
             if got is not None and source is not None:
-                allowed = source.value - floor_of(source.value, self._recipe.tolerance)
-                losses.append(Loss(name, got.value, source.value, allowed, got.n, unsound))
+                allowed = loss_of(limit_of(source, self._recipe.tolerance), source)
+                rise = source.rise_is_loss
+                losses.append(Loss(name, got.value, source.value, allowed, got.n, unsound, rise_is_loss=rise))
         if not losses:
             raise DataError("the held-out images give none of the judged metrics", "give more calibration images")
-        return max(losses, key=lambda loss: loss.source - loss.got - loss.allowed)
+        return max(losses, key=lambda loss: loss.drop - loss.allowed)
 
     def _agreement(self, met: float, n: int, unsound: tuple[str, ...]) -> Loss:
         # No figure can fall by more than the share of answers that change.

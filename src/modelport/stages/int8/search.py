@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from modelport import __version__
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, write_text
+from modelport.core.artifacts import (
+    Artifact,
+    cache_folder,
+    digest_file,
+    digest_json,
+    read_record,
+    write_record,
+    write_text,
+)
 from modelport.core.errors import DataError, EngineError, ModelportError
 from modelport.core.progress import Progress
-from modelport.core.records import read_record, write_record
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Tensors
 from modelport.engines.base import Build, Engine

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from modelport.core.values import Array
+from modelport.core.values import Array, Tensors
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Task
-from modelport.tasks.classification.topk import TiedRows, TopK, best
+from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.classification.topk import TiedRows, TopK, best, class_scores
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
 # measured, well below what healthy ports keep (decision 11).
@@ -32,20 +33,28 @@ class Classification(Task):
         """Raise ValueError where the output is not as wide as dataset.classes, or no label fits them."""
         output, dataset = recipe.tensors.outputs[0], recipe.dataset
         width = output.shape[-1]
-        if isinstance(width, int) and width != dataset.classes:
+        if output.dtype.startswith("int"):
+            if dataset.classes is None:
+                raise ValueError(f"dataset.classes is missing: '{output.name}' is the number of one of so many classes")
+            if recipe.metrics != ["top1"] or len(output.shape) > 2 or width not in (1, output.shape[0]):
+                raise ValueError(
+                    f"the output '{output.name}' is the number of a class, (batch,) or (batch, 1): only top1 is told"
+                )
+        elif isinstance(width, int) and dataset.classes is not None and width != dataset.classes:
             raise ValueError(
                 f"dataset.classes is {dataset.classes}, the width of the output '{output.name}' is {width}; give both "
                 "the same"
             )
-        if dataset.label_offset >= dataset.classes:
+        if dataset.classes is not None and dataset.label_offset >= dataset.classes:
             raise ValueError(
                 f"dataset.label_offset is {dataset.label_offset}, so that no label fits {dataset.classes} classes; "
                 "give a smaller one"
             )
 
     def scorer(self, against_source: bool) -> ClassScorer:
-        """Return a scorer of logits (N, C) against labels."""
-        return ClassScorer(self._output, self._recipe.dataset.label_offset, against_source)
+        """Return a scorer of logits (N, C), or of numbers of classes, against labels."""
+        dataset = self._recipe.dataset
+        return ClassScorer(self._output, dataset.classes or 0, dataset.label_offset, against_source)
 
     def ties(self) -> TiedRows:
         """Return what counts equal logits across a rank."""
@@ -57,11 +66,12 @@ class Classification(Task):
         return [("Number of classes", str(self._recipe.dataset.classes)), *shares]
 
 
-class ClassScorer:
+class ClassScorer(Scorer):
     """Counts ranks; two answers agree where their best class is the same and neither holds a NaN there."""
 
-    def __init__(self, output: str, offset: int, against_source: bool) -> None:
+    def __init__(self, output: str, classes: int, offset: int, against_source: bool) -> None:
         self._output = output
+        self._classes = classes
         self._offset = offset
         self._metric = TopK(output)
         self._source = TopK(output) if against_source else None
@@ -73,6 +83,7 @@ class ClassScorer:
 
     def take(self, rows: Rows) -> list[dict[str, Any]]:
         """Score some rows and return a line for each."""
+        rows = replace(rows, outputs=self._scores(rows.outputs), source=rows.source and self._scores(rows.source))
         targets = [int(label) + self._offset for label in rows.targets]
         self._targets.update(targets)
         self._width = rows.outputs[self._output].shape[-1]
@@ -86,25 +97,13 @@ class ClassScorer:
         lines = zip(rows.ids, targets, rows.outputs[self._output], theirs, strict=True)
         return [self._line(name, target, mine, other) for name, target, mine, other in lines]
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Nothing is held back."""
-        return []
-
     def figures(self) -> Figures:
         """Return top1 … top5, and the source's on the same rows."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
-        flips = self._flips
-        return Figures(
-            self._metric.compute(),
-            source,
-            flips.met,
-            flips.of,
-            flips.first,
-            flips.count,
-            [],
-            self._chance(),
-            self._offsets,
-        )
+        return Figures(self._metric.compute(), source, self._flips, [], self._chance(), self._offsets)
+
+    def _scores(self, outputs: Tensors) -> dict[str, Array]:
+        return {self._output: class_scores(outputs[self._output], self._classes)}
 
     def _chance(self) -> dict[str, float]:
         """Return the better of drawing a class and of always naming the most frequent one, in percent."""

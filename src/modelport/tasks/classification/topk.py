@@ -26,6 +26,17 @@ def target_ranks(logits: Array, targets: Array) -> Array:
     return wrong
 
 
+def class_scores(answers: Array, classes: int) -> Array:
+    """Return scores (N, C) of a network's answers: logits as they are; of class numbers (N,) or (N, 1), 1 for each.
+
+    A number that is no class scores nothing.
+    """
+    if answers.dtype.kind not in "iu":
+        return answers
+    scores: Array = (answers.reshape(len(answers), -1)[:, :1] == np.arange(classes)).astype(np.float32)
+    return scores
+
+
 def best(logits: Array, count: int = 5) -> list[tuple[int, float | None]]:
     """Return the ``count`` best (class, logit) of one row, best first, the lower class first on a tie.
 
@@ -88,7 +99,9 @@ class TiedRows(Ties):
     def take(self, outputs: dict[str, Array], targets: Sequence[Any]) -> None:
         """Count rows: logits (N, C), targets (N,) in [0, C). A row with NaN is wrong and no tie."""
         logits, labels = outputs[self._output], np.asarray(targets, np.int64) + self._offset
-        if logits.ndim != 2 or (labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1])):
+        if logits.ndim != 2 or logits.dtype.kind != "f":
+            return  # numbers of classes have no ties
+        if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
             return  # told by the scorer
         own = np.take_along_axis(logits, labels[:, None], axis=1)
         above, level = (logits > own).sum(axis=1), (logits >= own).sum(axis=1) - 1

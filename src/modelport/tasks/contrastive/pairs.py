@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -105,30 +105,6 @@ def published_top1(features: Array, pairs: Array) -> Score:
     return top1(pairs_hit(np.concatenate([published_hits(features[drawn]) for drawn in pairs])))
 
 
-class Blocks:
-    """Cuts arriving rows into blocks of 2 · 128, and holds what is left over."""
-
-    def __init__(self) -> None:
-        self._held: list[Array] = []
-
-    def __len__(self) -> int:
-        return sum(map(len, self._held))
-
-    def cut(self, rows: Array) -> Iterator[Array]:
-        """Yield the blocks that ``rows`` completes."""
-        size = 2 * PAIRS
-        held = len(self)
-        if held + len(rows) < size:
-            # A copy: the caller may use its array again.
-            self._held.append(rows.copy())
-            return
-        joined = np.concatenate([*self._held, rows])
-        whole = len(joined) // size * size
-        self._held = [joined[whole:].copy()] if whole < len(joined) else []
-        for start in range(0, whole, size):
-            yield joined[start : start + size]
-
-
 class TiedViews(Ties):
     """Ties of ``contrastive_top1``: no view is nearer than the other one of the image, and some are as near.
 
@@ -137,11 +113,15 @@ class TiedViews(Ties):
 
     def __init__(self, output: str, count_as_right: bool = False) -> None:
         super().__init__(["contrastive_top1"])
-        self._output, self._blocks, self.count_as_right = output, Blocks(), count_as_right
+        self._output, self.count_as_right = output, count_as_right
+        self._held: list[Array] = []  # rows that fill no block so far
 
     def take(self, outputs: dict[str, Array], targets: Sequence[Any]) -> None:
         """Count rows: features (N, D), both views of an image adjacent, in the blocks in which they are scored."""
-        for rows in self._blocks.cut(outputs[self._output]):
+        joined = np.concatenate([*self._held, outputs[self._output]])
+        whole = len(joined) // (2 * PAIRS) * (2 * PAIRS)
+        self._held = [joined[whole:]]
+        for rows in np.split(joined[:whole], whole // (2 * PAIRS)) if whole else ():
             cosines, index = similarities(rows), np.arange(len(rows))
             own: Array = cosines[index, index ^ 1]
             above, level = (cosines > own[:, None]).sum(axis=1), (cosines >= own[:, None]).sum(axis=1) - 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Task
+from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task
 from modelport.tasks.contrastive.pairs import PAIRS, TiedViews, hits, nearest, pairs_hit, published_top1, too_few, top1
 
 VIEW_MARK = "#"
@@ -44,7 +44,7 @@ class ContrastivePairs(Task):
         return [("accuracy1", f"{round(metrics['contrastive_top1'].value, 2)}%")]
 
 
-class PairScorer:
+class PairScorer(Scorer):
     """Scores blocks of 128 pairs in order; holds one block, and all features only where pairs are drawn from them."""
 
     def __init__(self, output: str, against_source: bool, drawn_seed: int | None) -> None:
@@ -87,11 +87,10 @@ class PairScorer:
         else:
             metrics, source = self._drawn()
             notes.append(f"pairs drawn with replacement, seed {self._seed}, as the published script draws them")
-        flips = self._flips
         # One of the 255 other views of a block is the right one.
         chance = {"contrastive_top1": 100.0 / (2 * PAIRS - 1)}
         theirs = source if self._against_source else None
-        return Figures(metrics, theirs, flips.met, flips.of, flips.first, flips.count, notes, chance)
+        return Figures(metrics, theirs, self._flips, notes, chance)
 
     def _block(self, block: list[tuple[str, Any, Array, Array | None]]) -> list[dict[str, Any]]:
         ours = np.stack([row for _, _, row, _ in block])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelport.core.errors import DataError, ModelportError
-from modelport.core.values import Array
+from modelport.core.errors import DataError, ModelportError, raised_as
+from modelport.core.values import Array, Truth
 from modelport.tasks.base import Score
 
 MAX_DETECTIONS = (100, 300, 1000)
@@ -20,33 +20,11 @@ _AT_ONCE = 10
 _AREAS = ("s", "m", "l")
 
 
-class GroundTruth(Protocol):
-    """What an image holds: n annotated boxes."""
-
-    @property
-    def image_id(self) -> int: ...
-    @property
-    def boxes(self) -> Array:
-        """float64 (n, 4): x, y, width, height in pixels of the image."""
-
-    @property
-    def category_ids(self) -> Array:
-        """int64 (n,), as the data set numbers its categories."""
-
-    @property
-    def iscrowd(self) -> Array:
-        """bool (n,)."""
-
-    @property
-    def areas(self) -> Array:
-        """float64 (n,): the annotated areas, which decide between small, medium and large."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """One scored image."""
 
-    truth: GroundTruth
+    truth: Truth
     boxes: NDArray[np.float64]  # (n, 4) x1 y1 x2 y2
     scores: NDArray[np.float64]
     classes: NDArray[np.int64]
@@ -64,7 +42,7 @@ class CocoMap:
         self._max_dets = tuple(sorted(max_dets))
         self._seen: dict[int, _Seen] = {}
 
-    def add(self, truth: GroundTruth, boxes: Array, scores: Array, classes: Array) -> None:
+    def add(self, truth: Truth, boxes: Array, scores: Array, classes: Array) -> None:
         """Count one image: boxes (n, 4) x1 y1 x2 y2 in its pixels, scores (n,), class indices (n,); n may be 0.
 
         Raises DataError for an image that was added already, or a class that is none of the categories.
@@ -181,7 +159,7 @@ def _mean(values: Array) -> float | None:
     return float(measured.mean()) if measured.size else None
 
 
-def _truth_rows(truth: GroundTruth) -> Iterator[dict[str, Any]]:
+def _truth_rows(truth: Truth) -> Iterator[dict[str, Any]]:
     columns = (truth.boxes, truth.category_ids, truth.iscrowd, truth.areas)
     for box, category, crowd, area in zip(*(np.asarray(column).tolist() for column in columns), strict=True):
         yield {
@@ -205,10 +183,7 @@ def _indexed(coco: Any, dataset: dict[str, Any]) -> Any:
 
 def _library() -> tuple[Any, Any]:
     """Return COCO and COCOeval_faster. Raises ModelportError where they cannot be imported."""
-    try:
+    found = "faster-coco-eval is needed for COCO's figures"
+    with raised_as(ModelportError, found, "pip install 'modelport[detection]'", ImportError):
         from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        raise ModelportError(
-            f"faster-coco-eval is needed for COCO's figures: {error}", "pip install 'modelport[detection]'"
-        ) from error
     return COCO, COCOeval_faster

@@ -12,7 +12,7 @@ from modelport.core.errors import DataError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Task
+from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task, Unlabelled
 from modelport.tasks.detection.boxes import best_detections, met
 from modelport.tasks.detection.coco_map import CocoMap
 
@@ -36,6 +36,12 @@ class Detection(Task):
     tuned_batches = (1, 2)
     sample_fitter = "modelport.jobs.samples:fit_boxes"
 
+    @classmethod
+    def check(cls, recipe: Recipe) -> None:
+        """Raise ValueError where the number of classes is not told."""
+        if recipe.dataset.classes is None:
+            raise ValueError("dataset.classes is missing: a detector's boxes have one of so many")
+
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)
         self._dets, self._labels = (tensor.name for tensor in recipe.tensors.outputs)
@@ -46,6 +52,10 @@ class Detection(Task):
         if not self._categories:
             raise DataError("the data set names no categories", "give a data set in the COCO layout")
         return BoxScorer((self._dets, self._labels), self._categories, against_source)
+
+    def unlabelled_scorer(self, against_source: bool) -> Unlabelled:
+        """Return a scorer that counts the source's boxes that are met."""
+        return Unlabelled(BoxScorer((self._dets, self._labels), None, against_source), None)
 
     def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
         """Suppress doubles among the module's candidates: boxes (N, K, 4) and scores (N, K, C)."""
@@ -80,13 +90,17 @@ class Detection(Task):
 MOST_SCORE = 1.01
 
 
-class BoxScorer:
+class BoxScorer(Scorer):
     """Maps boxes back to the image and counts them; keeps boxes and truths, a few kilobytes an image."""
 
-    def __init__(self, names: tuple[str, str], categories: Sequence[tuple[int, str]], against_source: bool) -> None:
+    def __init__(
+        self, names: tuple[str, str], categories: Sequence[tuple[int, str]] | None, against_source: bool
+    ) -> None:
+        """``categories`` None: there are no annotations, and only boxes that are the source's are counted."""
         self._dets, self._labels = names
-        self._metric = CocoMap(categories)
-        self._source = CocoMap(categories) if against_source else None
+        self._against_source = against_source
+        self._metric = None if categories is None else CocoMap(categories)
+        self._source = CocoMap(categories) if categories is not None and against_source else None
         self._sourced = 0
         self._flips = Flips()
         self._top_score = 0.0
@@ -96,31 +110,29 @@ class BoxScorer:
         lines = []
         for index, (name, truth, placement) in enumerate(zip(rows.ids, rows.targets, rows.placements, strict=True)):
             mine = self._in_image(rows.outputs, index, placement)
-            self._metric.add(truth, *mine)
+            if self._metric is not None:
+                self._metric.add(truth, *mine)
             self._top_score = max(self._top_score, float(np.max(mine[1], initial=0.0)))
-            line = {"id": name, "target": truth.image_id, "boxes": _listed(*mine)}
-            if self._source is not None and rows.source is not None:
+            line = {"id": name, "target": truth and truth.image_id, "boxes": _listed(*mine)}
+            if self._against_source and rows.source is not None:
                 theirs = self._in_image(rows.source, index, placement)
-                self._source.add(truth, *theirs)
+                if self._source is not None:
+                    self._source.add(truth, *theirs)
                 self._sourced += 1
                 hit, of = met(theirs[0], theirs[2], mine[0], mine[2])
-                flip = {"id": name, "target": truth.image_id, "source": f"{of} boxes", "engine": f"{hit} of them met"}
+                flip = {"id": name, "target": line["target"], "source": f"{of} boxes", "engine": f"{hit} of them met"}
                 self._flips.add(hit, of, flip)
                 line["source_met"] = [hit, of]
             lines.append(line)
         return lines
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Nothing is held back."""
-        return []
-
     def figures(self) -> Figures:
         """Return COCO's figures, and the source's on the same images."""
-        source = None if self._source is None else self._source.compute() if self._sourced else {}
-        flips = self._flips
-        figures = Figures(
-            self._metric.compute(), source, flips.met, flips.of, flips.first, flips.count, chance={"mAP": 0.0}
-        )
+        source: dict[str, Score] | None = {} if self._against_source else None
+        if self._source is not None and self._sourced:
+            source = self._source.compute()
+        metrics = {} if self._metric is None else self._metric.compute()
+        figures = Figures(metrics, source, self._flips, chance={"mAP": 0.0} if metrics else {})
         if self._top_score > MOST_SCORE:
             figures.notes.append(
                 f"scores reach {self._top_score:g}, and a detector's lie between 0 and 1: mAP, which looks at their "

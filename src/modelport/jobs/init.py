@@ -1,0 +1,173 @@
+"""``init``: a model and, if there are, data → a recipe that ``run`` takes, with what was guessed marked in it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelport.core.artifacts import write_text
+from modelport.core.errors import DataError, OutputError, UsageError, unknown
+from modelport.core.progress import Progress, stage
+from modelport.core.text import plain
+from modelport.data.sets.table import open_dataset
+from modelport.model.graph.file import metadata_of, read_graph
+from modelport.recipes.draft import Line, draft_text
+from modelport.recipes.load import parse_recipe
+from modelport.recipes.presets import PRESETS
+from modelport.recipes.tables import Dataset
+from modelport.stages.describe import Described, describe_onnx
+from modelport.tasks.table import TASKS
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+HALF = {"mean": [0.5], "std": [0.5]}
+BYTES = {"mean": [0.0], "std": [1.0]}
+COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
+# Classes from which on five answers tell more than one.
+WORTH_TOP5 = 10
+
+
+@dataclass(frozen=True, slots=True)
+class InitRequest:
+    """What ``modelport init`` is asked for. ``task`` None: told from the outputs."""
+
+    model: str
+    out: Path
+    task: str | None = None
+    data: Path | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    force: bool = False
+    command: str = "modelport init"
+
+
+def init(request: InitRequest, progress: Progress) -> dict[str, Any]:
+    """Write the recipe and return ``modelport.init/1``: where it lies, what was guessed, and the command to go on with.
+
+    Raises UsageError for what is no model, GraphError for a file that cannot be read, OutputError where ``out`` exists.
+    """
+    if request.out.suffix != ".toml":
+        raise UsageError(f"--out {request.out}: a recipe is a .toml file", "name it recipe.toml")
+    if request.out.exists() and not request.force:
+        raise OutputError(f"{request.out} exists", "choose another --out, or replace it: --force")
+    if request.task is not None and request.task not in TASKS:
+        raise UsageError(f"--task {plain(request.task, 40)}", unknown("tasks", request.task, TASKS))
+    path = _onnx(request.model)
+    with stage(progress, "read the model, and run it once"):
+        described = describe_onnx(path, request.shapes)
+    lines = _lines(request, path, described)
+    text = draft_text(plain(request.command, 300), lines)
+    parse_recipe(text, str(request.out))
+    write_text(request.out, text)
+    data = str(request.data or "DATA")
+    words = ["modelport", "run", str(request.out), "--source", str(path), "--data", data, "--out", "report"]
+    return {
+        "schema": "modelport.init/1",
+        "path": str(request.out),
+        "guessed": [{"key": line.key, "why": line.why} for line in lines if line.guessed],
+        "next": shlex.join(words),
+    }
+
+
+def _onnx(model: str) -> Path:
+    path = Path(model)
+    if path.suffix.lower() != ".onnx":
+        raise UsageError(f"{model}: a recipe is drafted from an ONNX file", "give FILE.onnx")
+    return path
+
+
+def _lines(request: InitRequest, path: Path, described: Described) -> list[Line]:
+    task, why, outputs = _task(request.task, described)
+    classes = outputs[0].shape[-1] if task == "classification" and outputs[0].dtype.startswith("float") else None
+    data = _data_lines(request.data, task, classes)
+    name = re.sub("[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._") or "model"
+    inputs = [_tensor(described.sample)]
+    inputs += [_tensor(spec) | {"value": value} for spec, value in described.constants]
+    told = "; ".join(text if key == "size" else f"'{key}': {text}" for key, text in described.guessed.items())
+    return [
+        Line("schema", "modelport.recipe/1"),
+        Line("name", name),
+        Line("task", task, why),
+        *_metric_lines(task, classes),
+        _preprocess(described, metadata_of(read_graph(path))),
+        Line("tensors.inputs", inputs, told, guessed=bool(told)),
+        Line("tensors.outputs", [_tensor(spec) for spec in outputs], _left_out(described, outputs)),
+        *data,
+    ]
+
+
+def _task(asked: str | None, described: Described) -> tuple[str, str, list[Any]]:
+    """Return the task, why it is that one, and the outputs that it reads."""
+    scores = [spec for spec in described.outputs if len(spec.shape) == 2 and spec.dtype.startswith("float")]
+    numbers = [spec for spec in described.outputs if spec.dtype.startswith("int") and len(spec.shape) < 3]
+    found = [spec for spec in scores if int(spec.shape[1]) > 1] or numbers
+    if asked is not None:
+        return asked, "as --task says", found[:1] if asked == "classification" and found else list(described.outputs)
+    if len(found) == 1 and (len(described.outputs) == 1 or scores):
+        return "classification", f"'{found[0].name}' is one row of scores an image", found
+    return "outputs", "no task is told by the outputs: how near they are to the source's", list(described.outputs)
+
+
+def _metric_lines(task: str, classes: int | str | None) -> list[Line]:
+    if task == "classification":
+        wide = isinstance(classes, int) and classes >= WORTH_TOP5
+        return [Line("metrics", ["top1", "top5"] if wide else ["top1"])]
+    return [Line("metrics", ["cosine", "max_abs"])] if task == "outputs" else []
+
+
+def _left_out(described: Described, read: Sequence[Any]) -> str:
+    names = [spec.name for spec in described.outputs if spec not in read]
+    return f"not read: {plain(', '.join(names), 100)}" if names else ""
+
+
+def _tensor(spec: Any) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def _preprocess(described: Described, metadata: dict[str, str]) -> Line:
+    """Return the steps: those that the file tells of, else the usual ones for such an input, as a guess."""
+    height, width, channels = described.image
+    if channels not in COLOURS:
+        raise UsageError(
+            f"the input {described.sample} has {channels} channels", "write its steps by hand (docs/recipes.md)"
+        )
+    if "Ultralytics" in metadata.get("author", "") + metadata.get("description", ""):
+        preset = f"yolo/letterbox{height}"
+        if preset in PRESETS and height == width:
+            return Line("preprocess", preset, "the file is Ultralytics'")
+    decode = {"step": "decode", "color": COLOURS[channels], "exif_rotation": "ignore"}
+    resize = {"step": "resize", "width": width, "height": height, "interpolation": "bilinear"}
+    steps, why = [decode, resize], "how images are resized"
+    if described.sample.dtype != "uint8":
+        if (height, width, channels, described.layout, described.sample.dtype) == (224, 224, 3, "NCHW", "float32"):
+            return Line(
+                "preprocess", "imagenet/resize256-crop224-bilinear", "the usual steps for such an input", guessed=True
+            )
+        numbers = BYTES if channels != 3 else IMAGENET if described.layout == "NCHW" else HALF
+        steps.append({"step": "normalize", "divide": 255.0, **numbers})
+        why += " and normalised"
+    if described.layout == "NHWC" or described.sample.dtype != "float32":
+        steps.append({"step": "to_tensor", "layout": described.layout, "dtype": described.sample.dtype})
+    return Line("preprocess", steps, why, guessed=True)
+
+
+def _data_lines(folder: Path | None, task: str, classes: int | str | None) -> list[Line]:
+    """Return the data set's lines: the layout that ``folder`` has, else the usual one of the task."""
+    width = [Line("dataset.classes", classes)] if isinstance(classes, int) else []
+    if folder is None:
+        kind = "imagenet" if width else "images"
+        return [Line("dataset.kind", kind, "no --data was given", guessed=True), *width]
+    said = ""
+    for kind, offset in (("cifar10", 0), ("imagenet", 0), ("imagenet", 1)) if width else ():
+        try:
+            found = open_dataset(Dataset(kind=kind, classes=classes, label_offset=offset), folder)  # type: ignore[arg-type]
+        except (DataError, ValueError) as error:
+            said = said or (error.found if isinstance(error, DataError) else "")
+            continue
+        why = f"{len(found)} labelled images in {plain(folder, 100)}"
+        more = [Line("dataset.label_offset", 1, "one class fewer than scores: the first is background", guessed=True)]
+        return [Line("dataset.kind", kind, why), *width, *(more if offset else [])]
+    why = f"images without labels: run --predict{'; ' + plain(said, 150) if said else ''}"
+    return [Line("dataset.kind", "images", why, guessed=bool(width)), *width]

@@ -1,0 +1,1 @@
+"""How near two models' outputs are, whatever they mean."""
