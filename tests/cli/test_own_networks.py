@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,6 +63,7 @@ def test_no_verb_imports_what_is_not_trusted(
     assert not (zoo / "log").exists()
 
 
+@pytest.mark.slow
 def test_a_network_without_weights_is_taken_as_it_is_returned(
     zoo: Path, call: Call, tiny_path: Path, tiny_data: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_network_without_weights_is_taken_as_it_is_returned(
     assert run(call, recipe, tiny_data, "--trust-code", engine="torch").code == answer.code
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_loaded_strictly_into_it(zoo: Path, call: Call, tiny_path: Path, tiny_data: Path) -> None:
     recipe = write_recipe(tiny_path, zoo / "own.toml", "zoo:Named")
     call("samples", "weights", recipe, "--data", tiny_data, "--out", "fitted.pth", "--trust-code")
@@ -90,6 +92,7 @@ def test_a_checkpoint_is_loaded_strictly_into_it(zoo: Path, call: Call, tiny_pat
     call("check", other, "--weights", "fitted.pth", "--trust-code").refused("does not fit")
 
 
+@pytest.mark.slow
 def test_changed_code_is_never_answered_from_the_cache(zoo: Path, call: Call, tiny_path: Path, tiny_data: Path) -> None:
     recipe = write_recipe(tiny_path, zoo / "own.toml", "zoo:Net")
     run(call, recipe, tiny_data, "--trust-code")
@@ -102,6 +105,7 @@ def test_changed_code_is_never_answered_from_the_cache(zoo: Path, call: Call, ti
     assert result()["metrics"]["source_agreement"]["value"] == 100.0
 
 
+@pytest.mark.slow
 def test_a_network_of_another_width_or_shape_is_named(zoo: Path, call: Call, tiny_path: Path, tiny_data: Path) -> None:
     recipe = write_recipe(tiny_path, zoo / "own.toml", "zoo:Net", {"classes": 7})
     run(call, recipe, tiny_data, "--trust-code").refused("zoo:Net gives float32 (1, 7)", "(batch, 10)")
@@ -109,6 +113,7 @@ def test_a_network_of_another_width_or_shape_is_named(zoo: Path, call: Call, tin
     run(call, recipe, tiny_data, "--trust-code").refused("zoo:Net failed on an input of shape (1, 4, 32, 32)")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_said_once(zoo: Path, call: Call, tiny_path: Path, tiny_data: Path) -> None:
     branch = "        if x.sum() > 0:\n            x = x + 1\n"
     (zoo / "zoo.py").write_text(NET.replace("        x = torch.relu", f"{branch}        x = torch.relu"))
@@ -117,7 +122,7 @@ def test_what_cannot_be_exported_is_said_once(zoo: Path, call: Call, tiny_path: 
     assert run(call, recipe, tiny_data, "--trust-code", engine="torch").code in (1, 3)
 
 
-WRAPPED = {
+WRAPPED: dict[str, Callable[[Any], Any]] = {
     "timm:test_resnet": lambda state: {"state_dict": state, "state_dict_ema": state, "epoch": 3},
     "torchvision:squeezenet1_1": lambda state: state,
 }
@@ -133,7 +138,7 @@ def test_a_librarys_network_comes_to_a_verdict(
     recipe = write_recipe(tiny_path, zoo / "library.toml", architecture, {"num_classes": 10})
     call("run", recipe, "--data", tiny_data, "--out", "out").refused("--weights")
     network = build_random(Model(architecture=architecture, arguments={"num_classes": 10}), 3)
-    torch.save(WRAPPED[architecture](network.state_dict()), "published.pth")  # type: ignore[no-untyped-call]
+    torch.save(WRAPPED[architecture](network.state_dict()), "published.pth")
     assert run(call, recipe, tiny_data, "--weights", "published.pth").code in (1, 3)
     assert {checks()[name] for name in ("weights_arrived", "outputs_match_source")} == {"pass"}
     assert result()["metrics"]["source_agreement"]["value"] == 100.0

@@ -38,7 +38,9 @@ class Links(Strict):
 
 
 class Model(Strict):
-    """The network: a name in ``modelport.model.architectures.ARCHITECTURES`` and its arguments."""
+    """The network and its arguments: a name in ``modelport.model.architectures.ARCHITECTURES``, ``timm:NAME``,
+    ``torchvision:NAME``, or ``pkg.module:function`` of the user's own, which is imported where the user trusts it.
+    """
 
     architecture: str
     arguments: dict[str, int | float | str | bool] = Field(default_factory=dict)

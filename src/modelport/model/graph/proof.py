@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from modelport.core.artifacts import digest_bytes
 from modelport.core.text import listed
 from modelport.core.values import Array, Check
+from modelport.model.graph.derived import Derived, derived_of
 from modelport.model.graph.file import constants
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # Folding multiplies and adds in float32; its result is recomputed in float64. A few rounding steps of 2**-24 each.
 FOLD_RELATIVE = 2e-6
+# What is computed of weights before any input comes: sums over a filter in another order, as a share of the largest.
+COMPUTED_RELATIVE = 1e-5
+FEWEST = 4  # fewer numbers would be found anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,20 @@ class WeightsProof:
     folded: tuple[str, ...]
     unused: tuple[str, ...]  # counters of training steps, no part of inference
     lost: tuple[str, ...]
+    computed: tuple[str, ...] = ()  # found in what the network computes of them before any input comes
+    idle: tuple[str, ...] = ()  # weights that no answer hangs on, such as heads for training
 
     def check(self) -> Check:
         """Return the proof as one check of the result."""
-        counted = len(self.identical) + len(self.folded)
+        counted = len(self.identical) + len(self.folded) + len(self.computed)
         why = (
             f"{len(self.identical)} tensors are in the graph as they are, {len(self.folded)} folded into a convolution "
         )
         why += f"whose values were recomputed; {len(self.unused)} step counters take no part in inference"
+        if self.computed:
+            why += f"; {len(self.computed)} are found in what the network computes of them, recomputed by PyTorch"
+        if self.idle:
+            why += f"; no answer hangs on {len(self.idle)} others ({listed(self.idle, 3)})"
         if self.lost:
             why = f"not found in the graph: {listed(self.lost, 5)}; {why}"
         return Check("weights_arrived", "fail" if self.lost else "pass", counted, counted + len(self.lost), why)
@@ -50,7 +60,8 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
     ``example`` (one input of the module) shows which batch norm follows which convolution. A pair counts as folded
     where both w·γ/√(σ²+ε) and (b−μ)·γ/√(σ²+ε)+β are constants of the graph, within float32 rounding; any other
     tensor must be there to the bit (transposed or reshaped at most; weights also cut into a few equal parts), but for a
-    bias of zeros, which exporters leave out.
+    bias of zeros, which exporters leave out. What is not there so is looked for in what the network computes of its
+    tensors alone (standardised weights), recomputed by PyTorch.
     """
     state = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
     pool = _Pool(constants(graph))
@@ -68,7 +79,16 @@ def prove_weights(module: nn.Module, graph: onnx.ModelProto, example: Tensor) ->
     zero = {name for name, value in rest.items() if name.rpartition(".")[2] == "bias" and not value.any()}
     identical = {name for name, value in rest.items() if name in zero or pool.holds(value)}
     lost = [name for name in rest if name not in identical]
-    return WeightsProof(tuple(sorted(identical)), tuple(sorted(folded)), tuple(sorted(unused)), tuple(lost))
+    proof = WeightsProof(tuple(sorted(identical)), tuple(sorted(folded)), tuple(sorted(unused)), tuple(lost))
+    return _with_derived(proof, derived_of(module, example), pool) if lost else proof
+
+
+def _with_derived(proof: WeightsProof, derived: Derived, pool: _Pool) -> WeightsProof:
+    """Return the proof with what was lost by itself, and is there in what the network computes of it."""
+    computed = [name for name in proof.lost if any(map(pool.holds_computed, derived.values.get(name, ())))]
+    idle = [name for name in proof.lost if name in derived.unused]
+    lost = tuple(name for name in proof.lost if name not in {*computed, *idle})
+    return replace(proof, computed=tuple(computed), idle=tuple(idle), lost=lost)
 
 
 class _Pool:
@@ -86,6 +106,14 @@ class _Pool:
     def holds(self, value: Array) -> bool:
         """Whether a constant has exactly these values in this order, in whatever shape, or a few are its parts."""
         return any(all(_digest(part) in self._digests for part in parts) for parts in ([value], *_cut(value)))
+
+    def holds_computed(self, value: Array) -> bool:
+        """Whether a constant of as many floats is everywhere within rounding of ``value``, in whatever shape."""
+        if value.dtype.kind != "f" or value.size < FEWEST:
+            return False
+        flat, scale = value.reshape(-1), float(np.abs(value).max())
+        alike = (other for others in self._by_shape.values() for other in others if other.size == value.size)
+        return any(bool(np.all(np.abs(other.reshape(-1) - flat) <= COMPUTED_RELATIVE * scale)) for other in alike)
 
     def holds_near(self, value: Array, tolerance: Array) -> bool:
         """Whether a constant of this shape is everywhere within ``tolerance`` of ``value``."""
