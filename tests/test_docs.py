@@ -21,6 +21,7 @@ import pytest
 from conftest import Answer, Call
 from modelport.ais_bench.__main__ import main as ais_bench
 from modelport.recipes.load import load_recipe, recipe_names
+from recipe_reference import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -82,6 +83,17 @@ def test_commands_run(
 def _process(*words: str) -> Answer:
     ended = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     return Answer(ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_every_key_of_a_recipe_is_told() -> None:
+    """``MODELPORT_DOCS=write`` writes the page's tables anew."""
+    page = ROOT / "docs" / "recipes.md"
+    text, marks = page.read_text(encoding="utf-8"), ("<!-- reference -->\n", "<!-- /reference -->\n")
+    before, _, rest = text.partition(marks[0])
+    wanted = "".join((before, marks[0], reference(), marks[1], rest.partition(marks[1])[2]))
+    if os.environ.get("MODELPORT_DOCS") == "write":
+        page.write_text(wanted, encoding="utf-8")
+    assert text == wanted
 
 
 def test_the_address_page_names_every_address_of_the_recipes() -> None:

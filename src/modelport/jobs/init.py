@@ -23,10 +23,8 @@ from modelport.recipes.load import parse_recipe
 from modelport.recipes.tables import Dataset
 from modelport.stages.describe import Described, describe_library, describe_network, describe_onnx, describe_program
 from modelport.stages.draft_steps import steps_of, steps_of_library
-from modelport.tasks.table import TASKS
-
-# Classes from which on five answers tell more than one.
-WORTH_TOP5 = 10
+from modelport.tasks.base import Draft
+from modelport.tasks.table import TASKS, task_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +104,7 @@ def _subject(request: InitRequest) -> _Subject:
 
 def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
     described = subject.described
-    task, why, outputs = _task(request.task, described)
-    classes = outputs[0].shape[-1] if task == "classification" and outputs[0].dtype.startswith("float") else None
-    data = _data_lines(request.data, task, classes)
+    task, draft = _task(request.task, described)
     name = re.sub("[^a-z0-9._-]+", "-", subject.name.lower()).strip("-._") or "model"
     network = [] if subject.architecture is None else [Line("model.architecture", subject.architecture)]
     inputs = [_tensor(described.sample)]
@@ -117,33 +113,26 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
     return [
         Line("schema", "modelport.recipe/1"),
         Line("name", name),
-        Line("task", task, why),
-        *_metric_lines(task, classes),
+        Line("task", task, draft.why),
+        Line("metrics", list(draft.metrics)),
         *network,
         subject.steps,
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
-        Line("tensors.outputs", [_tensor(spec) for spec in outputs], _left_out(described, outputs)),
-        *data,
+        Line("tensors.outputs", [_tensor(spec) for spec in draft.outputs], _left_out(described, draft.outputs)),
+        *_data_lines(request.data, draft.classes),
     ]
 
 
-def _task(asked: str | None, described: Described) -> tuple[str, str, list[Any]]:
-    """Return the task, why it is that one, and the outputs that it reads."""
-    scores = [spec for spec in described.outputs if len(spec.shape) == 2 and spec.dtype.startswith("float")]
-    numbers = [spec for spec in described.outputs if spec.dtype.startswith("int") and len(spec.shape) < 3]
-    found = [spec for spec in scores if int(spec.shape[1]) > 1] or numbers
-    if asked is not None:
-        return asked, "as --task says", found[:1] if asked == "classification" and found else list(described.outputs)
-    if len(found) == 1 and (len(described.outputs) == 1 or scores):
-        return "classification", f"'{found[0].name}' is one row of scores an image", found
-    return "outputs", "no task is told by the outputs: how near they are to the source's", list(described.outputs)
-
-
-def _metric_lines(task: str, classes: int | str | None) -> list[Line]:
-    if task == "classification":
-        wide = isinstance(classes, int) and classes >= WORTH_TOP5
-        return [Line("metrics", ["top1", "top5"] if wide else ["top1"])]
-    return [Line("metrics", ["cosine", "max_abs"])] if task == "outputs" else []
+def _task(asked: str | None, described: Described) -> tuple[str, Draft]:
+    """Return the task and what it says of the outputs. Raises UsageError where they are not of the task asked for."""
+    for name in TASKS if asked is None else (asked,):
+        found = task_class(name).draft(described.outputs, alone=asked is None)
+        if found is not None:
+            return name, found
+    told = "; ".join(map(str, described.outputs))
+    raise UsageError(
+        f"--task {asked}: the outputs are {told}", "name another task, or write the recipe by hand (docs/recipes.md)"
+    )
 
 
 def _left_out(described: Described, read: Sequence[Any]) -> str:
@@ -155,9 +144,9 @@ def _tensor(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
 
 
-def _data_lines(folder: Path | None, task: str, classes: int | str | None) -> list[Line]:
+def _data_lines(folder: Path | None, classes: int | None) -> list[Line]:
     """Return the data set's lines: the layout that ``folder`` has, else the usual one of the task."""
-    width = [Line("dataset.classes", classes)] if isinstance(classes, int) else []
+    width = [] if classes is None else [Line("dataset.classes", classes)]
     if folder is None:
         kind = "imagenet" if width else "images"
         return [Line("dataset.kind", kind, "no --data was given", guessed=True), *width]

@@ -57,9 +57,13 @@ class Recipe(Strict):
     """Everything modelport knows of a model."""
 
     schema_: Annotated[Literal["modelport.recipe/1"], Field(alias="schema")]
+    """The form of this file."""
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
+    """What results call it: small letters, digits, ``.``, ``_`` and ``-``."""
     title: str = ""
+    """For people, in `modelport list`."""
     task: Annotated[str, AfterValidator(_task)]
+    """What the outputs mean, and how they are judged: classification, contrastive, detection or outputs."""
     links: Links = Links()
     model: Model | None = None
     """The PyTorch network; none where the source is a file that runs by itself."""
@@ -71,6 +75,7 @@ class Recipe(Strict):
     """In a file the name of a preset will do, which is read as its steps."""
     dataset: Dataset
     metrics: Annotated[list[str], Field(min_length=1)]
+    """Figures of the task that are told. Those that are published decide, else the first."""
     published: list[Published] = Field(default_factory=list)
     speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance = Tolerance()

@@ -38,19 +38,22 @@ class Links(Strict):
 
 
 class Model(Strict):
-    """The network and its arguments: a name in ``modelport.model.architectures.ARCHITECTURES``, ``timm:NAME``,
-    ``torchvision:NAME``, or ``pkg.module:function`` of the user's own, which is imported where the user trusts it.
-    """
+    """The network and its arguments."""
 
     architecture: str
+    """A network that modelport has, ``timm:NAME``, ``torchvision:NAME``, or ``pkg.module:function`` of the user's own,
+    which is imported where the user trusts it."""
     arguments: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    """What the network is built with."""
 
 
 class KnownMistake(Strict):
     """A file that people take for the right one: recognised by a key's beginning, explained by a sentence."""
 
     key_prefix: str
+    """Where a key begins with it, the file is that one."""
     message: str
+    """What the user is told."""
 
 
 class Checkpoint(Strict):
@@ -76,13 +79,17 @@ class Weights(Strict):
     """Where the published file is to be had."""
 
     file: str
+    """What it is called."""
     url: str | None = None
+    """Where a program can fetch it."""
     page: str | None = None
     """Where a person can fetch it, if no program can."""
     by_hand: str | None = None
     """What a person needs to know to fetch it (an extraction code, a login)."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """Of the file; a fetched one must have it."""
     max_bytes: PositiveInt
+    """A download is stopped beyond."""
     ready_models: list[ReadyModel] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -104,8 +111,10 @@ class Tensor(Strict):
     """One input or output. ``"batch"`` marks the axis of the batch, which comes first."""
 
     name: str
+    """As the graph has it, or as ``export`` is to call it."""
     dtype: Literal["float32", "float16", "int32", "int64", "uint8"]
     shape: Annotated[list[Annotated[int | str, AfterValidator(_axis)]], Field(strict=False, min_length=1, max_length=8)]
+    """Sizes; a text is an axis that is free, and names it."""
     value: float | list[float] | None = None
     """Of an input that no sample tells (a size, a scale): the same for every row, one number or one a column."""
 
@@ -189,7 +198,9 @@ class Tolerance(Strict):
     """The largest drop that still passes; a gain always does."""
 
     value: Annotated[float, Field(ge=0)] = 1.0
+    """The drop; under the task ``outputs`` the distance itself."""
     unit: Literal["percent_of_reference", "points"] = "points"
+    """A share of the reference, or points of the figure."""
 
 
 class Contrastive(Strict):
@@ -204,11 +215,14 @@ class Run(Strict):
     """Defaults of ``run`` and ``bench``."""
 
     batch: Batch = 8
+    """Of ``run``; a file that is fixed to another one is run with that."""
     bench_batches: Annotated[list[Batch], Field(min_length=1)] = Field(default_factory=lambda: [1, 4, 8, 16, 32, 64])
 
 
 class Variant(Strict):
-    """A named departure from the recipe: tables that replace the recipe's keys, by the same names."""
+    """A named departure from the recipe."""
 
     about: str
+    """For people."""
     changes: dict[str, Any]
+    """Tables that replace the recipe's keys, by the same names."""

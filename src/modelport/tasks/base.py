@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from modelport.core.values import Array, RowId, Tensors
+from modelport.core.values import Array, RowId, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 
@@ -175,6 +175,16 @@ class Ties:
 TOUCHY_FLOORS: Mapping[str, float] = {"fp32": 90.0, "fp16": 75.0, "bf16": 60.0, "int8": 40.0}
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a recipe says of a task, where a model's outputs are all that is known."""
+
+    outputs: Sequence[TensorSpec]  # those that the task reads
+    metrics: Sequence[str]
+    why: str  # they are this task's
+    classes: int | None = None  # of the labels that it needs; None: none are needed, or their number is not told
+
+
 class Task:
     """How outputs of one kind are judged, and what the road must know of them; these are the defaults.
 
@@ -227,6 +237,14 @@ class Task:
     @classmethod
     def check(cls, recipe: Recipe) -> None:
         """Raise ValueError where a recipe, whose metrics and tables are this task's, is none of this task."""
+
+    @classmethod
+    def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
+        """Return what to say of a model with these outputs, None where they are not this task's.
+
+        ``alone``: nobody has named the task, and the outputs must tell it by themselves.
+        """
+        return None
 
     def scorer(self, against_source: bool) -> Scorer:
         """Return an empty scorer. Raises DataError where the data set lacks what it needs."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from modelport.core.values import Array, Tensors
+from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
 from modelport.tasks.classification.topk import TiedRows, TopK, best, class_scores
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
 # measured, well below what healthy ports keep (decision 11).
 AGREEMENT_FLOORS: Mapping[str, float] = {"fp32": 97.0, "fp16": 90.0, "bf16": 85.0, "int8": 70.0}
+
+
+# Classes from which on five answers tell more than one.
+WORTH_TOP5 = 10
 
 
 class Classification(Task):
@@ -50,6 +54,22 @@ class Classification(Task):
                 f"dataset.label_offset is {dataset.label_offset}, so that no label fits {dataset.classes} classes; "
                 "give a smaller one"
             )
+
+    @classmethod
+    def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
+        """Take a row of scores for each image, else a number for each."""
+        scores = [spec for spec in outputs if spec.dtype.startswith("float") and len(spec.shape) == 2]
+        scores = [spec for spec in scores if spec.shape[1] != 1]
+        numbers = [spec for spec in outputs if spec.dtype.startswith("int") and spec.shape[1:] in ((), (1,))]
+        found = scores or numbers
+        if not found or (alone and len(found) > 1):
+            return None
+        if not scores:
+            return Draft(found[:1], ["top1"], f"'{found[0].name}' is the number of a class")
+        width = scores[0].shape[1]
+        wide = isinstance(width, int) and width >= WORTH_TOP5
+        why = f"'{found[0].name}' is one row of scores an image"
+        return Draft(scores[:1], ["top1", "top5"] if wide else ["top1"], why, width if isinstance(width, int) else None)
 
     def scorer(self, against_source: bool) -> ClassScorer:
         """Return a scorer of logits (N, C), or of numbers of classes, against labels."""

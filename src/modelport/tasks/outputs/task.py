@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from modelport.core.values import Array, Tensors
+from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Figures, Rows, Score, Scorer, Task, relative_difference
+from modelport.tasks.base import Draft, Figures, Rows, Score, Scorer, Task, relative_difference
 from modelport.tasks.outputs.nearness import MOST_PSNR, Near, Nearness
 
 # By metric: its unit, and what the source has against itself.
@@ -39,6 +39,11 @@ class Outputs(Task):
         """Raise ValueError where the first metric, which decides, is the PSNR."""
         if recipe.metrics[0] == "psnr":
             raise ValueError("metrics: the first decides, and no tolerance is one of dB; put max_abs, or cosine, first")
+
+    @classmethod
+    def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
+        """Take any outputs."""
+        return Draft(outputs, ["cosine", "max_abs"], "the outputs tell no task: how near they are to the source's")
 
     def scorer(self, against_source: bool) -> NearnessScorer:
         """Return a scorer of all outputs."""
