@@ -9,10 +9,12 @@ from typing import Any
 
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
-from modelport.core.errors import EngineError, raised_as
+from modelport.core.errors import EngineError
+from modelport.core.text import plain
 from modelport.core.values import Array, Signature, Tensors, shape_fits
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.time_limit import within_limit
+from modelport.model.architectures.torchvision_ops import missing_operator
 from modelport.model.source import load_source
 from modelport.tasks.table import task_of
 
@@ -85,7 +87,7 @@ class TorchRunner:
         # PyTorch stops no run by itself.
         with (
             within_limit(lambda: None),
-            raised_as(EngineError, f"{self._name} {_failed(tensors)}", _HOLD_AGAINST, _RAISED_BY_NETWORKS),
+            self._errors_of(tensors),
             torch.inference_mode(),
             torch.autocast("cpu", torch.bfloat16, enabled=self._bf16),
         ):
@@ -93,6 +95,21 @@ class TorchRunner:
         answers = self._task.outputs_of([(out.float() if out.is_floating_point() else out).numpy() for out in outputs])
         self._check_outputs(answers, len(outputs))
         return answers
+
+    @contextmanager
+    def _errors_of(self, tensors: Sequence[Any]) -> Iterator[None]:
+        """Turn what the network raises into one EngineError."""
+        try:
+            yield
+        except _RAISED_BY_NETWORKS as error:
+            if operator := missing_operator(error):
+                raise EngineError(
+                    f"{self._name} calls {operator}, for which there is no kernel here: the installed torchvision "
+                    "belongs to another build of PyTorch",
+                    "install both of one build, or give an ONNX file of the network: --source FILE.onnx",
+                ) from error
+            told = plain(f"{type(error).__name__}: {error}", 300)
+            raise EngineError(f"{self._name} {_failed(tensors)}: {told}", _HOLD_AGAINST) from error
 
     def _check_outputs(self, answers: Tensors, given: int) -> None:
         """Raise EngineError unless the outputs are the recipe's."""
