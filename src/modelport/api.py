@@ -18,7 +18,7 @@ from modelport.data.sets import table as data_sets
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import engine_for, model_artifact, opened, reference_engine
-from modelport.engines.source import Source
+from modelport.engines.source import Source, source_from_file
 from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
 from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import HeldRows, KeptRows, stack_rows
@@ -30,7 +30,7 @@ from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
 from modelport.report.result import NOTHING_RAN, Result, SourceOrigin
-from modelport.stages.plan import Plan, Wish
+from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported
 from modelport.stages.source import source_of
 from modelport.tasks.base import Rows
@@ -94,11 +94,21 @@ class Answers:
     source: Source | None = None  # where it answered
 
 
-def source(recipe: Recipe, weights: str | Path | None = None, progress: Progress | None = None) -> Source:
+def source(
+    recipe: Recipe,
+    weights: str | Path | None = None,
+    *,
+    file: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Source:
     """Return what defines the right answer: the recipe's network with a checkpoint, its own one where none is given.
 
-    Raises CheckpointError where the file is missing; that it does not fit is said when it is first run or exported.
+    ``file`` is a model that runs by itself, .onnx or .pt2, in their place. Raises CheckpointError or GraphError where
+    a file is missing; that weights do not fit is said when they are first run or exported, UsageError for both.
     """
+    if file is not None:
+        Given(None if weights is None else Path(weights), source=Path(file))
+        return source_from_file(recipe, Path(file))
     return source_of(recipe, None if weights is None else Path(weights), progress or Silent())
 
 
@@ -228,7 +238,8 @@ def judge(
     rows: Iterator[Rows] = iter(answers.rows) if source is None else _beside(answers, source)
     with tempfile.TemporaryDirectory(prefix="modelport-") as scratch:
         folder = Path(scratch) if out is None else Path(out)
-        how = Scoring(job.task, source is not None, job.full_set, folder / PREDICTIONS)
+        labels = recipe.dataset.labelled
+        how = Scoring(job.task, source is not None, job.full_set, folder / PREDICTIONS, labels=labels)
         scored = score(rows, how)
         scored.skipped = answers.outcome.skipped
         origin = _origin(answers, None if source is None else origin_of(source.source))

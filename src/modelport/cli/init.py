@@ -9,7 +9,7 @@ import typer
 
 from modelport.cli import runs
 from modelport.cli.console import TALK
-from modelport.cli.options import SHAPE, shapes_of
+from modelport.cli.options import SHAPE, shapes_of, trust_option
 
 
 def register(app: typer.Typer) -> None:
@@ -18,11 +18,14 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    model: str = typer.Argument(help="What the recipe is drafted from.", metavar="FILE.onnx"),
+    model: str = typer.Argument(
+        help="FILE.onnx, FILE.pt2, PKG.MOD:FUNCTION, timm:NAME or torchvision:NAME.", metavar="MODEL"
+    ),
     task: str | None = typer.Option(None, "--task", help="Default: told from the outputs.", metavar="T"),
     data: Path | None = typer.Option(None, "--data", help="Its layout decides the data set's lines.", metavar="DIR"),
     out: Path = typer.Option(..., "--out", help="The recipe to write.", metavar="RECIPE.toml"),
     shape: list[str] = SHAPE,
+    trust_code: bool = trust_option(),
     force: bool = typer.Option(False, "--force", help="Replace a file that lies there."),
 ) -> None:
     """Write a recipe that `run` takes at once; what was guessed is marked in it."""

@@ -12,13 +12,15 @@ from modelport.cli.options import (
     CALIBRATION,
     CHECKPOINT_KEY,
     RECIPE,
+    SHAPE,
     VARIANT,
     WEIGHTS,
     batch_or_dynamic,
     input_word,
+    shapes_of,
     trust_option,
 )
-from modelport.core.errors import EXIT_USAGE
+from modelport.core.errors import EXIT_USAGE, UsageError
 from modelport.engines import help as engine_help
 
 
@@ -109,8 +111,9 @@ def export(
 
 
 def compile_model(
-    recipe: str = RECIPE,
-    model: Path = typer.Argument(help="The exported graph.", metavar="FILE.onnx"),
+    recipe: str | None = typer.Argument(None, help="A recipe: its name, or a .toml file.", metavar="RECIPE"),
+    graph: Path | None = typer.Argument(None, help="The exported graph.", metavar="FILE.onnx"),
+    model: Path | None = typer.Option(None, "--model", help="A graph that needs no recipe.", metavar="FILE.onnx"),
     engine: str = typer.Option(..., "--engine", help="The engine to compile for.", metavar="E"),
     out: Path = typer.Option(
         ...,
@@ -132,14 +135,18 @@ def compile_model(
     input_type: str | None = typer.Option(
         None, "--input-type", help=engine_help.COMPILED_INPUT, metavar="float32|uint8"
     ),
+    shape: list[str] = SHAPE,
     dry_run: bool = typer.Option(False, "--dry-run", help="Print the vendor command; write and run nothing."),
 ) -> None:
     """Write the artifact that an engine loads fastest."""
     from modelport.jobs.compile import CompileRequest, compile_checked
 
-    pixels = input_word(input_type)
+    file = graph or model
+    if file is None or (graph is not None and model is not None):
+        raise UsageError("compile of what?", "name a recipe and its FILE.onnx, or give --model FILE.onnx alone")
+    pixels, shapes = input_word(input_type), shapes_of(shape)
     request = CompileRequest(
-        recipe, model, engine, out, precision, batch, soc, device, plan, pixels, dry_run, calibration
+        recipe, file, engine, out, precision, batch, soc, device, plan, pixels, dry_run, calibration, shapes
     )
     value = compile_checked(request, TALK.progress)
 

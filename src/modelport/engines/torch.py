@@ -63,6 +63,20 @@ class TorchEngine(Engine):
             torch.set_num_threads(before)
 
 
+def answers_of(module: Any, name: str, shape: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+    """Return dtype and shape of each tensor that a network answers to zeros (float32) of ``shape``.
+
+    ``name`` stands for it in errors. Raises EngineError where it fails on them.
+    """
+    import torch
+
+    zeros = [torch.zeros(*shape)]
+    failed = _errors_of(name, zeros, "give its input by --shape input:1,3,H,W")
+    with within_limit(lambda: None), failed, torch.inference_mode():
+        outputs = _flat(module(*zeros))
+    return [(str(out.dtype).removeprefix("torch."), tuple(out.shape)) for out in outputs]
+
+
 class TorchRunner:
     """A module as a runner, for whoever has it in memory already."""
 
@@ -87,7 +101,7 @@ class TorchRunner:
         # PyTorch stops no run by itself.
         with (
             within_limit(lambda: None),
-            self._errors_of(tensors),
+            _errors_of(self._name, tensors, _HOLD_AGAINST),
             torch.inference_mode(),
             torch.autocast("cpu", torch.bfloat16, enabled=self._bf16),
         ):
@@ -95,21 +109,6 @@ class TorchRunner:
         answers = self._task.outputs_of([(out.float() if out.is_floating_point() else out).numpy() for out in outputs])
         self._check_outputs(answers, len(outputs))
         return answers
-
-    @contextmanager
-    def _errors_of(self, tensors: Sequence[Any]) -> Iterator[None]:
-        """Turn what the network raises into one EngineError."""
-        try:
-            yield
-        except _RAISED_BY_NETWORKS as error:
-            if operator := missing_operator(error):
-                raise EngineError(
-                    f"{self._name} calls {operator}, for which there is no kernel here: the installed torchvision "
-                    "belongs to another build of PyTorch",
-                    "install both of one build, or give an ONNX file of the network: --source FILE.onnx",
-                ) from error
-            told = plain(f"{type(error).__name__}: {error}", 300)
-            raise EngineError(f"{self._name} {_failed(tensors)}: {told}", _HOLD_AGAINST) from error
 
     def _check_outputs(self, answers: Tensors, given: int) -> None:
         """Raise EngineError unless the outputs are the recipe's."""
@@ -148,6 +147,22 @@ class TorchRunner:
                 handle.remove()
         names = {{torch.float32: "fp32", torch.bfloat16: "bf16"}.get(dtype, str(dtype)) for dtype in seen}
         return names.pop() if len(names) == 1 else "mixed: " + ", ".join(sorted(names)) if names else "fp32"
+
+
+@contextmanager
+def _errors_of(name: str, tensors: Sequence[Any], fix: str) -> Iterator[None]:
+    """Turn what a network raises on ``tensors`` into one EngineError."""
+    try:
+        yield
+    except _RAISED_BY_NETWORKS as error:
+        if operator := missing_operator(error):
+            raise EngineError(
+                f"{name} calls {operator}, for which there is no kernel here: the installed torchvision belongs to "
+                "another build of PyTorch",
+                "install both of one build, or give an ONNX file of the network: --source FILE.onnx",
+            ) from error
+        told = plain(f"{type(error).__name__}: {error}", 300)
+        raise EngineError(f"{name} {_failed(tensors)}: {told}", fix) from error
 
 
 def _failed(tensors: Sequence[Any]) -> str:

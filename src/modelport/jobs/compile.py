@@ -13,20 +13,21 @@ from modelport.core.options import batch_rows
 from modelport.core.progress import Progress, stage
 from modelport.engines.base import Build, BuildPlan, Engine, Launch
 from modelport.engines.registry import ENGINES, choose_engine, get_engine, model_artifact, opened
-from modelport.model.graph.file import check_signature, read_graph
+from modelport.model.graph.file import check_shapes, check_signature, read_graph
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.stages.int8.search import plan_beside
 from modelport.stages.lower import lowered, speed_warnings
 from modelport.stages.plan import Plan
+from modelport.stages.trail import Made
 
 
 @dataclass(frozen=True, slots=True)
 class CompileRequest:
-    """What ``compile`` was asked for; None is the engine's or the recipe's default."""
+    """What ``compile`` was asked for; None is the engine's or the recipe's default, no recipe: the file as it is."""
 
-    recipe: str
+    recipe: str | None
     model: Path
     engine: str
     out: Path
@@ -38,23 +39,25 @@ class CompileRequest:
     input_type: str | None = None
     dry_run: bool = False
     calibration: Path | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) where axes are free
 
 
 def compile_checked(request: CompileRequest, progress: Progress) -> dict[str, Any]:
-    """Compile an ONNX file whose signature is the recipe's, or say what would be done.
+    """Compile an ONNX file, whose signature must be the recipe's where one is named, or say what would be done.
 
     Raises GraphError, EngineError or UsageError.
     """
     batch_rows("--batch", request.batch)
     if request.device is not None and request.device < 0:
         raise UsageError(f"--device {request.device}", "give a device's number, from 0")
-    recipe = load_recipe(request.recipe)
+    recipe = None if request.recipe is None else load_recipe(request.recipe).with_shapes(request.shapes)
     engine = get_engine(request.engine)
     source = _graph_of(engine, request, recipe)
     if engine.compiles_here:
         choose_engine(engine.name, request.precision or "fp32")
     precision = request.precision or ("fp32" if engine.compiles_here else None)
-    build = Build(recipe, precision, request.batch, own=engine.own_build(_told(engine, request)))
+    shapes = request.shapes if recipe is None else ()
+    build = Build(recipe, precision, request.batch, shapes, engine.own_build(_told(engine, request)))
     planned = engine.plan(source, build, request.out)
     value = {"schema": "modelport.compile/1", "engine": engine.name} | _planned(planned, request.dry_run)
     if request.dry_run:
@@ -94,11 +97,8 @@ def _in_process(
     request: CompileRequest, engine: Engine, source: Artifact, build: Build, progress: Progress
 ) -> dict[str, Any]:
     """Bring the graph into the precision wanted, and compile it by the engine's package."""
-    recipe = build.needed_recipe
-    calibrated_by = replace(build, batch=request.batch or recipe.run.batch)
-    plan = Plan(recipe, engine, calibrated_by, calibration=request.calibration, precision_plan=request.plan)
-    with stage(progress, f"precision {plan.precision}"):
-        done = lowered(plan, source, None, (), progress)
+    with stage(progress, f"precision {build.precision}"):
+        done = _lowered(request, engine, source, build, progress)
     with stage(progress, f"compile for {engine.name}, and open"):
         artifact, precision = _compiled(engine, done.artifact, build, request)
     if done.record:
@@ -111,6 +111,20 @@ def _in_process(
         "notes": [*done.notes, *speed_warnings(engine, precision)],
         "quantization": done.record or None,
     }
+
+
+def _lowered(request: CompileRequest, engine: Engine, source: Artifact, build: Build, progress: Progress) -> Made:
+    """Return the graph in the precision wanted. Raises UsageError where that takes a recipe, and none was named."""
+    if build.recipe is None:
+        if build.precision in engine.lowers or request.calibration is not None or request.plan is not None:
+            raise UsageError(
+                f"--precision {build.precision} makes another graph of {request.model}, which takes a recipe",
+                f"name one; `modelport init {request.model}` drafts it",
+            )
+        return Made(source)
+    form = replace(build, batch=request.batch or build.recipe.run.batch)
+    plan = Plan(build.recipe, engine, form, calibration=request.calibration, precision_plan=request.plan)
+    return lowered(plan, source, None, (), progress)
 
 
 def _compiled(engine: Engine, source: Artifact, build: Build, request: CompileRequest) -> tuple[Artifact, str]:
@@ -143,7 +157,7 @@ def _told(engine: Engine, request: CompileRequest) -> dict[str, Any]:
     return {name: value for name in sorted(alone) if (value := getattr(request, name)) is not None}
 
 
-def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe) -> Artifact:
+def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe | None) -> Artifact:
     """Return the file to be compiled, once it is the recipe's and ``--out`` is not on top of it."""
     source = model_artifact(request.model)
     if not engine.compiles_here and source.kind != "onnx":
@@ -151,7 +165,10 @@ def _graph_of(engine: Engine, request: CompileRequest, recipe: Recipe) -> Artifa
             f"{request.model}: '{engine.name}' compiles .onnx files here", "give the file that `modelport export` wrote"
         )
     if source.kind == "onnx":
-        check_signature(read_graph(request.model), recipe.whole_signature, request.model)
+        graph = read_graph(request.model)
+        check_shapes(graph, request.shapes, request.model)
+        if recipe is not None:
+            check_signature(graph, recipe.whole_signature, request.model)
     if request.out.absolute() == request.model.absolute():
         raise UsageError(f"--out {request.out} is the model itself", "choose another --out")
     written = [request.out, *map(request.out.with_suffix, engine.companions)]

@@ -14,18 +14,17 @@ from modelport.core.errors import DataError, OutputError, UsageError, unknown
 from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
 from modelport.data.sets.table import open_dataset
+from modelport.model.architectures.libraries import of_library
+from modelport.model.architectures.own import is_own
+from modelport.model.architectures.preprocessing import preprocessing_of
 from modelport.model.graph.file import metadata_of, read_graph
 from modelport.recipes.draft import Line, draft_text
 from modelport.recipes.load import parse_recipe
-from modelport.recipes.presets import PRESETS
 from modelport.recipes.tables import Dataset
-from modelport.stages.describe import Described, describe_onnx
+from modelport.stages.describe import Described, describe_library, describe_network, describe_onnx, describe_program
+from modelport.stages.draft_steps import steps_of, steps_of_library
 from modelport.tasks.table import TASKS
 
-IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-HALF = {"mean": [0.5], "std": [0.5]}
-BYTES = {"mean": [0.0], "std": [1.0]}
-COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
 # Classes from which on five answers tell more than one.
 WORTH_TOP5 = 10
 
@@ -54,15 +53,14 @@ def init(request: InitRequest, progress: Progress) -> dict[str, Any]:
         raise OutputError(f"{request.out} exists", "choose another --out, or replace it: --force")
     if request.task is not None and request.task not in TASKS:
         raise UsageError(f"--task {plain(request.task, 40)}", unknown("tasks", request.task, TASKS))
-    path = _onnx(request.model)
-    with stage(progress, "read the model, and run it once"):
-        described = describe_onnx(path, request.shapes)
-    lines = _lines(request, path, described)
+    with stage(progress, "read the model"):
+        subject = _subject(request)
+    lines = _lines(request, subject)
     text = draft_text(plain(request.command, 300), lines)
     parse_recipe(text, str(request.out))
     write_text(request.out, text)
     data = str(request.data or "DATA")
-    words = ["modelport", "run", str(request.out), "--source", str(path), "--data", data, "--out", "report"]
+    words = ["modelport", "run", str(request.out), *subject.words, "--data", data, "--out", "report"]
     return {
         "schema": "modelport.init/1",
         "path": str(request.out),
@@ -71,18 +69,48 @@ def init(request: InitRequest, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _onnx(model: str) -> Path:
-    path = Path(model)
-    if path.suffix.lower() != ".onnx":
-        raise UsageError(f"{model}: a recipe is drafted from an ONNX file", "give FILE.onnx")
-    return path
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a recipe is drafted of."""
+
+    name: str
+    described: Described
+    steps: Line
+    words: tuple[str, ...]  # of `run`, beside recipe and data
+    architecture: str | None = None
 
 
-def _lines(request: InitRequest, path: Path, described: Described) -> list[Line]:
+def _subject(request: InitRequest) -> _Subject:
+    """Read the model by its spelling. Raises UsageError for one that is none of a model."""
+    what = request.model
+    path, suffix = Path(what), Path(what).suffix.lower()
+    if suffix == ".onnx":
+        described = describe_onnx(path, request.shapes)
+        steps = steps_of(described, metadata_of(read_graph(path)))
+        return _Subject(path.stem, described, steps, ("--source", what))
+    if suffix == ".pt2":
+        described = describe_program(path)
+        return _Subject(path.stem, described, steps_of(described, {}), ("--source", what))
+    if of_library(what):
+        told = preprocessing_of(what)
+        described = describe_library(what, told)
+        return _Subject(what.partition(":")[2], described, steps_of_library(told), ("--weights", "FILE"), what)
+    if is_own(what) and not path.exists():
+        described = describe_network(what, request.shapes)
+        return _Subject(what.partition(":")[2], described, steps_of(described, {}), ("--trust-code",), what)
+    raise UsageError(
+        f"{plain(what, 100)}: no model that a recipe is drafted from",
+        "give FILE.onnx, FILE.pt2, PKG.MOD:FUNCTION, timm:NAME or torchvision:NAME; weights alone tell no network",
+    )
+
+
+def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
+    described = subject.described
     task, why, outputs = _task(request.task, described)
     classes = outputs[0].shape[-1] if task == "classification" and outputs[0].dtype.startswith("float") else None
     data = _data_lines(request.data, task, classes)
-    name = re.sub("[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._") or "model"
+    name = re.sub("[^a-z0-9._-]+", "-", subject.name.lower()).strip("-._") or "model"
+    network = [] if subject.architecture is None else [Line("model.architecture", subject.architecture)]
     inputs = [_tensor(described.sample)]
     inputs += [_tensor(spec) | {"value": value} for spec, value in described.constants]
     told = "; ".join(text if key == "size" else f"'{key}': {text}" for key, text in described.guessed.items())
@@ -91,7 +119,8 @@ def _lines(request: InitRequest, path: Path, described: Described) -> list[Line]
         Line("name", name),
         Line("task", task, why),
         *_metric_lines(task, classes),
-        _preprocess(described, metadata_of(read_graph(path))),
+        *network,
+        subject.steps,
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
         Line("tensors.outputs", [_tensor(spec) for spec in outputs], _left_out(described, outputs)),
         *data,
@@ -124,33 +153,6 @@ def _left_out(described: Described, read: Sequence[Any]) -> str:
 
 def _tensor(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
-
-
-def _preprocess(described: Described, metadata: dict[str, str]) -> Line:
-    """Return the steps: those that the file tells of, else the usual ones for such an input, as a guess."""
-    height, width, channels = described.image
-    if channels not in COLOURS:
-        raise UsageError(
-            f"the input {described.sample} has {channels} channels", "write its steps by hand (docs/recipes.md)"
-        )
-    if "Ultralytics" in metadata.get("author", "") + metadata.get("description", ""):
-        preset = f"yolo/letterbox{height}"
-        if preset in PRESETS and height == width:
-            return Line("preprocess", preset, "the file is Ultralytics'")
-    decode = {"step": "decode", "color": COLOURS[channels], "exif_rotation": "ignore"}
-    resize = {"step": "resize", "width": width, "height": height, "interpolation": "bilinear"}
-    steps, why = [decode, resize], "how images are resized"
-    if described.sample.dtype != "uint8":
-        if (height, width, channels, described.layout, described.sample.dtype) == (224, 224, 3, "NCHW", "float32"):
-            return Line(
-                "preprocess", "imagenet/resize256-crop224-bilinear", "the usual steps for such an input", guessed=True
-            )
-        numbers = BYTES if channels != 3 else IMAGENET if described.layout == "NCHW" else HALF
-        steps.append({"step": "normalize", "divide": 255.0, **numbers})
-        why += " and normalised"
-    if described.layout == "NHWC" or described.sample.dtype != "float32":
-        steps.append({"step": "to_tensor", "layout": described.layout, "dtype": described.sample.dtype})
-    return Line("preprocess", steps, why, guessed=True)
 
 
 def _data_lines(folder: Path | None, task: str, classes: int | str | None) -> list[Line]:

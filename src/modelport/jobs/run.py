@@ -28,13 +28,13 @@ from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
 from modelport.evaluate.store import SourceAnswers
 from modelport.measure.in_flight import with_best_in_flight
-from modelport.measure.timing import Clocks
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.recipes.setting import read_setting
 from modelport.report import markdown
 from modelport.report.assemble import Origin, assemble
+from modelport.report.clocks import device_latencies, throughputs
 from modelport.report.detections import DetectionFiles, write_detection_files
 from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
 from modelport.stages.lower import speed_warnings
@@ -248,7 +248,7 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
 
 def _own_rows(request: RunRequest, job: Pass, runner: Runner) -> list[Check]:
     """Hold a given model file against its own rows: each alone, and in a batch."""
-    if request.model is None:
+    if request.given.graph is None:
         return []
     check = check_rows(runner, job.build.batch or 1, max(job.task.tolerated, TOLERATED))
     return [] if check is None else [check]
@@ -282,26 +282,3 @@ def speed_of(plan: Plan, outcome: Outcome) -> Speed:
         {"host": latency, **device_latencies(outcome.clocks)},
         (*speed_warnings(plan.engine, outcome.precision), *steadiness_warnings(latency)),
     )
-
-
-def throughputs(clocks: Clocks, rows: int) -> dict[str, Any]:
-    """Return the three throughputs; the device's own where the engine tells it, else null."""
-    seconds = {"end_to_end": clocks.seconds, "host": clocks.busy_seconds}
-    if clocks.device:
-        seconds["device"] = sum(times.compute_ms for times in clocks.device) / 1000
-    figures = {
-        name: {"value": rows / time, "unit": "samples/s", "count": len(clocks.runs)} for name, time in seconds.items()
-    }
-    return {"device": None} | figures
-
-
-def device_latencies(clocks: Clocks) -> dict[str, Any]:
-    """Return the device's clocks of each run, in ms: copy to the device, computing, copy back."""
-    if not clocks.device:
-        return {}
-    told = {
-        "h2d": [times.h2d_ms for times in clocks.device],
-        "device": [times.compute_ms for times in clocks.device],
-        "d2h": [times.d2h_ms for times in clocks.device],
-    }
-    return {name: latency_summary(values) for name, values in told.items()}

@@ -1,4 +1,4 @@
-"""A model file → what its recipe must say: inputs and outputs with sizes, and what could only be guessed."""
+"""A model → what its recipe must say: inputs and outputs with sizes, and what could only be guessed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelport.core.errors import UsageError
 from modelport.core.values import Signature, TensorSpec
 from modelport.engines.base import Build
 from modelport.engines.registry import model_artifact, opened, reference_engine
+from modelport.engines.torch import answers_of
 from modelport.evaluate.feeds import Shapes, image_axes, random_feeds, settled
 from modelport.evaluate.pairing import paired_inputs
+from modelport.model.architectures import build_network
+from modelport.model.architectures.preprocessing import Preprocessing
 from modelport.model.graph.file import BATCH_AXIS, check_shapes, metadata_of, read_graph, signature_of
+from modelport.model.program import load_program
+from modelport.recipes.tables import Model
 
 # What converters of detectors call inputs that tell sizes, and what they hold for an image of the input's own size.
 SIZES, SCALES = ("im_shape", "image_shape", "img_shape", "orig_target_sizes"), ("scale_factor", "scale")
@@ -27,7 +33,6 @@ class Described:
     constants: tuple[tuple[TensorSpec, float | list[float]], ...]  # the other inputs, with what they may hold
     outputs: tuple[TensorSpec, ...]
     guessed: dict[str, str]
-    precision: str = "fp32"
 
     @property
     def layout(self) -> str:
@@ -74,7 +79,6 @@ def describe_onnx(path: Path, told: Sequence[tuple[str, tuple[int, ...]]]) -> De
             guessed["size"] = "height and width are free, this is a size that runs; --shape gives another"
         feed = next(random_feeds(chosen, pairs, 1, 0).stream())
         answers = runner.run(feed)
-        precision = runner.precision
     inputs = [TensorSpec(spec.name, spec.dtype, chosen[spec.name]) for spec in signature.inputs]
     sample = _sample_of(inputs, path)
     others = [spec for spec in inputs if spec.name != sample.name]
@@ -87,7 +91,53 @@ def describe_onnx(path: Path, told: Sequence[tuple[str, tuple[int, ...]]]) -> De
         raise UsageError(f"{path}: no output has a row for each of the input", "give a model that answers each image")
     sample = _batched(sample)
     constants = tuple((_batched(spec), _constant(spec, sample, guessed)) for spec in others)
-    return Described(sample, constants, read, guessed, precision)
+    return Described(sample, constants, read, guessed)
+
+
+def describe_program(path: Path) -> Described:
+    """Return the tensors of a ``.pt2`` file, run once on zeros. Raises CheckpointError, EngineError."""
+    module, facts, _ = load_program(path)
+    guessed: dict[str, str] = {}
+    shape = tuple(axis if isinstance(axis, int) else _side(place) for place, axis in enumerate(facts.shape))
+    if any(isinstance(axis, str) for axis in facts.shape[1:]):
+        guessed["size"] = "axes are free, this is a size that runs"
+    return _described(module, str(path), shape, guessed)
+
+
+def describe_network(architecture: str, told: Sequence[tuple[str, tuple[int, ...]]]) -> Described:
+    """Return the tensors of a user's own network, built as its function returns it and run once on zeros.
+
+    Raises UsageError where its module is not trusted, RecipeError where it cannot be built, EngineError.
+    """
+    guessed: dict[str, str] = {}
+    if any(name != "input" for name, _ in told):
+        raise UsageError("--shape: a network's input is called 'input' here", "give --shape input:1,3,224,224")
+    shape = dict(told).get("input")
+    if shape is None:
+        shape = (1, 3, 224, 224)
+        guessed["size"] = "a network does not tell the size of its images; --shape input:1,3,H,W does"
+    return _described(build_network(Model(architecture=architecture)), architecture, shape, guessed)
+
+
+def describe_library(architecture: str, facts: Preprocessing) -> Described:
+    """Return the tensors of a classifier of timm or torchvision, as the library tells them."""
+    if facts.classes is None:
+        raise UsageError(f"{architecture}: its library tells no classes", "write the recipe by hand (docs/recipes.md)")
+    sample = TensorSpec("input", "float32", (BATCH_AXIS, facts.channels, *facts.size))
+    return Described(sample, (), (TensorSpec("output", "float32", (BATCH_AXIS, facts.classes)),), {})
+
+
+def _described(module: Any, name: str, shape: tuple[int, ...], guessed: dict[str, str]) -> Described:
+    answers = answers_of(module, name, shape)
+    names = ["output"] if len(answers) == 1 else [f"output{number}" for number in range(len(answers))]
+    outputs = [TensorSpec(one, dtype, size) for one, (dtype, size) in zip(names, answers, strict=True)]
+    sample = TensorSpec("input", "float32", shape)
+    return Described(_batched(sample), (), tuple(map(_batched, outputs)), guessed)
+
+
+def _side(place: int) -> int:
+    """Return a size for a free axis of (N, C, H, W)."""
+    return 1 if place == 0 else 3 if place == 1 else 224
 
 
 def _sizes_told(signature: Signature, metadata: dict[str, str]) -> dict[str, tuple[int, ...]]:

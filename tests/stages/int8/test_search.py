@@ -255,3 +255,8 @@ def test_options_that_do_not_go_together_are_refused(
         assert runner.precision == "fp16"
     with pytest.raises(UsageError, match="made already"):
         lowered(Plan(tiny, engine, Build(tiny, "fp16", 8), precision_plan=plan), half.artifact, None, (), Silent())
+
+
+def test_of_a_distance_the_rise_is_the_loss() -> None:
+    assert Loss("max_abs", 0.3, 0.0, 0.2, 9, rise_is_loss=True).excess == pytest.approx(0.1)
+    assert Loss("max_abs", 0.1, 0.0, 0.2, 9, rise_is_loss=True).excess < 0

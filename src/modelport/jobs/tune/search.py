@@ -162,8 +162,9 @@ def _calibration(search: Search) -> tuple[Path | None, str]:
 
 def _probed(search: Search, engine: Engine, precision: str, calibration: Path | None) -> Pair:
     recipe, seed = search.recipe, search.request.seed
-    # Views are made in float32; rounding them to pixels would only take time.
-    pixels = "onnx" in engine.consumes and recipe.dataset.views == 1
+    # Views are made in float32; rounding them to pixels would only take time. A network of bytes has its own pixels.
+    takes = recipe.tensors.sample.dtype == "float32" and recipe.dataset.views == 1
+    pixels = takes and "onnx" in engine.consumes
     build = Build(recipe_of_pixels(recipe) if pixels else recipe, precision, recipe.run.batch)
     # The recipe as it is, whatever --max-drop says: `run --setting` must make this very int8 model again.
     plan = Plan(recipe, engine, build, calibration=calibration if precision == "int8" else None, seed=seed)

@@ -24,6 +24,7 @@ from modelport.core.progress import Progress
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Tensors
 from modelport.engines.base import Build, Engine
+from modelport.engines.fitted import with_constants
 from modelport.engines.quantizer import Int8Model, Quantizer, calibrated, versions
 from modelport.engines.registry import ENGINES, get_engine, model_artifact
 from modelport.model.graph.file import read_graph
@@ -162,7 +163,8 @@ def _inputs(job: Int8Job) -> Iterator[Tensors]:
     with closing(batches):
         for batch in batches:
             # Padding repeats a row; only a graph of a fixed batch needs it.
-            yield batch.inputs if fixed else {name: rows[: len(batch.ids)] for name, rows in batch.inputs.items()}
+            rows = batch.inputs if fixed else {name: rows[: len(batch.ids)] for name, rows in batch.inputs.items()}
+            yield with_constants(job.recipe.tensors.inputs, rows)
 
 
 def _fixed_batch(job: Int8Job) -> bool:
