@@ -9,10 +9,12 @@ from typing import Any
 
 from modelport.core import machine
 from modelport.core.artifacts import Artifact
-from modelport.core.errors import EngineError, raised_as
+from modelport.core.errors import EngineError
+from modelport.core.text import plain
 from modelport.core.values import Array, Signature, Tensors, shape_fits
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
 from modelport.engines.time_limit import within_limit
+from modelport.model.architectures.torchvision_ops import missing_operator
 from modelport.model.source import load_source
 from modelport.tasks.table import task_of
 
@@ -69,9 +71,7 @@ def answers_of(module: Any, name: str, shape: Sequence[int]) -> list[tuple[str, 
     import torch
 
     zeros = [torch.zeros(*shape)]
-    failed = raised_as(
-        EngineError, f"{name} {_failed(zeros)}", "give its input by --shape input:1,3,H,W", _RAISED_BY_NETWORKS
-    )
+    failed = _errors_of(name, zeros, "give its input by --shape input:1,3,H,W")
     with within_limit(lambda: None), failed, torch.inference_mode():
         outputs = _flat(module(*zeros))
     return [(str(out.dtype).removeprefix("torch."), tuple(out.shape)) for out in outputs]
@@ -101,7 +101,7 @@ class TorchRunner:
         # PyTorch stops no run by itself.
         with (
             within_limit(lambda: None),
-            raised_as(EngineError, f"{self._name} {_failed(tensors)}", _HOLD_AGAINST, _RAISED_BY_NETWORKS),
+            _errors_of(self._name, tensors, _HOLD_AGAINST),
             torch.inference_mode(),
             torch.autocast("cpu", torch.bfloat16, enabled=self._bf16),
         ):
@@ -147,6 +147,22 @@ class TorchRunner:
                 handle.remove()
         names = {{torch.float32: "fp32", torch.bfloat16: "bf16"}.get(dtype, str(dtype)) for dtype in seen}
         return names.pop() if len(names) == 1 else "mixed: " + ", ".join(sorted(names)) if names else "fp32"
+
+
+@contextmanager
+def _errors_of(name: str, tensors: Sequence[Any], fix: str) -> Iterator[None]:
+    """Turn what a network raises on ``tensors`` into one EngineError."""
+    try:
+        yield
+    except _RAISED_BY_NETWORKS as error:
+        if operator := missing_operator(error):
+            raise EngineError(
+                f"{name} calls {operator}, for which there is no kernel here: the installed torchvision belongs to "
+                "another build of PyTorch",
+                "install both of one build, or give an ONNX file of the network: --source FILE.onnx",
+            ) from error
+        told = plain(f"{type(error).__name__}: {error}", 300)
+        raise EngineError(f"{name} {_failed(tensors)}: {told}", fix) from error
 
 
 def _failed(tensors: Sequence[Any]) -> str:

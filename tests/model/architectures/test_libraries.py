@@ -6,6 +6,8 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -83,19 +85,22 @@ def test_no_backbone_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     build_network(Model(architecture="torchvision:lraspp_mobilenet_v3_large", arguments={"num_classes": 3}))
 
 
-def test_an_operator_without_a_kernel_is_named(tiny: Recipe) -> None:
+@pytest.mark.parametrize("called", ["torch.ops.torchvision", "torchvision.ops"])
+def test_an_operator_without_a_kernel_is_named(called: str, tiny: Recipe) -> None:
     """Skipped where torchvision brings its kernels: beside a PyTorch for CPUs alone it does not."""
     libraries.library("torchvision")
+    modules = SimpleNamespace(torch=torch, torchvision=sys.modules["torchvision"])
 
     class Suppresses(torch.nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             boxes = image.flatten()[:8].reshape(2, 4)
-            kept: torch.Tensor = torch.ops.torchvision.nms(boxes, boxes[:, 0], 0.5)
+            suppress = attrgetter(f"{called}.nms")(modules)
+            kept: torch.Tensor = suppress(boxes, boxes[:, 0], 0.5)
             return kept
 
     if torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "CPU"):
         pytest.skip("torchvision's kernels are here")
-    with pytest.raises(EngineError, match="torchvision::nms"):
+    with pytest.raises(EngineError, match="calls torchvision::nms, for which there is no kernel here"):
         TorchRunner(Suppresses(), Build(tiny, "fp32", 1))
 
 

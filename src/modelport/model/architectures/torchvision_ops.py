@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,17 @@ def declare_operators() -> None:
         if not hasattr(ops.torchvision, name):
             declared.define(schema)
     _declared.append(declared)
+
+
+def missing_operator(error: BaseException) -> str:
+    """Return the operator of torchvision for whose lack a network failed, ``torchvision::nms``; empty for none."""
+    if called := re.search(r"'(torchvision::\w+)'", str(error)):
+        return called[1]
+    trace, name = error.__traceback__, ""
+    while trace is not None and "custom C++ ops" in str(error):
+        code = trace.tb_frame.f_code
+        # Its Python functions have the operators' names, and ask for the library first.
+        if Path(code.co_filename).parent.parts[-2:] == ("torchvision", "ops"):
+            name = f"torchvision::{code.co_name}"
+        trace = trace.tb_next
+    return name

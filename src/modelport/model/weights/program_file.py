@@ -86,6 +86,7 @@ def check_program(content: bytes, name: str) -> ProgramFacts:
             program = _json(archive, entries, "models/model.json", name)
         _check_version(program, name)
         _check(program, "", name)
+        _check_mode(program, name)
         return _facts(program, name)
     except (zipfile.BadZipFile, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise CheckpointError(
@@ -157,13 +158,21 @@ def _check(value: Any, key: str, name: str) -> None:
             if inner not in _UNUSED:
                 _check(inner, "", name)
                 _check(held, inner, name)
-        if value.get("name") in ("training", "train") and value.get("arg", {}).get("as_bool"):
-            raise CheckpointError(f"{name}: exported in training mode", "export net.eval()")
     elif isinstance(value, list):
         for held in value:
             _check(held, key, name)
     elif isinstance(value, str) and not _is_plain(value, key):
         raise CheckpointError(f"{name}: refused, {key or 'a name'} is {plain(value, 120)}", SAVE_AGAIN)
+
+
+def _check_mode(program: Any, name: str) -> None:
+    """Raise CheckpointError where the network was exported in training mode: batch norms would follow the images."""
+    for node in program["graph_module"]["graph"]["nodes"]:
+        told = {given["name"]: given["arg"] for given in node["inputs"]}
+        # Without running figures it standardises what it is given, weights for instance.
+        follows = told.get("training", {}).get("as_bool") and "as_tensor" in told.get("running_mean", {})
+        if follows or told.get("train", {}).get("as_bool"):
+            raise CheckpointError(f"{name}: exported in training mode", "export net.eval()")
 
 
 def _is_plain(text: str, key: str) -> bool:
