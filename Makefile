@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick check bench format clean
+.PHONY: demo test quick wheel check bench format clean
 
 demo: $(READY)  ## sample data and weights, every usable engine, a table
 	$(BIN)/modelport demo --out demo
@@ -17,6 +17,9 @@ test: $(READY)  ## the whole suite, under 7 minutes on two cores
 
 quick: $(READY)  ## all but the slow tests, under 90 seconds; first what failed last, and no further than the first failure
 	$(PYTEST) -m 'not slow' --exitfirst --failed-first
+
+wheel: $(READY)  ## the wheel in an empty environment, with the README's commands
+	.ci/wheel
 
 check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .
