@@ -20,8 +20,9 @@ from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import engine_for, model_artifact, opened, reference_engine
 from modelport.engines.source import Source, source_from_file
 from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
+from modelport.evaluate.held_rows import HeldRows, KeptRows
 from modelport.evaluate.score import Scoring, score
-from modelport.evaluate.store import HeldRows, KeptRows, stack_rows
+from modelport.evaluate.store import stack_rows
 from modelport.jobs.run import PREDICTIONS, origin_of, speed_of, written
 from modelport.model.architectures import build_random
 from modelport.model.architectures.trust import trust_code

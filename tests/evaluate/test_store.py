@@ -12,7 +12,8 @@ import pytest
 
 from modelport.core.errors import DataError, OutputError
 from modelport.core.values import RowId
-from modelport.evaluate.store import HeldRows, KeptRows, SourceAnswers, split_rows, stack_rows
+from modelport.evaluate.held_rows import HeldRows, KeptRows
+from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
 from modelport.tasks.base import Rows
 
 

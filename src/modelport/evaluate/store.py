@@ -7,9 +7,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +15,9 @@ from typing import Self
 
 import numpy as np
 
-from modelport.core.artifacts import cache_folder, cannot_write, digest_json, prepare_output_folder
-from modelport.core.errors import DataError, OutputError
-from modelport.core.values import Array, RowId, Tensors
-from modelport.tasks.base import Rows
+from modelport.core.artifacts import cache_folder, cannot_write, digest_json
+from modelport.core.errors import OutputError
+from modelport.core.values import Array, Tensors
 
 # How rows are kept; another number is another store.
 FORM = 4
@@ -159,79 +156,6 @@ class SourceAnswers(RowStore):
 
 
 # (row, sha256 of its sample) → the outputs that answer it, without the batch axis; None where there are none.
-Find = Callable[[RowId, str], Tensors | None]
-
-
-class HeldRows:
-    """Answers in memory: taken once, iterated again and again in the pieces in which they came, and found by row."""
-
-    def __init__(self) -> None:
-        self._pieces: list[Rows] = []
-
-    def take(self, rows: Iterable[Rows]) -> Iterator[Rows]:
-        """Keep rows and hand them on."""
-        for piece in rows:
-            self._pieces.append(piece)
-            yield piece
-
-    def __iter__(self) -> Iterator[Rows]:
-        return iter(self._pieces)
-
-    @contextmanager
-    def finding(self) -> Iterator[Find]:
-        """Yield what finds the outputs of a row."""
-        found: dict[str, Tensors] = {}
-        for piece in self._pieces:
-            names = map(_name_of, piece.ids, piece.digests)
-            found |= zip(names, split_rows(piece.outputs, len(piece.ids)), strict=True)
-        yield lambda row, digest: found.get(_name_of(row, digest))
-
-
-class KeptRows(HeldRows):
-    """Answers whose outputs lie in a folder; the rest of the rows, which is small, stays in memory."""
-
-    NAME = "answers.sqlite"
-
-    def __init__(self, folder: Path) -> None:
-        """Begin a store. Raises OutputError where the folder cannot be written, or holds one already."""
-        super().__init__()
-        self._path = folder / self.NAME
-        if self._path.exists():
-            raise OutputError(f"{self._path}: answers are kept there already", "name another folder, or delete it")
-        prepare_output_folder(folder, self.NAME, force=True)
-
-    def take(self, rows: Iterable[Rows]) -> Iterator[Rows]:
-        """Keep rows and hand them on. Raises OutputError where they cannot be written."""
-        with self._store() as store:
-            for piece in rows:
-                names = map(_name_of, piece.ids, piece.digests)
-                store.put(dict(zip(names, split_rows(piece.outputs, len(piece.ids)), strict=True)))
-                self._pieces.append(replace(piece, outputs={}))
-                yield piece
-
-    def __iter__(self) -> Iterator[Rows]:
-        """Yield the rows as they are read. Raises DataError where one is not there as it was kept."""
-        with self.finding() as find:
-            for piece in self._pieces:
-                found = [row for row in map(find, piece.ids, piece.digests) if row is not None]
-                if len(found) < len(piece.ids):
-                    raise DataError(
-                        f"{self._path}: kept answers are missing or damaged", "answer again, in a new folder"
-                    )
-                yield replace(piece, outputs=stack_rows(found))
-
-    @contextmanager
-    def finding(self) -> Iterator[Find]:
-        """Yield what finds the outputs of a row in the store."""
-        with self._store() as store:
-            yield lambda row, digest: store.get(_name_of(row, digest))
-
-    def _store(self) -> RowStore:
-        return RowStore(self._path, "the kept answers")
-
-
-def _name_of(row: RowId, digest: str) -> str:
-    return f"{digest} {row}"
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:
