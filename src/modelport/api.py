@@ -13,6 +13,7 @@ from typing import Literal
 from modelport.core.artifacts import Artifact
 from modelport.core.options import MAX_SKIPPED
 from modelport.core.progress import Progress, Silent
+from modelport.core.trust import trust_code
 from modelport.core.values import Batch, DataSet, Sample
 from modelport.data.sets import table as data_sets
 from modelport.data.stream.feeding import feed
@@ -25,7 +26,6 @@ from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import stack_rows
 from modelport.jobs.run import PREDICTIONS, origin_of, speed_of, written
 from modelport.model.architectures import build_random
-from modelport.model.architectures.trust import trust_code
 from modelport.model.samples.fit import save_as_published
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe

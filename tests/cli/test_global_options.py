@@ -16,7 +16,7 @@ from conftest import Call
 WRONG = {
     "run moco-v2 --frce": ("--frce", "did you mean '--force'?"),
     "list --jsn": ("--jsn", "did you mean '--json'?"),
-    "run moco-v2": ("--data", "`modelport run --help`"),
+    "run moco-v2": ("--out", "`modelport run --help`"),
     "run moco-v2 --data d --out o --batch x1": ("--batch x1", "integer"),
     "run moco-v2 --data d --out o --batch=x1": ("--batch x1", "integer"),
     "samples data imagenet --out o --count 0": ("--count 0", "`modelport samples data --help`"),

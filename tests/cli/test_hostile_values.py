@@ -86,6 +86,8 @@ def place(tiny: Recipe, tiny_path: Path, tmp_path_factory: pytest.TempPathFactor
         "run": "tiny.toml --model m.onnx --data data --out out --engine onnxruntime --force",
         "preprocess": "tiny.toml --data data --out tensors/t --force",
         "evaluate": "tiny.toml --results results --data data",
+        "init": "m.onnx --out r.toml --force",
+        "diff": "m.onnx --engine onnxruntime,openvino --random 1",
         "bench": "--model m.onnx --engine onnxruntime --batch 1 --duration 0.01 --concurrency 1",
         "tune": f"{given} --data data --out t.toml --engines onnxruntime --seconds 0.01",
         "samples data": "imagenet --out drawn --count 2",

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from conftest import Answer, Call
-from modelport.model.architectures import build_random, trust
+from modelport.core import trust
+from modelport.model.architectures import build_random
 from modelport.recipes.tables import Model
 from own_networks import NET, write_recipe
 

@@ -275,3 +275,31 @@ def test_constants_fill_every_row() -> None:
     assert filled["size"].dtype == np.int64 and filled["size"].tolist() == [[48, 192]] * 3
     once = [told[0].model_copy(update={"shape": [1, 2]})]
     assert with_constants(once, {"x": np.zeros((3, 1))})["size"].shape == (1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "suffix"), [("onnxruntime", ".onnx"), ("openvino", ".xml")])
+def test_a_file_is_compiled_without_a_recipe(
+    engine: str, suffix: str, graph: Callable[..., Path], call: Call, run: Callable[..., Any], tmp_path: Path
+) -> None:
+    path, out = graph(_frees_height_and_width), tmp_path / f"compiled{suffix}"
+    words = ("compile", "--model", path, "--engine", engine, "--out", out, "--shape", f"{INPUT}:8,3,32,32")
+    made = call(*words, "--json")
+    assert made.code == 0, made.err
+    assert [row["path"] for row in made.json["artifacts"]][:2] == [str(path), str(out)]
+    held = run("--model", out, "--source", path, "--engine", engine)
+    assert held.json["metrics"]["source_agreement"]["value"] == 100.0
+    call(*words, "--precision", "int8", "--calibration", tmp_path).refused("recipe", "modelport init")
+    call("compile", "--engine", engine, "--out", out).refused("--model")
+    call("compile", "moco-v2", path, "--model", path, "--engine", engine, "--out", out).refused("--model")
+
+
+@pytest.mark.slow
+def test_tune_takes_a_file(
+    graph: Callable[..., Path], call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    words = ("tune", tiny_path, "--model", graph(), "--data", tiny_data, "--out", tmp_path / "s.toml")
+    answer = call(*words, "--engines", "openvino", "--seconds", "0.1", "--limit", 300, "--json")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "s.toml").is_file()
+    assert {row["precision"] for row in answer.json["points"]} >= {"fp32"}

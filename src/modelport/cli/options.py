@@ -97,7 +97,7 @@ def trust_option() -> Any:
 
 
 def _trust(wanted: bool) -> bool:
-    from modelport.model.architectures import trust
+    from modelport.core import trust
 
     trust.trust_nothing()
     if wanted:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from modelport.core import trust
 from modelport.core.errors import ModelportError, RecipeError, UsageError
-from modelport.model.architectures import build_network, code_behind, trust
+from modelport.model.architectures import build_network, code_behind
 from modelport.recipes.tables import Model
 from own_networks import NET
 

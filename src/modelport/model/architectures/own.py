@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from modelport.core.artifacts import digest_file, digest_json
 from modelport.core.errors import RecipeError, did_you_mean
 from modelport.core.text import plain
+from modelport.core.trust import check_trusted
 from modelport.model.architectures.torchvision_ops import declare_operators
-from modelport.model.architectures.trust import check_trusted
 from modelport.recipes.tables import Model
 
 if TYPE_CHECKING:
