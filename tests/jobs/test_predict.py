@@ -49,6 +49,18 @@ def _checks(result: Any) -> dict[str, str]:
     return {check["name"]: check["verdict"] for check in result["checks"]}
 
 
+def test_images_with_a_file_of_labels_are_scored_as_the_data_set(run: Call, tiny_data: Path, tmp_path: Path) -> None:
+    labelled = run("--data", tiny_data, "--json").json
+    words = ("--images", tiny_data / "val", "--labels", tiny_data / "val_label.txt")
+    answer = run(*words, "--json")
+    assert answer.code == 0, answer
+    assert answer.json["metrics"] == labelled["metrics"] and answer.json["n"] == 310
+    run("--data", tiny_data, "--labels", tiny_data / "val_label.txt").refused("--images")
+    run(*words[:3], tmp_path / "none.txt").refused("none.txt")
+    (tmp_path / "few.txt").write_text("ILSVRC2012_val_00000001 3\n")
+    run(*words[:3], tmp_path / "few.txt").refused("few.txt")
+
+
 def test_labels_are_not_looked_at(run: Call, tiny_data: Path, images: Path, tmp_path: Path) -> None:
     labelled = run("--data", tiny_data, "--json").json
     for words in (("--data", tiny_data), ("--images", images)):

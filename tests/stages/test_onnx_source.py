@@ -163,9 +163,59 @@ def _picks_the_class(model: Any) -> None:
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info(OUTPUT, TensorProto.INT64, ["batch"]))
 
 
+def _takes(kind: int, shape: list[int | str], *before: tuple[str, dict[str, Any], list[float]]) -> Edit:
+    """Give the graph another input, which nodes (operator, attributes, constant) bring to what it took."""
+
+    def edit(model: Any) -> None:
+        for node in model.graph.node:
+            for place, name in enumerate(node.input):
+                if name == INPUT:
+                    node.input[place] = "taken"
+        made, last = [], INPUT
+        for number, (operator, attributes, constant) in enumerate(before):
+            name = "taken" if number == len(before) - 1 else f"taken_{number}"
+            if constant:
+                values = np.array(constant, np.float32).reshape(1, -1, 1, 1)
+                model.graph.initializer.append(onnx.numpy_helper.from_array(values, f"constant_{number}"))
+            words = [last, f"constant_{number}"] if constant else [last]
+            made.append(helper.make_node(operator, words, [name], **attributes))
+            last = name
+        nodes = [*made, *model.graph.node]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        model.graph.input[0].CopyFrom(helper.make_tensor_value_info(INPUT, kind, shape))
+
+    return edit
+
+
+_TO_FLOAT: tuple[str, dict[str, Any], list[float]] = ("Cast", {"to": TensorProto.FLOAT}, [])
+_takes_half = _takes(TensorProto.FLOAT16, ["batch", 3, 32, 32], _TO_FLOAT)
+_takes_bytes = _takes(
+    TensorProto.UINT8,
+    ["batch", 32, 32, 3],
+    _TO_FLOAT,
+    ("Transpose", {"perm": [0, 3, 1, 2]}, []),
+    ("Div", {}, [255.0]),
+    ("Sub", {}, [0.485, 0.456, 0.406]),
+    ("Div", {}, [0.229, 0.224, 0.225]),
+)
+NORMALIZE = """step = "normalize"
+divide = 255.0
+mean = [0.485, 0.456, 0.406]
+std = [0.229, 0.224, 0.225]
+"""
+TO_TENSOR = """step = "to_tensor"
+layout = "{}"
+dtype = "{}"
+"""
+
+
 def _hides_its_shape(model: Any) -> None:
     model.graph.output[0].type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
+
+
+FIXED = _fixed(1)
 
 
 @pytest.mark.slow
@@ -192,9 +242,23 @@ def _hides_its_shape(model: Any) -> None:
                 ('metrics = ["top1", "top2", "top3", "top4", "top5"]', 'metrics = ["top1"]'),
             ),
         ),
-        (_fixed(1), ()),
+        (FIXED, ()),
+        (
+            _takes_half,
+            (
+                ('dtype = "float32", shape = ["batch", 3', 'dtype = "float16", shape = ["batch", 3'),
+                (NORMALIZE, NORMALIZE + "\n[[preprocess]]\n" + TO_TENSOR.format("NCHW", "float16")),
+            ),
+        ),
+        (
+            _takes_bytes,
+            (
+                ('dtype = "float32", shape = ["batch", 3, 32, 32]', 'dtype = "uint8", shape = ["batch", 32, 32, 3]'),
+                (NORMALIZE, TO_TENSOR.format("NHWC", "uint8")),
+            ),
+        ),
     ],
-    ids=["free axes", "a constant input", "more outputs", "no shape", "argmax", "fixed batch"],
+    ids=["free axes", "constant", "more outputs", "no shape", "argmax", "fixed batch", "float16", "bytes NHWC"],
 )
 def test_signatures_as_they_are_in_the_world(
     engine: str,
@@ -212,7 +276,7 @@ def test_signatures_as_they_are_in_the_world(
     answer = run("--source", graph(edit), "--engine", engine, "--precision", precision, recipe=recipe)
     assert answer.code == 0, answer
     assert answer.json["verdict"] == "pass"
-    assert answer.json["batch"] == (1 if edit.__name__ == "edit" else 8)
+    assert answer.json["batch"] == (1 if edit is FIXED else 8)
 
 
 def _without_published(recipe: Path, metric: str) -> tuple[tuple[str, str], ...]:
@@ -287,6 +351,8 @@ def test_a_file_is_compiled_without_a_recipe(
     made = call(*words, "--json")
     assert made.code == 0, made.err
     assert [row["path"] for row in made.json["artifacts"]][:2] == [str(path), str(out)]
+    shown = call("show", out, "--json").json
+    assert shown["inputs"] == [f"{INPUT}: float32 (8, 3, 32, 32)"] or suffix == ".onnx"
     held = run("--model", out, "--source", path, "--engine", engine)
     assert held.json["metrics"]["source_agreement"]["value"] == 100.0
     call(*words, "--precision", "int8", "--calibration", tmp_path).refused("recipe", "modelport init")

@@ -66,6 +66,9 @@ def run(
     images: Path | None = typer.Option(
         None, "--images", help="In place of --data: a folder of images without labels, nested or not.", metavar="DIR"
     ),
+    labels: Path | None = typer.Option(
+        None, "--labels", help="Of --images: a file with a line `NAME LABEL` for each.", metavar="FILE"
+    ),
     predict: bool = typer.Option(False, "--predict", help="Look at no label: answers, and agreement with the source."),
     out: Path = typer.Option(
         ..., "--out", help="Where result.json, report.md and predictions.jsonl go.", metavar="DIR"
@@ -131,6 +134,7 @@ def run(
         command=COMMAND,
         fast=fast_preprocess,
         images=images,
+        labels=labels,
         predict=predict,
         wish=wish_of(recipe, setting, given | {"calibration": calibration}),
     )

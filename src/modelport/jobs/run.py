@@ -16,6 +16,7 @@ from modelport.core.options import MAX_SKIPPED, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
+from modelport.data.sets.imagenet import open_labelled
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.data.sets.unlabelled import open_images
@@ -70,6 +71,7 @@ class RunRequest:
     command: str = ""
     fast: bool = False  # resize the quicker way
     images: Path | None = None  # a folder of images without labels
+    labels: Path | None = None  # of those images: a line NAME LABEL for each
     predict: bool = False  # look at no label
 
     @property
@@ -174,6 +176,8 @@ def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
         raise UsageError(found, "give --data DIR, the recipe's data set, or --images DIR, images without labels")
     if request.predict and request.files.coco_json is not None:
         raise UsageError("--coco-json names images by their annotations' ids", "leave it out, or --predict")
+    if request.labels is not None:
+        return _labelled(request.images, request.labels, recipe)
     if request.images is None:
         if not request.predict:
             need_labels(recipe)
@@ -182,11 +186,19 @@ def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
     if not request.predict and task_of(recipe).needs_labels:
         raise UsageError(
             f"--images {request.images}: the task {recipe.task} is scored against labels, and there are none",
-            "add --predict to score the agreement with the source alone, or give --data",
+            "add --labels FILE, or --predict to score the agreement with the source alone, or give --data",
         )
     # Boxes are drawn and listed by their class's name; here it is its number.
     numbered = tuple((index, str(index)) for index in range(recipe.dataset.classes or 0))
     return replace(open_images(request.images), categories=numbered)
+
+
+def _labelled(images: Path | None, labels: Path, recipe: Recipe) -> DataSet:
+    classes = recipe.dataset.classes
+    if images is None or classes is None or not task_of(recipe).one_class:
+        found = f"--labels {labels} tells classes of images, a line NAME LABEL for each"
+        raise UsageError(found, "give it with --images DIR, to a classifier")
+    return open_labelled(images, labels, classes - recipe.dataset.label_offset)
 
 
 def origin_of(source: Source | None) -> SourceOrigin | None:

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import CheckpointError
@@ -26,6 +26,17 @@ SUFFIX = ".pt2"
 def program_facts(path: Path) -> ProgramFacts:
     """Return what a program takes. Raises CheckpointError where the file is missing, damaged or not plain."""
     return check_program(read_weights_file(path), str(path))
+
+
+def describe_program(path: Path) -> dict[str, Any]:
+    """Return what a program takes and holds, for ``modelport show``. Raises CheckpointError as ``load_program``."""
+    module, facts, sha256 = load_program(path)
+    tensors = {
+        name: f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        for name, value in module.state_dict().items()
+    }
+    sizes = ", ".join(map(str, facts.shape))
+    return {"input": f"float32 ({sizes})", "sha256": sha256, "tensors": tensors}
 
 
 def load_program(path: Path) -> tuple[nn.Module, ProgramFacts, str]:

@@ -57,6 +57,13 @@ def _open(folder: Path, classes: int, split: Literal["val", "train"]) -> ImageFi
     raise DataError(f"{images} holds no images", _LAYOUTS)
 
 
+def open_labelled(images: Path, label_file: Path, classes: int) -> ImageFiles:
+    """Return the images of one folder, each with its line ``NAME LABEL`` of a file. Raises DataError."""
+    hold_folder(images, "give a folder of images")
+    with readable(images):
+        return _flat(images, label_file, classes)
+
+
 def _flat(folder: Path, label_file: Path, classes: int) -> ImageFiles:
     """Pair the images of one folder with the lines of a label file, by stem."""
     paths = _by_stem(_images_only(folder))
