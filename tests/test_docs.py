@@ -51,12 +51,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if _commands(page)], ids=lambda page: str(page.relative_to(ROOT))
+    "page", [page for page in PAGES[1:] if _commands(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_commands_run(
     page: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In one process: how a process of its own starts and ends is held in tests/cli/test_endings.py.
+
+    The README's commands are run by .ci/wheel, as a user who installed the package runs them.
 
     A page that shows files has a process for each command: what one imports is not there for the next.
     """

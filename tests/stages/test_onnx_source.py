@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -364,7 +365,9 @@ def test_a_file_is_compiled_without_a_recipe(
 def test_tune_takes_a_file(
     graph: Callable[..., Path], call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    words = ("tune", tiny_path, "--model", graph(), "--data", tiny_data, "--out", tmp_path / "s.toml")
+    shutil.copytree(tiny_data / "val", tmp_path / "data" / "val")  # without a training split int8 is not tried
+    shutil.copy(tiny_data / "val_label.txt", tmp_path / "data")
+    words = ("tune", tiny_path, "--model", graph(), "--data", tmp_path / "data", "--out", tmp_path / "s.toml")
     answer = call(*words, "--engines", "openvino", "--seconds", "0.1", "--limit", 300, "--json")
     assert answer.code == 0, answer.err
     assert (tmp_path / "s.toml").is_file()

@@ -61,7 +61,7 @@ def list_recipes() -> None:
 
 def show(
     what: str = typer.Argument(
-        help="A recipe, by name or path, a model file (.onnx, .pt2, .xml …), or weights (.pth, .safetensors …).",
+        help="A recipe, by name or path, a model file (.onnx, .pt2 …), or weights (.pth, .safetensors …).",
         metavar="RECIPE|FILE",
     ),
     full: bool = typer.Option(False, "--full", help="Long values whole."),
