@@ -372,3 +372,21 @@ def test_tune_takes_a_file(
     assert answer.code == 0, answer.err
     assert (tmp_path / "s.toml").is_file()
     assert {row["precision"] for row in answer.json["points"]} >= {"fp32"}
+
+
+@pytest.mark.slow
+def test_what_was_compiled_for_one_size_serves_no_other(
+    graph: Callable[..., Path], run: Callable[..., Any], tiny_path: Path, tmp_path: Path
+) -> None:
+    path = graph(_frees_height_and_width)
+    words = ("--source", path, "--engine", "openvino", "--limit", 20)
+    assert run(*words).code == 3  # too few for a verdict
+    larger = (("3, 32, 32]", "3, 48, 48]"), ("size = 32", "size = 48"), ("size = 40", "size = 56"))
+    again = run(*words, recipe=_edited(tiny_path, tmp_path, *larger))
+    assert again.code == 3, again
+    assert again.json["metrics"]["source_agreement"]["value"] == 100.0
+
+
+def test_a_shape_that_the_steps_do_not_make_is_refused(graph: Callable[..., Path], run: Callable[..., Any]) -> None:
+    refused = run("--source", graph(_frees_height_and_width), "--shape", f"{INPUT}:8,3,48,48")
+    assert refused.code == 2 and "--shape" in refused.err and "32" in refused.err, refused

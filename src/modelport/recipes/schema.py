@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
@@ -179,7 +180,11 @@ class Recipe(Strict):
                 raise RecipeError(f"--shape {name}: {len(shape)} axes for {told}", "give a size for each axis")
             first = inputs[name]["shape"][0]
             inputs[name]["shape"] = [first if isinstance(first, str) else shape[0], *shape[1:]]
-        return Recipe.model_validate(content)
+        try:
+            return Recipe.model_validate(content)
+        except ValidationError as error:
+            told = "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
+            raise RecipeError(f"--shape: {self.name}: {told}", "change the steps of the recipe with it") from error
 
     def with_checkpoint_key(self, key: str | None) -> Recipe:
         """Return the recipe for the state dict that the user chose of a file, None for the recipe itself."""

@@ -17,15 +17,18 @@ from modelport.stages.trail import Made
 def built(engine: Engine, model: Artifact, build: Build, progress: Progress = SILENT) -> Made:
     """Return what ``engine`` made of an ONNX file, compiled on first use; other files as they are.
 
-    A free batch stays free, so that every batch size shares one file. The key holds the model, the engine's version and
-    the processor; the digests of all files are checked on every use. Raises EngineError where the engine refuses the
-    model.
+    A free batch stays free, so that every batch size shares one file. The key holds the model, the engine's version,
+    the recipe's sizes and the processor; the digests of all files are checked on every use. Raises EngineError where
+    the engine refuses the model.
     """
     suffix = engine.compiles_to if engine.compiles_here else None
     # A float16 graph is for other devices: the engines here run a twin of it.
     if model.kind != "onnx" or suffix is None or build.precision == "fp16":
         return Made(model)
-    key = digest_json([model.identity, *engine.identity(build), __version__])
+    # Axes that the graph leaves free are compiled for the recipe's sizes.
+    told = () if build.recipe is None else build.recipe.whole_signature.inputs
+    sizes = [[spec.name, *spec.shape[1:]] for spec in told]
+    key = digest_json([model.identity, *engine.identity(build), sizes, build.shapes, __version__])
     folder = cache_folder("compiled", key[:32])
     path, record = folder / f"model{suffix}", folder / "digests.json"
     kept = _kept(record, path)
