@@ -128,10 +128,11 @@ def test_shape_settles_what_is_free(network: Make, call: Call, tmp_path: Path) -
 
 
 def test_a_background_class_is_seen_in_the_data(network: Make, call: Call, tiny_data: Path, tmp_path: Path) -> None:
-    told, _, recipe = _drafted(call, network(["n", 3, 32, 32], classes=11), tmp_path, "--data", tiny_data)
-    assert recipe.dataset.classes == 11
-    kinds = {entry["key"] for entry in told["guessed"]}
-    assert (recipe.dataset.label_offset == 1) == ("dataset.label_offset" in kinds)
+    (tmp_path / "folders").mkdir()
+    (tmp_path / "folders" / "val").symlink_to(tiny_data / "train")  # ten class folders
+    told, _, recipe = _drafted(call, network(["n", 3, 32, 32], classes=11), tmp_path, "--data", tmp_path / "folders")
+    assert (recipe.dataset.classes, recipe.dataset.label_offset) == (11, 1)
+    assert "dataset.label_offset" in {entry["key"] for entry in told["guessed"]}
 
 
 def test_what_tells_no_task_is_judged_by_its_outputs(network: Make, call: Call, tmp_path: Path) -> None:

@@ -151,14 +151,15 @@ def _data_lines(folder: Path | None, classes: int | None) -> list[Line]:
         kind = "imagenet" if width else "images"
         return [Line("dataset.kind", kind, "no --data was given", guessed=True), *width]
     said = ""
-    for kind, offset in (("cifar10", 0), ("imagenet", 0), ("imagenet", 1)) if width else ():
+    for kind in ("cifar10", "imagenet") if classes is not None else ():
         try:
-            found = open_dataset(Dataset(kind=kind, classes=classes, label_offset=offset), folder)  # type: ignore[arg-type]
+            found = open_dataset(Dataset(kind=kind, classes=classes), folder)  # type: ignore[arg-type]
         except (DataError, ValueError) as error:
             said = said or (error.found if isinstance(error, DataError) else "")
             continue
-        why = f"{len(found)} labelled images in {plain(folder, 100)}"
+        why, labels = f"{len(found)} labelled images in {plain(folder, 100)}", {sample.target for sample in found}
+        background = classes is not None and labels == set(range(classes - 1))
         more = [Line("dataset.label_offset", 1, "one class fewer than scores: the first is background", guessed=True)]
-        return [Line("dataset.kind", kind, why), *width, *(more if offset else [])]
+        return [Line("dataset.kind", kind, why), *width, *(more if background else [])]
     why = f"images without labels: run --predict{'; ' + plain(said, 150) if said else ''}"
     return [Line("dataset.kind", "images", why, guessed=bool(width)), *width]

@@ -13,6 +13,7 @@ from modelport.core.values import Array
 from modelport.engines.base import Build
 from modelport.engines.quantizer import OLDEST_OPSET
 from modelport.engines.registry import opened, reference_engine
+from modelport.measure.inputs import drawn
 from modelport.model.graph.file import opset_of, read_graph
 from modelport.model.graph.opset import to_opset
 from modelport.stages.trail import Made
@@ -49,13 +50,8 @@ def _difference(one: Artifact, other: Artifact, build: Build) -> float:
     """Return how far the two differ on one seeded random batch, on the reference runtime."""
     engine, form = reference_engine(), replace(build, precision="fp32", own=None)
     rng, answers = np.random.default_rng(0), list[dict[str, Array]]()
-    inputs = {spec.name: _drawn(rng, [int(axis) for axis in spec.shape], spec.dtype) for spec in form.signature.inputs}
+    inputs = {spec.name: drawn(spec, None, rng) for spec in form.signature.inputs}
     for model in (one, other):
         with opened(engine, model, form) as runner:
             answers.append(runner.run(inputs))
     return task_of(form.needed_recipe).difference(answers[1], answers[0])
-
-
-def _drawn(rng: np.random.Generator, shape: list[int], dtype: str) -> Array:
-    kind = np.dtype(dtype)
-    return rng.integers(0, 256, shape).astype(kind) if kind.kind in "iu" else rng.standard_normal(shape).astype(kind)
