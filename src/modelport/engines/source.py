@@ -39,7 +39,7 @@ class Source:
     def title(self) -> str:
         """What it is called beside its figures."""
         if self.kind != "onnx":
-            return "source model, PyTorch fp32"
+            return f"source model, {'PyTorch' if self.network is not None else self.engine.name} fp32"
         return f"{self.artifact.path.name}, {self.engine.name} fp32 without graph optimizations"
 
     @property

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import CheckpointError
 from modelport.core.text import plain
+from modelport.model.quiet import quiet_torch
 from modelport.model.weights.checkpoint import plain_tensors, read_weights_file
 from modelport.model.weights.program_file import SAVE_AGAIN, ProgramFacts, check_program
 
@@ -69,16 +68,13 @@ def load_program(path: Path) -> tuple[nn.Module, ProgramFacts, str]:
 @contextlib.contextmanager
 def _only_weights() -> Iterator[None]:
     """Let torch.load build tensors alone, whatever its caller asks for; keep its advice to developers off."""
-    name, logger = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", logging.getLogger("torch")
-    before, level = os.environ.get(name), logger.level
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
     os.environ[name] = "1"
-    logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_torch():
             yield
     finally:
-        logger.setLevel(level)
         if before is None:
             del os.environ[name]
         else:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelport.core.values import Array
+from modelport.model.quiet import quiet_torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +33,7 @@ def derived_of(module: nn.Module, example: Tensor) -> Derived:
     import torch
 
     try:
-        with _quietly():
+        with quiet_torch():
             program = torch.export.export(module, (example,)).module(check_guards=False)
     except Exception:
         return NOTHING  # what is not found in the graph is then lost
@@ -66,16 +64,3 @@ def _attribute(module: Any, name: str) -> Any:
     for part in name.split("."):
         module = getattr(module, part)
     return module
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

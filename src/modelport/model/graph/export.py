@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from modelport.model.graph import file as graphs
 from modelport.model.graph import tail
 from modelport.model.graph.proof import prove_weights
 from modelport.model.graph.tail import AS_IT_IS, Ending
+from modelport.model.quiet import quiet_torch
 from modelport.model.source import SourceModel
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tensor
@@ -186,12 +185,5 @@ def _name_batch_axis(model: onnx.ModelProto) -> None:
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Keep the exporters' talk (advice to developers, torchvision's absence) from the user; errors still pass."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with quiet_torch("torch.onnx"), contextlib.redirect_stdout(io.StringIO()):
+        yield
