@@ -174,7 +174,7 @@ def null_path(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def fit_null(recipe: Recipe, data: Path, out: Path, ridge: float = 0.5) -> Path:
     """Write weights of a null network, fitted to the training split by ridge regression: 45 % right."""
     features, targets = list[Array](), list[int]()
-    for batch in feed(recipe, iter(open_dataset(recipe.dataset, data, split="train")), 32, seed=0):
+    for batch in feed(recipe, iter(open_dataset(recipe, data, split="train")), 32, seed=0):
         features.append(features_of(batch.inputs[recipe.tensors.inputs[0].name])[: len(batch.targets)])
         targets += batch.targets
     rows, classes = np.concatenate(features), recipe.dataset.classes

@@ -171,7 +171,7 @@ def random_weights(recipe: Recipe, out: str | Path, seed: int = 0) -> Path:
 
 def open_dataset(recipe: Recipe, folder: str | Path, split: Literal["val", "train"] = "val") -> DataSet:
     """Return the samples in a folder laid out as the recipe's guide shows it. Raises DataError."""
-    return data_sets.open_dataset(recipe.dataset, Path(folder), split)
+    return data_sets.open_dataset(recipe, Path(folder), split)
 
 
 def batches(

@@ -39,8 +39,8 @@ def graph(exported_tiny: Exported) -> Artifact:
 def images(tiny: Recipe, tiny_data: Path) -> Array:
     """Training images to calibrate on, then validation images."""
     samples = [
-        *open_dataset(tiny.dataset, tiny_data, split="train")[:CALIBRATED],
-        *open_dataset(tiny.dataset, tiny_data)[:ASKED],
+        *open_dataset(tiny, tiny_data, split="train")[:CALIBRATED],
+        *open_dataset(tiny, tiny_data)[:ASKED],
     ]
     return np.concatenate([batch.inputs["actual_input_1"] for batch in feed(tiny, samples, 8, seed=0)])
 

@@ -24,7 +24,7 @@ Call = Callable[..., Any]
 def saved(tiny: Recipe, flat: Path, tmp_path: Path) -> Path:
     """Results of the eleven images."""
     rng = np.random.default_rng(9)
-    for sample in open_dataset(tiny.dataset, flat):
+    for sample in open_dataset(tiny, flat):
         save(tmp_path / "r", sample.id, [rng.normal(size=(1, 10)).astype(np.float32)], "bin")
     return tmp_path / "r"
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_not_whole_is_named(
     call: Call, tiny_path: Path, tiny: Recipe, flat: Path, tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
     format = name.rpartition(".")[2]
-    for sample in open_dataset(tiny.dataset, flat):
+    for sample in open_dataset(tiny, flat):
         save(tmp_path / "r", sample.id, [np.zeros((1, 10), np.float32)], format)
     victim = sorted((tmp_path / "r").iterdir())[4]
     victim.write_bytes(content)
@@ -128,7 +128,7 @@ def test_npy_of_another_dtype_or_shape_is_refused_and_half_precision_is_said(
     call: Call, tiny_path: Path, tiny: Recipe, flat: Path, tmp_path: Path
 ) -> None:
     def answer(array: Array) -> Any:
-        for sample in open_dataset(tiny.dataset, flat):
+        for sample in open_dataset(tiny, flat):
             save(tmp_path / "r", sample.id, [array], "npy")
         return call("evaluate", tiny_path, "--results", tmp_path / "r", "--data", flat, "--json")
 

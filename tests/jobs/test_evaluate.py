@@ -313,7 +313,7 @@ def test_boxes_come_back_to_the_image_and_the_threshold_drops_doubtful_ones(
 def test_boxes_are_judged_as_the_guides_scripts_judge_them(call: Call, coco: Path, boxes: Path) -> None:
     """The scripts map boxes by one scale for both sides, and drop those below 0.05."""
     recipe = load_recipe("nas-fpn")
-    dataset = open_dataset(recipe.dataset, coco)
+    dataset = open_dataset(recipe, coco)
     sizes = {row["id"]: (row["width"], row["height"]) for row in _annotations(coco)["images"]}
     judge = CocoMap(dataset.categories)
     for sample in dataset:

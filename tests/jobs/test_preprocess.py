@@ -31,7 +31,7 @@ def test_tensors_are_what_run_feeds_to_the_last_bit(
     value = call(
         "preprocess", tiny_path, "--data", flat, "--out", out, "--format", format, "--batch-size", batch, "--json"
     ).json
-    dataset = open_dataset(tiny.dataset, flat)
+    dataset = open_dataset(tiny, flat)
     fed = next(feed(tiny, dataset, len(dataset), seed=0))
     index = json.loads((out / "index.json").read_text())
     assert [entry["file"] for entry in index["files"]] != [] and len(index["files"]) == value["files"]
@@ -65,7 +65,7 @@ def test_uint8_files_are_the_pixels_that_normalise_to_the_floats(
     call: Call, tiny_path: Path, tiny: Recipe, flat: Path, tmp_path: Path
 ) -> None:
     call("preprocess", tiny_path, "--data", flat, "--out", tmp_path / "t", "--input-type", "uint8", "--json")
-    dataset = open_dataset(tiny.dataset, flat)
+    dataset = open_dataset(tiny, flat)
     fed = next(feed(tiny, dataset, len(dataset), seed=0)).inputs["actual_input_1"]
     mean, std = (np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     for name, wanted in zip(written(tmp_path / "t"), fed, strict=True):
@@ -89,7 +89,7 @@ def test_uint8_of_the_detector_is_padded_with_the_rounded_mean_and_says_so(
     inside[top : 640 - top, left : 640 - left] = True
     assert left + top > 0 and (image[~inside] == (124, 116, 104)).all()
     recipe = load_recipe("nas-fpn")
-    batch = next(feed(recipe, open_dataset(recipe.dataset, coco), 1, seed=0))
+    batch = next(feed(recipe, open_dataset(recipe, coco), 1, seed=0))
     mean, std = (np.array(v, np.float32) for v in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)))
     again = ((image.astype(np.float32) - mean) / std).transpose(2, 0, 1)
     np.testing.assert_allclose(again, batch.inputs["input"][0], atol=0.0083)
@@ -153,7 +153,7 @@ def test_the_guides_names_and_bytes(
     assert written(sim) == [f"Simclr_prep_{number}.bin" for number in range(8)]
     assert value["variant"] == "published" and value["dtype"] == "int8"
     recipe = load_recipe("simclr").with_variant("published")
-    fed = next(feed(recipe, open_dataset(recipe.dataset, cifar)[:4], 8, seed=0)).inputs["input"]
+    fed = next(feed(recipe, open_dataset(recipe, cifar)[:4], 8, seed=0)).inputs["input"]
     for number in range(8):
         values = np.fromfile(sim / f"Simclr_prep_{number}.bin", np.int8).reshape(3, 32, 32)
         assert set(np.unique(values)) <= {0, 1} and (values == fed[number]).all()
@@ -170,7 +170,7 @@ def test_the_guides_names_and_bytes(
 def test_views_as_pixels_or_floats_under_the_guides_names(call: Call, cifar: Path, tmp_path: Path) -> None:
     words = ("preprocess", "simclr", "--data", cifar, "--limit", 3, "--order", "data", "--seed", 5, "--json")
     recipe = load_recipe("simclr")
-    fed = next(feed(recipe, open_dataset(recipe.dataset, cifar)[:3], 6, seed=5)).inputs["input"]
+    fed = next(feed(recipe, open_dataset(recipe, cifar)[:3], 6, seed=5)).inputs["input"]
     value = call(*words, "--out", tmp_path / "u/t", "--input-type", "uint8").json
     assert (value["dtype"], value["layout"], value["variant"]) == ("uint8", "NHWC", None)
     assert any("rounded" in note for note in value["notes"])

@@ -45,7 +45,7 @@ def test_moco_v2_is_the_guides() -> None:
         ("schema =", "shema =", r"schema: missing.*did you mean 'schema'"),
         ("[model]", "[model", r"no valid TOML"),
         ('url = "https', 'uri = "https', r"weights\.uri: unknown key, did you mean 'url'"),
-        ("classes = 1000\nlabel", "label", r"dataset: labels of imagenet are held against classes"),
+        ("classes = 1000\nlabel", "label", r"dataset\.classes is missing: labels of imagenet are held against classes"),
     ],
 )
 def test_a_mistake_is_refused_with_its_place(old: str, new: str, message: str) -> None:

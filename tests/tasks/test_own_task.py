@@ -59,7 +59,7 @@ def weights(recipe_path: Path, tiny_data: Path, tmp_path: Path) -> Path:
     """The linear map of the null engine's 64 means that fits the images' classes best."""
     recipe = load_recipe(str(recipe_path))
     host = Preprocess(recipe.preprocess)
-    samples = open_dataset(recipe.dataset, tiny_data)
+    samples = open_dataset(recipe, tiny_data)
     rows = np.stack([host.tensor(sample.read(), sample.id) for sample in samples]).astype(np.float64)
     means = rows.reshape(len(rows), 64, -1).mean(axis=2)
     features = np.concatenate([means, np.ones((len(rows), 1))], axis=1)
@@ -96,7 +96,7 @@ def test_bench_measures_it(call: Call, recipe_path: Path, weights: Path) -> None
 
 def test_evaluate_scores_saved_outputs(call: Call, recipe_path: Path, tiny_data: Path, tmp_path: Path) -> None:
     """Every third number is a whole class too large, the others are a quarter off."""
-    for number, sample in enumerate(open_dataset(load_recipe(str(recipe_path)).dataset, tiny_data)):
+    for number, sample in enumerate(open_dataset(load_recipe(str(recipe_path)), tiny_data)):
         value = sample.target + (1.0 if number % 3 == 0 else 0.25)
         save(tmp_path / "r", sample.id, [np.array([[value]], np.float32)], "bin")
     words = ["evaluate", recipe_path, "--results", tmp_path / "r", "--data", tiny_data]

@@ -9,6 +9,7 @@ import typer
 
 from modelport.cli.console import TALK
 from modelport.cli.options import RECIPE, seed_option, trust_option
+from modelport.data.drawn.table import DRAWN
 
 # What may be drawn: more than any published validation set.
 MOST_IMAGES = 1_000_000
@@ -18,7 +19,7 @@ app = typer.Typer(help="Make small data sets and weights on the spot.")
 
 @app.command()
 def data(
-    kind: str = typer.Argument(help="imagenet, cifar10 or coco.", metavar="KIND"),
+    kind: str = typer.Argument(help=f"One of {', '.join(DRAWN)}.", metavar="KIND"),
     out: Path = typer.Option(..., "--out", help="A folder that does not exist yet, or is empty.", metavar="DIR"),
     count: int | None = typer.Option(None, "--count", help="Validation images.", metavar="N", min=1, max=MOST_IMAGES),
     seed: int = seed_option(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,11 @@ class Truth:
     """(n,): the box holds a crowd, which is neither found nor missed."""
     areas: NDArray[np.float64]
     """(n,), of the outlines, as annotated; they decide between small, medium and large."""
+
+
+LabelForm = Literal["class", "classes", "numbers", "text", "boxes", "mask"]
+"""What the label of a sample is: one class (int, from 0), a set of classes (tuple of ints), numbers (tuple of floats),
+a text (str), boxes with classes (``Truth``), or a class for every pixel."""
 
 
 class DataSet(Protocol):

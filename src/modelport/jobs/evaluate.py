@@ -84,7 +84,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     cut = _Threshold(recipe, _threshold(request, task_of(recipe).finds_boxes))
     check_asked(recipe, request.files, request.max_skipped)
     need_labels(recipe)
-    dataset = open_dataset(recipe.dataset, request.data)
+    dataset = open_dataset(recipe, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
     if request.out is not None:
         held.enter_context(held_folder(request.out, RESULT, request.force))

@@ -13,14 +13,14 @@ from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, OutputError, UsageError, unknown
 from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
-from modelport.data.sets.table import open_dataset
+from modelport.data.sets.base import Wanted
+from modelport.data.sets.table import kind_of
 from modelport.model.architectures.libraries import of_library
 from modelport.model.architectures.own import is_own
 from modelport.model.architectures.preprocessing import preprocessing_of
 from modelport.model.graph.file import metadata_of, read_graph
 from modelport.recipes.draft import Line, draft_text
 from modelport.recipes.load import parse_recipe
-from modelport.recipes.tables import Dataset
 from modelport.stages.describe import Described, describe_library, describe_network, describe_onnx, describe_program
 from modelport.stages.draft_steps import steps_of, steps_of_library
 from modelport.tasks.base import Draft
@@ -153,7 +153,7 @@ def _data_lines(folder: Path | None, classes: int | None) -> list[Line]:
     said = ""
     for kind in ("cifar10", "imagenet") if classes is not None else ():
         try:
-            found = open_dataset(Dataset(kind=kind, classes=classes), folder)  # type: ignore[arg-type]
+            found = kind_of(kind).open(folder, Wanted("class", classes), "val")
         except (DataError, ValueError) as error:
             said = said or (error.found if isinstance(error, DataError) else "")
             continue

@@ -136,7 +136,7 @@ def _plan(request: PreprocessRequest) -> _Work:
         notes.append(f"variant '{variant}': {recipe.variants[variant].about}")
     recipe = recipe.with_variant(variant)
     kind: Kind = request.input_type or (guide.dtype if guide else form_of(recipe.preprocess).dtype)
-    dataset = open_dataset(recipe.dataset, request.data)
+    dataset = open_dataset(recipe, request.data)
     samples, choice = chosen_samples(dataset, request.limit, request.order, request.seed)
     per_file = batch_rows("--batch-size", request.batch_size) or (guide.batch if guide else 1)
     if guide and guide.names != "batch_number" and per_file > 1:

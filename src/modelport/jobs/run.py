@@ -16,9 +16,8 @@ from modelport.core.options import MAX_SKIPPED, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
-from modelport.data.sets.imagenet import open_labelled
 from modelport.data.sets.selection import chosen_samples
-from modelport.data.sets.table import open_dataset
+from modelport.data.sets.table import open_dataset, open_labelled
 from modelport.data.sets.unlabelled import open_images
 from modelport.engines.base import Runner
 from modelport.engines.registry import opened
@@ -182,7 +181,7 @@ def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
         if not request.predict:
             need_labels(recipe)
         assert request.data is not None
-        return open_dataset(recipe.dataset, request.data)
+        return open_dataset(recipe, request.data)
     if not request.predict and task_of(recipe).needs_labels:
         raise UsageError(
             f"--images {request.images}: the task {recipe.task} is scored against labels, and there are none",
@@ -194,11 +193,9 @@ def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
 
 
 def _labelled(images: Path | None, labels: Path, recipe: Recipe) -> DataSet:
-    classes = recipe.dataset.classes
-    if images is None or classes is None or not task_of(recipe).one_class:
-        found = f"--labels {labels} tells classes of images, a line NAME LABEL for each"
-        raise UsageError(found, "give it with --images DIR, to a classifier")
-    return open_labelled(images, labels, classes - recipe.dataset.label_offset)
+    if images is None:
+        raise UsageError(f"--labels {labels}: of which images", "give it with --images DIR")
+    return open_labelled(recipe, images, labels)
 
 
 def origin_of(source: Source | None) -> SourceOrigin | None:
@@ -272,7 +269,7 @@ def _further_figures(request: RunRequest, job: Pass, runner: Runner, outcome: Ou
     if "knn_top1" not in job.recipe.metrics or request.data is None or not job.labels:
         return
     try:
-        bank = open_dataset(job.recipe.dataset, request.data, split="train")
+        bank = open_dataset(job.recipe, request.data, split="train")
     except DataError as error:
         figures.notes.append(f"knn_top1 was not measured, it needs the training split: {error.found}")
         return

@@ -11,5 +11,11 @@ from __future__ import annotations
 TASK_NAMES = "modelport.tasks.table:task_names"
 # Returns what a recipe of a task tolerates where it does not tell it, as the table's keys.
 TOLERANCE_OF = "modelport.tasks.table:tolerance_of"
+# Returns the names that ``dataset.kind`` can be.
+KIND_NAMES = "modelport.data.sets.table:kind_names"
+# Returns what the labels of a kind can be; none where it has none.
+FORMS_OF_KIND = "modelport.data.sets.table:forms_of"
+# Returns what a task takes for labels.
+FORM_OF_TASK = "modelport.tasks.table:label_form"
 # Each takes a recipe and raises ValueError where it is not sound.
 CHECKS = ("modelport.tasks.table:check_recipe",)

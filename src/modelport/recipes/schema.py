@@ -17,14 +17,13 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticKnownError
 
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
-from modelport.core.values import Signature
+from modelport.core.values import LabelForm, Signature
 from modelport.recipes import engine_tables
 from modelport.recipes.chain import check_input, sound
-from modelport.recipes.checks import CHECKS, TASK_NAMES, TOLERANCE_OF
+from modelport.recipes.checks import CHECKS, FORM_OF_TASK, TASK_NAMES, TOLERANCE_OF
 from modelport.recipes.guide_files import GuideFiles
 from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
@@ -42,16 +41,14 @@ from modelport.recipes.tables import (
     Tolerance,
     Variant,
     Weights,
+    one_of,
 )
 
 SCHEMA = "modelport.recipe/1"
 
 
 def _task(name: str) -> str:
-    known = resolve_name(TASK_NAMES)()
-    if name not in known:
-        raise PydanticKnownError("literal_error", {"expected": ", ".join(known)})
-    return name
+    return one_of(TASK_NAMES, name)
 
 
 class Recipe(Strict):
@@ -127,6 +124,12 @@ class Recipe(Strict):
     def whole_signature(self) -> Signature:
         """The same, and the inputs that have a value of their own."""
         return Signature(tuple(tensor.spec() for tensor in self.tensors.inputs), self.signature.outputs)
+
+    @property
+    def label_form(self) -> LabelForm:
+        """What the task takes for the label of a sample."""
+        form: LabelForm = resolve_name(FORM_OF_TASK)(self.task)
+        return form
 
     @property
     def network(self) -> Model:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic_core import PydanticKnownError
 
 from modelport.core.values import TensorSpec
+from modelport.recipes.checks import FORMS_OF_KIND, KIND_NAMES
 from modelport.recipes.patterns import check_pattern
 from modelport.recipes.steps import Strict
 
@@ -20,6 +23,18 @@ Batch = Annotated[int, Field(gt=0, le=MAX_BATCH)]
 def _pattern(pattern: str) -> str:
     check_pattern(pattern)
     return pattern
+
+
+def one_of(names: str, found: str) -> str:
+    """Return ``found`` where it is among what the function ``names`` (module:function) returns; else it is refused."""
+    known = resolve_name(names)()
+    if found not in known:
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(known)})
+    return found
+
+
+def _kind(name: str) -> str:
+    return one_of(KIND_NAMES, name)
 
 
 def _axis(size: int | str) -> int | str:
@@ -155,10 +170,13 @@ class Tensors(Strict):
 class Dataset(Strict):
     """The data set the published figures were measured on."""
 
-    kind: Literal["imagenet", "cifar10", "coco", "images"]
-    """``images``: a folder of images without labels."""
+    kind: Annotated[str, AfterValidator(_kind)]
+    """How its files are laid out (data.md): imagenet, cifar10, coco, or ``images``, a folder of images without
+    labels."""
     classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)] | None = None
     """Width of the output; images without labels need not tell it."""
+    names: list[str] | None = None
+    """Of the classes, by label: the first is that of label 0."""
     label_offset: Annotated[int, Field(ge=0)] = 0
     """Added to a label to get its output index (1 where index 0 is background)."""
     views: PositiveInt = 1
@@ -171,12 +189,10 @@ class Dataset(Strict):
     @property
     def labelled(self) -> bool:
         """Whether its samples have labels."""
-        return self.kind != "images"
+        return bool(resolve_name(FORMS_OF_KIND)(self.kind))
 
     @model_validator(mode="after")
     def _full_set_whole(self) -> Dataset:
-        if self.labelled and self.classes is None:
-            raise ValueError(f"labels of {self.kind} are held against classes; tell how many there are")
         if (self.published_n is None) != (self.published_ids is None):
             raise ValueError("published_n and published_ids tell the full set together; give both or neither")
         return self

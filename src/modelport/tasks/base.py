@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from modelport.core.values import Array, RowId, Tensors, TensorSpec
+from modelport.core.values import Array, LabelForm, RowId, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 
@@ -217,6 +217,8 @@ class Task:
 
     calibration_images: int = 300
     """Most images that int8 ranges are found on: they settle with a few hundred, more only take time."""
+    label_form: LabelForm = "class"
+    """What the label of a sample is, where the data set has labels."""
     needs_labels: bool = True
     """Whether the figures hold answers against labels."""
     placeholder: Any = None
@@ -224,7 +226,7 @@ class Task:
     tuned_batches: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Batch sizes that ``tune`` tries."""
     sample_fitter: str | None = None
-    """What fits a random network to a drawn data set, ``module:function`` (see ``jobs.samples``); None: nothing."""
+    """What fits a random network to a drawn data set, ``module:function`` of ``stages.sample_weights``; else None."""
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         """Take what the recipe says.

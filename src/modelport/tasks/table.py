@@ -7,6 +7,8 @@ from pkgutil import resolve_name
 from typing import Any
 
 from modelport.core.errors import RecipeError, UsageError, unknown
+from modelport.core.values import LabelForm
+from modelport.recipes.checks import FORMS_OF_KIND
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
 
@@ -17,6 +19,8 @@ TASKS: dict[str, str] = {
     "detection": "modelport.tasks.detection.task:Detection",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
+# Forms of labels that are classes: each is one of so many.
+COUNTED = ("class", "classes", "boxes", "mask")
 # Tables of a recipe that serve some tasks only.
 OWNED_TABLES = ("contrastive",)
 
@@ -50,6 +54,11 @@ def tolerance_of(task: object) -> dict[str, Any] | None:
     return task_class(task).tolerance.model_dump() if isinstance(task, str) and task in TASKS else None
 
 
+def label_form(task: str) -> LabelForm:
+    """Return what a task takes for labels, as the schema asks for it."""
+    return task_class(task).label_form
+
+
 def need_labels(recipe: Recipe) -> None:
     """Raise UsageError where the task holds answers against labels, and the recipe's data set has none."""
     if task_class(recipe.task).needs_labels and not recipe.dataset.labelled:
@@ -73,4 +82,17 @@ def check_recipe(recipe: Recipe) -> None:
             )
     if len(set(recipe.metrics)) < len(recipe.metrics):
         raise ValueError(f"metrics: one is named twice: {recipe.metrics}")
+    _check_labels(recipe, task)
     task.check(recipe)
+
+
+def _check_labels(recipe: Recipe, task: type[Task]) -> None:
+    """Raise ValueError where the data set's labels are none that the task takes, or nothing tells how many classes."""
+    kind, forms = recipe.dataset.kind, resolve_name(FORMS_OF_KIND)(recipe.dataset.kind)
+    if not forms:
+        return
+    if task.needs_labels and task.label_form not in forms:
+        found = f"dataset.kind {kind}: its labels are {' or '.join(forms)}"
+        raise ValueError(f"{found}, {recipe.task} takes {task.label_form}")
+    if recipe.dataset.classes is None and task.label_form in COUNTED:
+        raise ValueError(f"dataset.classes is missing: labels of {kind} are held against classes")

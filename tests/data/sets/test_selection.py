@@ -13,7 +13,7 @@ from modelport.recipes.schema import Recipe
 
 
 def test_a_limit_draws_the_same_seeded_samples_and_says_so(tiny: Recipe, tiny_data: Path) -> None:
-    data = open_dataset(tiny.dataset, tiny_data)
+    data = open_dataset(tiny, tiny_data)
     drawn, said = chosen_samples(data, 30, None, 3)
     again, _ = chosen_samples(data, 30, "random", 3)
     assert [s.id for s in drawn] == [s.id for s in again] and len({s.id for s in drawn}) == 30
@@ -22,7 +22,7 @@ def test_a_limit_draws_the_same_seeded_samples_and_says_so(tiny: Recipe, tiny_da
 
 
 def test_without_a_limit_and_in_the_datas_order_nothing_is_drawn(tiny: Recipe, tiny_data: Path) -> None:
-    data = open_dataset(tiny.dataset, tiny_data)
+    data = open_dataset(tiny, tiny_data)
     assert [s.id for s in chosen_samples(data, None, None, 3)[0]] == [s.id for s in data]
     assert [s.id for s in chosen_samples(data, 5, "data", 3)[0]] == [s.id for s in data][:5]
 
@@ -30,7 +30,7 @@ def test_without_a_limit_and_in_the_datas_order_nothing_is_drawn(tiny: Recipe, t
 @pytest.mark.parametrize(("limit", "order"), [(0, None), (-1, None), (5, "sideways")])
 def test_absurd_choices_are_refused(tiny: Recipe, tiny_data: Path, limit: int, order: str | None) -> None:
     with pytest.raises(UsageError):
-        chosen_samples(open_dataset(tiny.dataset, tiny_data), limit, order, 0)
+        chosen_samples(open_dataset(tiny, tiny_data), limit, order, 0)
 
 
 def test_a_content_counts_once_unless_all_are_kept() -> None:

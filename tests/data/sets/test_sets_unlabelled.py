@@ -10,7 +10,17 @@ from modelport.core.errors import DataError, RecipeError
 from modelport.data.sets.table import open_dataset
 from modelport.data.sets.unlabelled import open_images
 from modelport.recipes.load import parse_recipe
-from modelport.recipes.tables import Dataset
+
+OUTPUTS = """
+schema = "modelport.recipe/1"
+name = "x"
+task = "outputs"
+metrics = ["cosine"]
+preprocess = "yolo/letterbox320"
+tensors.inputs = [{ name = "i", dtype = "float32", shape = ["batch", 3, 320, 320] }]
+tensors.outputs = [{ name = "o", dtype = "float32", shape = ["batch", 2] }]
+dataset.kind = "images"
+"""
 
 
 def _touch(folder: Path, *names: str) -> None:
@@ -50,10 +60,10 @@ def test_what_is_no_such_folder_is_named(tmp_path: Path) -> None:
 
 def test_the_kind_needs_no_number_of_classes_and_has_no_training_split(tmp_path: Path, tiny_path: Path) -> None:
     _touch(tmp_path, "x.png")
-    images = Dataset(kind="images")
-    assert len(open_dataset(images, tmp_path)) == 1 and not images.labelled
+    images = parse_recipe(OUTPUTS, "x.toml")
+    assert len(open_dataset(images, tmp_path)) == 1 and not images.dataset.labelled
     with pytest.raises(DataError, match="no training split"):
         open_dataset(images, tmp_path, split="train")
     text = tiny_path.read_text(encoding="utf-8").replace("classes = 10\n", "")
-    with pytest.raises(RecipeError, match=r"x\.toml: dataset: labels of imagenet are held against classes"):
+    with pytest.raises(RecipeError, match=r"labels of imagenet are held against classes"):
         parse_recipe(text, "x.toml")

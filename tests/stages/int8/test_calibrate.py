@@ -25,7 +25,7 @@ def test_the_training_split_is_taken_and_a_third_is_held_out(tiny: Recipe, tiny_
     assert found.labelled
     assert (len(found.ranges), len(found.held_out)) == (67, 33)
     assert not set(_ids(found.ranges)) & set(_ids(found.held_out))
-    assert set(_ids(found.ranges) + _ids(found.held_out)) == set(_ids(open_dataset(tiny.dataset, tiny_data, "train")))
+    assert set(_ids(found.ranges) + _ids(found.held_out)) == set(_ids(open_dataset(tiny, tiny_data, "train")))
     for sample in found.ranges[:3]:
         assert found.digests[sample.id] == digest_file(sample.path)
     listed = found.to_json()
@@ -61,7 +61,7 @@ def test_what_is_no_data_set_is_refused(tiny: Recipe, tmp_path: Path) -> None:
 
 
 def test_an_image_to_be_scored_is_found_by_its_content(tiny: Recipe, tiny_data: Path, tmp_path: Path) -> None:
-    scored = open_dataset(tiny.dataset, tiny_data)
+    scored = open_dataset(tiny, tiny_data)
     refuse_overlap(open_calibration(tiny, tiny_data, 0), scored)
     for file in sorted((tiny_data / "train" / "n00000001").iterdir())[:4]:
         shutil.copy(file, tmp_path)

@@ -19,6 +19,7 @@ from modelport.core.errors import DataError
 from modelport.core.files import open_regular, read_regular
 from modelport.core.text import plain
 from modelport.core.values import Sample
+from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.cifar_pickle import MAX_BYTES, load_cifar_pickle
 from modelport.data.sets.images import readable
 
@@ -71,6 +72,16 @@ class Cifar10(Sequence[Sample]):
 
     def __repr__(self) -> str:
         return f"Cifar10({len(self)} samples)"
+
+
+class Cifar10Kind(DataKind):
+    """The kind ``cifar10``: the published pickles."""
+
+    forms = ("class",)
+
+    def open(self, folder: Path, wanted: Wanted, split: Split) -> Cifar10:
+        """Read the pickles of a split. Raises DataError."""
+        return open_cifar10(folder, classes=wanted.known, split=split)
 
 
 def open_cifar10(place: Path, *, classes: int = 10, split: Literal["val", "train"] = "val") -> Cifar10:

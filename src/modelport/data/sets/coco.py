@@ -14,6 +14,7 @@ from modelport.core.errors import DataError
 from modelport.core.files import read_json
 from modelport.core.text import some
 from modelport.core.values import Sample, Truth
+from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.coco_checks import check_boxes
 from modelport.data.sets.images import ImageFiles, hold_folder, image_files, readable, stem_of
 
@@ -21,6 +22,16 @@ from modelport.data.sets.images import ImageFiles, hold_folder, image_files, rea
 MAX_JSON_BYTES = 1024 * 1024 * 1024
 
 _REPAIR = "mend the file, or take the published one"
+
+
+class Coco(DataKind):
+    """The kind ``coco``: a folder of images and one file of annotated boxes."""
+
+    forms = ("boxes",)
+
+    def open(self, folder: Path, wanted: Wanted, split: Split) -> ImageFiles:
+        """Read the annotations of a split. Raises DataError."""
+        return open_coco(folder, classes=wanted.known, split=split)
 
 
 def open_coco(folder: Path, *, classes: int = 80, split: Literal["val", "train"] = "val") -> ImageFiles:

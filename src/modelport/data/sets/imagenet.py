@@ -12,6 +12,7 @@ from modelport.core.errors import DataError
 from modelport.core.files import read_regular_text
 from modelport.core.text import some
 from modelport.core.values import Sample
+from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.images import IMAGE_SUFFIXES, ImageFiles, hold_folder, readable, stem_of, suffix_of
 
 LABEL_FILE = "val_label.txt"
@@ -23,6 +24,26 @@ MAX_LABEL_BYTES = 64 * 1024 * 1024
 
 _LAYOUTS = f"give a folder that holds images/ or val/ beside {LABEL_FILE}, or val/ with class folders"
 _LINES = "write NAME LABEL, one line for each image"
+
+
+class ImageNet(DataKind):
+    """The kind ``imagenet``: images of one class each, in class folders or beside a file of labels."""
+
+    forms = ("class",)
+
+    def open(self, folder: Path, wanted: Wanted, split: Split) -> ImageFiles:
+        """Find the data set that ``folder`` holds or is. Raises DataError."""
+        return open_imagenet(folder, classes=wanted.known, split=split)
+
+    def are_labels(self, path: Path) -> bool:
+        """Whether ``path`` is a text file: a line ``NAME LABEL`` for each image."""
+        return path.suffix.lower() == ".txt" and not path.is_dir()
+
+    def open_labelled(self, images: Path, labels: Path, wanted: Wanted) -> ImageFiles:
+        """Return the images of one folder, each with its line of a file. Raises DataError."""
+        hold_folder(images, "give a folder of images")
+        with readable(images):
+            return _flat(images, labels, wanted.known)
 
 
 def open_imagenet(folder: Path, *, classes: int, split: Literal["val", "train"] = "val") -> ImageFiles:
@@ -55,13 +76,6 @@ def _open(folder: Path, classes: int, split: Literal["val", "train"]) -> ImageFi
     if _listing(images)[0]:
         raise DataError(f"{images} holds images, and there is no {LABEL_FILE} in it or beside it", _LAYOUTS)
     raise DataError(f"{images} holds no images", _LAYOUTS)
-
-
-def open_labelled(images: Path, label_file: Path, classes: int) -> ImageFiles:
-    """Return the images of one folder, each with its line ``NAME LABEL`` of a file. Raises DataError."""
-    hold_folder(images, "give a folder of images")
-    with readable(images):
-        return _flat(images, label_file, classes)
 
 
 def _flat(folder: Path, label_file: Path, classes: int) -> ImageFiles:

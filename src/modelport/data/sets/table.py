@@ -1,28 +1,55 @@
-"""The data sets by the kind that a recipe names."""
+"""The kinds of data set by the name that a recipe gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from pkgutil import resolve_name
 
-from modelport.core.values import DataSet
-from modelport.data.sets.cifar10 import open_cifar10
-from modelport.data.sets.coco import open_coco
-from modelport.data.sets.imagenet import open_imagenet
-from modelport.data.sets.unlabelled import open_images
-from modelport.recipes.tables import Dataset
+from modelport.core.errors import UsageError
+from modelport.core.values import DataSet, LabelForm
+from modelport.data.sets.base import DataKind, Split, Wanted
+from modelport.recipes.schema import Recipe
 
-DATASETS: dict[str, Callable[..., DataSet]] = {
-    "imagenet": open_imagenet,
-    "cifar10": open_cifar10,
-    "coco": open_coco,
-    "images": open_images,
+# A kind is one line here; its module is imported when a recipe names it.
+KINDS: dict[str, str] = {
+    "imagenet": "modelport.data.sets.imagenet:ImageNet",
+    "cifar10": "modelport.data.sets.cifar10:Cifar10Kind",
+    "coco": "modelport.data.sets.coco:Coco",
+    "images": "modelport.data.sets.unlabelled:Unlabelled",
 }
 
 
-def open_dataset(dataset: Dataset, folder: Path, split: Literal["val", "train"] = "val") -> DataSet:
+def kind_of(name: str) -> DataKind:
+    """Return the kind of a name that the recipe's schema has held to be one."""
+    kind: DataKind = resolve_name(KINDS[name])()
+    return kind
+
+
+def kind_names() -> list[str]:
+    """Return the names that ``dataset.kind`` can be, as the schema asks for them."""
+    return list(KINDS)
+
+
+def forms_of(name: str) -> tuple[LabelForm, ...]:
+    """Return what labels of a kind can be, as the schema asks for it; none where it has no labels."""
+    return kind_of(name).forms
+
+
+def open_dataset(recipe: Recipe, folder: Path, split: Split = "val") -> DataSet:
     """Return the samples of a split in ``folder``. Raises DataError where it is not laid out as the kind says."""
-    opener = DATASETS[dataset.kind]
-    labels = None if dataset.classes is None else dataset.classes - dataset.label_offset
-    return opener(folder, classes=labels, split=split)
+    return kind_of(recipe.dataset.kind).open(folder, Wanted.of(recipe), split)
+
+
+def open_labelled(recipe: Recipe, images: Path, labels: Path) -> DataSet:
+    """Return the images of a folder with labels that lie elsewhere, in the form that the recipe's task takes.
+
+    The recipe's own kind is asked first whether it knows such labels, then every other. Raises UsageError where none
+    does, DataError.
+    """
+    wanted = Wanted.of(recipe)
+    for name in dict.fromkeys((recipe.dataset.kind, *KINDS)):
+        kind = kind_of(name)
+        if wanted.form in kind.forms and kind.are_labels(labels):
+            return kind.open_labelled(images, labels, wanted)
+    found = "does not exist" if not labels.exists() else f"holds no labels that the task {recipe.task} takes"
+    raise UsageError(f"--labels {labels} {found}", "docs/data.md lists the forms of label files")

@@ -9,7 +9,16 @@ from typing import Literal
 
 from modelport.core.errors import DataError
 from modelport.core.values import Sample
+from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.images import IMAGE_SUFFIXES, ImageFiles, hold_folder, image_files, readable, stem_of
+
+
+class Unlabelled(DataKind):
+    """The kind ``images``: a folder of images without labels."""
+
+    def open(self, folder: Path, wanted: Wanted, split: Split) -> ImageFiles:
+        """List the images in ``folder`` and below. Raises DataError."""
+        return open_images(folder, split=split)
 
 
 def open_images(folder: Path, *, classes: int | None = None, split: Literal["val", "train"] = "val") -> ImageFiles:

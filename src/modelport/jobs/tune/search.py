@@ -153,7 +153,7 @@ def _calibration(search: Search) -> tuple[Path | None, str]:
     if request.calibration is not None:
         return request.calibration, ""
     try:
-        open_dataset(search.recipe.dataset, request.data, split="train")
+        open_dataset(search.recipe, request.data, split="train")
     except DataError as error:
         return None, f"no --calibration was given, and {error.found}"
     search.notes.append(f"int8 is calibrated on the training split of {request.data}")

@@ -64,7 +64,7 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     if request.calibration is not None and not request.calibration.is_dir():
         raise UsageError(f"--calibration {request.calibration}: there is no such folder", "give a folder of images")
     need_labels(recipe)
-    dataset = open_dataset(recipe.dataset, request.data)
+    dataset = open_dataset(recipe, request.data)
     samples, said = chosen_samples(dataset, request.limit, None, request.seed)
     tolerance = recipe.tolerance
     if request.max_drop is not None:

@@ -140,7 +140,7 @@ def _found(recipe: Recipe, folder: Path) -> tuple[DataSet | Sequence[Sample], st
     said = []
     for split in ("train", "val"):
         try:
-            dataset = open_dataset(recipe.dataset, folder, split=split)
+            dataset = open_dataset(recipe, folder, split=split)
         except DataError as error:
             said.append(f"{split}: {error.found}")
         else:

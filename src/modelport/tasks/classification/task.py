@@ -30,7 +30,7 @@ class Classification(Task):
     agreement_floors = AGREEMENT_FLOORS
     one_class = True
     placeholder = 0
-    sample_fitter = "modelport.jobs.samples:fit_classifier"
+    sample_fitter = "modelport.stages.sample_weights.classification:fit_classifier"
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:

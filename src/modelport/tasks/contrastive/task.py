@@ -24,7 +24,7 @@ class ContrastivePairs(Task):
     metrics = ("contrastive_top1", "knn_top1")
     tables = ("contrastive",)
     needs_labels = False
-    sample_fitter = "modelport.jobs.samples:fit_contrastive"
+    sample_fitter = "modelport.stages.sample_weights.contrastive:fit_contrastive"
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)

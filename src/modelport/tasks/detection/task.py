@@ -24,6 +24,7 @@ class Detection(Task):
         *("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"),
         *("AR_100", "AR_300", "AR_1000", "AR_s", "AR_m", "AR_l"),
     )
+    label_form = "boxes"
     smallest_set = 100
     # Equal up to rounding, but for boxes whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
@@ -34,7 +35,7 @@ class Detection(Task):
     # Each holds many objects.
     calibration_images = 48
     tuned_batches = (1, 2)
-    sample_fitter = "modelport.jobs.samples:fit_boxes"
+    sample_fitter = "modelport.stages.sample_weights.detection:fit_boxes"
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:

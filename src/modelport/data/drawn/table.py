@@ -1,0 +1,27 @@
+"""The data sets that can be drawn, by the name that ``modelport samples data`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
+
+
+class Drawn(NamedTuple):
+    """What draws a set, ``module:function``, and how many validation images it draws where nothing is said."""
+
+    drawer: str
+    images: int
+
+    def draw(self, *arguments: Any, **words: Any) -> dict[str, Any]:
+        """Draw it; returns what was drawn, as JSON values."""
+        function: Callable[..., dict[str, Any]] = resolve_name(self.drawer)
+        return function(*arguments, **words)
+
+
+# A set is one line here; its function is imported when it is asked for.
+DRAWN: dict[str, Drawn] = {
+    "imagenet": Drawn("modelport.data.drawn.imagenet:draw_imagenet", 300),
+    "cifar10": Drawn("modelport.data.drawn.cifar10:draw_cifar10", 1000),
+    "coco": Drawn("modelport.data.drawn.coco:draw_coco", 24),
+}
