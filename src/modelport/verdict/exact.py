@@ -1,0 +1,264 @@
+"""Exact tests and bounds of a loss on a sample of fixed size.
+
+The statistic is what the best stake would have won (``betting``). It grows with every answer that turns right, so that
+the error is largest where the loss is exactly the tolerance. There the shares of the cells are not known; the p-value is
+the largest over all shares in their confidence set, plus the chance that they lie outside it (Berger and Boos, J. Am.
+Stat. Assoc. 89 (1994) 1012). So a test at 5 % errs in at most 5 % of all samples, whatever the shares are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelport.verdict.betting import Floats, Game, Paired, log_mixture, log_wealths
+
+Unit = Literal["points", "percent_of_reference"]
+Counts = NDArray[np.int64]
+Shares = tuple[float, float, float]
+"""Of both, only_source and only_engine."""
+
+# Shares of the largest stake among which the best one is looked for.
+FINE: Floats = np.concatenate([np.geomspace(1e-4, 0.6, 24), 1.0 - np.geomspace(0.3, 1e-3, 8)])
+# The chance that the shares lie outside their confidence set; it is added to each p-value.
+OUTSIDE = 0.001
+# Counts are summed this far from their mean, in standard deviations and, for rare ones, in counts: beyond lies less
+# than a hundred-thousandth of the chance, which OUTSIDE covers as well.
+DEVIATIONS, RARE = 4.5, 9.0
+# The worst shares are looked for on a grid of so many values a side, then on finer ones around the worst so far.
+GRID, FINER = 5, 3
+# Pairs of counts beyond which the sum would take seconds: the wealth itself bounds the p-value then, less sharply.
+MOST_PAIRS = 20_000
+# Bounds are found to this share of their distance from the observed loss, or to this part of a point or percent.
+PRECISION, FINEST = 0.02, 0.002
+
+
+def p_value(seen: Paired, tolerance: float, unit: Unit, side: Literal["pass", "fail"]) -> float:
+    """Return the chance of evidence as good or better for ``side``, were the loss on the other side of the tolerance.
+
+    ``tolerance`` in points or percent of the source's figure. Below 0.05 the side is shown at 95 %.
+    """
+    game = Game.of(tolerance, unit) if side == "pass" else Game.of(tolerance, unit).against()
+    best = float(log_wealths(game, seen, FINE).max())
+    if best <= 0.0:
+        return 1.0
+    null = _Null.of(seen, tolerance / 100.0, unit)
+    if null is None:
+        return OUTSIDE
+    if null.pairs > MOST_PAIRS:
+        return min(1.0, math.exp(-log_mixture(game, seen)))
+    logs = _log_factorials(seen.n)
+    chance = null.worst(lambda shares: _chance(seen.n, logs, shares, game, best))
+    return min(1.0, chance + OUTSIDE)
+
+
+def loss_bounds(seen: Paired, unit: Unit, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the lower and the upper bound of the loss, each one-sided, in points or percent of the source's figure.
+
+    Infinite where nothing can be said: the source answered nothing rightly, and the loss is a share of that.
+    """
+    loss, error = seen.loss(unit), 1.0 - confidence
+    if not math.isfinite(loss):
+        return -math.inf, math.inf
+    most = 100.0 if unit == "points" else 100.0 * seen.n  # gain: as many times the source's figure as fit into all
+    # Of the order of a standard error.
+    step = 100.0 * math.sqrt(seen.flipped + 1.0) / (seen.n if unit == "points" else seen.both + seen.only_source)
+    upper = _crossing(lambda tolerance: p_value(seen, tolerance, unit, "pass") <= error, loss, 100.0, step)
+    lower = -_crossing(lambda tolerance: p_value(seen, -tolerance, unit, "fail") <= error, -loss, most, step)
+    return lower, upper
+
+
+def _crossing(holds: Callable[[float], bool], start: float, end: float, step: float) -> float:
+    """Return where ``holds`` begins to be true above ``start``, not above ``end``: steps are doubled, then halved."""
+    low = start
+    while low + step < end and not holds(low + step):
+        low, step = low + step, 2.0 * step
+    if low + step >= end:
+        if not holds(start + (end - start) * (1.0 - 1e-9)):
+            return end
+        step = end - low
+    while step > max(FINEST, PRECISION * (low - start)):
+        step /= 2.0
+        if not holds(low + step):
+            low += step
+    return low + step
+
+
+@dataclass(frozen=True, slots=True)
+class _Null:
+    """All shares at which the loss is the tolerance, within their confidence set: a rectangle of two free shares.
+
+    In points the one is that of all flips, and the other does not matter. In percent they are that of ``both``, and of
+    the kind of flips from which the other kind follows without falling below zero.
+    """
+
+    n: int
+    tolerance: float
+    unit: Unit
+    first: tuple[float, float]
+    second: tuple[float, float]
+
+    @staticmethod
+    def of(seen: Paired, tolerance: float, unit: Unit) -> _Null | None:
+        """Return them for a tolerance as a share; None where there are none."""
+        n = seen.n
+        if unit == "points":
+            low, high = clopper_pearson(seen.flipped, n, OUTSIDE)
+            low = max(low, abs(tolerance))
+            return None if low > high else _Null(n, tolerance, unit, (low, high), (0.0, 0.0))
+        free = seen.only_engine if tolerance >= 0.0 else seen.only_source
+        both, flips = clopper_pearson(seen.both, n, OUTSIDE / 2.0), clopper_pearson(free, n, OUTSIDE / 2.0)
+        null = _Null(n, tolerance, unit, both, flips)
+        return None if null._shares(both[0], flips[1]) is None and null._shares(both[0], flips[0]) is None else null
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of counts of flips are likely enough to be summed, at most."""
+        shares = self._shares(self.first[1], self.second[1]) or (0.0, 0.5, 0.5)
+        return len(_window(self.n, shares[1])) * len(_window(self.n, shares[2]))
+
+    def worst(self, chance: Callable[[Shares], float]) -> float:
+        """Return the largest chance, by a grid and finer ones around the best of the last."""
+        found = 0.0
+        one, two = self.first, self.second
+        for _ in range(FINER):
+            grid_one, grid_two = np.linspace(*one, GRID), np.linspace(*two, GRID if two[1] > two[0] else 1)
+            tried = [
+                (chance(shares), first, second)
+                for first in grid_one.tolist()
+                for second in grid_two.tolist()
+                if (shares := self._shares(first, second)) is not None
+            ]
+            if not tried:
+                break
+            best, first, second = max(tried)
+            found = max(found, best)
+            one, two = _around(first, one, self.first), _around(second, two, self.second)
+        return found
+
+    def _shares(self, first: float, second: float) -> Shares | None:
+        """Return the shares of (both, only_source, only_engine); None where one falls below zero or they pass one."""
+        t = self.tolerance
+        if self.unit == "points":
+            return 0.0, (first + t) / 2.0, (first - t) / 2.0
+        if t >= 0.0:
+            source, engine = (t * first + second) / (1.0 - t), second
+        else:
+            source, engine = second, (1.0 - t) * second - t * first
+        return (first, source, engine) if min(source, engine) >= 0.0 and first + source + engine <= 1.0 else None
+
+
+def _around(middle: float, tried: tuple[float, float], whole: tuple[float, float]) -> tuple[float, float]:
+    """Return the grid's steps to the left and right of ``middle``, within the whole."""
+    step = (tried[1] - tried[0]) / (GRID - 1)
+    return max(whole[0], middle - step), min(whole[1], middle + step)
+
+
+def clopper_pearson(hits: int, n: int, error: float) -> tuple[float, float]:
+    """Return the exact interval of a binomial share that misses it with a chance of at most ``error``.
+
+    Clopper and Pearson, Biometrika 26 (1934) 404; found by halving.
+    """
+    logs = _log_factorials(n)
+
+    def bound(holds: Callable[[float], bool]) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if holds(middle) else (low, middle)
+        return (low + high) / 2.0
+
+    lower = 0.0 if hits == 0 else bound(lambda share: _tail(hits, n, share, logs) <= error / 2.0)
+    upper = 1.0 if hits == n else bound(lambda share: 1.0 - _tail(hits + 1, n, share, logs) > error / 2.0)
+    return lower, upper
+
+
+def _tail(hits: int, n: int, share: float, logs: Floats) -> float:
+    """Return P(X ≥ hits) of a binomial X."""
+    if share <= 0.0 or share >= 1.0:
+        return float(share >= 1.0 or hits <= 0)
+    counts = np.arange(max(hits, 0), n + 1)
+    terms = logs[n] - logs[counts] - logs[n - counts] + counts * math.log(share) + (n - counts) * math.log1p(-share)
+    return float(min(1.0, np.exp(terms).sum()))
+
+
+def _log_factorials(n: int) -> Floats:
+    """Return log(k!) for k = 0 … n."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+
+
+def _window(n: int, share: float) -> NDArray[np.int64]:
+    """Return the counts that a share makes likely enough to be summed."""
+    reach = RARE + DEVIATIONS * math.sqrt(n * share * (1.0 - share))
+    return np.arange(max(0, math.floor(n * share - reach)), min(n, math.ceil(n * share + reach)) + 1)
+
+
+def _chance(n: int, logs: Floats, shares: Shares, game: Game, best: float) -> float:
+    """Return the chance of evidence as good as ``best`` at these shares."""
+    both, lost, won = shares
+    source, engine = _window(n, lost)[:, None], _window(n, won)[None, :]
+    rest = n - source - engine
+    possible = rest >= 0
+    rest = np.where(possible, rest, 0)
+    quiet = max(0.0, 1.0 - lost - won)
+    terms = logs[n] - logs[source] - logs[engine] - logs[rest]
+    terms = terms + _power(source, lost) + _power(engine, won) + _power(rest, quiet)
+    pairs = np.where(possible, np.exp(terms), 0.0)
+    needed, least = _needed(game, best, source, engine, rest)
+    if game.both == game.neither:
+        return float(pairs[needed <= 0].sum())
+    share = min(1.0, both / quiet) if quiet > 0.0 else 0.0
+    return float((pairs * _conditional(rest, needed, least, share, logs)).sum())
+
+
+def _needed(game: Game, best: float, source: Counts, engine: Counts, rest: Counts) -> tuple[Floats, bool]:
+    """Return for each pair of counts how many more must be right with both, and whether that is at least or at most.
+
+    The evidence is as good as ``best`` where some stake would have won as much. Where both and neither pay the same it
+    is so for any number, 0, or for none, infinity.
+    """
+    least = game.both >= game.neither
+    needed: Floats = np.full(rest.shape, math.inf if least else -math.inf)
+    for both, lost, won, neither in zip(*game.log_factors(FINE), strict=True):
+        # A hair less than best, so that what was seen is counted as good as itself.
+        short = best - 1e-9 - lost * source - won * engine - neither * rest
+        if both == neither:
+            needed = np.minimum(needed, np.where(short <= 0.0, 0.0, math.inf))
+        elif least:
+            needed = np.minimum(needed, np.ceil(short / (both - neither)))
+        else:
+            needed = np.maximum(needed, np.floor(short / (both - neither)))
+    return needed, least
+
+
+def _power(counts: Counts, share: float) -> Floats:
+    """Return count · log(share), 0 for a count of 0."""
+    if share <= 0.0:
+        return np.where(counts == 0, 0.0, -math.inf)
+    return counts * math.log(share)
+
+
+def _conditional(rest: Counts, needed: Floats, least: bool, share: float, logs: Floats) -> Floats:
+    """Return the chance that of ``rest`` samples at least (or at most) ``needed`` are right with both."""
+    if share <= 0.0 or share >= 1.0:
+        count = rest * float(share >= 1.0)
+        return (count >= needed if least else count <= needed).astype(np.float64)
+    low, high = int(rest.min()), int(rest.max())
+    totals = np.arange(low, high + 1)[:, None]
+    ends = _window(low, share)[0], _window(high, share)[-1]
+    counts = np.arange(ends[0], ends[1] + 1)[None, :]
+    possible = counts <= totals
+    left = np.where(possible, totals - counts, 0)
+    terms = logs[totals] - logs[np.minimum(counts, totals)] - logs[left]
+    terms = terms + counts * math.log(share) + left * math.log1p(-share)
+    mass = np.where(possible, np.exp(terms), 0.0)
+    below = np.concatenate([np.zeros((len(totals), 1)), np.cumsum(mass, axis=1)], axis=1)
+    place = needed - counts[0, 0] + (0 if least else 1)
+    place = np.clip(place, 0, counts.shape[1]).astype(np.int64)
+    chances = below[rest - low, place]
+    return np.clip(1.0 - chances if least else chances, 0.0, 1.0)
