@@ -12,7 +12,7 @@ from typing import overload
 from modelport.core.errors import DataError, raised_as
 from modelport.core.values import Sample
 
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"})
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
