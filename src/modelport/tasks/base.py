@@ -94,6 +94,8 @@ class Figures:
     notes: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
     offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
+    per_class: list[dict[str, Any]] = field(default_factory=list)
+    further: dict[str, Any] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
@@ -195,6 +197,8 @@ class Task:
     """Figures that the scorer can give, beside the agreement with the source; a recipe names some of them."""
     tables: tuple[str, ...] = ()
     """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
+    optional_tables: tuple[str, ...] = ()
+    """Tables that it may have, and no other task takes."""
     smallest_set: int = 300
     """Samples below which no verdict is given."""
     tolerance: Tolerance = Tolerance()
@@ -264,6 +268,10 @@ class Task:
     def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
         """Return the recipe's outputs for what the network answers, in the network's order."""
         return {tensor.name: array for tensor, array in zip(self._recipe.tensors.outputs, raw, strict=False)}
+
+    def without_low(self, outputs: Tensors, least: float) -> tuple[dict[str, Array], int]:
+        """Return a batch's outputs without boxes whose score is below ``least``, and how many; there are none here."""
+        return dict(outputs), 0
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return how far a batch of outputs is from the source's, 0 for the same; NaN where one holds NaN."""

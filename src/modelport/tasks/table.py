@@ -22,7 +22,7 @@ TASKS: dict[str, str] = {
 # Forms of labels that are classes: each is one of so many.
 COUNTED = ("class", "classes", "boxes", "mask")
 # Tables of a recipe that serve some tasks only.
-OWNED_TABLES = ("contrastive",)
+OWNED_TABLES = ("contrastive", "detection")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:
@@ -73,7 +73,8 @@ def check_recipe(recipe: Recipe) -> None:
     """Raise ValueError where a recipe's tables, metrics or shapes are not its task's."""
     task = task_class(recipe.task)
     for table in OWNED_TABLES:
-        if (getattr(recipe, table) is not None) != (table in task.tables):
+        given, owned = getattr(recipe, table) is not None, table in (*task.tables, *task.optional_tables)
+        if given != owned and table not in task.optional_tables:
             raise ValueError(f"the table {table} belongs to the task {table}, and to it alone")
     for name in recipe.metrics:
         if name not in task.metrics:
