@@ -201,7 +201,7 @@ class _Threshold:
 
 def _placements(request: EvaluateRequest, recipe: Recipe, boxes: bool) -> Callable[[bytes, str], Placement | None]:
     """Return where an image lies in the input; the guide's style takes boxes back as the guide's script does."""
-    place = placements(recipe, boxes)
+    place = placements(recipe)
     if request.style != "guide" or not boxes:
         return place
     height, width = (int(side) for side in recipe.tensors.sample.shape[2:])

@@ -134,6 +134,11 @@ class Recipe(Strict):
         return form
 
     @property
+    def placed(self) -> bool:
+        """Whether answers lie in the image, so that it must be known where that lies in the input."""
+        return self.label_form in ("boxes", "mask")
+
+    @property
     def network(self) -> Model:
         """The PyTorch network. Raises RecipeError where the recipe names none."""
         if self.model is None:
