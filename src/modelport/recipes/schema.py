@@ -37,6 +37,7 @@ from modelport.recipes.tables import (
     Model,
     Published,
     Run,
+    Segmentation,
     Tensors,
     Tolerance,
     Variant,
@@ -61,7 +62,8 @@ class Recipe(Strict):
     title: str = ""
     """For people, in `modelport list`."""
     task: Annotated[str, AfterValidator(_task)]
-    """What the outputs mean, and how they are judged: classification, contrastive, detection or outputs."""
+    """What the outputs mean, and how they are judged: classification, contrastive, detection,
+    segmentation or outputs."""
     links: Links = Links()
     model: Model | None = None
     """The PyTorch network; none where the source is a file that runs by itself."""
@@ -78,6 +80,7 @@ class Recipe(Strict):
     speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
+    segmentation: Segmentation | None = None
     run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
         default_factory=dict

@@ -227,6 +227,15 @@ class Contrastive(Strict):
     """``with_replacement`` draws the published script's batches at random, seeded."""
 
 
+class Segmentation(Strict):
+    """How masks are read."""
+
+    ignore_index: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Pixels of this value in a mask are not counted; 255 where there are fewer classes and it is not told."""
+    reduce_zero_label: bool | None = None
+    """Whether the masks count classes from 1, and 0 is not counted, as ADE20K's do (mmsegmentation's name for it)."""
+
+
 class Run(Strict):
     """Defaults of ``run`` and ``bench``."""
 

@@ -91,8 +91,8 @@ class Preprocess:
     def into(self, content: bytes, name: str, out: NDArray[Any]) -> Placement | None:
         """Write the normalised image into ``out``, of ``dtype`` and ``layout``, such as one row of a batch.
 
-        Returns where the image lies in ``out`` if it is padded there or ``placed``, else None. Raises BadSampleError where the
-        bytes are no sound image, or one of another size than ``out``.
+        Returns where the image lies in ``out`` if it is padded there or ``placed``, else None. Raises BadSampleError
+        where the bytes are no sound image, or one of another size than ``out``.
         """
         pixels, placement = self._decoded(content, name)
         planes = pixels.transpose(2, 0, 1)
