@@ -171,7 +171,7 @@ class Dataset(Strict):
     """The data set the published figures were measured on."""
 
     kind: Annotated[str, AfterValidator(_kind)]
-    """How its files are laid out (data.md): imagenet, cifar10, coco, or ``images``, a folder of images without
+    """How its files are laid out (data.md): imagenet, cifar10, coco, masks, or ``images``, a folder of images without
     labels."""
     classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)] | None = None
     """Width of the output; images without labels need not tell it."""

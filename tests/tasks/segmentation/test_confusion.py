@@ -32,9 +32,10 @@ def test_figures_equal_the_library(absent: tuple[int, ...]) -> None:
     assert scores["pixel_accuracy"].value == pytest.approx(100 * accuracy.item(), abs=1e-5)
     assert scores["miou"].n == 6 and scores["miou"].stderr is None
     np.testing.assert_allclose(np.nan_to_num(mine.ious()), each.numpy(), atol=1e-6)
-    rows = mine.per_class(["a", "b"])
+    rows = mine.per_class(["a", "b"], mine)
+    assert all(row["source"] == row["iou"] for row in rows)
     assert [row["class"] for row in rows] == [kind for kind in range(7) if kind not in absent]
-    assert rows[-1]["name"] == str(rows[-1]["class"]) and sum(row["pixels"] for row in rows) == mine.pixels
+    assert rows[-1]["name"] == str(rows[-1]["class"]) and sum(row["n"] for row in rows) == mine.pixels
 
 
 def test_an_answer_that_is_no_class_is_wrong() -> None:

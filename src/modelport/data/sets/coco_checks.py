@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from modelport.core.errors import DataError
-from modelport.core.files import open_regular
-from modelport.data.prepare.image_limits import FORMATS
+from modelport.data.sets.images import Size, seen_size
 
 # The headers of the published validation split are read within two seconds; of more, as many evenly spaced.
 MOST_HEADERS = 5000
@@ -21,7 +19,6 @@ ROUNDING = 1.5
 # No image format has a longer side; arithmetic on a wider number would overflow.
 MOST_PIXELS = 2**32
 
-Size = tuple[int, int]
 Boxes = Mapping[int, NDArray[np.float64]]
 """(n, 4) x, y, width, height by image id."""
 
@@ -71,7 +68,7 @@ def _check_sizes(
     odd, turned = 0, 0
     numbers = sorted(paths)
     for number in numbers[:: -(-len(numbers) // MOST_HEADERS)]:
-        if (found := _seen_size(paths[number])) is None:
+        if (found := seen_size(paths[number])) is None:
             continue  # what is no image is told when it is decoded
         size, is_turned = found
         sizes[number] = size
@@ -95,20 +92,6 @@ def _check_sizes(
             "before the turn; boxes are taken as for the turned image"
         )
     return notes, sizes
-
-
-def _seen_size(path: Path) -> tuple[Size, bool] | None:
-    """Return width and height as the image is seen, and whether EXIF turns it; None for what is no image."""
-    try:
-        with open_regular(path) as stream, Image.open(stream, formats=FORMATS) as image:
-            width, height = image.size
-            # Of a PNG without the chunk, Pillow would decode all pixels to look for it.
-            lying = "exif" in image.info and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    except MemoryError:
-        raise
-    except Exception:  # whatever Pillow's parsers stumble over
-        return None
-    return ((height, width) if lying else (width, height)), lying
 
 
 def _outside(boxes: NDArray[np.float64], size: Size) -> NDArray[np.bool_]:

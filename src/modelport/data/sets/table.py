@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "imagenet": "modelport.data.sets.imagenet:ImageNet",
     "cifar10": "modelport.data.sets.cifar10:Cifar10Kind",
     "coco": "modelport.data.sets.coco:Coco",
+    "masks": "modelport.data.sets.masks:Masks",
     "images": "modelport.data.sets.unlabelled:Unlabelled",
 }
 

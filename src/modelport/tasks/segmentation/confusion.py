@@ -68,16 +68,18 @@ class Confusion:
         truth = self.counts.sum(axis=1)
         return 100.0 * float(truth.max() / truth.sum() / np.count_nonzero(truth))
 
-    def per_class(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return a row for each class that truth or answer has: IoU and accuracy in percent, true pixels."""
+    def per_class(self, names: Sequence[str], source: Confusion | None = None) -> list[dict[str, Any]]:
+        """Return a row for each class that truth or answer has: true pixels, IoU, the source's, accuracy in percent."""
         truth, ious = self.counts.sum(axis=1), self.ious()
+        theirs = np.full(len(truth), np.nan) if source is None else source.ious()
         return [
             {
                 "class": index,
                 "name": names[index] if index < len(names) else str(index),
+                "n": int(truth[index]),
                 "iou": 100.0 * float(iou),
+                "source": None if np.isnan(theirs[index]) else 100.0 * float(theirs[index]),
                 "accuracy": 100.0 * float(self.counts[index, index] / truth[index]) if truth[index] else None,
-                "pixels": int(truth[index]),
             }
             for index, iou in enumerate(ious)
             if not np.isnan(iou)

@@ -142,7 +142,7 @@ class MaskScorer(Scorer):
         whole = self._theirs is not None and self._theirs.images == self._mine.images
         source = None if self._theirs is None else self._theirs.scores() if whole else {}
         found = Figures(self._mine.scores(), source, self._flips, self._notes(), {"miou": self._mine.chance()})
-        found.per_class = self._mine.per_class(self._names)
+        found.per_class = self._mine.per_class(self._names, self._theirs if source else None)
         return found
 
     def _line(self, rows: Rows, index: int) -> dict[str, Any]:
