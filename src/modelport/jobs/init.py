@@ -13,8 +13,9 @@ from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, OutputError, UsageError, unknown
 from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
+from modelport.core.values import DataSet, LabelForm
 from modelport.data.sets.base import Wanted
-from modelport.data.sets.table import kind_of
+from modelport.data.sets.table import KINDS, kind_of
 from modelport.model.architectures.libraries import of_library
 from modelport.model.architectures.own import is_own
 from modelport.model.architectures.preprocessing import preprocessing_of
@@ -119,7 +120,7 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
         subject.steps,
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
         Line("tensors.outputs", [_tensor(spec) for spec in draft.outputs], _left_out(described, draft.outputs)),
-        *_data_lines(request.data, draft.classes),
+        *_data_lines(request.data, draft.classes, task_class(task).label_form),
     ]
 
 
@@ -144,22 +145,28 @@ def _tensor(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
 
 
-def _data_lines(folder: Path | None, classes: int | None) -> list[Line]:
+def _data_lines(folder: Path | None, classes: int | None, form: LabelForm) -> list[Line]:
     """Return the data set's lines: the layout that ``folder`` has, else the usual one of the task."""
     width = [] if classes is None else [Line("dataset.classes", classes)]
+    kinds = [] if classes is None else [name for name in reversed(KINDS) if form in kind_of(name).forms]
     if folder is None:
-        kind = "imagenet" if width else "images"
+        kind = "imagenet" if "imagenet" in kinds else next(iter(kinds), "images")
         return [Line("dataset.kind", kind, "no --data was given", guessed=True), *width]
     said = ""
-    for kind in ("cifar10", "imagenet") if classes is not None else ():
+    for kind in kinds:
         try:
-            found = kind_of(kind).open(folder, Wanted("class", classes), "val")
+            found = kind_of(kind).open(folder, Wanted(form, classes), "val")
         except (DataError, ValueError) as error:
             said = said or (error.found if isinstance(error, DataError) else "")
             continue
-        why, labels = f"{len(found)} labelled images in {plain(folder, 100)}", {sample.target for sample in found}
-        background = classes is not None and labels == set(range(classes - 1))
-        more = [Line("dataset.label_offset", 1, "one class fewer than scores: the first is background", guessed=True)]
-        return [Line("dataset.kind", kind, why), *width, *(more if background else [])]
+        why = f"{len(found)} labelled images in {plain(folder, 100)}"
+        return [Line("dataset.kind", kind, why), *width, *(_offset(found, classes) if form == "class" else [])]
     why = f"images without labels: run --predict{'; ' + plain(said, 150) if said else ''}"
     return [Line("dataset.kind", "images", why, guessed=bool(width)), *width]
+
+
+def _offset(found: DataSet, classes: int | None) -> list[Line]:
+    """Return the line of a background class where the labels leave one score over."""
+    if classes is None or {sample.target for sample in found} != set(range(classes - 1)):
+        return []
+    return [Line("dataset.label_offset", 1, "one class fewer than scores: the first is background", guessed=True)]

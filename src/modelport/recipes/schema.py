@@ -38,6 +38,7 @@ from modelport.recipes.tables import (
     Model,
     Published,
     Run,
+    Segmentation,
     Tensors,
     Tolerance,
     Variant,
@@ -62,7 +63,8 @@ class Recipe(Strict):
     title: str = ""
     """For people, in `modelport list`."""
     task: Annotated[str, AfterValidator(_task)]
-    """What the outputs mean, and how they are judged: classification, contrastive, detection or outputs."""
+    """What the outputs mean, and how they are judged: classification, contrastive, detection,
+    segmentation or outputs."""
     links: Links = Links()
     model: Model | None = None
     """The PyTorch network; none where the source is a file that runs by itself."""
@@ -80,6 +82,7 @@ class Recipe(Strict):
     tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
     detection: Boxes | None = None
+    segmentation: Segmentation | None = None
     run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
         default_factory=dict

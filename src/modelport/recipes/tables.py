@@ -180,8 +180,8 @@ class Dataset(Strict):
     """The data set the published figures were measured on."""
 
     kind: Annotated[str, AfterValidator(_kind)]
-    """How its files are laid out (data.md): imagenet, cifar10, table, coco, or ``images``, a folder of images without
-    labels."""
+    """How its files are laid out (data.md): imagenet, cifar10, table, coco, yolo, voc, masks, or ``images``, a folder of
+    images without labels."""
     classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)] | None = None
     """Width of the output; images without labels need not tell it."""
     names: list[str] | None = None
@@ -271,6 +271,15 @@ class Boxes(Strict):
     """A box goes that overlaps a better one of its class by more: 0.7, of ``yolov5`` 0.6."""
     max_detections: Annotated[int, Field(gt=0, le=MAX_AXIS)] | None = None
     """The best so many boxes of an image count: 300, under ``dets`` all."""
+
+
+class Segmentation(Strict):
+    """How masks are read."""
+
+    ignore_index: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Pixels of this value in a mask are not counted; 255 where there are fewer classes and it is not told."""
+    reduce_zero_label: bool | None = None
+    """Whether the masks count classes from 1, and 0 is not counted, as ADE20K's do (mmsegmentation's name for it)."""
 
 
 class Run(Strict):

@@ -72,10 +72,14 @@ class Flips:
 
     def __init__(self) -> None:
         self.first: list[dict[str, Any]] = []
-        self.count = self.met = self.of = 0
+        self.count = self.of = 0
+        self.met: float = 0
 
-    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
-        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
+    def add(self, met: float, of: int, flip: Mapping[str, Any]) -> None:
+        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all.
+
+        ``met`` is a whole number where answers are the source's or not; of one that can be so in part, that share.
+        """
         self.met += met
         self.of += of
         if met < of:
@@ -198,7 +202,7 @@ class Task:
     tables: tuple[str, ...] = ()
     """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
     optional_tables: tuple[str, ...] = ()
-    """Tables that it may have, and no other task takes."""
+    """Tables of a recipe that belong to this task, and that it can do without."""
     smallest_set: int = 300
     """Samples below which no verdict is given."""
     tolerance: Tolerance = Tolerance()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +109,17 @@ def _draw(place: int, rng: np.random.Generator) -> tuple[Image.Image, list[dict[
     for kind, side in sorted(zip(kinds, sides, strict=True), key=lambda pair: -pair[1][0]):
         thing = THINGS[kind]
         sticker = draw_thing(thing, int(rng.integers(*side)), rng)
-        corner = _free_corner(sticker.size, (width, height), found, rng)
+        corner = free_corner(sticker.size, (width, height), found, rng)
         if corner is not None:
-            _paste(image, sticker, corner, rng)
+            paste(image, sticker, corner, rng)
             solid = int((np.asarray(sticker.getchannel("A")) >= 128).sum())
             box = [*map(float, corner), *map(float, sticker.size)]
             found.append({"category_id": thing.category, "bbox": box, "area": float(solid), "segmentation": []})
     return develop(image, rng), found
 
 
-def _free_corner(
-    size: tuple[int, int], room: tuple[int, int], found: list[dict[str, Any]], rng: np.random.Generator
+def free_corner(
+    size: tuple[int, int], room: tuple[int, int], found: Sequence[Mapping[str, Any]], rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """Return a corner where the thing touches no other, None where none was found."""
     for _ in range(40):
@@ -133,7 +133,7 @@ def _free_corner(
     return None
 
 
-def _paste(image: Image.Image, sticker: Image.Image, corner: tuple[int, int], rng: np.random.Generator) -> None:
+def paste(image: Image.Image, sticker: Image.Image, corner: tuple[int, int], rng: np.random.Generator) -> None:
     """Put a thing with its shadow onto the picture, in a light of its own."""
     alpha = sticker.getchannel("A")
     reach = max(2, max(sticker.size) // 24)
