@@ -37,7 +37,7 @@ def check_boxes(place: object, images: Sequence[Boxed]) -> list[str]:
     every = np.concatenate([np.zeros((0, 4)), *(one.places for one in images)])
     if not len(every):
         return [f"{place}: there is no annotation, so no figure can be measured"]
-    if every.min() >= 0 and every.max() <= 1 and np.any(every % 1):
+    if not any(one.shares for one in images) and every.min() >= 0 and every.max() <= 1 and np.any(every % 1):
         raise DataError(
             f"{place}: all boxes lie between 0 and 1: they look like shares of the image",
             "write pixels: multiply by the image's width and height",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,12 @@ def model_classes(place: object, names: Sequence[str], wanted: Wanted) -> tuple[
     return list(range(len(names))), ()
 
 
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that come more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
 def numbered(names: Sequence[str], wanted: Wanted) -> Categories:
-    """Return the categories of a data set that numbers its classes from 0: the recipe's names, else these."""
-    chosen = wanted.names or names or [str(label) for label in range(wanted.known)]
+    """Return the categories of a set whose category ids are the model's classes: named by the recipe, else by these."""
+    chosen = wanted.names or (() if wanted.class_map else names) or [str(label) for label in range(wanted.known)]
     return tuple(enumerate(chosen))

@@ -13,7 +13,7 @@ from modelport.core.files import open_regular
 from modelport.core.text import some
 from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.box_checks import boxed_set
-from modelport.data.sets.boxed import Boxed, declared_size
+from modelport.data.sets.boxed import Boxed, declared_size, repeated
 from modelport.data.sets.coco_file import MAX_JSON_BYTES, CocoFile, read_coco
 from modelport.data.sets.images import ImageFiles, hold_folder, image_files, readable, stem_of
 from modelport.data.sets.unlabelled import images_below
@@ -85,8 +85,7 @@ def _paired(
             "add the images, or take their entries out of the file",
         )
     pairs = {number: name for number, name in named.items() if name is not None}
-    if len(set(pairs.values())) < len(pairs):
-        twice = sorted(name for name in set(pairs.values()) if list(pairs.values()).count(name) > 1)
+    if twice := repeated(pairs.values()):
         raise DataError(f"{file}: two images are the file {some(twice)}", "keep one of the two")
     unlisted = sorted(found.keys() - set(pairs.values()))
     if unlisted and whole:
