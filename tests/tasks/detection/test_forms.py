@@ -346,3 +346,8 @@ def test_named_by_the_user_any_width_will_do() -> None:
     assert draft is not None and draft.classes == 5
     assert Detection.draft([spec("o", 9)], alone=False) is None
     assert possible_forms([("batch", 6, 300)], 2) == ["yolov8"]
+
+
+def test_a_recipe_that_tells_no_tolerance_does_not_tolerate_everything() -> None:
+    tolerated = recipe_of(SPEC["dets"]).tolerance
+    assert (tolerated.value, tolerated.unit) == (1.0, "percent_of_reference")

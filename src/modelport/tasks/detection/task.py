@@ -10,7 +10,7 @@ import numpy as np
 from modelport.core.errors import DataError
 from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
-from modelport.recipes.tables import Boxes
+from modelport.recipes.tables import Boxes, Tolerance
 from modelport.tasks.base import Draft, Score, Task, Unlabelled
 from modelport.tasks.detection.boxes import best_detections
 from modelport.tasks.detection.decode import Decoder
@@ -38,6 +38,8 @@ class Detection(Task):
     label_form = "boxes"
     optional_tables = ("detection",)
     smallest_set = 100
+    # As the guides have it; a point of a figure between 0 and 1 would be all of it.
+    tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for boxes whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
     difference_means = "share of the source's boxes that no box of the same class meets at IoU 0.9"
