@@ -36,6 +36,10 @@ class Voc(DataKind):
             listed = _split(folder, split)
             return _opened(labels if labels.is_dir() else folder, images, listed, wanted)
 
+    def lies_in(self, folder: Path) -> bool:
+        """Whether there is VOC's folder of annotations."""
+        return (folder / ANNOTATIONS).is_dir() and (folder / IMAGES).is_dir()
+
     def are_labels(self, path: Path) -> bool:
         """Whether it is a folder with XML files in it."""
         return path.is_dir() and bool(_files(path))
