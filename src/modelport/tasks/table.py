@@ -12,11 +12,12 @@ from modelport.recipes.checks import FORMS_OF_KIND
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
 
-# A task is one line here; its module is imported when a recipe names it.
+# A task is one line here; its module is imported when a recipe names it. `init` asks them in this order: scores beside
+# boxes are no classifier's.
 TASKS: dict[str, str] = {
+    "detection": "modelport.tasks.detection.task:Detection",
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
-    "detection": "modelport.tasks.detection.task:Detection",
     "segmentation": "modelport.tasks.segmentation.task:Segmentation",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
