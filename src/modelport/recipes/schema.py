@@ -29,6 +29,7 @@ from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
+    Boxes,
     Checkpoint,
     Contrastive,
     Dataset,
@@ -37,6 +38,7 @@ from modelport.recipes.tables import (
     Model,
     Published,
     Run,
+    Segmentation,
     Tensors,
     Tolerance,
     Variant,
@@ -61,7 +63,8 @@ class Recipe(Strict):
     title: str = ""
     """For people, in `modelport list`."""
     task: Annotated[str, AfterValidator(_task)]
-    """What the outputs mean, and how they are judged: classification, contrastive, detection or outputs."""
+    """What the outputs mean, and how they are judged: classification, contrastive, detection,
+    segmentation or outputs."""
     links: Links = Links()
     model: Model | None = None
     """The PyTorch network; none where the source is a file that runs by itself."""
@@ -78,6 +81,8 @@ class Recipe(Strict):
     speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
+    detection: Boxes | None = None
+    segmentation: Segmentation | None = None
     run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
         default_factory=dict
@@ -130,6 +135,11 @@ class Recipe(Strict):
         """What the task takes for the label of a sample."""
         form: LabelForm = resolve_name(FORM_OF_TASK)(self.task)
         return form
+
+    @property
+    def placed(self) -> bool:
+        """Whether answers lie in the image, so that it must be known where that lies in the input."""
+        return self.label_form in ("boxes", "mask")
 
     @property
     def network(self) -> Model:
