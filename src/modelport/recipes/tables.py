@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
@@ -215,10 +216,11 @@ class Dataset(Strict):
         if self.names is not None:
             if labels is not None and len(self.names) != labels:
                 raise ValueError(f"names has {len(self.names)} names for {labels} labels; give one for each, in order")
-            if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+            if twice := [name for name, times in Counter(self.names).items() if times > 1]:
                 raise ValueError(f"names: two classes are named {twice[0]!r}; tell them apart")
+        names = set(self.names or ())
         for key, label in (self.class_map or {}).items():
-            if isinstance(label, str) and label not in (self.names or ()):
+            if isinstance(label, str) and label not in names:
                 raise ValueError(f"class_map: {key!r} is mapped to {label!r}, which is not among names")
             if not isinstance(label, str) and not 0 <= label < (labels or MAX_CLASSES):
                 raise ValueError(f"class_map: {key!r} is mapped to {label}; labels are 0 to {(labels or 1) - 1}")

@@ -215,6 +215,7 @@ def test_what_is_wrong_is_told_with_file_line_and_fix(tmp_path: Path, kind: str)
         ('{"path": "a.jpg", "label": true}\n', "line 1: True is no finite", "numbers"),
         ('{"path": "a.jpg", "label": ' + "9" * 400 + "}\n", "is no finite number", "numbers"),
         ('{"path": "a.jpg", "label": 7}\n', "line 1: 7 is no text", "text"),
+        ('{"path": "a.jpg", "label": "\\ud800"}\n', "line 1: .* holds half a character", "text"),
         ('{"path": ["a.jpg"], "label": 7}\n', "line 1: names no image", "class"),
         ('["a.jpg", 1]\n', "line 1: .* is no object", "class"),
         ("[" * 100_000 + "\n", "line 1: is no JSON: nested too deeply", "class"),

@@ -22,7 +22,15 @@ from PIL import (
 )
 
 from modelport.core.errors import BadSampleError, ModelportError
-from modelport.data.prepare.image_limits import FORMATS, OR_SKIP, check_area, check_work, out_of_memory, ran_out
+from modelport.data.prepare.image_limits import (
+    FORMATS,
+    NO_IMAGE,
+    OR_SKIP,
+    check_area,
+    check_work,
+    out_of_memory,
+    ran_out,
+)
 
 # Pillow's mode of the pixels between decoding and normalisation; blue comes first only at the end.
 MODES = {"RGB": "RGB", "BGR": "RGB", "L": "L", "RGBA": "RGBA"}
@@ -143,5 +151,5 @@ def _settle_pillow() -> None:
 def _reason(error: Exception) -> str:
     """Return one line on an error of Pillow; its message for unknown bytes prints an object's address."""
     if isinstance(error, UnidentifiedImageError):
-        return "no " + ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]} image"
+        return NO_IMAGE
     return " ".join(str(error).split()) or type(error).__name__

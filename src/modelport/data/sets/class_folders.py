@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def _named(folder: Path, found: dict[str, int | None], known: ClassNames) -> tup
 def _numbered(folder: Path, numbers: Sequence[int], classes: int) -> tuple[Sequence[int], tuple[str, ...]]:
     # Sorted as text, 10 comes before 2: a place among the names would be another class than the number says.
     if len(set(numbers)) < len(numbers):
-        twice = next(number for number in numbers if numbers.count(number) > 1)
+        twice = next(number for number, times in Counter(numbers).items() if times > 1)
         raise DataError(f"{folder}: two class folders are the number {twice}", "put their images into one")
     if min(numbers) == 1 and max(numbers) == classes:
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,8 +30,9 @@ class ClassNames:
         self._map: Mapping[str, int | str] = wanted.class_map
         self._exact = {name: label for label, name in enumerate(wanted.names)}
         spelled = [like(name) for name in wanted.names]
+        times = Counter(spelled)
         # Two names that differ in capitals alone are told apart by them.
-        self._alike = {key: label for label, key in enumerate(spelled) if spelled.count(key) == 1}
+        self._alike = {key: label for label, key in enumerate(spelled) if times[key] == 1}
         self._respelled: dict[str, str] = {}
 
     def named(self, name: str) -> int | None:
