@@ -306,3 +306,23 @@ def test_names_and_maps_that_are_wrong(tiny_path: Path, line: str, message: str)
     text = tiny_path.read_text(encoding="utf-8").replace("[dataset]\n", f"[dataset]\n{line}\n")
     with pytest.raises(RecipeError, match=message):
         parse_recipe(text, "x.toml")
+
+
+def test_the_examples_of_the_page_are_read(tmp_path: Path, tiny_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    section = page.partition("## `table`")[2].partition("\n## ")[0]
+    _, content, told = (block.strip("\n") for block in section.split("```")[1::2])
+    (tmp_path / "labels.csv").write_text(content)
+    touch(tmp_path, "images/cats/0001.jpg", "dogs/my dog.jpg")
+    names = json.dumps(["tabby", "poodle, toy", *(f"c{label}" for label in range(8))])
+    text = tiny_path.read_text(encoding="utf-8").replace('kind = "imagenet"', f'kind = "table"\nnames = {names}')
+    recipe = parse_recipe(text.replace("[dataset]", told), "x.toml")
+    assert targets(open_dataset(recipe, tmp_path)) == {"cats/0001": 0, "dogs/my dog": 1}  # type: ignore[arg-type]
+    # The other example stands in the section of names.
+    example = page.partition("## Names of classes")[2].split("```")[1]
+    small = text.replace("classes = 10", "classes = 3").replace('"batch", 10]', '"batch", 3]')
+    small = small.replace(f"names = {names}\n", "")
+    assert parse_recipe(small.replace("[dataset]", example), "x.toml").dataset.class_map == {
+        "tench": 0,
+        "Carassius auratus": "goldfish",
+    }
