@@ -11,6 +11,7 @@ import pytest
 from modelport.core.errors import DataError
 from modelport.core.values import Sample
 from modelport.data.sets.base import Wanted
+from modelport.data.sets.class_names import held_names
 from modelport.data.sets.imagenet import ImageNet
 from modelport.data.sets.images import ImageFiles
 from modelport.data.sets.wordnet_ids import LABELS
@@ -58,6 +59,12 @@ def test_numbered_folders_are_numbers_where_the_model_has_other_names(tmp_path: 
 def test_a_map_may_number_wordnet_ids_of_a_part_of_the_classes(tmp_path: Path) -> None:
     found = opened(tmp_path, "n02110185", "n01440764", classes=1000, class_map={"n01440764": 0, "n02110185": 250})
     assert labels(found) == {"n01440764": 0, "n02110185": 250}
+
+
+def test_the_folders_name_the_classes_where_they_are_no_numbers(tmp_path: Path) -> None:
+    found = opened(tmp_path, "hen", "dog", classes=4, class_map={"hen": 3, "dog": 1})
+    assert found.categories == ((0, ""), (1, "dog"), (2, ""), (3, "hen"))
+    assert not opened(tmp_path / "numbers", "0", "1").categories
 
 
 def test_a_part_of_imagenets_folders_keep_their_published_numbers(tmp_path: Path) -> None:
@@ -132,3 +139,10 @@ def test_a_label_file_may_name_classes(tmp_path: Path) -> None:
     found = ImageNet().open(tmp_path, Wanted("class", 2, ("cat", "hen")), "val")
     assert list(found) == [Sample(n, label, tmp_path / "val" / f"{n}.jpg") for n, label in (("a", 1), ("b", 0))]
     assert "another spelling: Hen is hen" in found.notes[0]
+
+
+def test_names_of_the_data_are_held_against_the_recipes() -> None:
+    assert held_names("x", ("cat", "dog"), ()) == held_names("x", ("Cat", "dog"), ("cat", "Dog")) == ()
+    assert "label 1 is dog, in the recipe hen (1 differ)" in held_names("x", ("cat", "dog"), ("cat", "hen"))[0]
+    with pytest.raises(DataError, match="label 0 is cat, in the recipe dog: the same names in another order"):
+        held_names("x", ("cat", "dog"), ("dog", "cat"))
