@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,34 +53,56 @@ def _saved(images: list[tuple[str, int, Any]], folder: Path, where: Callable[[st
     return folder
 
 
-def test_every_layout_gives_the_same_figures(
-    run: Callable[..., Any], images: list[tuple[str, int, Any]], tmp_path: Path
-) -> None:
-    flat = _saved(images, tmp_path / "flat", lambda name, label: f"images/{name}.png")
-    (flat / "labels.csv").write_text("file,label\n" + "".join(f"{name},{WORDS[label]}\n" for name, label, _ in images))
-    (tmp_path / "other.tsv").write_text(
-        "path\tclass\n" + "".join(f"{name}.png\t{label}\n" for name, label, _ in images)
-    )
-    folders = _saved(images, tmp_path / "folders", lambda name, label: f"val/{WORDS[label]}/{name}.png")
-    tiff = _saved(images, tmp_path / "tiff", lambda name, label: f"{WORDS[label].title()}/{name}.tif")
-    np.savez(tmp_path / "set.npz", images=[rows for *_, rows in images], labels=[label for _, label, _ in images])
-    got = {
-        "csv": run("--data", flat, kind="table"),
-        "tsv": run("--images", flat / "images", "--labels", tmp_path / "other.tsv"),
-        "folders": run("--data", folders),
-        "tiff": run("--data", tiff),
-        "arrays": run("--data", tmp_path / "set.npz", kind="arrays"),
-    }
+def _table(images: list[tuple[str, int, Any]], folder: Path) -> Path:
+    _saved(images, folder, lambda name, label: f"images/{name}.png")
+    rows = "".join(f"{name},{WORDS[label]}\n" for name, label, _ in images)
+    (folder / "labels.csv").write_text("file,label\n" + rows)
+    return folder
+
+
+def _same(got: dict[str, Any]) -> Any:
+    first = next(iter(got.values())).json
     for name, answer in got.items():
         assert answer.code in (0, 3), (name, answer.err)
-        assert answer.json["metrics"] == got["csv"].json["metrics"], name
-        assert answer.json["per_class"] == got["csv"].json["per_class"], name
-        assert answer.json["confusions"] == got["csv"].json["confusions"], name
-    counts = {row["name"]: row["n"] for row in got["csv"].json["per_class"]}
-    assert counts == {
-        WORDS[label]: sum(other == label for _, other, _ in images) for label in {one[1] for one in images}
-    }
+        for key in ("metrics", "per_class", "confusions"):
+            assert answer.json[key] == first[key], name
+    return first
+
+
+def test_every_layout_of_files_gives_the_same_figures(
+    run: Callable[..., Any], images: list[tuple[str, int, Any]], tmp_path: Path
+) -> None:
+    flat = _table(images, tmp_path / "flat")
+    rows = "".join(f"{name}.png\t{label}\n" for name, label, _ in images)
+    (tmp_path / "other.tsv").write_text("path\tclass\n" + rows)
+    folders = _saved(images, tmp_path / "folders", lambda name, label: f"val/{WORDS[label]}/{name}.png")
+    tiff = _saved(images, tmp_path / "tiff", lambda name, label: f"{WORDS[label].title()}/{name}.tif")
+    found = _same(
+        {
+            "csv": run("--data", flat, kind="table"),
+            "tsv": run("--images", flat / "images", "--labels", tmp_path / "other.tsv"),
+            "folders": run("--data", folders),
+            "tiff": run("--data", tiff),
+        }
+    )
+    assert {row["name"]: row["n"] for row in found["per_class"]} == Counter(WORDS[label] for _, label, _ in images)
     assert "## Worst classes" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_arrays_give_the_same_figures(
+    run: Callable[..., Any], images: list[tuple[str, int, Any]], tmp_path: Path
+) -> None:
+    pixels, labels = [rows for *_, rows in images], [label for _, label, _ in images]
+    np.save(tmp_path / "x.npy", pixels)
+    np.save(tmp_path / "y.npy", labels)
+    np.savez(tmp_path / "set.npz", images=pixels, labels=labels)
+    _same(
+        {
+            "csv": run("--data", _table(images, tmp_path / "flat"), kind="table"),
+            "archive": run("--data", tmp_path / "set.npz", kind="arrays"),
+            "mapped": run("--images", tmp_path / "x.npy", "--labels", tmp_path / "y.npy", kind="arrays"),
+        }
+    )
 
 
 def test_folders_of_number_words_are_refused_without_names(

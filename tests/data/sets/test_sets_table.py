@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from modelport.core.errors import DataError, RecipeError
+from modelport.core.errors import DataError, RecipeError, UsageError
 from modelport.core.values import LabelForm
 from modelport.data.sets import table_rows
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.images import ImageFiles
 from modelport.data.sets.label_table import LabelTable
+from modelport.data.sets.label_values import LabelValues
 from modelport.data.sets.table import open_dataset, open_labelled
 from modelport.recipes.load import parse_recipe
 from modelport.recipes.tables import Columns
@@ -326,3 +327,8 @@ def test_the_examples_of_the_page_are_read(tmp_path: Path, tiny_path: Path) -> N
         "tench": 0,
         "Carassius auratus": "goldfish",
     }
+
+
+def test_a_form_that_none_can_tell_is_refused() -> None:
+    with pytest.raises(UsageError, match="labels of the form mask"):
+        LabelValues(wanted("mask"))
