@@ -55,9 +55,8 @@ def test_it_comes_to_a_verdict_on_two_engines_and_in_int8(zoo: Path, call: Call,
         ("two", "openvino", "fp32"),
         ("three", "onnxruntime", "int8"),
     ):
-        words = ("--engine", engine, "--precision", precision, "--out", out)
-        words += ("--calibration", drawn) if precision == "int8" else ()
-        answer = call("run", *given, *words)
+        calibration = ("--calibration", drawn) if precision == "int8" else ()
+        answer = call("run", *given, "--engine", engine, "--precision", precision, "--out", out, *calibration)
         assert answer.code == 0, answer
         told = result(out)
         assert told["n"] == 100 and told["metrics"]["miou"]["value"] > 75
@@ -77,7 +76,8 @@ def test_saved_outputs_are_scored_and_what_is_wrong_is_one_message(zoo: Path, ca
     samples = open_dataset(load_recipe("seg.toml"), drawn)[:5]
     for sample in samples:
         truth = sample.target.read()
-        rows, columns = ((np.arange(side) * size) // side for side, size in zip((12, 16), truth.shape, strict=True))
+        sides = zip((12, 16), truth.shape, strict=True)
+        rows, columns = ((2 * np.arange(side) + 1) * size // (2 * side) for side, size in sides)
         coarse = truth[rows][:, columns] % 255
         save(zoo / "saved", sample.id, [np.eye(5, dtype=np.float32)[coarse].transpose(2, 0, 1)[None]], "npy")
     words = ("evaluate", "seg.toml", "--results", "saved", "--limit", 5, "--order", "data", "--data")
