@@ -184,7 +184,10 @@ def test_what_is_odd_is_said() -> None:
     notes = " ".join(scorer.figures().notes)
     assert "50 % of the images' pixels are cut off" in notes
     assert "pixels got no class (NaN" in notes
-    assert "the masks know the class 1 alone" in notes
+    assert "the masks know class 1 alone; do they hold classes, or shades?" in notes
+    blank = task_of(recipe).scorer(False)
+    blank.take(rows(np.ones_like(scores), [np.where(np.arange(64) < 9, 255, np.zeros((48, 64)))]))
+    assert "shades?; 255 is not counted: is it a class?" in " ".join(blank.figures().notes)
 
 
 def test_numbers_of_classes_are_scored() -> None:
@@ -202,6 +205,12 @@ def test_numbers_of_classes_are_scored() -> None:
         outputs, other = {"scores": given}, {"scores": np.where(given == 9, 8, given)}
         assert task.difference(outputs, outputs) == task.distance([outputs], [outputs]) == 0
         assert task.difference(other, outputs) == task.distance([other], [outputs]) == 0.25
+
+
+def test_the_number_of_classes_must_be_told_of_images_without_labels_too() -> None:
+    text = RECIPE.replace("dataset.classes = 5\n", "").replace('kind = "masks"', 'kind = "images"')
+    with pytest.raises(RecipeError, match="a pixel has one of so many"):
+        parse_recipe(text, "x.toml")
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,8 @@ class MaskScorer(Scorer):
             notes.append(f"{none} pixels got no class (NaN, or a number that is no class); each counts as wrong")
         truth = self._mine.counts.sum(axis=1)
         if np.count_nonzero(truth) == 1 and len(truth) > 1:
-            notes.append(f"the masks know the class {int(truth.argmax())} alone; do they hold classes, or shades?")
+            also = f"; {self._labels.ignored} is not counted: is it a class?" if self._ignored else ""
+            notes.append(f"the masks know class {int(truth.argmax())} alone; do they hold classes, or shades?{also}")
         return notes
 
 
