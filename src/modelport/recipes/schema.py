@@ -29,6 +29,7 @@ from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
+    Boxes,
     Checkpoint,
     Contrastive,
     Dataset,
@@ -80,6 +81,7 @@ class Recipe(Strict):
     speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
+    detection: Boxes | None = None
     segmentation: Segmentation | None = None
     run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(

@@ -273,6 +273,10 @@ class Task:
         """Return the recipe's outputs for what the network answers, in the network's order."""
         return {tensor.name: array for tensor, array in zip(self._recipe.tensors.outputs, raw, strict=False)}
 
+    def without_low(self, outputs: Tensors, least: float) -> tuple[dict[str, Array], int]:
+        """Return a batch's outputs without boxes whose score is below ``least``, and how many; there are none here."""
+        return dict(outputs), 0
+
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return how far a batch of outputs is from the source's, 0 for the same; NaN where one holds NaN."""
         return relative_difference(got[self._output], want[self._output])

@@ -23,7 +23,7 @@ TASKS: dict[str, str] = {
 # Forms of labels that are classes: each is one of so many.
 COUNTED = ("class", "classes", "boxes", "mask")
 # Tables of a recipe that serve some tasks only.
-OWNED_TABLES = ("contrastive", "segmentation")
+OWNED_TABLES = ("contrastive", "detection", "segmentation")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:
