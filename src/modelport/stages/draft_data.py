@@ -53,7 +53,7 @@ def data_lines(folder: Path | None, task: type[Task], classes: int | None, names
 
 
 def steps_for(folder: Path | None, steps: Line) -> Line:
-    """Return the steps' line for what ``folder`` holds: pixels in arrays are taken as they are, not decoded as images."""
+    """Return the steps' line for what ``folder`` holds: pixels in arrays are taken as they are, not decoded."""
     given = expanded(steps.value)
     if folder is None or not Arrays().lies_in(folder) or given[0]["step"] != "decode":
         return steps
