@@ -226,6 +226,13 @@ def test_boxes_in_shares_that_were_not_told_are_suspected() -> None:
         assert any("detection.normalised" in note for note in scorer.figures().notes) == said
 
 
+def test_boxes_of_an_image_that_lies_nobody_knows_where_are_refused() -> None:
+    recipe, outputs, _ = yolov8(0)
+    scorer = Detection(recipe, CATEGORIES).unlabelled_scorer(True)
+    with pytest.raises(RecipeError, match="where an image lies in the network's input is not known"):
+        scorer.take(Rows([RowId("a")], [None], outputs, outputs, [None]))
+
+
 def test_labels_that_are_no_numbers_are_no_boxes_and_rounding_is_forgiven() -> None:
     recipe = recipe_of([("o", "float32", ["batch", 4, 6])], detection='form = "end_to_end"')
     rows = np.array(
