@@ -242,6 +242,24 @@ def test_labels_that_are_no_numbers_are_no_boxes_and_rounding_is_forgiven() -> N
     assert (found.classes.tolist(), found.scores.tolist()) == ([2], [np.float32(0.7)])
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_box_that_is_not_finite_is_none_and_hides_no_other(form: str, value: float) -> None:
+    recipe, outputs, _ = FORMS[form](1)
+    decoder, how = Decoder(recipe), Decoder(recipe).outputs
+    broken = outputs[how.boxes].copy()
+    place = (0, 0, 3) if how.form == "yolov8" else (0, 3, 0)
+    broken[place] = value
+    without = outputs[how.scores or how.boxes].copy()
+    if how.form in ("yolov8", "yolov5"):
+        without[(0, slice(4, None), 3) if how.form == "yolov8" else (0, 3, slice(4, None))] = 0
+    else:
+        without[(0, 3, 4) if how.form == "end_to_end" else (0, 3)] = 0
+    found = decoder.found(outputs | {how.boxes: broken}, 0)
+    wanted = decoder.found(outputs | {how.scores or how.boxes: without}, 0)
+    assert all(np.array_equal(one, two) for one, two in zip(found, wanted, strict=True))
+
+
 def test_of_too_many_candidates_the_best_are_suppressed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "MOST_CANDIDATES", 25)
     boxes, _, scores = random_raw(5, COUNT, CLASSES)
