@@ -128,6 +128,7 @@ class _Annotations:
     number_of: Mapping[int, int]  # of a category in the file, the one that is kept of its class
     images: Iterable[int]
     without_area: int = 0
+    no_area: int = 0
 
     def gather(self, annotations: Sequence[Row]) -> tuple[dict[int, list[Box]], tuple[str, ...]]:
         """Return the boxes by image id, and what is to be said of them."""
@@ -152,6 +153,8 @@ class _Annotations:
                 f"{self.file}: {self.without_area} annotations have no area: that of the box is taken, which decides "
                 "between small, medium and large"
             )
+        if self.no_area:
+            notes.append(f"{self.file}: {self.no_area} boxes have an area of 0 there, so they count as small")
         return boxes, tuple(notes)
 
     def _checked(self, number: int, row: Row, images: Mapping[int, Any]) -> tuple[int, Box]:
@@ -173,6 +176,7 @@ class _Annotations:
             self.without_area += 1
         if not is_number(area) or area < 0:
             raise DataError(f"{place}: area {_short(area)} is no number from 0 on", "write the object's area in pixels")
+        self.no_area += area == 0 and box[2] > 0 and box[3] > 0
         if crowd not in (0, 1):
             raise DataError(f"{place}: iscrowd {_short(crowd)} is neither 0 nor 1", _REPAIR)
         return image, Box((box[0], box[1], box[2], box[3]), self.number_of[category], bool(crowd), area)
