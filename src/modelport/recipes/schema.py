@@ -34,6 +34,8 @@ from modelport.recipes.tables import (
     Contrastive,
     Dataset,
     GivenKey,
+    Instances,
+    Keypoints,
     Links,
     Model,
     Published,
@@ -64,7 +66,7 @@ class Recipe(Strict):
     """For people, in `modelport list`."""
     task: Annotated[str, AfterValidator(_task)]
     """What the outputs mean, and how they are judged: classification, contrastive, detection,
-    segmentation or outputs."""
+    segmentation, instances, keypoints or outputs."""
     links: Links = Links()
     model: Model | None = None
     """The PyTorch network; none where the source is a file that runs by itself."""
@@ -83,6 +85,8 @@ class Recipe(Strict):
     contrastive: Contrastive | None = None
     detection: Boxes | None = None
     segmentation: Segmentation | None = None
+    instances: Instances | None = None
+    keypoints: Keypoints | None = None
     run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
         default_factory=dict
@@ -139,7 +143,7 @@ class Recipe(Strict):
     @property
     def placed(self) -> bool:
         """Whether answers lie in the image, so that it must be known where that lies in the input."""
-        return self.label_form in ("boxes", "mask")
+        return self.label_form in ("boxes", "outlines", "keypoints", "mask")
 
     @property
     def network(self) -> Model:

@@ -282,6 +282,22 @@ class Segmentation(Strict):
     """Whether the masks count classes from 1, and 0 is not counted, as ADE20K's do (mmsegmentation's name for it)."""
 
 
+class Instances(Strict):
+    """How the masks of instances are read."""
+
+    frame: Literal["box", "input"] | None = None
+    """What a mask covers: its box, as Mask R-CNN's 28 × 28, or the whole input; told by its size where it is clear."""
+    threshold: float | None = None
+    """A pixel is the thing's where its value is this or more; 0.5, of probabilities, where it is left out."""
+
+
+class Keypoints(Strict):
+    """How keypoints are judged."""
+
+    sigmas: Annotated[list[Annotated[float, Field(gt=0, le=10)]], Field(min_length=1)] | None = None
+    """Of each keypoint, how exactly people place it, as a share of the thing's size; COCO's where there are 17."""
+
+
 class Run(Strict):
     """Defaults of ``run`` and ``bench``."""
 

@@ -18,12 +18,14 @@ TASKS: dict[str, str] = {
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "detection": "modelport.tasks.detection.task:Detection",
     "segmentation": "modelport.tasks.segmentation.task:Segmentation",
+    "instances": "modelport.tasks.instances.task:InstanceMasks",
+    "keypoints": "modelport.tasks.keypoints.task:Keypoints",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.
-COUNTED = ("class", "classes", "boxes", "mask")
+COUNTED = ("class", "classes", "boxes", "outlines", "keypoints", "mask")
 # Tables of a recipe that serve some tasks only.
-OWNED_TABLES = ("contrastive", "detection", "segmentation")
+OWNED_TABLES = ("contrastive", "detection", "segmentation", "instances", "keypoints")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:

@@ -20,6 +20,8 @@ from modelport.data.sets.unlabelled import images_below
 
 # What Roboflow calls its folders and its file, which lies beside the images.
 ROBOFLOW = "_annotations.coco.json"
+# How the published files begin, by form of the labels, where not as those of boxes.
+PUBLISHED = {"keypoints": "person_keypoints"}
 FOLDERS = {"val": ("valid", "val"), "train": ("train",)}
 _LAYOUTS = (
     "give a folder that holds val2017/ and instances_val2017.json (beside it or in annotations/), images/ and one "
@@ -30,12 +32,12 @@ _LAYOUTS = (
 class Coco(DataKind):
     """The kind ``coco``: a folder of images and one file of annotated boxes."""
 
-    forms = ("boxes",)
+    forms = ("boxes", "outlines", "keypoints")
 
     def open(self, folder: Path, wanted: Wanted, split: Split) -> ImageFiles:
         """Read the annotations of a split. Raises DataError."""
         with readable(folder):
-            images, file = _find(folder, split)
+            images, file = _find(folder, split, PUBLISHED.get(wanted.form, "instances"))
             return _opened(images, file, wanted, whole=True)
 
     def are_labels(self, path: Path) -> bool:
@@ -105,11 +107,11 @@ def _below(name: str, folder: Path, found: Mapping[str, Path]) -> str | None:
     return rest if first == folder.name and rest in found else None
 
 
-def _find(folder: Path, split: str) -> tuple[Path, Path]:
+def _find(folder: Path, split: str, kind: str = "instances") -> tuple[Path, Path]:
     """Return the folder of images and the file of annotations."""
     hold_folder(folder, _LAYOUTS)
     if (folder / f"{split}2017").is_dir():
-        return folder / f"{split}2017", _published(folder, f"instances_{split}2017.json")
+        return folder / f"{split}2017", _published(folder, f"{kind}_{split}2017.json")
     beside = [place / ROBOFLOW for place in (*(folder / name for name in FOLDERS[split]), folder)]
     if split == "train":
         del beside[-1]  # a folder that is one split is not the training's
