@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import write_text
-from modelport.core.errors import DataError, OutputError, UsageError, unknown
+from modelport.core.errors import OutputError, UsageError, unknown
 from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
-from modelport.core.values import DataSet, LabelForm
-from modelport.data.sets.base import Wanted
-from modelport.data.sets.table import KINDS, kind_of
 from modelport.model.architectures.libraries import of_library
 from modelport.model.architectures.own import is_own
 from modelport.model.architectures.preprocessing import preprocessing_of
@@ -23,6 +20,7 @@ from modelport.model.graph.file import metadata_of, read_graph
 from modelport.recipes.draft import Line, draft_text
 from modelport.recipes.load import parse_recipe
 from modelport.stages.describe import Described, describe_library, describe_network, describe_onnx, describe_program
+from modelport.stages.draft_data import data_lines, names_told
 from modelport.stages.draft_steps import steps_of, steps_of_library
 from modelport.tasks.base import Draft
 from modelport.tasks.table import TASKS, task_class
@@ -77,6 +75,7 @@ class _Subject:
     steps: Line
     words: tuple[str, ...]  # of `run`, beside recipe and data
     architecture: str | None = None
+    names: tuple[str, ...] = ()  # of the classes, where the model's file tells them
 
 
 def _subject(request: InitRequest) -> _Subject:
@@ -85,8 +84,10 @@ def _subject(request: InitRequest) -> _Subject:
     path, suffix = Path(what), Path(what).suffix.lower()
     if suffix == ".onnx":
         described = describe_onnx(path, request.shapes)
-        steps = steps_of(described, metadata_of(read_graph(path)))
-        return _Subject(path.stem, described, steps, ("--source", what))
+        metadata = metadata_of(read_graph(path))
+        return _Subject(
+            path.stem, described, steps_of(described, metadata), ("--source", what), None, names_told(metadata)
+        )
     if suffix == ".pt2":
         described = describe_program(path)
         return _Subject(path.stem, described, steps_of(described, {}), ("--source", what))
@@ -120,7 +121,7 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
         subject.steps,
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
         Line("tensors.outputs", [_tensor(spec) for spec in draft.outputs], _left_out(described, draft.outputs)),
-        *_data_lines(request.data, draft.classes, task_class(task).label_form),
+        *data_lines(request.data, task_class(task), draft.classes, subject.names),
     ]
 
 
@@ -143,30 +144,3 @@ def _left_out(described: Described, read: Sequence[Any]) -> str:
 
 def _tensor(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
-
-
-def _data_lines(folder: Path | None, classes: int | None, form: LabelForm) -> list[Line]:
-    """Return the data set's lines: the layout that ``folder`` has, else the usual one of the task."""
-    width = [] if classes is None else [Line("dataset.classes", classes)]
-    kinds = [] if classes is None else [name for name in reversed(KINDS) if form in kind_of(name).forms]
-    if folder is None:
-        kind = "imagenet" if "imagenet" in kinds else next(iter(kinds), "images")
-        return [Line("dataset.kind", kind, "no --data was given", guessed=True), *width]
-    said = ""
-    for kind in kinds:
-        try:
-            found = kind_of(kind).open(folder, Wanted(form, classes), "val")
-        except (DataError, ValueError) as error:
-            said = said or (error.found if isinstance(error, DataError) else "")
-            continue
-        why = f"{len(found)} labelled images in {plain(folder, 100)}"
-        return [Line("dataset.kind", kind, why), *width, *(_offset(found, classes) if form == "class" else [])]
-    why = f"images without labels: run --predict{'; ' + plain(said, 150) if said else ''}"
-    return [Line("dataset.kind", "images", why, guessed=bool(width)), *width]
-
-
-def _offset(found: DataSet, classes: int | None) -> list[Line]:
-    """Return the line of a background class where the labels leave one score over."""
-    if classes is None or {sample.target for sample in found} != set(range(classes - 1)):
-        return []
-    return [Line("dataset.label_offset", 1, "one class fewer than scores: the first is background", guessed=True)]

@@ -21,7 +21,7 @@ from pydantic import (
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import LabelForm, Signature
-from modelport.recipes import engine_tables
+from modelport.recipes import owned_tables
 from modelport.recipes.chain import check_input, sound
 from modelport.recipes.checks import CHECKS, FORM_OF_TASK, TASK_NAMES, TOLERANCE_OF
 from modelport.recipes.guide_files import GuideFiles
@@ -29,18 +29,13 @@ from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
-    Boxes,
     Checkpoint,
-    Contrastive,
     Dataset,
     GivenKey,
-    Instances,
-    Keypoints,
     Links,
     Model,
     Published,
     Run,
-    Segmentation,
     Tensors,
     Tolerance,
     Variant,
@@ -65,8 +60,7 @@ class Recipe(Strict):
     title: str = ""
     """For people, in `modelport list`."""
     task: Annotated[str, AfterValidator(_task)]
-    """What the outputs mean, and how they are judged: classification, contrastive, detection,
-    segmentation, instances, keypoints or outputs."""
+    """What the outputs mean, and how they are judged: one of the tasks of tasks.md."""
     links: Links = Links()
     model: Model | None = None
     """The PyTorch network; none where the source is a file that runs by itself."""
@@ -82,16 +76,11 @@ class Recipe(Strict):
     published: list[Published] = Field(default_factory=list)
     speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance = Tolerance()
-    contrastive: Contrastive | None = None
-    detection: Boxes | None = None
-    segmentation: Segmentation | None = None
-    instances: Instances | None = None
-    keypoints: Keypoints | None = None
     run: Run = Run()
-    engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
+    tables: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(owned_tables.read)] = Field(
         default_factory=dict
     )
-    """What one engine alone reads, by its name; in a file each is a table of that name."""
+    """What one engine or task alone reads, by its name; in a file each is a table of that name."""
     guide_files: GuideFiles | None = None
     variants: dict[str, Variant] = Field(default_factory=dict)
     variant: str | None = None
@@ -103,11 +92,11 @@ class Recipe(Strict):
         if isinstance(content, dict) and "tolerance" not in content:
             tolerated = resolve_name(TOLERANCE_OF)(content.get("task"))
             content = content | ({"tolerance": tolerated} if tolerated else {})
-        return engine_tables.set_apart(content)
+        return owned_tables.set_apart(content)
 
     @model_serializer(mode="wrap")
     def _tables_put_back(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return engine_tables.put_back(inner(self))
+        return owned_tables.put_back(inner(self))
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:

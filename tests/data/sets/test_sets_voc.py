@@ -161,14 +161,14 @@ def test_a_document_type_in_other_letters_is_seen(tmp_path: Path) -> None:
             lambda folder: (folder / "Annotations/c.xml").write_text(text(name="a.png")),
             "two files are of the image a.png",
         ),
-        (lambda folder: [one.unlink() for one in (folder / "Annotations").iterdir()], "holds no .xml file"),
+        (lambda folder: [one.unlink() for one in (folder / "Annotations").iterdir()], "holds no XML file"),
     ],
 )
 def test_what_is_not_there_is_said(tmp_path: Path, change: Callable[[Path], Any], found: str | None) -> None:
     folder = laid_out(tmp_path)
     change(folder)
     if found is None:
-        assert any("1 of 2 images have no .xml file and are left out: b.png" in note for note in opened(folder).notes)
+        assert any("1 of 2 images have no XML file and are left out: b.png" in note for note in opened(folder).notes)
         return
     with pytest.raises(DataError, match=found):
         opened(folder)

@@ -216,7 +216,9 @@ def test_low_scores_go_before_anything_is_counted(form: str) -> None:
 
 def test_boxes_in_shares_that_were_not_told_are_suspected() -> None:
     recipe, outputs, _ = tensorflow_like(0)
-    shares = recipe.model_copy(update={"detection": recipe.detection.model_copy(update={"normalised": None})})
+    shares = recipe.model_copy(
+        update={"tables": {"detection": recipe.tables["detection"].model_copy(update={"normalised": None})}}
+    )
     place = Placement(SIDE, SIDE, 1.0, 1.0, 0, 0)
     for one, said in ((recipe, False), (shares, True)):
         scorer = Detection(one, CATEGORIES).unlabelled_scorer(True)
@@ -346,3 +348,8 @@ def test_named_by_the_user_any_width_will_do() -> None:
     assert draft is not None and draft.classes == 5
     assert Detection.draft([spec("o", 9)], alone=False) is None
     assert possible_forms([("batch", 6, 300)], 2) == ["yolov8"]
+
+
+def test_a_recipe_that_tells_no_tolerance_does_not_tolerate_everything() -> None:
+    tolerated = recipe_of(SPEC["dets"]).tolerance
+    assert (tolerated.value, tolerated.unit) == (1.0, "percent_of_reference")

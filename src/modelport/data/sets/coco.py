@@ -40,6 +40,10 @@ class Coco(DataKind):
             images, file = _find(folder, split, PUBLISHED.get(wanted.form, "instances"))
             return _opened(images, file, wanted, whole=True)
 
+    def lies_in(self, folder: Path) -> bool:
+        """Whether there is a folder or file of COCO's names, or Roboflow's file."""
+        return any((folder / name).exists() for name in ("annotations", "val2017", ROBOFLOW, f"valid/{ROBOFLOW}"))
+
     def are_labels(self, path: Path) -> bool:
         """Whether it is a JSON file that speaks of annotations."""
         return path.suffix.lower() == ".json" and path.is_file() and _speaks_of(path, b'"annotations"')

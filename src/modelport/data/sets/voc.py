@@ -16,8 +16,9 @@ from modelport.data.sets.unlabelled import images_below
 from modelport.data.sets.voc_file import VocFile, VocObject, read_voc
 
 IMAGES, ANNOTATIONS, SPLITS = "JPEGImages", "Annotations", "ImageSets/Main"
+SUFFIX = ".xml"
 _LAYOUT = (
-    f"give a folder that holds {IMAGES}/, {ANNOTATIONS}/ and {SPLITS}/val.txt, or images with an .xml file beside "
+    f"give a folder that holds {IMAGES}/, {ANNOTATIONS}/ and {SPLITS}/val.txt, or images with an XML file beside "
     "each; or --images DIR --labels DIR"
 )
 
@@ -35,6 +36,10 @@ class Voc(DataKind):
             images = image_files(folder / IMAGES) if (folder / IMAGES).is_dir() else image_files(folder)
             listed = _split(folder, split)
             return _opened(labels if labels.is_dir() else folder, images, listed, wanted)
+
+    def lies_in(self, folder: Path) -> bool:
+        """Whether there is VOC's folder of annotations."""
+        return (folder / ANNOTATIONS).is_dir() and (folder / IMAGES).is_dir()
 
     def are_labels(self, path: Path) -> bool:
         """Whether it is a folder with XML files in it."""
@@ -72,16 +77,16 @@ def _files(folder: Path) -> dict[str, Path]:
     return {
         file.stem: file
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() == ".xml" and not file.name.startswith(".") and file.is_file()
+        if file.suffix.lower() == SUFFIX and not file.name.startswith(".") and file.is_file()
     }
 
 
 def _opened(labels: Path, images: Mapping[str, Path], listed: Sequence[str] | None, wanted: Wanted) -> ImageFiles:
     files, stems = _files(labels), {stem_of(name): name for name in images}
     if not files:
-        raise DataError(f"{labels} holds no .xml file", _LAYOUT)
+        raise DataError(f"{labels} holds no XML file", _LAYOUT)
     if missing := [name for name in listed or () if name not in files]:
-        raise DataError(f"{labels} holds no {plain(missing[0], 60)}.xml, which the split lists", _LAYOUT)
+        raise DataError(f"{labels} holds no {plain(missing[0], 60)}{SUFFIX}, which the split lists", _LAYOUT)
     told = [read_voc(files[name]) for name in (files if listed is None else listed)]
     names = [_image_of(one, images, stems, labels) for one in told]
     if twice := repeated(names):
@@ -97,7 +102,7 @@ def _opened(labels: Path, images: Mapping[str, Path], listed: Sequence[str] | No
         said.append(f"{labels}: {hard} objects are marked difficult: neither found nor missed, as in VOC's own figures")
     bare = sorted(images.keys() - set(names)) if listed is None else []
     if bare:
-        said.append(f"{labels}: {len(bare)} of {len(images)} images have no .xml file and are left out: {some(bare)}")
+        said.append(f"{labels}: {len(bare)} of {len(images)} images have no XML file and are left out: {some(bare)}")
     categories = numbered(sorted(label_of, key=lambda name: label_of[name]), wanted)
     return boxed_set(labels, found, categories, (*notes, *said))
 

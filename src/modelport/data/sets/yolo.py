@@ -46,6 +46,10 @@ class Yolo(DataKind):
             texts = {name: _text_of(folder, path) for name, path in images.items()}
             return _Set(told.file or folder, told, wanted).opened(images, texts)
 
+    def lies_in(self, folder: Path) -> bool:
+        """Whether there is a data.yaml, or a folder of labels."""
+        return (folder / "data.yaml").is_file() or (folder / "labels").is_dir()
+
     def are_labels(self, path: Path) -> bool:
         """Whether it is a folder with texts in it."""
         return path.is_dir() and next(_texts(path), None) is not None

@@ -10,11 +10,11 @@ from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors, Truth
 from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
-from modelport.recipes.tables import Instances
-from modelport.tasks.base import Task, Unlabelled
+from modelport.tasks.base import Task, Unlabelled, own_table
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.instances.encoded import area_of, encoded_outline, laid_out, overlaps, pasted
 from modelport.tasks.instances.outputs import Parts, Things
+from modelport.tasks.instances.recipe_table import Instances
 from modelport.tasks.instances.scorer import Judge, Seen, ThingScorer, difference, mean_difference
 
 THRESHOLD = 0.5
@@ -27,7 +27,7 @@ class InstanceMasks(Task):
     """Dets (N, K, 5) or boxes and scores, labels (N, K), and masks (N, K, h, w), of boxes or of the whole input."""
 
     metrics = ("mask_mAP", "mask_mAP_50", "mask_mAP_75", "mask_mAP_s", "mask_mAP_m", "mask_mAP_l")
-    optional_tables = ("instances",)
+    recipe_table = Instances
     label_form = "outlines"
     smallest_set = 100
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
@@ -49,7 +49,6 @@ class InstanceMasks(Task):
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)
-        self._categories = tuple(categories)
         self._judge = MaskJudge(recipe)
         self._whole = whole_input(recipe)
 
@@ -77,7 +76,7 @@ class MaskJudge(Judge):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(Parts.of(recipe.signature.outputs, MASKS, recipe.dataset.label_offset))
-        table = recipe.instances or Instances()
+        table = own_table(recipe, Instances)
         self._canvas = canvas_of(recipe)
         self._frame = _frame(recipe, self.parts)
         self._told = table.frame is not None
@@ -155,7 +154,7 @@ def whole_input(recipe: Recipe) -> Placement:
 
 def _frame(recipe: Recipe, parts: Parts) -> str:
     """Return what a mask covers, ``box`` or ``input``. Raises ValueError where its size does not tell."""
-    told = (recipe.instances or Instances()).frame
+    told = own_table(recipe, Instances).frame
     if told is not None:
         return told
     sides: Mapping[str, Sequence[Any]] = {spec.name: spec.shape[2:] for spec in recipe.signature.outputs}

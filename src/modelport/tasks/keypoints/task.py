@@ -10,13 +10,13 @@ import numpy as np
 from modelport.core.errors import DataError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors, Truth
-from modelport.recipes import tables
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Task, Unlabelled
+from modelport.tasks.base import Task, Unlabelled, own_table
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.instances.outputs import Parts, Things
 from modelport.tasks.instances.scorer import Judge, Seen, ThingScorer, difference, mean_difference
 from modelport.tasks.instances.task import check_size, named, prefixed, whole_input
+from modelport.tasks.keypoints.recipe_table import Sigmas
 
 KEYPOINTS = "keypoints (N, K, P, 3), x y score in pixels of the input, or (N, K, P, 2)"
 # Of COCO's 17 keypoints of people (cocoapi, cocoeval.py: kpt_oks_sigmas).
@@ -35,7 +35,7 @@ class Keypoints(Task):
     """
 
     metrics = ("oks_mAP", "oks_mAP_50", "oks_mAP_75", "oks_mAP_m", "oks_mAP_l")
-    optional_tables = ("keypoints",)
+    recipe_table = Sigmas
     label_form = "keypoints"
     smallest_set = 100
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
@@ -57,7 +57,6 @@ class Keypoints(Task):
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)
-        self._categories = tuple(categories)
         self._judge = KeypointJudge(recipe)
         self._whole = whole_input(recipe)
 
@@ -151,7 +150,7 @@ def _sigmas(recipe: Recipe, parts: Parts) -> tuple[float, ...]:
     shape = next(spec.shape for spec in recipe.signature.outputs if spec.name == parts.shapes)
     if not isinstance(shape[2], int) or shape[3] not in (2, 3):
         raise ValueError(f"'{parts.shapes}' is {tuple(shape)}; wanted are {KEYPOINTS}")
-    told = (recipe.keypoints or tables.Keypoints()).sigmas
+    told = own_table(recipe, Sigmas).sigmas
     if told is None and shape[2] == len(COCO_SIGMAS):
         return COCO_SIGMAS
     if told is None or len(told) != shape[2]:

@@ -16,6 +16,7 @@ from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Scorer, Task, relative_difference
 from modelport.tasks.segmentation.confusion import Confusion
 from modelport.tasks.segmentation.pixels import NO_CLASS, InImage, classes_in_image
+from modelport.tasks.segmentation.recipe_table import Segmentation as SegmentationTable
 from modelport.tasks.segmentation.truth import Labels
 
 # In place of a mask, where there is none.
@@ -36,7 +37,7 @@ class Segmentation(Task):
     """Scores (N, C, h, w), floating, or numbers of classes (N, h, w) or (N, 1, h, w), integers, against masks."""
 
     metrics = ("miou", "pixel_accuracy")
-    optional_tables = ("segmentation",)
+    recipe_table = SegmentationTable
     label_form = "mask"
     placeholder = UNLABELLED
     smallest_set = 100
