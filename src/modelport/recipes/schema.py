@@ -132,7 +132,7 @@ class Recipe(Strict):
     @property
     def placed(self) -> bool:
         """Whether answers lie in the image, so that it must be known where that lies in the input."""
-        return self.label_form in ("boxes", "mask")
+        return self.label_form in ("boxes", "outlines", "keypoints", "mask")
 
     @property
     def network(self) -> Model:
