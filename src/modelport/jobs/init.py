@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class _Subject:
     steps: Line
     words: tuple[str, ...]  # of `run`, beside recipe and data
     architecture: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)  # what the file tells of itself
 
 
 def _subject(request: InitRequest) -> _Subject:
@@ -84,8 +85,9 @@ def _subject(request: InitRequest) -> _Subject:
     path, suffix = Path(what), Path(what).suffix.lower()
     if suffix == ".onnx":
         described = describe_onnx(path, request.shapes)
-        steps = steps_of(described, metadata_of(read_graph(path)))
-        return _Subject(path.stem, described, steps, ("--source", what))
+        metadata = metadata_of(read_graph(path))
+        steps = steps_of(described, metadata)
+        return _Subject(path.stem, described, steps, ("--source", what), metadata=metadata)
     if suffix == ".pt2":
         described = describe_program(path)
         return _Subject(path.stem, described, steps_of(described, {}), ("--source", what))
@@ -119,6 +121,7 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
         subject.steps,
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
         Line("tensors.outputs", [_tensor(spec) for spec in draft.outputs], _left_out(described, draft.outputs)),
+        *task_class(task).draft_lines(draft.outputs, subject.metadata),
         *_data_lines(request.data, draft.classes),
     ]
 

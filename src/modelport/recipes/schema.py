@@ -35,6 +35,7 @@ from modelport.recipes.tables import (
     GivenKey,
     Links,
     Model,
+    MultiLabel,
     Published,
     Run,
     Tensors,
@@ -61,7 +62,7 @@ class Recipe(Strict):
     title: str = ""
     """For people, in `modelport list`."""
     task: Annotated[str, AfterValidator(_task)]
-    """What the outputs mean, and how they are judged: classification, contrastive, detection or outputs."""
+    """What the outputs mean, and how they are judged: one of the tasks of tasks.md."""
     links: Links = Links()
     model: Model | None = None
     """The PyTorch network; none where the source is a file that runs by itself."""
@@ -78,6 +79,7 @@ class Recipe(Strict):
     speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
+    multilabel: MultiLabel | None = None
     run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
         default_factory=dict

@@ -227,6 +227,15 @@ class Contrastive(Strict):
     """``with_replacement`` draws the published script's batches at random, seeded."""
 
 
+class MultiLabel(Strict):
+    """How scores become a set of classes."""
+
+    activation: Literal["sigmoid", "none"]
+    """What is done to an output first: ``sigmoid`` to logits, ``none`` to probabilities."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """A class whose probability is above it is answered."""
+
+
 class Run(Strict):
     """Defaults of ``run`` and ``bench``."""
 

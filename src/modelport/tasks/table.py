@@ -17,12 +17,13 @@ TASKS: dict[str, str] = {
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "detection": "modelport.tasks.detection.task:Detection",
+    "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.
 COUNTED = ("class", "classes", "boxes", "mask")
 # Tables of a recipe that serve some tasks only.
-OWNED_TABLES = ("contrastive",)
+OWNED_TABLES = ("contrastive", "multilabel")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:
@@ -73,7 +74,9 @@ def check_recipe(recipe: Recipe) -> None:
     """Raise ValueError where a recipe's tables, metrics or shapes are not its task's."""
     task = task_class(recipe.task)
     for table in OWNED_TABLES:
-        if (getattr(recipe, table) is not None) != (table in task.tables):
+        if getattr(recipe, table) is None and table in task.tables:
+            raise ValueError(f"the task {recipe.task} needs the table [{table}]")
+        if getattr(recipe, table) is not None and table not in task.tables:
             raise ValueError(f"the table {table} belongs to the task {table}, and to it alone")
     for name in recipe.metrics:
         if name not in task.metrics:
