@@ -14,6 +14,7 @@ from modelport.recipes.schema import Recipe
 KINDS: dict[str, str] = {
     "imagenet": "modelport.data.sets.imagenet:ImageNet",
     "cifar10": "modelport.data.sets.cifar10:Cifar10Kind",
+    "table": "modelport.data.sets.label_table:LabelTable",
     "coco": "modelport.data.sets.coco:Coco",
     "images": "modelport.data.sets.unlabelled:Unlabelled",
 }
