@@ -18,6 +18,7 @@ TASKS: dict[str, str] = {
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "detection": "modelport.tasks.detection.task:Detection",
     "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
+    "regression": "modelport.tasks.regression.task:Regression",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.

@@ -32,7 +32,7 @@ preprocess = [
 multilabel.activation = "sigmoid"
 tensors.inputs = [{ name = "image", dtype = "float32", shape = ["batch", 3, 32, 32] }]
 tensors.outputs = [{ name = "scores", dtype = "float32", shape = ["batch", 5] }]
-dataset.kind = "images"
+dataset.kind = "table"
 dataset.classes = 5
 """
 
@@ -182,9 +182,10 @@ def test_what_is_kept_is_bounded(recipe: Recipe, monkeypatch: pytest.MonkeyPatch
         ('activation = "sigmoid"', 'activation = "none"\nmultilabel.threshold = 1.5', "multilabel.threshold"),
         ('"batch", 5]', '"batch", 6]', "dataset.classes is 5, the width of the output 'scores' is 6"),
         ('"batch", 5]', '"batch", 5, 2]', "a score for each class"),
+        ("dataset.classes = 5", "", "dataset.classes is missing"),
         ("dataset.classes = 5", "dataset.classes = 5\ndataset.label_offset = 5", "no label fits"),
         ('["multilabel_mAP", "multilabel_f1"]', '["top1"]', "no metric of multilabel"),
-        ('"images"', '"cifar10"', "its labels are class, multilabel takes classes"),
+        ('"table"', '"cifar10"', "its labels are class, multilabel takes classes"),
     ],
 )
 def test_what_is_no_recipe_of_the_task_is_refused(old: str, new: str, message: str) -> None:
