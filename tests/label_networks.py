@@ -25,3 +25,27 @@ class Small(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         answers: torch.Tensor = self.head(self.features(image).flatten(1))
         return answers
+
+
+class Reader(nn.Module):
+    """Random features of a grey line of text, column by column, and a last layer that answers a character for each."""
+
+    def __init__(self, classes: int, width: int = 16) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, width, 5, stride=2, padding=2),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.Conv2d(2 * width, 16 * width, (4, 5), padding=(0, 2)),
+            nn.BatchNorm2d(16 * width),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(16 * width, classes)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        columns = self.features(image).squeeze(2).transpose(1, 2)  # (N, T, features)
+        answers: torch.Tensor = self.head(columns)
+        return answers

@@ -39,6 +39,7 @@ from modelport.recipes.tables import (
     Published,
     Run,
     Tensors,
+    Text,
     Tolerance,
     Variant,
     Weights,
@@ -80,6 +81,7 @@ class Recipe(Strict):
     tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
     multilabel: MultiLabel | None = None
+    text: Text | None = None
     run: Run = Run()
     engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
         default_factory=dict

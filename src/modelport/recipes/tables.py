@@ -17,6 +17,7 @@ from modelport.recipes.steps import Strict
 MAX_AXIS = 1_000_000
 MAX_CLASSES = 10_000_000
 MAX_BATCH = 65_536
+MAX_TEXT = 200_000  # characters of a model that reads texts: more than Unicode has assigned
 Batch = Annotated[int, Field(gt=0, le=MAX_BATCH)]
 
 
@@ -261,6 +262,20 @@ class MultiLabel(Strict):
     """What is done to an output first: ``sigmoid`` to logits, ``none`` to probabilities."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """A class whose probability is above it is answered."""
+
+
+class Text(Strict):
+    """How scores by position become a text: the best class of each, repeats merged, blanks left out."""
+
+    characters: (
+        Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MAX_TEXT)]
+    )
+    """What the classes stand for, in order, the blank left out; a list where one is more than a single character."""
+    blank: Literal[0, "last"]
+    """Which class is the blank: number 0, before the characters, or the one after them."""
+    layout: Literal["NTC", "NCT"] = "NTC"
+    """Of the output: positions and then classes, or classes and then positions."""
 
 
 class Run(Strict):

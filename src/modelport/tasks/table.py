@@ -19,12 +19,13 @@ TASKS: dict[str, str] = {
     "detection": "modelport.tasks.detection.task:Detection",
     "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
     "regression": "modelport.tasks.regression.task:Regression",
+    "text": "modelport.tasks.text.task:Text",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.
 COUNTED = ("class", "classes", "boxes", "mask")
 # Tables of a recipe that serve some tasks only.
-OWNED_TABLES = ("contrastive", "multilabel")
+OWNED_TABLES = ("contrastive", "multilabel", "text")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:
