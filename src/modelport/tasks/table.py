@@ -20,6 +20,7 @@ TASKS: dict[str, str] = {
     "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
     "regression": "modelport.tasks.regression.task:Regression",
     "text": "modelport.tasks.text.task:Text",
+    "embeddings": "modelport.tasks.embeddings.task:Embeddings",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.
