@@ -25,7 +25,7 @@ DRAWN: dict[str, Drawn] = {
     "cifar10": Drawn("modelport.data.drawn.cifar10:draw_cifar10", 1000),
     "coco": Drawn("modelport.data.drawn.coco:draw_coco", 24),
     "multilabel": Drawn("modelport.data.drawn.multilabel:draw_multilabel", 300),
+    "numbers": Drawn("modelport.data.drawn.numbers:draw_numbers", 300),
     "text": Drawn("modelport.data.drawn.text:draw_text", 300),
     "faces": Drawn("modelport.data.drawn.faces:draw_faces", 320),
-    "numbers": Drawn("modelport.data.drawn.numbers:draw_numbers", 300),
 }
