@@ -48,7 +48,7 @@ def draw_faces(
                 place.mkdir(parents=True, exist_ok=True)
                 face = np.random.default_rng((seed, _WHO, who))
                 image = _draw(face, np.random.default_rng((seed, stream, index)))
-                image.save(place / f"{index // identities + 1:04d}.png")
+                image.save(place / f"{index // identities + 1:04d}.png", compress_level=1)
                 progress()
     train = identities * train_per_identity
     return {"out": str(out), "val": count, "train": train, "identities": identities, "seed": seed}

@@ -46,7 +46,7 @@ def draw_table(
                 for index in range(number):
                     image, cells = draw(np.random.default_rng((seed, stream, index)))
                     name = f"{split}/{index + 1:06d}.png"
-                    image.save(folder / name)
+                    image.save(folder / name, compress_level=1)
                     table.writerow([name, *cells])
                     progress()
     return {"out": str(out), "val": count, "train": train, "seed": seed}
