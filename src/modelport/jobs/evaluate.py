@@ -105,7 +105,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         command=request.command,
         started=started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - clock,
-        further={"results": saved.rows.results.to_json()},
+        further={**judged.further, "results": saved.rows.results.to_json()},
     )
     guide = guide_json(task, scored.figures.metrics, len(saved.samples))
     few = tie_notes(rounding_of(origin.rounded, scored.ties), scored.ties)

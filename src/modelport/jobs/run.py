@@ -137,7 +137,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
         command=request.command,
         started=begun.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - clock,
-        further=further,
+        further={**judged.further, **further},
     )
     return written(request.out, result)
 

@@ -96,6 +96,10 @@ class Figures:
     notes: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
     offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
+    per_class: list[dict[str, Any]] = field(default_factory=list)
+    """A figure by class: {"class": int, "name": str, "n": int, METRIC: value, "source": value or None}."""
+    further: dict[str, Any] = field(default_factory=dict)
+    """JSON values that the result takes as keys of its own."""
 
 
 class Scorer(Protocol):
@@ -233,9 +237,11 @@ class Task:
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         """Take what the recipe says.
 
-        ``categories`` are a detection data set's (category id, name) by class index; ``seed`` draws what is drawn.
+        ``categories`` are the data set's (category id, name) by class index, where it names them; ``seed`` draws what
+        is drawn.
         """
         self._recipe = recipe
+        self._categories = tuple(categories)
         self._output = recipe.tensors.outputs[0].name
 
     @classmethod

@@ -55,6 +55,10 @@ class DataKind:
         """Return the samples of a split that ``folder`` holds. Raises DataError, naming file and line."""
         raise NotImplementedError
 
+    def lies_in(self, folder: Path) -> bool:
+        """Whether a folder is laid out as this kind alone is; its content need not be sound."""
+        return False
+
     def are_labels(self, path: Path) -> bool:
         """Whether a file or folder (``--labels``) looks like this kind's labels; its content need not be sound."""
         return False

@@ -58,12 +58,14 @@ class ClassNames:
             )
         if named is not None:
             return named
-        if number is None and not text.lstrip("+-").isdecimal():
+        if self.names and not text.lstrip("+-").isdecimal():
             raise DataError(f"{place}: no class is named {shown(text)}", self.fix(text))
         if number is None or number >= self.classes:
             raise DataError(
-                f"{place}: label {plain(text, 20)} is not one of 0 to {self.classes - 1}",
-                "count the labels from 0; an offset to the model's outputs belongs into the recipe",
+                f"{place}: label {plain(repr(text[:20]))} is not an integer from 0 to {self.classes - 1}",
+                "count the labels from 0; an offset to the model's outputs belongs into the recipe"
+                if text.lstrip("+-").isdecimal()
+                else self.fix(text),
             )
         return number
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from modelport.core.text import plain, some
 
@@ -25,3 +26,10 @@ def class_notes(place: object, labels: Sequence[int], classes: int, names: Seque
         told = (f"{label} ({plain(names[label], 40)})" if names else str(label) for label in missing)
         notes.append(f"{place}: {len(missing)} of {classes} classes have no image: {some(told)}")
     return tuple(notes)
+
+
+def all_alike(place: object, labels: Sequence[Any]) -> tuple[str, ...]:
+    """Return a note where all labels, of whatever form, are the same."""
+    if len(set(labels)) > 1 or len(labels) < 2:
+        return ()
+    return (f"{place}: all {len(labels)} images have the label {plain(repr(labels[0]), 60)}",)

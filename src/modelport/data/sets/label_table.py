@@ -20,6 +20,7 @@ from modelport.data.sets.unlabelled import images_below
 
 # Where images may lie beside the table; and folders of other splits, not looked into unless a path leads there.
 IMAGES = "images"
+STEMS: dict[Split, tuple[str, ...]] = {"val": ("labels", "val"), "train": ("train",)}
 SPLITS = frozenset({"train", "val", "test"})
 _LAYOUT = "give a folder that holds labels.csv (or .tsv, .jsonl) with the columns path and label"
 
@@ -35,6 +36,10 @@ class LabelTable(DataKind):
         with readable(folder):
             return _labelled(folder, _table_of(folder, split), wanted)
 
+    def lies_in(self, folder: Path) -> bool:
+        """Whether the folder holds a table of labels."""
+        return bool(_tables(folder, "val"))
+
     def are_labels(self, path: Path) -> bool:
         """Whether ``path`` is a file whose suffix is that of a table."""
         return path.suffix.lower() in SUFFIXES and not path.is_dir()
@@ -46,14 +51,18 @@ class LabelTable(DataKind):
             return _labelled(images, labels, wanted)
 
 
+def _tables(folder: Path, split: Split) -> list[Path]:
+    named = (folder / (stem + suffix) for stem in STEMS[split] for suffix in SUFFIXES)
+    return [file for file in named if file.exists()]
+
+
 def _table_of(folder: Path, split: Split) -> Path:
-    stems = ("labels", "val") if split == "val" else ("train",)
-    found = [folder / (stem + suffix) for stem in stems for suffix in SUFFIXES if (folder / (stem + suffix)).exists()]
+    found = _tables(folder, split)
     if len(found) > 1:
         raise DataError(f"{folder} holds {some(path.name for path in found)}", "keep the one that you mean")
     if not found:
         raise DataError(
-            f"{folder} holds no {' or '.join(stems)} with one of the suffixes {', '.join(SUFFIXES)}", _LAYOUT
+            f"{folder} holds no {' or '.join(STEMS[split])} with one of the suffixes {', '.join(SUFFIXES)}", _LAYOUT
         )
     return found[0]
 

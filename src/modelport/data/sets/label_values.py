@@ -11,7 +11,7 @@ from modelport.core.errors import DataError, UsageError
 from modelport.core.files import parse_json
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.class_names import ClassNames, shown
-from modelport.data.sets.label_notes import class_notes
+from modelport.data.sets.label_notes import all_alike, class_notes
 
 _BETWEEN = re.compile("[;|]")
 
@@ -45,9 +45,8 @@ class LabelValues:
             odd = class_notes(place, flat, self._names.classes, self._names.names)
             return (*self._names.notes(place), *said, *odd)
         empty = sum(label == "" for label in labels)
-        if len(set(labels)) == 1 and len(labels) > 1:
-            return (f"{place}: all {len(labels)} images have the label {shown(labels[0])}",)
-        return (f"{place}: {empty} of {len(labels)} texts are empty",) if empty else ()
+        said = (f"{place}: {empty} of {len(labels)} texts are empty",) if empty else ()
+        return all_alike(place, labels) or said
 
     def _class(self, cells: Sequence[Any], place: str) -> int:
         assert self._names is not None

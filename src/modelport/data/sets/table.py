@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "imagenet": "modelport.data.sets.imagenet:ImageNet",
     "cifar10": "modelport.data.sets.cifar10:Cifar10Kind",
     "table": "modelport.data.sets.label_table:LabelTable",
+    "arrays": "modelport.data.sets.arrays:Arrays",
     "coco": "modelport.data.sets.coco:Coco",
     "images": "modelport.data.sets.unlabelled:Unlabelled",
 }
