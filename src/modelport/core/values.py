@@ -113,9 +113,20 @@ class Truth:
     """(n,), of the outlines, as annotated; they decide between small, medium and large."""
 
 
+class Mask(Protocol):
+    """The class of every pixel of one image, read when it is asked for: a set's masks would fill the memory."""
+
+    @property
+    def path(self) -> Path:
+        """The file, for errors."""
+
+    def read(self) -> NDArray[np.uint16]:
+        """Return the values (H, W) as the file holds them. Raises DataError."""
+
+
 LabelForm = Literal["class", "classes", "numbers", "text", "boxes", "mask"]
 """What the label of a sample is: one class (int, from 0), a set of classes (tuple of ints), numbers (tuple of floats),
-a text (str), boxes with classes (``Truth``), or a class for every pixel."""
+a text (str), boxes with classes (``Truth``), or a class for every pixel (``Mask``)."""
 
 
 class DataSet(Protocol):

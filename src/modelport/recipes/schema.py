@@ -29,6 +29,7 @@ from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
+    Boxes,
     Checkpoint,
     Contrastive,
     Dataset,
@@ -38,6 +39,7 @@ from modelport.recipes.tables import (
     MultiLabel,
     Published,
     Run,
+    Segmentation,
     Tensors,
     Text,
     Tolerance,
@@ -80,6 +82,8 @@ class Recipe(Strict):
     speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance = Tolerance()
     contrastive: Contrastive | None = None
+    detection: Boxes | None = None
+    segmentation: Segmentation | None = None
     multilabel: MultiLabel | None = None
     text: Text | None = None
     run: Run = Run()
@@ -134,6 +138,11 @@ class Recipe(Strict):
         """What the task takes for the label of a sample."""
         form: LabelForm = resolve_name(FORM_OF_TASK)(self.task)
         return form
+
+    @property
+    def placed(self) -> bool:
+        """Whether answers lie in the image, so that it must be known where that lies in the input."""
+        return self.label_form in ("boxes", "mask")
 
     @property
     def network(self) -> Model:

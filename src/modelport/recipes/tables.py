@@ -181,8 +181,8 @@ class Dataset(Strict):
     """The data set the published figures were measured on."""
 
     kind: Annotated[str, AfterValidator(_kind)]
-    """How its files are laid out (data.md): imagenet, cifar10, table, arrays, coco, or ``images``, a folder of
-    images without labels."""
+    """How its files are laid out (data.md): imagenet, cifar10, table, arrays, coco, yolo, voc, masks, or ``images``, a
+    folder of images without labels."""
     classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)] | None = None
     """Width of the output; images without labels need not tell it."""
     names: list[str] | None = None
@@ -253,6 +253,34 @@ class Contrastive(Strict):
     pairs_per_batch: PositiveInt
     pairs: Literal["in_order", "with_replacement"]
     """``with_replacement`` draws the published script's batches at random, seeded."""
+
+
+class Boxes(Strict):
+    """How a detector's boxes are read from its outputs; what their names, dtypes and shapes tell may be left out."""
+
+    form: Literal["dets", "boxes", "candidates", "yolov5", "yolov8", "end_to_end"] | None = None
+    """What the outputs are (detection.md); needed where their shapes fit two of them."""
+    boxes: Literal["xyxy", "yxyx", "cxcywh", "xywh"] | None = None
+    """What the four numbers of a box are; ``xyxy``, corners, where it is left out."""
+    normalised: bool | None = None
+    """Boxes are shares of the input's width and height, else its pixels."""
+    count: str | None = None
+    """The output that tells how many boxes of a row are meant."""
+    score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """A box counts whose score exceeds it: 0.001, as for mAP; under ``dets`` every one."""
+    iou_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """A box goes that overlaps a better one of its class by more: 0.7, of ``yolov5`` 0.6."""
+    max_detections: Annotated[int, Field(gt=0, le=MAX_AXIS)] | None = None
+    """The best so many boxes of an image count: 300, under ``dets`` all."""
+
+
+class Segmentation(Strict):
+    """How masks are read."""
+
+    ignore_index: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Pixels of this value in a mask are not counted; 255 where there are fewer classes and it is not told."""
+    reduce_zero_label: bool | None = None
+    """Whether the masks count classes from 1, and 0 is not counted, as ADE20K's do (mmsegmentation's name for it)."""
 
 
 class MultiLabel(Strict):

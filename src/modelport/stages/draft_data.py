@@ -17,6 +17,9 @@ from modelport.recipes.draft import Line
 from modelport.tasks.base import Task
 from modelport.tasks.table import COUNTED
 
+# The kind that is meant most often, by what labels are; else the first that has such labels.
+USUAL = {"class": "imagenet", "boxes": "coco", "mask": "masks"}
+COCO_CLASSES = 80
 # A thousand names are under 50 KB; what is longer is no list of them.
 MAX_NAMES = 1024 * 1024
 
@@ -27,9 +30,14 @@ def data_lines(folder: Path | None, task: type[Task], classes: int | None, names
     ``classes`` is the width of the model's output, ``names`` what the model calls its classes, where it tells.
     """
     width = [] if classes is None else [Line("dataset.classes", classes)]
+    if classes is None and task.label_form == "boxes":
+        classes = len(names) or COCO_CLASSES
+        why = "as the model's file names them" if names else "the outputs do not tell how many; COCO has 80"
+        width = [Line("dataset.classes", classes, why, guessed=not names)]
     told = [Line("dataset.names", list(names), "as the model's file names them")] if len(names) == classes else []
     if folder is None:
-        kind = "imagenet" if width else "images"
+        kinds = [name for name in KINDS if task.label_form in kind_of(name).forms]
+        kind = USUAL.get(task.label_form, kinds[0] if kinds else "images") if width else "images"
         return [Line("dataset.kind", kind, "no --data was given", guessed=True), *width, *told]
     if task.needs_labels and (classes is not None or task.label_form not in COUNTED):
         wanted = Wanted(task.label_form, classes, tuple(names) if told else ())

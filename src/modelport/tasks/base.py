@@ -74,10 +74,14 @@ class Flips:
 
     def __init__(self) -> None:
         self.first: list[dict[str, Any]] = []
-        self.count = self.met = self.of = 0
+        self.count = self.of = 0
+        self.met: float = 0
 
-    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
-        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
+    def add(self, met: float, of: int, flip: Mapping[str, Any]) -> None:
+        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all.
+
+        ``met`` is a whole number where answers are the source's or not; of one that can be so in part, that share.
+        """
         self.met += met
         self.of += of
         if met < of:
@@ -201,6 +205,8 @@ class Task:
     """Figures that the scorer can give, beside the agreement with the source; a recipe names some of them."""
     tables: tuple[str, ...] = ()
     """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
+    optional_tables: tuple[str, ...] = ()
+    """Tables of a recipe that belong to this task, and that it can do without."""
     smallest_set: int = 300
     """Samples below which no verdict is given."""
     tolerance: Tolerance = Tolerance()
@@ -280,6 +286,10 @@ class Task:
     def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
         """Return the recipe's outputs for what the network answers, in the network's order."""
         return {tensor.name: array for tensor, array in zip(self._recipe.tensors.outputs, raw, strict=False)}
+
+    def without_low(self, outputs: Tensors, least: float) -> tuple[dict[str, Array], int]:
+        """Return a batch's outputs without boxes whose score is below ``least``, and how many; there are none here."""
+        return dict(outputs), 0
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return how far a batch of outputs is from the source's, 0 for the same; NaN where one holds NaN."""

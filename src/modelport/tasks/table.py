@@ -12,11 +12,13 @@ from modelport.recipes.checks import FORMS_OF_KIND
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
 
-# A task is one line here; its module is imported when a recipe names it.
+# A task is one line here; its module is imported when a recipe names it. `init` asks them in this order: scores beside
+# boxes are no classifier's.
 TASKS: dict[str, str] = {
+    "detection": "modelport.tasks.detection.task:Detection",
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
-    "detection": "modelport.tasks.detection.task:Detection",
+    "segmentation": "modelport.tasks.segmentation.task:Segmentation",
     "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
     "regression": "modelport.tasks.regression.task:Regression",
     "text": "modelport.tasks.text.task:Text",
@@ -26,7 +28,7 @@ TASKS: dict[str, str] = {
 # Forms of labels that are classes: each is one of so many.
 COUNTED = ("class", "classes", "boxes", "mask")
 # Tables of a recipe that serve some tasks only.
-OWNED_TABLES = ("contrastive", "multilabel", "text")
+OWNED_TABLES = ("contrastive", "detection", "segmentation", "multilabel", "text")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:
@@ -77,9 +79,10 @@ def check_recipe(recipe: Recipe) -> None:
     """Raise ValueError where a recipe's tables, metrics or shapes are not its task's."""
     task = task_class(recipe.task)
     for table in OWNED_TABLES:
-        if getattr(recipe, table) is None and table in task.tables:
+        given = getattr(recipe, table) is not None
+        if table in task.tables and not given:
             raise ValueError(f"the task {recipe.task} needs the table [{table}]")
-        if getattr(recipe, table) is not None and table not in task.tables:
+        if given and table not in (*task.tables, *task.optional_tables):
             raise ValueError(f"the table {table} belongs to the task {table}, and to it alone")
     for name in recipe.metrics:
         if name not in task.metrics:

@@ -17,6 +17,9 @@ KINDS: dict[str, str] = {
     "table": "modelport.data.sets.label_table:LabelTable",
     "arrays": "modelport.data.sets.arrays:Arrays",
     "coco": "modelport.data.sets.coco:Coco",
+    "yolo": "modelport.data.sets.yolo:Yolo",
+    "voc": "modelport.data.sets.voc:Voc",
+    "masks": "modelport.data.sets.masks:Masks",
     "images": "modelport.data.sets.unlabelled:Unlabelled",
 }
 

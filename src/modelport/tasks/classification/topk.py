@@ -50,7 +50,7 @@ def best(logits: Array, count: int = 5) -> list[tuple[int, float | None]]:
     return [(int(index), float(logits[index]) if math.isfinite(logits[index]) else None) for index in order]
 
 
-def percent(hits: int, n: int) -> Score:
+def percent(hits: float, n: int) -> Score:
     """Return a share of ``n`` in percent with its binomial standard error, 100·√(p(1−p)/n)."""
     share = hits / n
     return Score(100.0 * share, "percent", n, 100.0 * math.sqrt(share * (1.0 - share) / n))

@@ -41,6 +41,7 @@ class CocoMap:
         self._categories = tuple(categories)
         self._max_dets = tuple(sorted(max_dets))
         self._seen: dict[int, _Seen] = {}
+        self._by_class: list[tuple[int, float]] = []
 
     def add(self, truth: Truth, boxes: Array, scores: Array, classes: Array) -> None:
         """Count one image: boxes (n, 4) x1 y1 x2 y2 in its pixels, scores (n,), class indices (n,); n may be 0.
@@ -73,11 +74,24 @@ class CocoMap:
             raise DataError("no image was scored", "check --data and --limit")
         precision, recall = self._evaluate()
         n = len(self._seen)
+        means = ((index, _mean(precision[:, :, index, 0, -1])) for index in range(len(self._categories)))
+        self._by_class = [(index, value) for index, value in means if value is not None]
         return {
             name: Score(value, "fraction", n, None)
             for name, value in _figures(precision, recall, self._max_dets)
             if value is not None
         }
+
+    def per_class(self) -> list[tuple[int, float]]:
+        """Return (class index, mAP) of each class that is annotated, once the figures were computed."""
+        return list(self._by_class)
+
+    def annotated(self, index: int) -> tuple[str, int]:
+        """Return the name of a class, and how many of its boxes are annotated in the added images, crowds left out."""
+        number, name = self._categories[index]
+        return name, sum(
+            int(((one.truth.category_ids == number) & ~one.truth.iscrowd).sum()) for one in self._seen.values()
+        )
 
     def _evaluate(self) -> tuple[Array, Array]:
         """Return precision (IoU, recall, category, area, max_dets) and recall (IoU, category, area, max_dets)."""
