@@ -21,7 +21,7 @@ from pydantic import (
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import LabelForm, Signature
-from modelport.recipes import engine_tables
+from modelport.recipes import owned_tables
 from modelport.recipes.chain import check_input, sound
 from modelport.recipes.checks import CHECKS, FORM_OF_TASK, TASK_NAMES, TOLERANCE_OF
 from modelport.recipes.guide_files import GuideFiles
@@ -29,19 +29,14 @@ from modelport.recipes.presets import expanded
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
-    Boxes,
     Checkpoint,
-    Contrastive,
     Dataset,
     GivenKey,
     Links,
     Model,
-    MultiLabel,
     Published,
     Run,
-    Segmentation,
     Tensors,
-    Text,
     Tolerance,
     Variant,
     Weights,
@@ -81,16 +76,11 @@ class Recipe(Strict):
     published: list[Published] = Field(default_factory=list)
     speeds: list[PublishedSpeed] = Field(default_factory=list)
     tolerance: Tolerance = Tolerance()
-    contrastive: Contrastive | None = None
-    detection: Boxes | None = None
-    segmentation: Segmentation | None = None
-    multilabel: MultiLabel | None = None
-    text: Text | None = None
     run: Run = Run()
-    engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
+    tables: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(owned_tables.read)] = Field(
         default_factory=dict
     )
-    """What one engine alone reads, by its name; in a file each is a table of that name."""
+    """What one engine or task alone reads, by its name; in a file each is a table of that name."""
     guide_files: GuideFiles | None = None
     variants: dict[str, Variant] = Field(default_factory=dict)
     variant: str | None = None
@@ -102,11 +92,11 @@ class Recipe(Strict):
         if isinstance(content, dict) and "tolerance" not in content:
             tolerated = resolve_name(TOLERANCE_OF)(content.get("task"))
             content = content | ({"tolerance": tolerated} if tolerated else {})
-        return engine_tables.set_apart(content)
+        return owned_tables.set_apart(content)
 
     @model_serializer(mode="wrap")
     def _tables_put_back(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return engine_tables.put_back(inner(self))
+        return owned_tables.put_back(inner(self))
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:

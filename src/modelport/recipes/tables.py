@@ -17,7 +17,6 @@ from modelport.recipes.steps import Strict
 MAX_AXIS = 1_000_000
 MAX_CLASSES = 10_000_000
 MAX_BATCH = 65_536
-MAX_TEXT = 200_000  # characters of a model that reads texts: more than Unicode has assigned
 Batch = Annotated[int, Field(gt=0, le=MAX_BATCH)]
 
 
@@ -245,65 +244,6 @@ class Tolerance(Strict):
     """The drop; under the task ``outputs`` the distance itself."""
     unit: Literal["percent_of_reference", "points"] = "points"
     """A share of the reference, or points of the figure."""
-
-
-class Contrastive(Strict):
-    """How pairs of views are judged."""
-
-    pairs_per_batch: PositiveInt
-    pairs: Literal["in_order", "with_replacement"]
-    """``with_replacement`` draws the published script's batches at random, seeded."""
-
-
-class Boxes(Strict):
-    """How a detector's boxes are read from its outputs; what their names, dtypes and shapes tell may be left out."""
-
-    form: Literal["dets", "boxes", "candidates", "yolov5", "yolov8", "end_to_end"] | None = None
-    """What the outputs are (detection.md); needed where their shapes fit two of them."""
-    boxes: Literal["xyxy", "yxyx", "cxcywh", "xywh"] | None = None
-    """What the four numbers of a box are; ``xyxy``, corners, where it is left out."""
-    normalised: bool | None = None
-    """Boxes are shares of the input's width and height, else its pixels."""
-    count: str | None = None
-    """The output that tells how many boxes of a row are meant."""
-    score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """A box counts whose score exceeds it: 0.001, as for mAP; under ``dets`` every one."""
-    iou_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """A box goes that overlaps a better one of its class by more: 0.7, of ``yolov5`` 0.6."""
-    max_detections: Annotated[int, Field(gt=0, le=MAX_AXIS)] | None = None
-    """The best so many boxes of an image count: 300, under ``dets`` all."""
-
-
-class Segmentation(Strict):
-    """How masks are read."""
-
-    ignore_index: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """Pixels of this value in a mask are not counted; 255 where there are fewer classes and it is not told."""
-    reduce_zero_label: bool | None = None
-    """Whether the masks count classes from 1, and 0 is not counted, as ADE20K's do (mmsegmentation's name for it)."""
-
-
-class MultiLabel(Strict):
-    """How scores become a set of classes."""
-
-    activation: Literal["sigmoid", "none"]
-    """What is done to an output first: ``sigmoid`` to logits, ``none`` to probabilities."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """A class whose probability is above it is answered."""
-
-
-class Text(Strict):
-    """How scores by position become a text: the best class of each, repeats merged, blanks left out."""
-
-    characters: (
-        Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MAX_TEXT)]
-    )
-    """What the classes stand for, in order, the blank left out; a list where one is more than a single character."""
-    blank: Literal[0, "last"]
-    """Which class is the blank: number 0, before the characters, or the one after them."""
-    layout: Literal["NTC", "NCT"] = "NTC"
-    """Of the output: positions and then classes, or classes and then positions."""
 
 
 class Run(Strict):

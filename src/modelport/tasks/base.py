@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from modelport.core.values import Array, LabelForm, RowId, Tensors, TensorSpec
 from modelport.recipes.draft import Line
@@ -195,6 +196,15 @@ class Draft:
     classes: int | None = None  # of the labels that it needs; None: none are needed, or their number is not told
 
 
+Table = TypeVar("Table", bound=BaseModel)
+
+
+def own_table(recipe: Recipe, form: type[Table]) -> Table:
+    """Return the table of a recipe that has its task's name; that of all defaults where there is none."""
+    found = recipe.tables.get(recipe.task)
+    return found if isinstance(found, form) else form()
+
+
 class Task:
     """How outputs of one kind are judged, and what the road must know of them; these are the defaults.
 
@@ -203,10 +213,10 @@ class Task:
 
     metrics: tuple[str, ...] = ()
     """Figures that the scorer can give, beside the agreement with the source; a recipe names some of them."""
-    tables: tuple[str, ...] = ()
-    """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
-    optional_tables: tuple[str, ...] = ()
-    """Tables of a recipe that belong to this task, and that it can do without."""
+    recipe_table: type[BaseModel] | None = None
+    """The form of the table of a recipe that has the task's name, and that no other takes."""
+    needs_table: bool = False
+    """Whether a recipe must have it."""
     smallest_set: int = 300
     """Samples below which no verdict is given."""
     tolerance: Tolerance = Tolerance()

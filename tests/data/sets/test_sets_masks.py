@@ -129,6 +129,11 @@ def _without(folder: Path, stem: str) -> Path:
     return (folder / "masks" / f"{stem}.png").rename(folder / f"{stem}.png")
 
 
+def _emptied(folder: Path) -> None:
+    for path in (*folder.glob("images/*"), *folder.glob("masks/*")):
+        path.unlink()
+
+
 def _list(folder: Path, text: str) -> None:
     lists = folder / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
@@ -172,6 +177,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a name twice": (lambda folder: _list(folder, "a\nb\n\na\n"), r"val.txt line 4: a stands in line 1 already"),
     "a name of nothing": (lambda folder: _list(folder, "a\nzz\n"), r"val.txt line 2: .*images holds no image 'zz'"),
     "an empty list": (lambda folder: _list(folder, "\n"), r"val.txt lists no images"),
+    "no images": (_emptied, r"images holds no images"),
+    "a name that is no text": (
+        lambda folder: image(folder / "images" / b"\xff.jpg".decode("utf-8", "surrogateescape")),
+        "the name is not UTF-8",
+    ),
     "no folders": (
         lambda folder: [(folder / "images").rename(folder / "i"), (folder / "masks").rename(folder / "m")],
         "holds no images with masks",

@@ -216,7 +216,9 @@ def test_low_scores_go_before_anything_is_counted(form: str) -> None:
 
 def test_boxes_in_shares_that_were_not_told_are_suspected() -> None:
     recipe, outputs, _ = tensorflow_like(0)
-    shares = recipe.model_copy(update={"detection": recipe.detection.model_copy(update={"normalised": None})})
+    shares = recipe.model_copy(
+        update={"tables": {"detection": recipe.tables["detection"].model_copy(update={"normalised": None})}}
+    )
     place = Placement(SIDE, SIDE, 1.0, 1.0, 0, 0)
     for one, said in ((recipe, False), (shares, True)):
         scorer = Detection(one, CATEGORIES).unlabelled_scorer(True)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from modelport.core.errors import DataError, RecipeError, UsageError
 from modelport.core.values import RowId, TensorSpec
 from modelport.recipes.load import parse_recipe
-from modelport.recipes.tables import Text as Table
 from modelport.recipes.toml import toml_value
-from modelport.tasks.base import Figures, Rows
+from modelport.tasks.base import Figures, Rows, own_table
 from modelport.tasks.table import task_of
 from modelport.tasks.text.ctc import Alphabet
 from modelport.tasks.text.distance import edit_distance
+from modelport.tasks.text.recipe_table import Characters as Table
 from modelport.tasks.text.task import USUAL, Text
 from modelport.verdict.rules import limit_of
 from oracles import torchmetrics
@@ -194,5 +194,6 @@ def test_six_thousand_characters_stand_in_a_recipe(tmp_path: Path) -> None:
     characters = "".join(map(chr, range(0x4E00, 0x4E00 + 6623))) + " "
     told = TEXT.replace('"abc"', toml_value(characters)).replace("6, 4]", "6, 6625]")
     recipe = parse_recipe(told, "x.toml")
-    assert recipe.text is not None and recipe.text.characters == characters
-    assert Alphabet.of(recipe.text).texts(np.array([[0, 6624, 1, 1, 6623]])) == [" " + characters[0] + characters[6622]]
+    table = own_table(recipe, Table)
+    assert table.characters == characters
+    assert Alphabet.of(table).texts(np.array([[0, 6624, 1, 1, 6623]])) == [" " + characters[0] + characters[6622]]

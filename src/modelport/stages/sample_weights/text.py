@@ -12,7 +12,9 @@ from modelport.core.progress import Progress
 from modelport.core.values import Array, DataSet
 from modelport.recipes.schema import Recipe
 from modelport.stages.sample_weights.closed_form import fit_last_layer
+from modelport.tasks.base import own_table
 from modelport.tasks.text.ctc import Alphabet, normal
+from modelport.tasks.text.recipe_table import Characters
 
 # The share of a character's positions, in its middle, that are to answer it; the others answer the blank, which tells
 # equal characters apart.
@@ -25,9 +27,8 @@ def fit_texts(recipe: Recipe, module: Any, dataset: DataSet, seed: int, progress
     Labels do not tell where a character is: each is taken to have an equal part of the width, as in the drawn set.
     Raises UsageError where the layer does not answer the positions of the recipe's output, or these tell no number.
     """
-    assert recipe.text is not None
-    alphabet, output = Alphabet.of(recipe.text), recipe.tensors.outputs[0]
-    positions = output.shape[1 if recipe.text.layout == "NTC" else 2] if len(output.shape) == 3 else None
+    alphabet, output = Alphabet.of(own_table(recipe, Characters)), recipe.tensors.outputs[0]
+    positions = output.shape[1 if alphabet.layout == "NTC" else 2] if len(output.shape) == 3 else None
     if not isinstance(positions, int):
         raise UsageError(f"{recipe.name}: '{output.name}' tells no number of positions", "give it in tensors.outputs")
 

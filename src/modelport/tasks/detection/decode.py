@@ -16,9 +16,10 @@ from modelport.core.errors import RecipeError
 from modelport.core.values import Array, Tensors
 from modelport.recipes.chain import form_of
 from modelport.recipes.schema import Recipe
-from modelport.recipes.tables import Boxes
+from modelport.tasks.base import own_table
 from modelport.tasks.detection.boxes import suppress
 from modelport.tasks.detection.forms import BOXES, CANDIDATES, DETS, END_TO_END, RAW, YOLOV5, YOLOV8, outputs_of
+from modelport.tasks.detection.recipe_table import Boxes
 
 # Ultralytics' validation, cfg/default.yaml (conf, iou, max_det); YOLOv5's val.py has an overlap of 0.6.
 SCORE_THRESHOLD, MOST_BOXES = 0.001, 300
@@ -53,7 +54,7 @@ class Decoder:
 
     def __init__(self, recipe: Recipe) -> None:
         """Raises RecipeError for normalised boxes where the size of the input is free; ValueError as ``outputs_of``."""
-        told = recipe.detection or Boxes.model_validate({})
+        told = own_table(recipe, Boxes)
         dataset = recipe.dataset
         self.outputs = outputs_of(recipe.signature.outputs, dataset.classes, told)
         self.form = self.outputs.form

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelport.core.values import TensorSpec
-from modelport.recipes.tables import Boxes
+from modelport.tasks.detection.recipe_table import Boxes
 
 DETS, BOXES, CANDIDATES, YOLOV5, YOLOV8, END_TO_END = "dets", "boxes", "candidates", "yolov5", "yolov8", "end_to_end"
 RAW = (CANDIDATES, YOLOV5, YOLOV8)

@@ -10,8 +10,8 @@ import numpy as np
 from modelport.core.errors import DataError
 from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
-from modelport.recipes.tables import Boxes, Tolerance
-from modelport.tasks.base import Draft, Score, Task, Unlabelled
+from modelport.recipes.tables import Tolerance
+from modelport.tasks.base import Draft, Score, Task, Unlabelled, own_table
 from modelport.tasks.detection.boxes import best_detections
 from modelport.tasks.detection.decode import Decoder
 from modelport.tasks.detection.forms import (
@@ -25,6 +25,7 @@ from modelport.tasks.detection.forms import (
     likely_form,
     outputs_of,
 )
+from modelport.tasks.detection.recipe_table import Boxes
 from modelport.tasks.detection.scorer import BoxScorer, agreement
 
 
@@ -36,7 +37,7 @@ class Detection(Task):
         *("AR_100", "AR_300", "AR_1000", "AR_s", "AR_m", "AR_l"),
     )
     label_form = "boxes"
-    optional_tables = ("detection",)
+    recipe_table = Boxes
     smallest_set = 100
     # As the guides have it; a point of a figure between 0 and 1 would be all of it.
     tolerance = Tolerance(value=1.0, unit="percent_of_reference")
@@ -59,7 +60,7 @@ class Detection(Task):
         if recipe.dataset.label_offset >= recipe.dataset.classes:
             found = f"dataset.label_offset is {recipe.dataset.label_offset}"
             raise ValueError(f"{found}, so that no label fits {recipe.dataset.classes} classes; give a smaller one")
-        told = recipe.detection or Boxes.model_validate({})
+        told = own_table(recipe, Boxes)
         form = outputs_of(recipe.signature.outputs, recipe.dataset.classes, told).form
         if told.iou_threshold is not None and form not in RAW:
             raise ValueError(f"detection.iou_threshold: of the form {form} nothing is suppressed here")

@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from modelport.core.values import Array, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
-from modelport.recipes.tables import MultiLabel as Table
-from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, own_table
 from modelport.tasks.classification.topk import best
 from modelport.tasks.kept import Kept
 from modelport.tasks.multilabel.figures import chance, macro_f1, mean_average_precision, probabilities, truth_of
+from modelport.tasks.multilabel.recipe_table import Threshold
 
 
 class MultiLabel(Task):
     """The task ``multilabel``: one output of scores (N, C), a set of classes for each sample."""
 
     metrics = ("multilabel_mAP", "multilabel_f1")
-    tables = ("multilabel",)
+    recipe_table = Threshold
+    needs_table = True
     label_form = "classes"
     placeholder = ()
     sample_fitter = "modelport.stages.sample_weights.multilabel:fit_sets"
@@ -66,9 +67,8 @@ class MultiLabel(Task):
 
     def scorer(self, against_source: bool) -> SetScorer:
         """Return a scorer of scores (N, C) against sets of classes."""
-        assert self._recipe.multilabel is not None
-        offset = self._recipe.dataset.label_offset
-        return SetScorer(self._output, self._recipe.multilabel, offset, against_source)
+        table, offset = own_table(self._recipe, Threshold), self._recipe.dataset.label_offset
+        return SetScorer(self._output, table, offset, against_source)
 
 
 class SetScorer(Scorer):
@@ -77,7 +77,7 @@ class SetScorer(Scorer):
     Two answers agree where they are the same set, of scores without a NaN.
     """
 
-    def __init__(self, output: str, table: Table, offset: int, against_source: bool) -> None:
+    def __init__(self, output: str, table: Threshold, offset: int, against_source: bool) -> None:
         self._output, self._table, self._offset = output, table, offset
         self._mine, self._theirs = Kept(), Kept() if against_source else None
         self._truth: list[NDArray[np.bool_]] = []

@@ -16,6 +16,7 @@ from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Scorer, Task, relative_difference
 from modelport.tasks.segmentation.confusion import Confusion
 from modelport.tasks.segmentation.pixels import NO_CLASS, InImage, classes_in_image
+from modelport.tasks.segmentation.recipe_table import Segmentation as SegmentationTable
 from modelport.tasks.segmentation.truth import Labels
 
 # In place of a mask, where there is none.
@@ -25,8 +26,9 @@ UNLABELLED = "unlabelled"
 AGREEMENT_FLOORS: Mapping[str, float] = {"fp32": 97.0, "fp16": 90.0, "bf16": 85.0, "int8": 70.0}
 # An image is a flip where a smaller share of its pixels has the source's class: edges move by rounding.
 ALIKE = 0.99
-# Networks give scores at a 32nd of their input or finer.
-COARSEST = 32
+# A map that nobody has called scores is taken for such: not three channels, which are an image's, nor the hundreds and
+# the few places of features.
+IMAGE_CHANNELS, MOST_CLASSES, FEWEST_PLACES = 3, 300, 16
 # Classes of an image that its line lists.
 LISTED = 5
 
@@ -35,7 +37,7 @@ class Segmentation(Task):
     """Scores (N, C, h, w), floating, or numbers of classes (N, h, w) or (N, 1, h, w), integers, against masks."""
 
     metrics = ("miou", "pixel_accuracy")
-    optional_tables = ("segmentation",)
+    recipe_table = SegmentationTable
     label_form = "mask"
     placeholder = UNLABELLED
     smallest_set = 100
@@ -69,11 +71,10 @@ class Segmentation(Task):
 
     @classmethod
     def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
-        """Take scores for each class and place, the only ones among the outputs."""
-        scores = [spec for spec in outputs if spec.dtype.startswith("float") and len(spec.shape) == 4]
-        found = [spec for spec in scores if all(isinstance(axis, int) for axis in spec.shape[1:])]
-        found = [spec for spec in found if int(spec.shape[1]) >= 2 and min(map(int, spec.shape[2:])) >= COARSEST // 4]
-        if len(found) != 1 or (alone and len(outputs) > 1):
+        """Take scores for each class and place, where they are the only output, or the task was named."""
+        found = [spec for spec in outputs if spec.dtype.startswith("float") and len(spec.shape) == 4]
+        found = [spec for spec in found if isinstance(spec.shape[1], int) and spec.shape[1] >= 2]
+        if len(found) != 1 or (alone and (len(outputs) > 1 or not _looks_like_scores(found[0]))):
             return None
         why = f"'{found[0].name}' is a score for each class and place"
         return Draft(found, list(cls.metrics), why, int(found[0].shape[1]))
@@ -96,6 +97,12 @@ class Segmentation(Task):
         pairs = zip(got, want, strict=True)
         rows = [(one[self._output], two[self._output]) for one, two in pairs]
         return float(np.mean([np.mean(one[: len(two)] != two[: len(one)]) for one, two in rows]))
+
+
+def _looks_like_scores(spec: TensorSpec) -> bool:
+    channels, *sides = spec.shape[1:]
+    fine = all(isinstance(side, int) and side >= FEWEST_PLACES for side in sides)
+    return isinstance(channels, int) and channels <= MOST_CLASSES and channels != IMAGE_CHANNELS and fine
 
 
 class PixelFlips(Flips):
@@ -200,7 +207,8 @@ class MaskScorer(Scorer):
             notes.append(f"{none} pixels got no class (NaN, or a number that is no class); each counts as wrong")
         truth = self._mine.counts.sum(axis=1)
         if np.count_nonzero(truth) == 1 and len(truth) > 1:
-            notes.append(f"the masks know the class {int(truth.argmax())} alone; do they hold classes, or shades?")
+            also = f"; {self._labels.ignored} is not counted: is it a class?" if self._ignored else ""
+            notes.append(f"the masks know class {int(truth.argmax())} alone; do they hold classes, or shades?{also}")
         return notes
 
 

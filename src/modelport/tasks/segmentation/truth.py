@@ -11,8 +11,9 @@ from modelport.core.errors import DataError
 from modelport.core.placement import Placement
 from modelport.core.values import Mask
 from modelport.recipes.schema import Recipe
-from modelport.recipes.tables import Segmentation
+from modelport.tasks.base import own_table
 from modelport.tasks.segmentation.pixels import NO_CLASS
+from modelport.tasks.segmentation.recipe_table import Segmentation
 
 # What Pascal VOC, Cityscapes and mmsegmentation give pixels that are not to be counted.
 USUAL_IGNORED = 255
@@ -31,7 +32,7 @@ class Labels:
     @staticmethod
     def of(recipe: Recipe) -> Labels:
         """Return what a recipe says of its masks."""
-        table, classes = recipe.segmentation or Segmentation(), recipe.dataset.classes or 0
+        table, classes = own_table(recipe, Segmentation), recipe.dataset.classes or 0
         ignored = table.ignore_index
         if ignored is None and classes - recipe.dataset.label_offset <= USUAL_IGNORED:
             ignored = USUAL_IGNORED

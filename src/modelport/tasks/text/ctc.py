@@ -9,7 +9,7 @@ import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.values import Array
-from modelport.recipes.tables import Text
+from modelport.tasks.text.recipe_table import Characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Alphabet:
     layout: str
 
     @staticmethod
-    def of(table: Text) -> Alphabet:
+    def of(table: Characters) -> Alphabet:
         """Return what a recipe's table says."""
         characters = tuple(table.characters)
         return Alphabet(characters, 0 if table.blank == 0 else len(characters), table.layout)

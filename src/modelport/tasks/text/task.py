@@ -12,11 +12,12 @@ from modelport.core.errors import UsageError
 from modelport.core.values import TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
-from modelport.recipes.tables import MAX_TEXT, Tolerance
-from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
+from modelport.recipes.tables import Tolerance
+from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, own_table
 from modelport.tasks.classification.topk import percent
 from modelport.tasks.text.ctc import Alphabet, normal
 from modelport.tasks.text.distance import edit_distance
+from modelport.tasks.text.recipe_table import MOST_CHARACTERS, Characters
 
 # What networks of 37 classes read, a blank beside them.
 USUAL = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -28,7 +29,8 @@ class Text(Task):
     """The task ``text``: scores by position (N, T, C) or (N, C, T), or the best classes (N, T), against texts."""
 
     metrics = ("exact_match", "edit_distance", "cer")
-    tables = ("text",)
+    recipe_table = Characters
+    needs_table = True
     # Of an edit distance, one point would be a whole character of every text.
     tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     label_form = "text"
@@ -38,8 +40,7 @@ class Text(Task):
     @classmethod
     def check(cls, recipe: Recipe) -> None:
         """Raise ValueError where the output is no sequence, or the characters are not as many as its classes."""
-        output, table = recipe.tensors.outputs[0], recipe.text
-        assert table is not None
+        output, table = recipe.tensors.outputs[0], own_table(recipe, Characters)
         indices = output.dtype.startswith("int")
         if len(output.shape) != (2 if indices else 3):
             wanted = "(batch, positions)" if indices else "(batch, positions, classes), or (batch, classes, positions)"
@@ -83,8 +84,7 @@ class Text(Task):
 
     def scorer(self, against_source: bool) -> TextScorer:
         """Return a scorer of sequences against texts."""
-        assert self._recipe.text is not None
-        return TextScorer(self._output, Alphabet.of(self._recipe.text), against_source)
+        return TextScorer(self._output, Alphabet.of(own_table(self._recipe, Characters)), against_source)
 
 
 class Errors:
@@ -129,6 +129,7 @@ class TextScorer(Scorer):
         self._mine, self._theirs = Errors(), Errors() if against_source else None
         self._flips = Flips()
         self._labels: Counter[str] = Counter()
+        self._known = set("".join(map(normal, alphabet.characters)))
         self._foreign: set[str] = set()
         self._texts = 0
 
@@ -159,9 +160,8 @@ class TextScorer(Scorer):
 
     def _notice(self, labels: Sequence[str]) -> None:
         self._labels.update(labels)
-        known = set("".join(map(normal, self._alphabet.characters)))
         for label in labels:
-            if strange := set(label) - known:
+            if strange := set(label) - self._known:
                 self._foreign |= strange
                 self._texts += 1
 
@@ -173,8 +173,8 @@ class TextScorer(Scorer):
 
 
 def _lines(characters: Sequence[str], layout: str, why: str, guessed: bool) -> list[Line]:
-    if len(characters) > MAX_TEXT:
-        raise UsageError(f"--task text: {len(characters)} characters", f"at most {MAX_TEXT} are taken")
+    if len(characters) > MOST_CHARACTERS:
+        raise UsageError(f"--task text: {len(characters)} characters", f"at most {MOST_CHARACTERS} are taken")
     single = all(len(one) == 1 for one in characters)
     return [
         Line("text.characters", "".join(characters) if single else list(characters), why, guessed=guessed),
