@@ -93,7 +93,7 @@ CASES = {
             size=(3, 32, 32),
             output=(48,),
             network="Small",
-            dataset={"kind": "imagenet", "classes": 40},
+            dataset={"kind": "imagenet"},
             tables={},
         ),
     )

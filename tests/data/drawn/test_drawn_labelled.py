@@ -18,7 +18,7 @@ WANTED = {
     "multilabel": ("table", Wanted("classes", 5)),
     "numbers": ("table", Wanted("numbers", columns=Columns(label=["x", "y", "radius"]))),
     "text": ("table", Wanted("text")),
-    "faces": ("imagenet", Wanted("class", 6)),
+    "faces": ("imagenet", Wanted("identity")),
 }
 FEW: dict[str, dict[str, Any]] = {name: {"count": 12, "train": 3} for name in WANTED}
 FEW["faces"] = {"count": 12, "train_per_identity": 1, "identities": 6}

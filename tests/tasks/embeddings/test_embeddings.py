@@ -32,7 +32,6 @@ preprocess = [
 tensors.inputs = [{ name = "image", dtype = "float32", shape = ["batch", 3, 32, 32] }]
 tensors.outputs = [{ name = "vector", dtype = "float32", shape = ["batch", 8] }]
 dataset.kind = "imagenet"
-dataset.classes = 12
 """
 NAMES = ("verification_accuracy", "tar_at_far_1e-3", "rank1", "retrieval_mAP")
 
@@ -221,9 +220,9 @@ def test_answers_agree_where_the_direction_is_the_same() -> None:
         ('["batch", 8]', '["batch", 1]', "a vector for each image is float"),
         ('["batch", 8]', '["batch", 8, 2]', "a vector for each image is float"),
         ('"float32", shape = ["batch", 8]', '"int64", shape = ["batch", 8]', "'vector' is int64"),
-        ("dataset.classes = 12", "", "dataset.classes is missing"),
+        ('"imagenet"', '"imagenet"\ndataset.classes = 12', "have no meaning for identities"),
         ('"rank1"', '"rank5"', "no metric of embeddings"),
-        ('"imagenet"', '"coco"', "its labels are boxes, embeddings takes class"),
+        ('"imagenet"', '"coco"', "its labels are boxes, embeddings takes identity"),
     ],
 )
 def test_what_is_no_recipe_of_the_task_is_refused(old: str, new: str, message: str) -> None:

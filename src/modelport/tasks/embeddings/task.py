@@ -27,6 +27,7 @@ class Embeddings(Task):
     """The task ``embeddings``: one output (N, D), brought to length 1 here, and the identity of each image."""
 
     metrics = ("verification_accuracy", "tar_at_far_1e-3", "rank1", "retrieval_mAP")
+    label_form = "identity"
     placeholder = 0
     sample_fitter = "modelport.stages.sample_weights.embeddings:fit_identities"
 
@@ -36,13 +37,16 @@ class Embeddings(Task):
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:
-        """Raise ValueError where the output is no row of floats. dataset.classes counts identities, not its width."""
+        """Raise ValueError where the output is no row of floats, or classes are told, of which there are none."""
         output = recipe.tensors.outputs[0]
         if len(output.shape) != 2 or not output.dtype.startswith("float") or output.shape[1] == 1:
             raise ValueError(
                 f"the output '{output.name}' is {output.dtype} {output.shape}, a vector for each image is float "
                 "['batch', 2 or more]"
             )
+        dataset = recipe.dataset
+        if dataset.classes is not None or dataset.names is not None or dataset.label_offset:
+            raise ValueError("dataset.classes, names and label_offset have no meaning for identities; take them out")
 
     @classmethod
     def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
