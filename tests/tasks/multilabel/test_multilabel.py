@@ -14,7 +14,7 @@ from modelport.recipes.schema import Recipe
 from modelport.tasks import kept
 from modelport.tasks.base import Figures, Rows
 from modelport.tasks.curves import average_precision, chance_precision
-from modelport.tasks.multilabel.figures import macro_f1, mean_average_precision
+from modelport.tasks.multilabel.figures import average_precisions, macro_f1
 from modelport.tasks.multilabel.task import MultiLabel
 from modelport.tasks.table import task_of
 from oracles import torchmetrics
@@ -99,6 +99,23 @@ def test_a_class_that_no_sample_has_is_left_out_and_that_is_said(recipe: Recipe,
     assert figures.metrics["multilabel_mAP"].value == pytest.approx(100 * precision, abs=1e-5)
     assert figures.metrics["multilabel_f1"].value == pytest.approx(100 * f1, abs=1e-5)
     assert figures.notes == ["1 of 5 classes have no sample; mAP and F1 are means over the other 4"]
+
+
+def test_each_class_has_its_average_precision(oracle: Any) -> None:
+    import torch
+
+    scores, truth = _seeded()
+    truth[:, 2] = False
+    recipe = parse_recipe(TEXT + 'dataset.names = ["a", "b", "c", "d", "e"]', "x.toml")
+    told = _figures(recipe, scores, truth, scores).per_class
+    assert [(row["class"], row["name"], row["n"]) for row in told] == [
+        (place, "abcde"[place], int(truth[:, place].sum())) for place in (0, 1, 3, 4)
+    ]
+    for row in told:
+        own = torch.from_numpy(scores[:, row["class"]].astype("f8"))
+        want = oracle.binary_average_precision(own, torch.from_numpy(truth[:, row["class"]].astype("i8"))).item()
+        assert row["AP"] == row["source"] == pytest.approx(100 * want, abs=1e-5)
+    assert [row["source"] for row in _figures(recipe, scores, truth).per_class] == [None] * 4
 
 
 def test_no_class_at_all_gives_no_figure(recipe: Recipe) -> None:
@@ -208,5 +225,6 @@ def test_init_takes_it_where_it_is_named() -> None:
 
 def test_mean_and_f1_of_one_row() -> None:
     truth = np.array([[True, False]])
-    assert mean_average_precision(np.array([[-3.0, 5.0]]), truth) == 100
+    each = average_precisions(np.array([[-3.0, 5.0]]), truth)
+    assert each[0] == 100 and np.isnan(each[1])
     assert macro_f1(np.array([[False, True]]), truth) == 0 and np.isnan(macro_f1(truth, np.zeros((1, 2), bool)))

@@ -36,17 +36,14 @@ def probabilities(outputs: Array, activation: str) -> NDArray[np.float64]:
         return 1.0 / (1.0 + np.exp(-wide)) if activation == "sigmoid" else wide
 
 
-def mean_average_precision(scores: Array, truth: Array) -> float:
-    """Return the mean over the classes that have positives (columns of ``truth`` (N, C) bool), in percent.
+def average_precisions(scores: Array, truth: Array) -> NDArray[np.float64]:
+    """Return the average precision of each class (C,), in percent; NaN where it has no positive.
 
-    ``scores`` (N, C) rank the samples of each class; NaN ranks last. As torchmetrics' multilabel_average_precision
-    with average="macro" of these classes: a class without positives has no precision, and torchmetrics counts it as 0.
-    NaN where no class has a positive.
+    ``scores`` (N, C) rank the samples of each class, NaN last; ``truth`` (N, C) bool. The mean over the classes that
+    have positives is torchmetrics' multilabel_average_precision (average="macro") of these; it counts others as 0.
     """
-    present = np.flatnonzero(truth.any(axis=0))
     ranked = np.where(np.isnan(scores), -np.inf, scores)
-    each = [average_precision(ranked[:, place], truth[:, place]) for place in present]
-    return 100.0 * float(np.mean(each)) if each else float("nan")
+    return 100.0 * np.array([average_precision(ranked[:, place], column) for place, column in enumerate(truth.T)])
 
 
 def macro_f1(answered: Array, truth: Array) -> float:

@@ -14,7 +14,7 @@ from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, own_table
 from modelport.tasks.classification.topk import best
 from modelport.tasks.kept import Kept
-from modelport.tasks.multilabel.figures import chance, macro_f1, mean_average_precision, probabilities, truth_of
+from modelport.tasks.multilabel.figures import average_precisions, chance, macro_f1, probabilities, truth_of
 from modelport.tasks.multilabel.recipe_table import Threshold
 
 
@@ -67,8 +67,9 @@ class MultiLabel(Task):
 
     def scorer(self, against_source: bool) -> SetScorer:
         """Return a scorer of scores (N, C) against sets of classes."""
+        names = self._recipe.dataset.names or [name for _, name in self._categories]
         table, offset = own_table(self._recipe, Threshold), self._recipe.dataset.label_offset
-        return SetScorer(self._output, table, offset, against_source)
+        return SetScorer(self._output, table, (offset, names), against_source)
 
 
 class SetScorer(Scorer):
@@ -77,8 +78,10 @@ class SetScorer(Scorer):
     Two answers agree where they are the same set, of scores without a NaN.
     """
 
-    def __init__(self, output: str, table: Threshold, offset: int, against_source: bool) -> None:
-        self._output, self._table, self._offset = output, table, offset
+    def __init__(self, output: str, table: Threshold, labels: tuple[int, Sequence[str]], against_source: bool) -> None:
+        """Take what is added to a label, and the labels' names, as ``labels``."""
+        self._output, self._table = output, table
+        self._offset, self._names = labels
         self._mine, self._theirs = Kept(), Kept() if against_source else None
         self._truth: list[NDArray[np.bool_]] = []
         self._flips = Flips()
@@ -106,29 +109,32 @@ class SetScorer(Scorer):
     def figures(self) -> Figures:
         """Return both figures, and the source's on the same rows; neither where no class has a positive."""
         truth = np.concatenate(self._truth)
-        notes = [self._odd_range()] if self._odd_range() else []
         present = int(truth.any(axis=0).sum())
+        notes = [note for note in (self._odd_range(), _absent(present, truth.shape[1])) if note]
+        figures = Figures({}, None if self._theirs is None else {}, self._flips, notes)
         if not present:
-            metrics: dict[str, Score] = {}
-            notes.append("no sample has a class: neither mAP nor F1 is defined")
-        else:
-            metrics = self._scores(self._mine.whole(), truth)
-            if present < truth.shape[1]:
-                notes.append(f"{truth.shape[1] - present} of {truth.shape[1]} classes have no sample; mAP and F1 are ")
-                notes[-1] += f"means over the other {present}"
-        source: dict[str, Score] | None = None if self._theirs is None else {}
-        if self._theirs is not None and present and len(self._theirs.whole()) == len(truth):
-            source = self._scores(self._theirs.whole(), truth)
-        guess = {"multilabel_mAP": chance(truth)} if present else {}
-        return Figures(metrics, source, self._flips, notes, guess)
+            return figures
+        each = average_precisions(self._mine.whole(), truth)
+        theirs: Array = np.full_like(each, np.nan)
+        if self._theirs is not None and len(self._theirs.whole()) == len(truth):
+            theirs = average_precisions(self._theirs.whole(), truth)
+            figures.source = self._scores(self._theirs.whole(), truth, theirs)
+        figures.metrics = self._scores(self._mine.whole(), truth, each)
+        figures.chance = {"multilabel_mAP": chance(truth)}
+        figures.per_class = [
+            {"class": place, "name": self._name(place), "n": int(truth[:, place].sum())}
+            | {"AP": float(each[place]), "source": _finite(theirs[place])}
+            for place in np.flatnonzero(truth.any(axis=0)).tolist()
+        ]
+        return figures
 
-    def _scores(self, outputs: Array, truth: Array) -> dict[str, Score]:
-        n = len(truth)
-        found = {
-            "multilabel_mAP": mean_average_precision(outputs, truth),
-            "multilabel_f1": macro_f1(self._answered(outputs), truth),
-        }
-        return {name: Score(value, "percent", n, None) for name, value in found.items()}
+    def _scores(self, outputs: Array, truth: Array, each: Array) -> dict[str, Score]:
+        found = {"multilabel_mAP": float(np.nanmean(each)), "multilabel_f1": macro_f1(self._answered(outputs), truth)}
+        return {name: Score(value, "percent", len(truth), None) for name, value in found.items()}
+
+    def _name(self, place: int) -> str:
+        label = place - self._offset
+        return self._names[label] if 0 <= label < len(self._names) else ""
 
     def _answered(self, outputs: Array) -> NDArray[np.bool_]:
         return np.asarray(probabilities(outputs, self._table.activation) > self._table.threshold)
@@ -153,3 +159,14 @@ class SetScorer(Scorer):
 
 def _classes(row: Array) -> list[int]:
     return [int(place) for place in np.flatnonzero(row)]
+
+
+def _absent(present: int, classes: int) -> str:
+    if not present:
+        return "no sample has a class: neither mAP nor F1 is defined"
+    left = classes - present
+    return f"{left} of {classes} classes have no sample; mAP and F1 are means over the other {present}" if left else ""
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
