@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class _Subject:
     steps: Line
     words: tuple[str, ...]  # of `run`, beside recipe and data
     architecture: str | None = None
-    names: tuple[str, ...] = ()  # of the classes, where the model's file tells them
+    metadata: Mapping[str, str] = field(default_factory=dict)  # what the file tells of itself
 
 
 def _subject(request: InitRequest) -> _Subject:
@@ -85,9 +85,8 @@ def _subject(request: InitRequest) -> _Subject:
     if suffix == ".onnx":
         described = describe_onnx(path, request.shapes)
         metadata = metadata_of(read_graph(path))
-        return _Subject(
-            path.stem, described, steps_of(described, metadata), ("--source", what), None, names_told(metadata)
-        )
+        steps = steps_of(described, metadata)
+        return _Subject(path.stem, described, steps, ("--source", what), metadata=metadata)
     if suffix == ".pt2":
         described = describe_program(path)
         return _Subject(path.stem, described, steps_of(described, {}), ("--source", what))
@@ -121,7 +120,8 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
         steps_for(request.data, subject.steps),
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
         Line("tensors.outputs", [_tensor(spec) for spec in draft.outputs], _left_out(described, draft.outputs)),
-        *data_lines(request.data, task_class(task), draft.classes, subject.names),
+        *task_class(task).draft_lines(draft.outputs, subject.metadata),
+        *data_lines(request.data, task_class(task), draft.classes, names_told(subject.metadata)),
     ]
 
 

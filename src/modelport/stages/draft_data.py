@@ -20,7 +20,7 @@ from modelport.tasks.base import Task
 from modelport.tasks.table import COUNTED
 
 # The kind that is meant most often, by what labels are; else the first that has such labels.
-USUAL = {"class": "imagenet", "boxes": "coco", "mask": "masks"}
+USUAL = {"class": "imagenet", "identity": "imagenet", "boxes": "coco", "mask": "masks"}
 COCO_CLASSES = 80
 # A thousand names are under 50 KB; what is longer is no list of them.
 MAX_NAMES = 1024 * 1024

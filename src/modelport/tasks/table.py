@@ -21,10 +21,16 @@ TASKS: dict[str, str] = {
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "segmentation": "modelport.tasks.segmentation.task:Segmentation",
+    "instances": "modelport.tasks.instances.task:InstanceMasks",
+    "keypoints": "modelport.tasks.keypoints.task:Keypoints",
+    "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
+    "regression": "modelport.tasks.regression.task:Regression",
+    "text": "modelport.tasks.text.task:Text",
+    "embeddings": "modelport.tasks.embeddings.task:Embeddings",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.
-COUNTED = ("class", "classes", "boxes", "mask")
+COUNTED = ("class", "classes", "boxes", "outlines", "keypoints", "mask")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:
