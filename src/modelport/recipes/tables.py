@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
@@ -78,6 +79,9 @@ class Checkpoint(Strict):
     """Keys to descend, outermost first; a file that is already bare is taken as it is, and that is said."""
     strip_prefix: str = ""
     """Taken off every key where all keys have it; empty for none."""
+    rename: list[Annotated[tuple[str, str], Field(strict=False)]] | None = None
+    """Parts of keys and what they become, one after the other, where the network names its parts otherwise than the
+    published file; said in the result."""
     known_mistakes: list[KnownMistake] = Field(default_factory=list)
     drop_first_output: list[str] = Field(default_factory=list)
     """Tensors whose first row (a background class) is cut off after loading; said in the result."""
@@ -215,10 +219,11 @@ class Dataset(Strict):
         if self.names is not None:
             if labels is not None and len(self.names) != labels:
                 raise ValueError(f"names has {len(self.names)} names for {labels} labels; give one for each, in order")
-            if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+            if twice := [name for name, times in Counter(self.names).items() if times > 1]:
                 raise ValueError(f"names: two classes are named {twice[0]!r}; tell them apart")
+        names = set(self.names or ())
         for key, label in (self.class_map or {}).items():
-            if isinstance(label, str) and label not in (self.names or ()):
+            if isinstance(label, str) and label not in names:
                 raise ValueError(f"class_map: {key!r} is mapped to {label!r}, which is not among names")
             if not isinstance(label, str) and not 0 <= label < (labels or MAX_CLASSES):
                 raise ValueError(f"class_map: {key!r} is mapped to {label}; labels are 0 to {(labels or 1) - 1}")

@@ -21,6 +21,8 @@ TASKS: dict[str, str] = {
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "segmentation": "modelport.tasks.segmentation.task:Segmentation",
+    "instances": "modelport.tasks.instances.task:InstanceMasks",
+    "keypoints": "modelport.tasks.keypoints.task:Keypoints",
     "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
     "regression": "modelport.tasks.regression.task:Regression",
     "text": "modelport.tasks.text.task:Text",
@@ -28,7 +30,7 @@ TASKS: dict[str, str] = {
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.
-COUNTED = ("class", "classes", "boxes", "mask")
+COUNTED = ("class", "classes", "boxes", "outlines", "keypoints", "mask")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from modelport.core.errors import DataError
 from modelport.core.values import Sample
 from modelport.data.sets.base import Wanted
+from modelport.data.sets.class_names import held_names
 from modelport.data.sets.imagenet import ImageNet
 from modelport.data.sets.images import ImageFiles
+from modelport.data.sets.wordnet_ids import LABELS
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -58,6 +61,28 @@ def test_a_map_may_number_wordnet_ids_of_a_part_of_the_classes(tmp_path: Path) -
     assert labels(found) == {"n01440764": 0, "n02110185": 250}
 
 
+def test_the_folders_name_the_classes_where_they_are_no_numbers(tmp_path: Path) -> None:
+    found = opened(tmp_path, "hen", "dog", classes=4, class_map={"hen": 3, "dog": 1})
+    assert found.categories == ((0, ""), (1, "dog"), (2, ""), (3, "hen"))
+    assert not opened(tmp_path / "numbers", "0", "1").categories
+
+
+def test_a_part_of_imagenets_folders_keep_their_published_numbers(tmp_path: Path) -> None:
+    """Imagenette's ten; their numbers as its authors publish them."""
+    ten = ("n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916", "n03417042", "n03425413")
+    found = opened(tmp_path, *ten, "n03445777", "n03888257", classes=1000)
+    assert list(labels(found).values()) == [0, 217, 482, 491, 497, 566, 569, 571, 574, 701]
+    assert "10 of ImageNet's 1000 class folders" in found.notes[0]
+
+
+def test_the_published_order_is_timms() -> None:
+    spec = find_spec("timm")  # its file is enough: the package loads torchvision
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("timm is not installed")
+    file = Path(spec.submodule_search_locations[0]) / "data" / "_info" / "imagenet_synsets.txt"
+    assert list(LABELS) == file.read_text(encoding="utf-8").split()
+
+
 @pytest.mark.parametrize(
     ("names", "classes", "told", "message"),
     [
@@ -67,7 +92,8 @@ def test_a_map_may_number_wordnet_ids_of_a_part_of_the_classes(tmp_path: Path) -
         (("0", "1", "cat"), 3, {}, "class folder 0 is a number, cat is none"),
         (("n01440764", "n02110185", "dog"), 3, {}, "n01440764 is an id of WordNet, dog is none"),
         (("cat", "dog"), 3, {}, r"holds 2 class folders \(cat, dog\) for 3 classes, and nothing tells"),
-        (("n01440764", "n02110185"), 1000, {}, "holds 2 class folders .* for 1000 classes"),
+        (("n01440764", "n02110185"), 999, {}, "holds 2 class folders .* for 999 classes"),
+        (("n01440764", "n99999999"), 1000, {}, "holds 2 class folders .* for 1000 classes"),
         (("cat", "dgo"), 2, {"names": ("cat", "dog")}, "folder cat is named as a class of the model, dgo is not"),
         (("cat", "1"), 2, {"names": ("cat", "dog")}, "folder cat is named as a class of the model, 1 is not"),
         (("cat", "Cat"), 2, {"names": ("cat", "dog")}, "folders Cat and cat are both class 0"),
@@ -113,3 +139,10 @@ def test_a_label_file_may_name_classes(tmp_path: Path) -> None:
     found = ImageNet().open(tmp_path, Wanted("class", 2, ("cat", "hen")), "val")
     assert list(found) == [Sample(n, label, tmp_path / "val" / f"{n}.jpg") for n, label in (("a", 1), ("b", 0))]
     assert "another spelling: Hen is hen" in found.notes[0]
+
+
+def test_names_of_the_data_are_held_against_the_recipes() -> None:
+    assert held_names("x", ("cat", "dog"), ()) == held_names("x", ("Cat", "dog"), ("cat", "Dog")) == ()
+    assert "label 1 is dog, in the recipe hen (1 differ)" in held_names("x", ("cat", "dog"), ("cat", "hen"))[0]
+    with pytest.raises(DataError, match="label 0 is cat, in the recipe dog: the same names in another order"):
+        held_names("x", ("cat", "dog"), ("dog", "cat"))

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelport.core.errors import DataError
+from modelport.core.errors import DataError, UsageError
 from modelport.core.values import Array, LabelForm
 from modelport.data.files import array_files
 from modelport.data.prepare.decoding import read_array
+from modelport.data.sets.array_labels import labels_of_array
 from modelport.data.sets.arrays import ArrayRows, Arrays
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.table import open_dataset, open_labelled
@@ -210,3 +211,8 @@ def test_a_recipe_that_decodes_arrays(tmp_path: Path, tiny_path: Path) -> None:
     assert len(open_labelled(other, tmp_path / "x.npy", tmp_path / "y.npy")) == 4
     with pytest.raises(DataError, match=r"y.npy holds an array of labels, and .* is no .npy file"):
         open_labelled(other, tmp_path, tmp_path / "y.npy")
+
+
+def test_a_form_that_none_can_tell_is_refused() -> None:
+    with pytest.raises(UsageError, match="labels of the form mask"):
+        labels_of_array(LABELS, wanted("mask"), "y.npy")

@@ -345,6 +345,11 @@ def test_without_area_the_box_is_taken_and_without_iscrowd_none_is_one(tmp_path:
     assert any("3 annotations have no area" in note for note in data.notes)
 
 
+def test_areas_of_zero_are_said(tmp_path: Path) -> None:
+    data = open_coco(laid_out(tmp_path, changed(*FIRST, "area")(0)), classes=2)
+    assert any("1 boxes have an area of 0 there" in note for note in data.notes)
+
+
 def renamed(value: Content, folder: Path, name: Callable[[str], str]) -> Path:
     """Lay out the set in ``folder``/images with files renamed, and one file of annotations beside it."""
     for row in value["images"]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from modelport.core.errors import DataError, RecipeError
+from modelport.core.errors import DataError, RecipeError, UsageError
 from modelport.core.values import LabelForm
 from modelport.data.sets import table_rows
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.images import ImageFiles
 from modelport.data.sets.label_table import LabelTable
+from modelport.data.sets.label_values import LabelValues
 from modelport.data.sets.table import open_dataset, open_labelled
 from modelport.recipes.load import parse_recipe
 from modelport.recipes.tables import Columns
@@ -215,6 +216,7 @@ def test_what_is_wrong_is_told_with_file_line_and_fix(tmp_path: Path, kind: str)
         ('{"path": "a.jpg", "label": true}\n', "line 1: True is no finite", "numbers"),
         ('{"path": "a.jpg", "label": ' + "9" * 400 + "}\n", "is no finite number", "numbers"),
         ('{"path": "a.jpg", "label": 7}\n', "line 1: 7 is no text", "text"),
+        ('{"path": "a.jpg", "label": "\\ud800"}\n', "line 1: .* holds half a character", "text"),
         ('{"path": ["a.jpg"], "label": 7}\n', "line 1: names no image", "class"),
         ('["a.jpg", 1]\n', "line 1: .* is no object", "class"),
         ("[" * 100_000 + "\n", "line 1: is no JSON: nested too deeply", "class"),
@@ -305,3 +307,28 @@ def test_names_and_maps_that_are_wrong(tiny_path: Path, line: str, message: str)
     text = tiny_path.read_text(encoding="utf-8").replace("[dataset]\n", f"[dataset]\n{line}\n")
     with pytest.raises(RecipeError, match=message):
         parse_recipe(text, "x.toml")
+
+
+def test_the_examples_of_the_page_are_read(tmp_path: Path, tiny_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    section = page.partition("## `table`")[2].partition("\n## ")[0]
+    _, content, told = (block.strip("\n") for block in section.split("```")[1::2])
+    (tmp_path / "labels.csv").write_text(content)
+    touch(tmp_path, "images/cats/0001.jpg", "dogs/my dog.jpg")
+    names = json.dumps(["tabby", "poodle, toy", *(f"c{label}" for label in range(8))])
+    text = tiny_path.read_text(encoding="utf-8").replace('kind = "imagenet"', f'kind = "table"\nnames = {names}')
+    recipe = parse_recipe(text.replace("[dataset]", told), "x.toml")
+    assert targets(open_dataset(recipe, tmp_path)) == {"cats/0001": 0, "dogs/my dog": 1}  # type: ignore[arg-type]
+    # The other example stands in the section of names.
+    example = page.partition("## Names of classes")[2].split("```")[1]
+    small = text.replace("classes = 10", "classes = 3").replace('"batch", 10]', '"batch", 3]')
+    small = small.replace(f"names = {names}\n", "")
+    assert parse_recipe(small.replace("[dataset]", example), "x.toml").dataset.class_map == {
+        "tench": 0,
+        "Carassius auratus": "goldfish",
+    }
+
+
+def test_a_form_that_none_can_tell_is_refused() -> None:
+    with pytest.raises(UsageError, match="labels of the form mask"):
+        LabelValues(wanted("mask"))

@@ -226,6 +226,13 @@ def test_boxes_in_shares_that_were_not_told_are_suspected() -> None:
         assert any("detection.normalised" in note for note in scorer.figures().notes) == said
 
 
+def test_boxes_of_an_image_that_lies_nobody_knows_where_are_refused() -> None:
+    recipe, outputs, _ = yolov8(0)
+    scorer = Detection(recipe, CATEGORIES).unlabelled_scorer(True)
+    with pytest.raises(RecipeError, match="where an image lies in the network's input is not known"):
+        scorer.take(Rows([RowId("a")], [None], outputs, outputs, [None]))
+
+
 def test_labels_that_are_no_numbers_are_no_boxes_and_rounding_is_forgiven() -> None:
     recipe = recipe_of([("o", "float32", ["batch", 4, 6])], detection='form = "end_to_end"')
     rows = np.array(
@@ -233,6 +240,24 @@ def test_labels_that_are_no_numbers_are_no_boxes_and_rounding_is_forgiven() -> N
     )
     found = Decoder(recipe).found({"o": rows[None].astype(np.float32)}, 0)
     assert (found.classes.tolist(), found.scores.tolist()) == ([2], [np.float32(0.7)])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_box_that_is_not_finite_is_none_and_hides_no_other(form: str, value: float) -> None:
+    recipe, outputs, _ = FORMS[form](1)
+    decoder, how = Decoder(recipe), Decoder(recipe).outputs
+    broken = outputs[how.boxes].copy()
+    place = (0, 0, 3) if how.form == "yolov8" else (0, 3, 0)
+    broken[place] = value
+    without = outputs[how.scores or how.boxes].copy()
+    if how.form in ("yolov8", "yolov5"):
+        without[(0, slice(4, None), 3) if how.form == "yolov8" else (0, 3, slice(4, None))] = 0
+    else:
+        without[(0, 3, 4) if how.form == "end_to_end" else (0, 3)] = 0
+    found = decoder.found(outputs | {how.boxes: broken}, 0)
+    wanted = decoder.found(outputs | {how.scores or how.boxes: without}, 0)
+    assert all(np.array_equal(one, two) for one, two in zip(found, wanted, strict=True))
 
 
 def test_of_too_many_candidates_the_best_are_suppressed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,6 +357,7 @@ def spec(name: str, *shape: int, dtype: str = "float32") -> TensorSpec:
         ([spec("dets", 100, 5), spec("labels", 100, dtype="int64")], "dets", None),
         ([spec("b", 100, 4), spec("s", 100), spec("l", 100, dtype="int64")], "boxes", None),
         ([spec("places", 3000, 4), spec("rated", 3000, 21)], "candidates", 21),
+        ([spec("output", 25200, 85), spec("head", 3, 80, 80, 85)], "yolov5", 80),
         ([spec("tokens", 197, 768)], None, None),
         ([spec("proto", 32, 160, 160), spec("output0", 116, 8400)], None, None),
         ([spec("scores", 1000)], None, None),
@@ -340,7 +366,10 @@ def spec(name: str, *shape: int, dtype: str = "float32") -> TensorSpec:
 def test_a_draft_recognises_the_forms(outputs: list[TensorSpec], form: str | None, classes: int | None) -> None:
     draft = Detection.draft(outputs)
     assert (None if draft is None else draft.why.split(":")[0]) == (form and f"the outputs are {form}")
-    assert draft is None or (list(draft.outputs), draft.classes) == (outputs, classes)
+    assert draft is None or (list(draft.outputs), draft.classes) == (
+        [one for one in outputs if len(one.shape) < 5],
+        classes,
+    )
 
 
 def test_named_by_the_user_any_width_will_do() -> None:

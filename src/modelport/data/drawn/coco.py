@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from modelport.core.errors import UsageError
+from modelport.data.drawn.coco_shapes import POINTS, shapes
 from modelport.data.drawn.coco_things import THINGS, draw_thing
 from modelport.data.drawn.common import develop, drawn_into, scene
 
@@ -122,7 +123,7 @@ def _write_coco(folder: Path, split: str, pictures: Iterator[Picture]) -> int:
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in CATEGORIES],
+        "categories": [{"id": number, "name": name, "keypoints": POINTS} for number, name in CATEGORIES],
     }
     (folder / "annotations").mkdir(exist_ok=True)
     (folder / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(value), encoding="utf-8")
@@ -130,7 +131,7 @@ def _write_coco(folder: Path, split: str, pictures: Iterator[Picture]) -> int:
 
 
 def _draw(place: int, rng: np.random.Generator) -> tuple[Image.Image, list[dict[str, Any]]]:
-    """Return a picture and its things: category_id, bbox, area."""
+    """Return a picture and its things: category_id, bbox, area, segmentation, keypoints, num_keypoints."""
     width, height = _SIZES[rng.integers(len(_SIZES))]
     ground = scene(float(rng.random()), rng).resize((width, height), Image.Resampling.BICUBIC)
     # Paler than the things, whose colours are what they are known by.
@@ -146,9 +147,10 @@ def _draw(place: int, rng: np.random.Generator) -> tuple[Image.Image, list[dict[
         corner = free_corner(sticker.size, (width, height), found, rng)
         if corner is not None:
             paste(image, sticker, corner, rng)
-            solid = int((np.asarray(sticker.getchannel("A")) >= 128).sum())
+            solid = np.asarray(sticker.getchannel("A")) >= 128
             box = [*map(float, corner), *map(float, sticker.size)]
-            found.append({"category_id": thing.category, "bbox": box, "area": float(solid), "segmentation": []})
+            about = {"category_id": thing.category, "bbox": box, "area": float(solid.sum())}
+            found.append(about | shapes(solid, corner, (width, height)))
     return develop(image, rng), found
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
 from modelport.core.text import plain
-from modelport.core.values import Truth
+from modelport.core.values import Outline, Truth
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.class_names import ClassNames
 from modelport.data.sets.images import Size
@@ -31,6 +31,8 @@ class Box(NamedTuple):
     category: int
     crowd: bool
     area: float
+    shape: Outline | NDArray[np.float64] | None = None
+    """An outline, or keypoints (P, 3), where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,28 @@ class Boxed:
             np.array([box.category for box in self.boxes], np.int64),
             np.array([box.crowd for box in self.boxes], np.bool_),
             np.array([box.area for box in self.boxes], np.float64),
+            tuple(box.shape for box in self.boxes if isinstance(box.shape, Outline)),
+            self._keypoints(),
         )
         for array in (truth.boxes, truth.category_ids, truth.iscrowd, truth.areas):
             array.flags.writeable = False
         return truth
+
+    def _keypoints(self) -> NDArray[np.float64] | None:
+        """Return the keypoints (n, P, 3), those of a box without any as not labelled; None where no box has some.
+
+        Raises DataError where they are not as many for all.
+        """
+        found = [box.shape for box in self.boxes]
+        counts = {len(points) for points in found if isinstance(points, np.ndarray)}
+        if len(counts) > 1:
+            raise DataError(
+                f"{self.told}: {' and '.join(map(str, sorted(counts)))} keypoints", "give each thing as many keypoints"
+            )
+        if not counts:
+            return None
+        none = np.zeros((counts.pop(), 3))
+        return np.stack([points if isinstance(points, np.ndarray) else none for points in found])
 
 
 def declared_size(width: Any, height: Any) -> Size | None:

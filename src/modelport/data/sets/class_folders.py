@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from modelport.core.errors import DataError
 from modelport.core.text import plain, some
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.class_names import NUMBER, ClassNames
+from modelport.data.sets.wordnet_ids import LABELS
 
 # What marks a note of labels that nobody told.
 GUESS = "is a GUESS"
-# ImageNet's folders; the published class numbers are their order.
+# ImageNet's folders.
 WORDNET = re.compile("n[0-9]{8}")
 _WORDS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -46,6 +48,9 @@ def labels_of_folders(folder: Path, names: Sequence[str], wanted: Wanted) -> tup
         if alike and len(alike) < len(names):
             other = next(name for name in names if name not in alike)
             raise DataError(f"{folder}: class folder {alike[0]} is {told}, {plain(other, 60)} is none", _FIX)
+    if known.classes == len(LABELS) and all(name in LABELS for name in names):
+        part = f"{folder}: {len(names)} of ImageNet's {len(LABELS)} class folders, each of its published number"
+        return [LABELS[name] for name in names], (part,) if len(names) < len(LABELS) else ()
     if len(names) < known.classes:
         raise DataError(
             f"{folder} holds {len(names)} class folders ({_few(names)}) for {known.classes} classes, and nothing tells "
@@ -81,7 +86,7 @@ def _named(folder: Path, found: dict[str, int | None], known: ClassNames) -> tup
 def _numbered(folder: Path, numbers: Sequence[int], classes: int) -> tuple[Sequence[int], tuple[str, ...]]:
     # Sorted as text, 10 comes before 2: a place among the names would be another class than the number says.
     if len(set(numbers)) < len(numbers):
-        twice = next(number for number in numbers if numbers.count(number) > 1)
+        twice = next(number for number, times in Counter(numbers).items() if times > 1)
         raise DataError(f"{folder}: two class folders are the number {twice}", "put their images into one")
     if min(numbers) == 1 and max(numbers) == classes:
         raise DataError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelport.core.errors import DataError, did_you_mean
@@ -29,8 +30,9 @@ class ClassNames:
         self._map: Mapping[str, int | str] = wanted.class_map
         self._exact = {name: label for label, name in enumerate(wanted.names)}
         spelled = [like(name) for name in wanted.names]
+        times = Counter(spelled)
         # Two names that differ in capitals alone are told apart by them.
-        self._alike = {key: label for label, key in enumerate(spelled) if spelled.count(key) == 1}
+        self._alike = {key: label for label, key in enumerate(spelled) if times[key] == 1}
         self._respelled: dict[str, str] = {}
 
     def named(self, name: str) -> int | None:
@@ -82,6 +84,21 @@ class ClassNames:
             return ()
         pairs = (f"{plain(found, 40)} is {plain(name, 40)}" for found, name in self._respelled.items())
         return (f"{place}: classes are named in another spelling: {some(pairs)}",)
+
+
+def held_names(place: object, told: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return what is to be said where a data set calls its labels otherwise than the recipe does, label by label.
+
+    Raises DataError where the names are the same in another order: then no figure can be right.
+    """
+    other = [label for label, (one, two) in enumerate(zip(told, wanted, strict=False)) if like(one) != like(two)]
+    if not told or not wanted or not other:
+        return ()
+    label = other[0]
+    found = f"{place}: label {label} is {plain(told[label], 40)}, in the recipe {plain(wanted[label], 40)}"
+    if sorted(map(like, told)) == sorted(map(like, wanted)):
+        raise DataError(f"{found}: the same names in another order", "give dataset.names in the data set's order")
+    return (f"{found} ({len(other)} differ)",)
 
 
 def shown(value: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from modelport.core.errors import DataError
 from modelport.core.files import open_regular
 from modelport.core.text import some
+from modelport.core.values import LabelForm
 from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.box_checks import boxed_set
 from modelport.data.sets.boxed import Boxed, declared_size, repeated
@@ -20,6 +21,9 @@ from modelport.data.sets.unlabelled import images_below
 
 # What Roboflow calls its folders and its file, which lies beside the images.
 ROBOFLOW = "_annotations.coco.json"
+# How the published files begin, by form of the labels, where not as those of boxes; the first that is there is read.
+INSTANCES = "instances"
+PUBLISHED: Mapping[str, tuple[str, ...]] = {"keypoints": ("person_keypoints", INSTANCES)}
 FOLDERS = {"val": ("valid", "val"), "train": ("train",)}
 _LAYOUTS = (
     "give a folder that holds val2017/ and instances_val2017.json (beside it or in annotations/), images/ and one "
@@ -30,12 +34,12 @@ _LAYOUTS = (
 class Coco(DataKind):
     """The kind ``coco``: a folder of images and one file of annotated boxes."""
 
-    forms = ("boxes",)
+    forms = ("boxes", "outlines", "keypoints")
 
     def open(self, folder: Path, wanted: Wanted, split: Split) -> ImageFiles:
         """Read the annotations of a split. Raises DataError."""
         with readable(folder):
-            images, file = _find(folder, split)
+            images, file = _find(folder, split, wanted.form)
             return _opened(images, file, wanted, whole=True)
 
     def lies_in(self, folder: Path) -> bool:
@@ -109,11 +113,13 @@ def _below(name: str, folder: Path, found: Mapping[str, Path]) -> str | None:
     return rest if first == folder.name and rest in found else None
 
 
-def _find(folder: Path, split: str) -> tuple[Path, Path]:
+def _find(folder: Path, split: str, form: LabelForm = "boxes") -> tuple[Path, Path]:
     """Return the folder of images and the file of annotations."""
     hold_folder(folder, _LAYOUTS)
     if (folder / f"{split}2017").is_dir():
-        return folder / f"{split}2017", _published(folder, f"instances_{split}2017.json")
+        files = [f"{kind}_{split}2017.json" for kind in PUBLISHED.get(form, (INSTANCES,))]
+        held = [file for file in files for place in (folder, folder / "annotations") if (place / file).is_file()]
+        return folder / f"{split}2017", _published(folder, held[0] if held else files[-1])
     beside = [place / ROBOFLOW for place in (*(folder / name for name in FOLDERS[split]), folder)]
     if split == "train":
         del beside[-1]  # a folder that is one split is not the training's

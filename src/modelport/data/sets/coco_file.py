@@ -11,9 +11,11 @@ from typing import Any, TypeGuard
 from modelport.core.errors import DataError
 from modelport.core.files import read_json
 from modelport.core.text import plain, some
+from modelport.core.values import LabelForm
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.boxed import Box, Categories, model_classes
 from modelport.data.sets.class_names import ClassNames
+from modelport.data.sets.coco_shapes import shape_of
 from modelport.data.sets.images import stem_of
 
 # The published training annotations are 450 megabytes; a file beyond this is some other file.
@@ -47,7 +49,7 @@ def read_coco(file: Path, wanted: Wanted) -> CocoFile:
     categories, number_of, said = _categories(file, content, wanted)
     images = _by_id(file, "image", content["images"])
     names = _names(file, images)
-    boxes, odd = _Annotations(file, number_of, images.keys()).gather(content["annotations"])
+    boxes, odd = _Annotations(file, number_of, images.keys(), wanted.form).gather(content["annotations"])
     return CocoFile(file, images, names, boxes, categories, (*said, *odd))
 
 
@@ -127,7 +129,9 @@ class _Annotations:
     file: Path
     number_of: Mapping[int, int]  # of a category in the file, the one that is kept of its class
     images: Iterable[int]
+    form: LabelForm = "boxes"
     without_area: int = 0
+    no_area: int = 0
 
     def gather(self, annotations: Sequence[Row]) -> tuple[dict[int, list[Box]], tuple[str, ...]]:
         """Return the boxes by image id, and what is to be said of them."""
@@ -152,6 +156,8 @@ class _Annotations:
                 f"{self.file}: {self.without_area} annotations have no area: that of the box is taken, which decides "
                 "between small, medium and large"
             )
+        if self.no_area:
+            notes.append(f"{self.file}: {self.no_area} boxes have an area of 0 there, so they count as small")
         return boxes, tuple(notes)
 
     def _checked(self, number: int, row: Row, images: Mapping[int, Any]) -> tuple[int, Box]:
@@ -173,9 +179,11 @@ class _Annotations:
             self.without_area += 1
         if not is_number(area) or area < 0:
             raise DataError(f"{place}: area {_short(area)} is no number from 0 on", "write the object's area in pixels")
+        self.no_area += area == 0 and box[2] > 0 and box[3] > 0
         if crowd not in (0, 1):
             raise DataError(f"{place}: iscrowd {_short(crowd)} is neither 0 nor 1", _REPAIR)
-        return image, Box((box[0], box[1], box[2], box[3]), self.number_of[category], bool(crowd), area)
+        shape = shape_of(place, row, self.form)
+        return image, Box((box[0], box[1], box[2], box[3]), self.number_of[category], bool(crowd), area, shape)
 
 
 def _by_id(file: Path, kind: str, rows: Iterable[Row]) -> dict[int, Row]:

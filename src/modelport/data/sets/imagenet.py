@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from modelport.core.text import some
 from modelport.core.values import Sample
 from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.class_folders import labels_of_folders
-from modelport.data.sets.class_names import ClassNames
+from modelport.data.sets.class_names import NUMBER, ClassNames
 from modelport.data.sets.identities import Identities
 from modelport.data.sets.images import IMAGE_SUFFIXES, ImageFiles, hold_folder, readable, stem_of, suffix_of
 from modelport.data.sets.label_notes import all_alike, class_notes
@@ -124,7 +125,11 @@ def _class_folders(folder: Path, wanted: Wanted) -> ImageFiles:
         for name, label, inside in zip(names, labels, paths, strict=True)
         for stem, path in inside.items()
     ]
-    return _data_set(samples, (*notes, *_odd(folder, samples, wanted)))
+    found = _data_set(samples, (*notes, *_odd(folder, samples, wanted)))
+    if all(NUMBER.fullmatch(name) for name in names):
+        return found
+    called = dict(zip(labels, names, strict=True))
+    return replace(found, categories=tuple((label, called.get(label, "")) for label in range(max(labels) + 1)))
 
 
 def _odd(place: Path, samples: Sequence[Sample], wanted: Wanted) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from modelport.core.values import Sample
 from modelport.data.prepare.image_limits import FORMATS
 
 Size = tuple[int, int]
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"})
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

@@ -89,8 +89,6 @@ def _labelled(folder: Path, file: Path, wanted: Wanted) -> ImageFiles:
         for place, (label, _) in paired.items()
     ]
     samples.sort(key=lambda sample: sample.id)
-    if len({sample.id for sample in samples}) < len(samples):
-        raise DataError(f"{file}: images of one name lie in {folder} and in images/", "keep one of the two")
     of = len([place for place in images if place.startswith(f"{IMAGES}/")] if found.all_inside(paired) else images)
     part = (f"{file}: labels {len(paired)} of {of} images; the others are left out",) if len(paired) < of else ()
     suffix = (f"{file}: some files differ in their suffix alone, so that ids are names with it",) if alike else ()
@@ -144,7 +142,8 @@ class _Images:
         for found in (exact, [place for name in names for place in self._stems.get(name, [])]):
             if len(found) > 1:
                 raise DataError(
-                    f"{line}: {shown(path)} may be {some(sorted(found))}", "write the whole path, with its suffix"
+                    f"{line}: {shown(path)} may be {some(sorted(found))}",
+                    "write the whole path with its suffix, or keep one of them",
                 )
             if found:
                 return found[0]

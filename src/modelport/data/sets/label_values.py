@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from modelport.data.sets.class_names import ClassNames, shown
 from modelport.data.sets.identities import Identities
 from modelport.data.sets.label_notes import all_alike, class_notes
 
+# JSON can spell what no UTF-8 file can hold.
+SURROGATE = re.compile("[\ud800-\udfff]")
 _BETWEEN = re.compile("[;|]")
 
 
@@ -64,7 +67,7 @@ class LabelValues:
         # A name may itself hold what stands between names.
         whole = isinstance(cell, str) and names.named(cell.strip()) is not None
         labels = [names.label(part, place) for part in ([cell] if whole else _parts(cell, place))]
-        if twice := [label for label in labels if labels.count(label) > 1]:
+        if twice := [label for label, times in Counter(labels).items() if times > 1]:
             raise DataError(f"{place}: class {twice[0]} stands twice", "name each class of an image once")
         return tuple(sorted(labels))
 
@@ -83,6 +86,8 @@ class LabelValues:
     def _text(self, cells: Sequence[Any], place: str) -> str:
         if not isinstance(cells[0], str):
             raise DataError(f"{place}: {shown(cells[0])} is no text", "write it in quotes")
+        if SURROGATE.search(cells[0]):
+            raise DataError(f"{place}: {shown(cells[0])} holds half a character (a lone surrogate)", "mend the text")
         return cells[0]
 
 

@@ -14,7 +14,7 @@ from modelport.core.errors import BadSampleError, DataError
 from modelport.core.files import open_regular, read_regular
 from modelport.core.values import MAX_SAMPLE_BYTES
 from modelport.data.prepare.decoding import told_of
-from modelport.data.prepare.image_limits import check_area, check_work
+from modelport.data.prepare.image_limits import NO_IMAGE, check_area, check_work
 
 SUFFIX = ".png"
 # Pillow's modes of PNGs that hold a number a pixel: a palette's place, grey of 1 to 8 and of 16 bits.
@@ -49,7 +49,7 @@ def size_of_mask(path: Path) -> tuple[int, int]:
             _check(image, None, path)
             return image.size
     except BadSampleError as error:
-        raise DataError(error.found.replace("no JPEG, PNG, WEBP, BMP or GIF image", "no PNG"), MEND) from error
+        raise DataError(error.found.replace(NO_IMAGE, "no PNG"), MEND) from error
 
 
 def _check(image: Image.Image, content: bytes | None, path: Path) -> None:

@@ -9,7 +9,7 @@ from modelport.core.errors import DataError
 from modelport.core.text import listed, plain, some
 from modelport.recipes.tables import Columns
 
-PATHS = ("path", "file", "filename", "image", "name")
+PATHS = ("path", "file", "file_name", "filename", "image", "name")
 LABELS = ("label", "labels", "class", "target", "text", "value", "values")
 
 

@@ -114,7 +114,15 @@ def met(source_boxes: Array, source_labels: Array, boxes: Array, labels: Array, 
     """
     overlap = ious(source_boxes, boxes)
     overlap[np.asarray(source_labels)[:, None] != np.asarray(labels)[None, :]] = 0
-    rows, columns = np.nonzero(overlap >= iou)
+    return pairs_met(overlap, iou), len(source_boxes)
+
+
+def pairs_met(overlap: Array, least: float) -> int:
+    """Return how many rows of overlaps (n, m) are met: pairs are taken by falling overlap, each row and column once.
+
+    An overlap is at least ``least``; of equal ones the earlier row first, then the earlier column.
+    """
+    rows, columns = np.nonzero(overlap >= least)
     order = np.argsort(-overlap[rows, columns], kind="stable")
     taken_rows: set[int] = set()
     taken_columns: set[int] = set()
@@ -122,7 +130,7 @@ def met(source_boxes: Array, source_labels: Array, boxes: Array, labels: Array, 
         if row not in taken_rows and column not in taken_columns:
             taken_rows.add(row)
             taken_columns.add(column)
-    return len(taken_rows), len(source_boxes)
+    return len(taken_rows)
 
 
 def ious(boxes: Array, others: Array) -> NDArray[np.float64]:

@@ -58,7 +58,7 @@ class Decoder:
         dataset = recipe.dataset
         self.outputs = outputs_of(recipe.signature.outputs, dataset.classes, told)
         self.form = self.outputs.form
-        self._told, self._offset, self._classes = told, dataset.label_offset, dataset.classes
+        self._told, self._offset = told, dataset.label_offset
         self._spelling = told.boxes or ("cxcywh" if self.form in (YOLOV5, YOLOV8) else "xyxy")
         least, most = (None, None) if self.form == DETS else (SCORE_THRESHOLD, MOST_BOXES)
         self._settings = _Settings(
@@ -75,16 +75,19 @@ class Decoder:
 
     def notes(self) -> list[str]:
         """Return how the outputs are read, where that was chosen."""
-        if self.form == DETS:
+        if self.form == DETS and self._told == Boxes():
             return []
         how, settings = self.outputs, self._settings
         by = "as the recipe says" if self._told.form else "told by their shapes"
         said = f"the outputs are read as {self.form} ({by}); boxes are {self._spelling}"
         said += ", shares of the input" if self._told.normalised else " in pixels of the input"
-        said += f"; scores above {settings.score:g} count"
+        said += f"; scores above {settings.score:g} count" if settings.score > -np.inf else ""
         if self.form in RAW:
-            said += f", for each class by itself, doubles go at an IoU above {settings.iou:g} (as Ultralytics' val)"
-        said += f", at most {settings.most} boxes an image; the agreement counts the source's from {WORTH:g} on"
+            said += (
+                f", each class of a box by itself (as in Ultralytics' val); doubles go at an IoU above {settings.iou:g}"
+            )
+        said += f"; at most {settings.most} boxes an image" if settings.most else ""
+        said += f"; the agreement counts the source's from {WORTH:g} on" if self.form != DETS else ""
         order = f"'{how.boxes}', '{how.scores}'" + (f", '{how.labels}'" if how.labels else "")
         return [said, *([f"which output is which is told by their order alone: {order}"] if how.guessed else [])]
 
@@ -142,9 +145,9 @@ class Decoder:
         return self._numbered(dets[:, :4], dets[:, 4], dets[:, 5])
 
     def _numbered(self, boxes: Array, scores: Array, labels: Array) -> Found:
-        """Return boxes with whole classes; floating labels are rounded to them, and what is no number is no box."""
+        """Return boxes with whole classes; floating labels are rounded to them, and what is not finite is no box."""
         rounded = np.rint(labels)
-        used = (rounded >= self._offset) & np.isfinite(rounded)
+        used = (rounded >= self._offset) & np.isfinite(rounded) & np.isfinite(boxes).all(axis=1)
         classes = rounded[used].astype(np.int64) - self._offset
         return self._cut(Found(self._corners(boxes[used]), scores[used], classes))
 
@@ -159,8 +162,10 @@ class Decoder:
     def _raw(self, outputs: Tensors, row: int) -> Found:
         """Return what stays of the candidates: (K, 4) boxes, and scores (K, C) of which each pair is one."""
         boxes, scores, above = self._candidates(outputs, row)
-        anchors, classes = above
-        rated = scores[above]
+        # One that is not finite would overlap every other.
+        sound = np.isfinite(boxes[above[0]]).all(axis=1)
+        anchors, classes = above[0][sound], above[1][sound]
+        rated = scores[anchors, classes]
         if len(rated) > MOST_CANDIDATES:
             best = _best(rated, MOST_CANDIDATES)
             anchors, classes, rated = anchors[best], classes[best], rated[best]

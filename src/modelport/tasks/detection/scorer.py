@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from modelport.core.errors import RecipeError
 from modelport.core.placement import Placement
 from modelport.core.values import Array
 from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer
@@ -99,8 +100,13 @@ class BoxScorer(Scorer):
         return rows
 
 
-def _in_image(found: Found, placement: Placement) -> Found:
-    """Return the boxes of one row in image pixels."""
+def _in_image(found: Found, placement: Placement | None) -> Found:
+    """Return the boxes of one row in image pixels. Raises RecipeError where nothing tells where the image lies."""
+    if placement is None:
+        raise RecipeError(
+            "where an image lies in the network's input is not known: a resize follows a crop",
+            "crop last, or let a letterbox or a resize bring the image to the input's size",
+        )
     return Found(placement.to_image(found.boxes), found.scores, found.classes)
 
 

@@ -69,8 +69,11 @@ class Detection(Task):
 
     @classmethod
     def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
-        """Take outputs of one of the forms; beside a raw one there may be others, but for masks or their prototypes."""
-        if alone and any(len(spec.shape) > 3 for spec in outputs):
+        """Take outputs of one of the forms; beside a raw one there may be others, such as the heads that it is made of.
+
+        Beside prototypes of masks (N, M, H, W) the wide output holds more than scores.
+        """
+        if alone and any(len(spec.shape) == 4 for spec in outputs):
             return None
         metrics = [name for name in cls.metrics if name.startswith("mAP")]
         sets = [list(outputs)] if len(outputs) > 1 else []

@@ -7,6 +7,7 @@ with ``align_corners=False``, and the best class of a pixel is the first of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,19 +76,37 @@ def classes_in_image(output: Array, placement: Placement, canvas: tuple[int, int
     ``output`` is scores (C, h, w), floating, or numbers of classes (h, w), integers; ``canvas`` is height and width of
     the network's input. Raises nothing: a pixel without any class is ``NO_CLASS``.
     """
-    rows = _Axis(placement.image_height, placement.scale_y, placement.pad_top, canvas[0])
-    columns = _Axis(placement.image_width, placement.scale_x, placement.pad_left, canvas[1])
+    rows, columns = _axes(placement, canvas)
     (top, bottom), (left, right) = rows.shown(), columns.shown()
     if output.ndim == 2:
         at = np.ix_(rows.nearest(top, bottom, output.shape[0]), columns.nearest(left, right, output.shape[1]))
         return InImage(output[at].astype(np.int64), top, left)
-    across = columns.places(left, right)
     found = np.empty((bottom - top, right - left), np.int64)
+    for start, _, scores in scores_in_image(output, placement, canvas):
+        found[start - top : start - top + scores.shape[1]] = _best(scores)
+    return InImage(found, top, left)
+
+
+def scores_in_image(
+    output: Array, placement: Placement, canvas: tuple[int, int]
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Yield scores (C, rows, columns) of the pixels that the network was shown, strip by strip.
+
+    ``output`` is (C, h, w), floating. With each strip come the image's row and column in which it begins.
+    """
+    rows, columns = _axes(placement, canvas)
+    (top, bottom), (left, right) = rows.shown(), columns.shown()
+    across = columns.places(left, right)
     strip = max(1, STRIP_ELEMENTS // max(1, output.shape[0] * max(canvas[1], right - left)))
     for start in range(top, bottom, strip):
-        stop = min(start + strip, bottom)
-        found[start - top : stop - top] = _best(_scores(output, rows.places(start, stop), across, canvas))
-    return InImage(found, top, left)
+        yield start, left, _scores(output, rows.places(start, min(start + strip, bottom)), across, canvas)
+
+
+def _axes(placement: Placement, canvas: tuple[int, int]) -> tuple[_Axis, _Axis]:
+    return (
+        _Axis(placement.image_height, placement.scale_y, placement.pad_top, canvas[0]),
+        _Axis(placement.image_width, placement.scale_x, placement.pad_left, canvas[1]),
+    )
 
 
 def _scores(

@@ -125,7 +125,9 @@ class MaskScorer(Scorer):
         self._output = recipe.tensors.outputs[0].name
         self._canvas = pixel_shape(recipe.preprocess, recipe.signature.inputs[0])[:2]
         self._labels = Labels.of(recipe)
-        self._names = tuple(recipe.dataset.names or ())
+        # A label's name; of the classes before the first label, there is none.
+        before = map(str, range(recipe.dataset.label_offset))
+        self._names = (*before, *recipe.dataset.names) if recipe.dataset.names else ()
         classes = recipe.dataset.classes or 0
         self._mine, self._theirs = Confusion(classes), Confusion(classes) if against_source else None
         self._flips = PixelFlips()
