@@ -11,7 +11,7 @@ from modelport.core.values import Array
 from modelport.model.architectures import build_random
 from modelport.model.samples.fit import calibrate_batch_norms
 from modelport.recipes.tables import Model
-from modelport.stages.sample_weights.classification import _with_noise
+from modelport.stages.sample_weights.closed_form import with_noise
 
 SIDE = 64
 
@@ -29,7 +29,7 @@ def test_noise_stands_beside_each_batch_and_is_always_the_same() -> None:
     def batches() -> Iterator[Array]:
         return iter([_smooth(3), _smooth(2)])
 
-    first, again = list(_with_noise(batches(), 4)), list(_with_noise(batches(), 4))
+    first, again = list(with_noise(batches(), 4)), list(with_noise(batches(), 4))
     assert [len(batch) for batch in first] == [4, 3]
     assert all(np.array_equal(batch[:-1], plain) for batch, plain in zip(first, batches(), strict=True))
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
@@ -40,7 +40,7 @@ def _lift(mixed: bool) -> float:
     """How much larger the answers to noise are than those to pictures."""
     network = build_random(Model(architecture="torchvision:efficientnet_b0"), 0)
     pictures = _smooth(8)
-    calibrate_batch_norms(network, _with_noise(iter([pictures]), 0) if mixed else [pictures])
+    calibrate_batch_norms(network, with_noise(iter([pictures]), 0) if mixed else [pictures])
     noise = torch.randn([2, 3, SIDE, SIDE], generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         return float(network(noise).abs().max() / network(torch.from_numpy(pictures)).abs().max())
