@@ -83,6 +83,12 @@ def test_sets_of_classes_and_numbers(tmp_path: Path) -> None:
     assert targets(found) == [(1.0, 1.0)] * 4 and "all 4 images have the label (1.0, 1.0)" in found.notes[0]
 
 
+def test_identities_are_numbered_as_they_come(tmp_path: Path) -> None:
+    want = wanted("identity", None)
+    assert targets(opened(tmp_path, labels=np.array(["ann", "bo", "ann", "cy"]), want=want)) == [0, 1, 0, 2]
+    assert targets(opened(tmp_path, labels=np.array([907, 3, 3, 907]), want=want)) == [0, 1, 1, 0]
+
+
 def test_all_labels_the_same_is_said(tmp_path: Path) -> None:
     assert any("all 4 images have the label 2" in note for note in opened(tmp_path, labels=LABELS * 0 + 2).notes)
 
