@@ -33,7 +33,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_goes_the_whole_road(name: str, data: Path, call: Call, tmp_path: Path) -> None:
+def test_a_recipe_goes_the_whole_road(
+    name: str, data: Path, call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if not LONG and name not in SHORT:
         pytest.skip("MODELPORT_LONG_GUIDES is not set")
     weights = tmp_path / "sample.pth"
@@ -54,7 +56,9 @@ def test_a_recipe_goes_the_whole_road(name: str, data: Path, call: Call, tmp_pat
         # Too few for a verdict on accuracy, and that is the only thing which is open.
         assert told["verdict"] == "inconclusive", told
         difference = [check["got"] for check in told["checks"] if check["name"] == "outputs_match_source"]
-        print(name, engine, told["verdict"], "difference", difference, told["metrics"])
+        if LONG:
+            with capsys.disabled():
+                print(f"\n{name} {engine} {told['verdict']}: outputs_match_source {difference}")
         for row in told["artifacts"]:
             if row["kind"] == "onnx" and "exports" in row["path"]:
                 _compiles(name, row["path"], call)
