@@ -154,6 +154,15 @@ def test_each_task_says_all_that_is_asked_of_it(name: str) -> None:
     assert task.difference(outputs, outputs) == task.distance([outputs], [outputs]) == 0
 
 
+def test_every_task_is_told_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*)$", page, flags=re.MULTILINE))
+    assert set(told) == set(TASKS)
+    for name, row in told.items():
+        metrics = {word for word in re.findall("`([^`]+)`", row) if not word.startswith("[")}
+        assert metrics & set(task_class(name).metrics) and metrics <= set(task_class(name).metrics), name
+
+
 def test_no_room_but_the_tasks_asks_for_a_tasks_name() -> None:
     asked = re.compile(
         r"\brecipe\.task\s*(==|!=|in\b|not in\b)|\.task\s*[!=]=|match \w*\.?recipe\.task|\btask\s*[!=]=\s*[\"']"
