@@ -18,11 +18,11 @@ from modelport.tasks.base import Task
 # boxes are no classifier's.
 TASKS: dict[str, str] = {
     "detection": "modelport.tasks.detection.task:Detection",
+    "instances": "modelport.tasks.instances.task:InstanceMasks",
+    "keypoints": "modelport.tasks.keypoints.task:Keypoints",
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "segmentation": "modelport.tasks.segmentation.task:Segmentation",
-    "instances": "modelport.tasks.instances.task:InstanceMasks",
-    "keypoints": "modelport.tasks.keypoints.task:Keypoints",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.
