@@ -131,7 +131,7 @@ def test_a_recipe_that_is_none_of_the_task_is_refused_when_it_is_read(line: None
 
 
 def test_a_name_without_a_line_is_told_with_the_nearest(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RecipeError, match="task: 'ordinal' is none of detection, classification, contrastive"):
+    with pytest.raises(RecipeError, match=r"task: 'ordinal' is none of detection, .*classification, contrastive"):
         parse_recipe(text, "x.toml")
     with pytest.raises(RecipeError, match=r"no task 'detecton'\n.*did you mean 'detection'"):
         task_class("detecton")
