@@ -21,8 +21,12 @@ from modelport.tasks.table import COUNTED
 
 # The kind that is meant most often, by what labels are; else the first that has such labels.
 USUAL = {
-    **{"class": "imagenet", "identity": "imagenet", "mask": "masks"},
-    **{"boxes": "coco", "outlines": "coco", "keypoints": "coco"},
+    "class": "imagenet",
+    "identity": "imagenet",
+    "mask": "masks",
+    "boxes": "coco",
+    "outlines": "coco",
+    "keypoints": "coco",
 }
 COCO_CLASSES = 80
 # A thousand names are under 50 KB; what is longer is no list of them.
