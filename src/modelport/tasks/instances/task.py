@@ -10,6 +10,7 @@ from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors, TensorSpec, Truth
 from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Draft, Task, Unlabelled, own_table
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.instances.encoded import area_of, encoded_outline, laid_out, overlaps, pasted
@@ -30,6 +31,7 @@ class InstanceMasks(Task):
     recipe_table = Instances
     label_form = "outlines"
     smallest_set = 100
+    tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
     difference_means = "share of the source's things that no thing of the same class meets at a mask IoU of 0.9"

@@ -11,6 +11,7 @@ from modelport.core.errors import DataError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors, TensorSpec, Truth
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Draft, Task, Unlabelled, own_table
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.instances.outputs import Parts, Things
@@ -38,6 +39,7 @@ class Keypoints(Task):
     recipe_table = Sigmas
     label_form = "keypoints"
     smallest_set = 100
+    tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
     difference_means = "share of the source's things that no thing of the same class meets at a similarity of 0.9"
