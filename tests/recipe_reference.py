@@ -13,15 +13,18 @@ from pydantic_core import PydanticUndefined
 
 from modelport.recipes.schema import Recipe
 from modelport.recipes.toml import toml_value
+from modelport.tasks.table import recipe_tables
 
 # Keys that a page of their own tells of, and the one that no file may hold.
 ELSEWHERE = {"preprocess": "the steps, or a preset's name: [preprocessing.md](preprocessing.md)"}
-LEFT_OUT = {"variant", "engines"}
+LEFT_OUT = {"variant", "tables"}
 
 
 def reference() -> str:
-    """Return a table of keys for the recipe and one for each of its tables."""
-    return "\n".join(_sections(Recipe, "", set()))
+    """Return a table of keys for the recipe and one for each of its tables, those of the tasks last."""
+    seen: set[type[BaseModel]] = set()
+    own = (line for name, form in recipe_tables().items() for line in _sections(form, name, seen))
+    return "\n".join([*_sections(Recipe, "", seen), *own])
 
 
 def _sections(model: type[BaseModel], place: str, seen: set[type[BaseModel]]) -> Iterator[str]:

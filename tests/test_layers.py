@@ -39,7 +39,7 @@ ROOMS = {
     "PIL": ("data/", "report/pictures.py"),
     "numba": ("data/prepare/",),
     "cv2": ("data/prepare/",),
-    "faster_coco_eval": ("tasks/detection/",),
+    "faster_coco_eval": ("tasks/detection/", "tasks/instances/"),
     "typer": ("cli/",),
     "rich": ("cli/",),
 }

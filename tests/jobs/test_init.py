@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -133,6 +134,54 @@ def test_a_background_class_is_seen_in_the_data(network: Make, call: Call, tiny_
     told, _, recipe = _drafted(call, network(["n", 3, 32, 32], classes=11), tmp_path, "--data", tmp_path / "folders")
     assert (recipe.dataset.classes, recipe.dataset.label_offset) == (11, 1)
     assert "dataset.label_offset" in {entry["key"] for entry in told["guessed"]}
+
+
+def _images(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_the_kind_of_data_and_the_names_of_classes(network: Make, call: Call, tmp_path: Path) -> None:
+    path, data = network(["n", 3, 32, 32], classes=3, names="{0: 'hen', 1: 'cat', 2: 'dog'}"), tmp_path / "data"
+    _images(data, "a.jpg", "b.jpg")
+    (data / "labels.csv").write_text("file,class\na.jpg,Dog\nb.jpg,hen\n")
+    told, text, recipe = _drafted(call, path, tmp_path, "--data", data)
+    assert (recipe.dataset.kind, recipe.dataset.names) == ("table", ["hen", "cat", "dog"])
+    assert "2 labelled images" in text and "dataset.kind" not in [entry["key"] for entry in told["guessed"]]
+    # The table is wrong, and that is told, not that other layouts are not there.
+    (data / "labels.csv").write_text("file,class\na.jpg,bird\nb.jpg,hen\n")
+    _, text, recipe = _drafted(call, path, tmp_path, "--data", data)
+    assert recipe.dataset.kind == "images" and "line 2: no class is named 'bird'" in text
+
+
+@pytest.mark.parametrize(
+    "names", ["", "{0: 'a', 1: 'a', 2: 'b'}", "['a', 'b', 'c']", "{0: 'a', 2: 'b', 1: 'c'}", "{" * 9999]
+)
+def test_names_that_tell_nothing_are_left_out(network: Make, call: Call, tmp_path: Path, names: str) -> None:
+    _, _, recipe = _drafted(call, network(["n", 3, 32, 32], classes=3, names=names), tmp_path)
+    assert recipe.dataset.names is None
+
+
+def test_arrays_are_not_decoded_as_images(network: Make, call: Call, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    np.savez(data / "val.npz", images=np.zeros((2, 32, 32, 3), np.uint8), labels=[0, 2])
+    _, text, recipe = _drafted(call, network(["n", 3, 32, 32], classes=3), tmp_path, "--data", data)
+    assert recipe.dataset.kind == "arrays" and "channels are taken to be RGB" in text
+    assert recipe.preprocess[0].step == "decode_array" and recipe.preprocess[0].channels == 3
+
+
+def test_an_order_of_class_folders_that_nobody_told_is_marked(network: Make, call: Call, tmp_path: Path) -> None:
+    path = network(["n", 3, 32, 32], classes=3)
+    data = _images(tmp_path / "data", "val/hen/a.jpg", "val/cat/b.jpg", "val/dog/c.jpg")
+    told, _, recipe = _drafted(call, path, tmp_path, "--data", data)
+    assert (recipe.dataset.kind, recipe.dataset.names) == ("imagenet", ["cat", "dog", "hen"])
+    assert "dataset.names" in {entry["key"] for entry in told["guessed"]}
+    data = _images(tmp_path / "words", "val/zero/a.jpg", "val/one/b.jpg", "val/two/c.jpg")
+    _, text, recipe = _drafted(call, path, tmp_path, "--data", data)
+    assert recipe.dataset.kind == "images" and "nothing tells which of the two is the order" in text
 
 
 def test_what_tells_no_task_is_judged_by_its_outputs(network: Make, call: Call, tmp_path: Path) -> None:

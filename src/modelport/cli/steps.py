@@ -96,7 +96,7 @@ def preprocess(
             f"{value['size']} in {value['out']}",
             soft_wrap=True,
         )
-        for path in (value["index"], *(value["labels"][key] for key in ("json", "npy")), value["info"]):
+        for path in (value["index"], *(value["labels"].get(key) for key in ("json", "npy")), value["info"]):
             if path:
                 console.aside(path, soft_wrap=True)
 

@@ -40,6 +40,12 @@ class Placement:
         placed: NDArray[np.float64] = np.asarray(boxes, np.float64).reshape(-1, 4) * scale + shift
         return placed
 
+    def points_to_image(self, points: Array) -> NDArray[np.float64]:
+        """Return points (n, 2), x y in network pixels, in pixels of the image; they may lie outside of it."""
+        shift, scale = np.array([self.pad_left, self.pad_top]), np.array([self.scale_x, self.scale_y])
+        mapped: NDArray[np.float64] = (np.asarray(points, np.float64).reshape(-1, 2) - shift) / scale
+        return mapped
+
 
 @dataclass(frozen=True, slots=True)
 class GuidePlacement(Placement):

@@ -99,6 +99,18 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """The pixels of one thing: polygons, or a mask in runs. The arrays cannot be written to."""
+
+    polygons: tuple[NDArray[np.float64], ...] = ()
+    """Each (n, 2): x and y in pixels of the image; what lies in one of them is the thing's."""
+    runs: NDArray[np.uint32] | None = None
+    """(n,): pixels outside, inside, outside …, column by column, where there are no polygons."""
+    size: tuple[int, int] | None = None
+    """Height and width that ``runs`` are for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Truth:
     """The annotated boxes of one image, in the file's order. The arrays cannot be written to."""
 
@@ -111,11 +123,27 @@ class Truth:
     """(n,): the box holds a crowd, which is neither found nor missed."""
     areas: NDArray[np.float64]
     """(n,), of the outlines, as annotated; they decide between small, medium and large."""
+    outlines: tuple[Outline, ...] = ()
+    """(n,), where the task takes them."""
+    keypoints: NDArray[np.float64] | None = None
+    """(n, P, 3), where the task takes them: x and y in pixels, 0 (not labelled), 1 (hidden) or 2 (seen)."""
 
 
-LabelForm = Literal["class", "classes", "numbers", "text", "boxes", "mask"]
-"""What the label of a sample is: one class (int, from 0), a set of classes (tuple of ints), numbers (tuple of floats),
-a text (str), boxes with classes (``Truth``), or a class for every pixel."""
+class Mask(Protocol):
+    """The class of every pixel of one image, read when it is asked for: a set's masks would fill the memory."""
+
+    @property
+    def path(self) -> Path:
+        """The file, for errors."""
+
+    def read(self) -> NDArray[np.uint16]:
+        """Return the values (H, W) as the file holds them. Raises DataError."""
+
+
+LabelForm = Literal["class", "classes", "identity", "numbers", "text", "boxes", "outlines", "keypoints", "mask"]
+"""What the label of a sample is: one class (int, from 0), a set of classes (tuple of ints), an identity (int; which
+number is whose means nothing), numbers (tuple of floats), a text (str), boxes with classes, these with outlines or with
+keypoints (``Truth``), or a class for every pixel (``Mask``)."""
 
 
 class DataSet(Protocol):

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from modelport.core.artifacts import Artifact, write_text
 from modelport.core.errors import DataError, UsageError
 from modelport.core.options import MAX_SKIPPED
@@ -105,7 +103,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
         command=request.command,
         started=started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - clock,
-        further={"results": saved.rows.results.to_json()},
+        further={**judged.further, "results": saved.rows.results.to_json()},
     )
     guide = guide_json(task, scored.figures.metrics, len(saved.samples))
     few = tie_notes(rounding_of(origin.rounded, scored.ties), scored.ties)
@@ -196,15 +194,14 @@ class _Threshold:
         """Mark the boxes below the threshold as unused."""
         if self.least is None:
             return rows
-        dets, labels = (tensor.name for tensor in self.recipe.tensors.outputs)
-        low = (rows.outputs[dets][..., 4] < self.least) & (rows.outputs[labels] >= 0)
-        self.dropped += int(low.sum())
-        return replace(rows, outputs=dict(rows.outputs) | {labels: np.where(low, -1, rows.outputs[labels])})
+        outputs, dropped = task_of(self.recipe).without_low(rows.outputs, self.least)
+        self.dropped += dropped
+        return replace(rows, outputs=outputs)
 
 
 def _placements(request: EvaluateRequest, recipe: Recipe, boxes: bool) -> Callable[[bytes, str], Placement | None]:
     """Return where an image lies in the input; the guide's style takes boxes back as the guide's script does."""
-    place = placements(recipe, boxes)
+    place = placements(recipe)
     if request.style != "guide" or not boxes:
         return place
     height, width = (int(side) for side in recipe.tensors.sample.shape[2:])

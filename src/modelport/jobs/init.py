@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import write_text
-from modelport.core.errors import DataError, OutputError, UsageError, unknown
+from modelport.core.errors import OutputError, UsageError, unknown
 from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
-from modelport.data.sets.base import Wanted
-from modelport.data.sets.table import kind_of
 from modelport.model.architectures.libraries import of_library
 from modelport.model.architectures.own import is_own
 from modelport.model.architectures.preprocessing import preprocessing_of
@@ -22,6 +20,7 @@ from modelport.model.graph.file import metadata_of, read_graph
 from modelport.recipes.draft import Line, draft_text
 from modelport.recipes.load import parse_recipe
 from modelport.stages.describe import Described, describe_library, describe_network, describe_onnx, describe_program
+from modelport.stages.draft_data import data_lines, names_told, steps_for
 from modelport.stages.draft_steps import steps_of, steps_of_library
 from modelport.tasks.base import Draft
 from modelport.tasks.table import TASKS, task_class
@@ -76,6 +75,7 @@ class _Subject:
     steps: Line
     words: tuple[str, ...]  # of `run`, beside recipe and data
     architecture: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)  # what the file tells of itself
 
 
 def _subject(request: InitRequest) -> _Subject:
@@ -84,8 +84,9 @@ def _subject(request: InitRequest) -> _Subject:
     path, suffix = Path(what), Path(what).suffix.lower()
     if suffix == ".onnx":
         described = describe_onnx(path, request.shapes)
-        steps = steps_of(described, metadata_of(read_graph(path)))
-        return _Subject(path.stem, described, steps, ("--source", what))
+        metadata = metadata_of(read_graph(path))
+        steps = steps_of(described, metadata)
+        return _Subject(path.stem, described, steps, ("--source", what), metadata=metadata)
     if suffix == ".pt2":
         described = describe_program(path)
         return _Subject(path.stem, described, steps_of(described, {}), ("--source", what))
@@ -116,10 +117,11 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
         Line("task", task, draft.why),
         Line("metrics", list(draft.metrics)),
         *network,
-        subject.steps,
+        steps_for(request.data, subject.steps),
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
         Line("tensors.outputs", [_tensor(spec) for spec in draft.outputs], _left_out(described, draft.outputs)),
-        *_data_lines(request.data, draft.classes),
+        *task_class(task).draft_lines(draft.outputs, subject.metadata),
+        *data_lines(request.data, task_class(task), draft.classes, names_told(subject.metadata)),
     ]
 
 
@@ -142,24 +144,3 @@ def _left_out(described: Described, read: Sequence[Any]) -> str:
 
 def _tensor(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
-
-
-def _data_lines(folder: Path | None, classes: int | None) -> list[Line]:
-    """Return the data set's lines: the layout that ``folder`` has, else the usual one of the task."""
-    width = [] if classes is None else [Line("dataset.classes", classes)]
-    if folder is None:
-        kind = "imagenet" if width else "images"
-        return [Line("dataset.kind", kind, "no --data was given", guessed=True), *width]
-    said = ""
-    for kind in ("cifar10", "imagenet") if classes is not None else ():
-        try:
-            found = kind_of(kind).open(folder, Wanted("class", classes), "val")
-        except (DataError, ValueError) as error:
-            said = said or (error.found if isinstance(error, DataError) else "")
-            continue
-        why, labels = f"{len(found)} labelled images in {plain(folder, 100)}", {sample.target for sample in found}
-        background = classes is not None and labels == set(range(classes - 1))
-        more = [Line("dataset.label_offset", 1, "one class fewer than scores: the first is background", guessed=True)]
-        return [Line("dataset.kind", kind, why), *width, *(more if background else [])]
-    why = f"images without labels: run --predict{'; ' + plain(said, 150) if said else ''}"
-    return [Line("dataset.kind", "images", why, guessed=bool(width)), *width]

@@ -137,7 +137,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
         command=request.command,
         started=begun.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - clock,
-        further=further,
+        further={**judged.further, **further},
     )
     return written(request.out, result)
 
@@ -187,9 +187,9 @@ def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
             f"--images {request.images}: the task {recipe.task} is scored against labels, and there are none",
             "add --labels FILE, or --predict to score the agreement with the source alone, or give --data",
         )
-    # Boxes are drawn and listed by their class's name; here it is its number.
-    numbered = tuple((index, str(index)) for index in range(recipe.dataset.classes or 0))
-    return replace(open_images(request.images), categories=numbered)
+    # Boxes are drawn and listed by their class's name; where the recipe has none, it is its number.
+    names = recipe.dataset.names or map(str, range(recipe.dataset.classes or 0))
+    return replace(open_images(request.images), categories=tuple(enumerate(names)))
 
 
 def _labelled(images: Path | None, labels: Path, recipe: Recipe) -> DataSet:

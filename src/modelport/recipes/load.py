@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from modelport.core.errors import RecipeError, did_you_mean, unknown
 from modelport.core.files import read_regular_text
-from modelport.recipes import engine_tables
+from modelport.recipes import owned_tables
 from modelport.recipes.schema import Recipe
 
 MAX_RECIPE_BYTES = 1024 * 1024
@@ -100,12 +100,12 @@ def _place(loc: tuple[int | str, ...], content: dict[str, Any]) -> str:
 
 def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the schema knows at a location."""
-    tables = engine_tables.forms()
+    tables = owned_tables.forms()
     if not loc:
-        known = [field.alias or name for name, field in Recipe.model_fields.items() if name != engine_tables.FIELD]
+        known = [field.alias or name for name, field in Recipe.model_fields.items() if name != owned_tables.FIELD]
         return [*known, *tables]
     here: list[type[BaseModel]] = [Recipe]
-    if loc[0] == engine_tables.FIELD and len(loc) > 1:
+    if loc[0] == owned_tables.FIELD and len(loc) > 1:
         here, loc = [tables[str(loc[1])]], loc[2:]
     for part in loc:
         if isinstance(part, int):

@@ -21,16 +21,16 @@ from pydantic import (
 from modelport.core.artifacts import digest_json
 from modelport.core.errors import RecipeError, unknown
 from modelport.core.values import LabelForm, Signature
-from modelport.recipes import engine_tables
+from modelport.recipes import owned_tables
 from modelport.recipes.chain import check_input, sound
 from modelport.recipes.checks import CHECKS, FORM_OF_TASK, TASK_NAMES, TOLERANCE_OF
+from modelport.recipes.guide import Guide, spelled_out
 from modelport.recipes.guide_files import GuideFiles
-from modelport.recipes.presets import expanded
+from modelport.recipes.presets import expanded, known_set
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
     Checkpoint,
-    Contrastive,
     Dataset,
     GivenKey,
     Links,
@@ -61,7 +61,7 @@ class Recipe(Strict):
     title: str = ""
     """For people, in `modelport list`."""
     task: Annotated[str, AfterValidator(_task)]
-    """What the outputs mean, and how they are judged: classification, contrastive, detection or outputs."""
+    """What the outputs mean, and how they are judged: one of the tasks of tasks.md."""
     links: Links = Links()
     model: Model | None = None
     """The PyTorch network; none where the source is a file that runs by itself."""
@@ -71,18 +71,21 @@ class Recipe(Strict):
     tensors: Tensors
     preprocess: Annotated[list[Step], BeforeValidator(expanded), Field(min_length=1), AfterValidator(sound)]
     """In a file the name of a preset will do, which is read as its steps."""
-    dataset: Dataset
+    dataset: Annotated[Dataset, BeforeValidator(known_set)]
+    """What the published figures were measured on; in a file a known set's name will do, read as its keys:
+    ``imagenet-1k``, ``coco-2017``."""
     metrics: Annotated[list[str], Field(min_length=1)]
     """Figures of the task that are told. Those that are published decide, else the first."""
     published: list[Published] = Field(default_factory=list)
     speeds: list[PublishedSpeed] = Field(default_factory=list)
+    guide: Guide | None = None
+    """Figures and speeds of an inference guide in short; read as ``published`` and ``speeds``, which then hold them."""
     tolerance: Tolerance = Tolerance()
-    contrastive: Contrastive | None = None
     run: Run = Run()
-    engines: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(engine_tables.read)] = Field(
+    tables: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(owned_tables.read)] = Field(
         default_factory=dict
     )
-    """What one engine alone reads, by its name; in a file each is a table of that name."""
+    """What one engine or task alone reads, by its name; in a file each is a table of that name."""
     guide_files: GuideFiles | None = None
     variants: dict[str, Variant] = Field(default_factory=dict)
     variant: str | None = None
@@ -94,11 +97,11 @@ class Recipe(Strict):
         if isinstance(content, dict) and "tolerance" not in content:
             tolerated = resolve_name(TOLERANCE_OF)(content.get("task"))
             content = content | ({"tolerance": tolerated} if tolerated else {})
-        return engine_tables.set_apart(content)
+        return owned_tables.set_apart(spelled_out(content))
 
     @model_serializer(mode="wrap")
     def _tables_put_back(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return engine_tables.put_back(inner(self))
+        return owned_tables.put_back(inner(self))
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:
@@ -130,6 +133,11 @@ class Recipe(Strict):
         """What the task takes for the label of a sample."""
         form: LabelForm = resolve_name(FORM_OF_TASK)(self.task)
         return form
+
+    @property
+    def placed(self) -> bool:
+        """Whether answers lie in the image, so that it must be known where that lies in the input."""
+        return self.label_form in ("boxes", "outlines", "keypoints", "mask")
 
     @property
     def network(self) -> Model:

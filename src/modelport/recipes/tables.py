@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
@@ -78,6 +79,9 @@ class Checkpoint(Strict):
     """Keys to descend, outermost first; a file that is already bare is taken as it is, and that is said."""
     strip_prefix: str = ""
     """Taken off every key where all keys have it; empty for none."""
+    rename: list[Annotated[tuple[str, str], Field(strict=False)]] | None = None
+    """Parts of keys and what they become, one after the other, where the network names its parts otherwise than the
+    published file; said in the result."""
     known_mistakes: list[KnownMistake] = Field(default_factory=list)
     drop_first_output: list[str] = Field(default_factory=list)
     """Tensors whose first row (a background class) is cut off after loading; said in the result."""
@@ -167,16 +171,28 @@ class Tensors(Strict):
         return self
 
 
+class Columns(Strict):
+    """Which columns of a table of labels are read; what is not told has one of the usual names (data.md)."""
+
+    path: str | None = None
+    """Of the image's file."""
+    label: str | Annotated[list[str], Field(min_length=1)] | None = None
+    """Of the label; a list where labels are numbers, one in each column."""
+
+
 class Dataset(Strict):
     """The data set the published figures were measured on."""
 
     kind: Annotated[str, AfterValidator(_kind)]
-    """How its files are laid out (data.md): imagenet, cifar10, coco, or ``images``, a folder of images without
-    labels."""
+    """How its files are laid out (data.md): imagenet, cifar10, table, arrays, coco, yolo, voc, masks, or ``images``, a
+    folder of images without labels."""
     classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)] | None = None
     """Width of the output; images without labels need not tell it."""
     names: list[str] | None = None
     """Of the classes, by label: the first is that of label 0."""
+    class_map: dict[str, int | str] | None = None
+    """What the data set calls a class, and the class of the model that it is: a label, or one of ``names``."""
+    columns: Columns | None = None
     label_offset: Annotated[int, Field(ge=0)] = 0
     """Added to a label to get its output index (1 where index 0 is background)."""
     views: PositiveInt = 1
@@ -195,6 +211,22 @@ class Dataset(Strict):
     def _full_set_whole(self) -> Dataset:
         if (self.published_n is None) != (self.published_ids is None):
             raise ValueError("published_n and published_ids tell the full set together; give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_named(self) -> Dataset:
+        labels = None if self.classes is None else self.classes - self.label_offset
+        if self.names is not None:
+            if labels is not None and len(self.names) != labels:
+                raise ValueError(f"names has {len(self.names)} names for {labels} labels; give one for each, in order")
+            if twice := [name for name, times in Counter(self.names).items() if times > 1]:
+                raise ValueError(f"names: two classes are named {twice[0]!r}; tell them apart")
+        names = set(self.names or ())
+        for key, label in (self.class_map or {}).items():
+            if isinstance(label, str) and label not in names:
+                raise ValueError(f"class_map: {key!r} is mapped to {label!r}, which is not among names")
+            if not isinstance(label, str) and not 0 <= label < (labels or MAX_CLASSES):
+                raise ValueError(f"class_map: {key!r} is mapped to {label}; labels are 0 to {(labels or 1) - 1}")
         return self
 
 
@@ -216,15 +248,7 @@ class Tolerance(Strict):
     value: Annotated[float, Field(ge=0)] = 1.0
     """The drop; under the task ``outputs`` the distance itself."""
     unit: Literal["percent_of_reference", "points"] = "points"
-    """A share of the reference, or points of the figure."""
-
-
-class Contrastive(Strict):
-    """How pairs of views are judged."""
-
-    pairs_per_batch: PositiveInt
-    pairs: Literal["in_order", "with_replacement"]
-    """``with_replacement`` draws the published script's batches at random, seeded."""
+    """A share of the reference, or points of the figure: hundredths of one that is told as a fraction (mAP)."""
 
 
 class Run(Strict):

@@ -84,6 +84,7 @@ def assemble(
         | ({} if scored.labels else {"labels": "not looked at"}),
         notes=(*origin.notes, *figures.notes, *ties, *(() if scored.labels else (ABSENT,))),
         environment=environment(),
+        further=({"per_class": figures.per_class} if figures.per_class else {}) | figures.further,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modelport.core.text import plain
 from modelport.report.result import Result
 
+# Samples of a class from which on its figure stands in the report, and how much of what is worst does.
+FEW_IMAGES, WORST_CLASSES, WORST_CONFUSIONS = 5, 10, 5
 # What starts a link, an emphasis, code or HTML.
 ACTIVE = re.compile(r"[\\`*\[\]]")
 
@@ -18,6 +20,7 @@ def render(result: Result) -> str:
     parts = [
         _head(result),
         _metrics(result),
+        _classes(result),
         _checks(result),
         _speed(result),
         _quantization(result.further.get("quantization")),
@@ -62,6 +65,41 @@ def _metrics(result: Result) -> str:
         own = f"{number(score.value, digits)} {stderr}".strip()
         rows.append([name, own, number(source and source.value, digits), said, score.unit, score.n])
     return "## Accuracy\n\n" + table(["metric", "this run", "source model", "published", "unit", "n"], rows)
+
+
+def _classes(result: Result) -> str:
+    """The worst classes, of those with images enough to tell, and what they are most often taken for."""
+    told = [row for row in result.further.get("per_class", ()) if row["n"] >= FEW_IMAGES]
+    metric = next((key for row in told for key in row if key not in ("class", "name", "n", "source")), None)
+    told = [row for row in told if row.get(metric) is not None]
+    if metric is None or not told:
+        return ""
+    worst = sorted(told, key=lambda row: (row[metric], row["class"]))[:WORST_CLASSES]
+    percent = metric not in result.metrics or result.metrics[metric].unit == "percent"
+    rows = [
+        [
+            row["class"],
+            _name(row["name"]) or "–",
+            row["n"],
+            *(number(row[key], 2 if percent else 4) for key in (metric, "source")),
+        ]
+        for row in worst
+    ]
+    text = f"## Worst classes\n\nOf {len(told)} classes with {FEW_IMAGES} samples or more.\n\n"
+    text += table(["class", "name", "n", metric, "source model"], rows)
+    often = [
+        f"{_class(row, 'target')} taken for {_class(row, 'answer')} ({row['count']})"
+        for row in result.further.get("confusions", ())[:WORST_CONFUSIONS]
+    ]
+    return text + (f"\n\nMost often: {', '.join(often)}." if often else "")
+
+
+def _class(row: Mapping[str, Any], side: str) -> str:
+    return _name(row.get(f"{side}_name") or row[side])
+
+
+def _name(text: object) -> str:
+    return foreign(plain(text, 60))
 
 
 def _checks(result: Result) -> str:

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from modelport.core.values import Array, LabelForm, RowId, Tensors, TensorSpec
+from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 
@@ -26,6 +28,7 @@ class Score:
     stderr: float | None
     rise_is_loss: bool = False  # a distance: the lower the better
     scale: float | None = None  # what a tolerance in percent is a share of; None: the reference's own value
+    scale_is: str = "the largest output"  # what ``scale`` is, for people
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as the result file holds it."""
@@ -72,10 +75,14 @@ class Flips:
 
     def __init__(self) -> None:
         self.first: list[dict[str, Any]] = []
-        self.count = self.met = self.of = 0
+        self.count = self.of = 0
+        self.met: float = 0
 
-    def add(self, met: int, of: int, flip: Mapping[str, Any]) -> None:
-        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all."""
+    def add(self, met: float, of: int, flip: Mapping[str, Any]) -> None:
+        """Count one sample: ``met`` of ``of`` answers are the source's; ``flip`` tells it where they are not all.
+
+        ``met`` is a whole number where answers are the source's or not; of one that can be so in part, that share.
+        """
         self.met += met
         self.of += of
         if met < of:
@@ -94,6 +101,10 @@ class Figures:
     notes: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
     offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
+    per_class: list[dict[str, Any]] = field(default_factory=list)
+    """A figure by class: {"class": int, "name": str, "n": int, METRIC: value, "source": value or None}."""
+    further: dict[str, Any] = field(default_factory=dict)
+    """JSON values that the result takes as keys of its own."""
 
 
 class Scorer(Protocol):
@@ -185,6 +196,15 @@ class Draft:
     classes: int | None = None  # of the labels that it needs; None: none are needed, or their number is not told
 
 
+Table = TypeVar("Table", bound=BaseModel)
+
+
+def own_table(recipe: Recipe, form: type[Table]) -> Table:
+    """Return the table of a recipe that has its task's name; that of all defaults where there is none."""
+    found = recipe.tables.get(recipe.task)
+    return found if isinstance(found, form) else form()
+
+
 class Task:
     """How outputs of one kind are judged, and what the road must know of them; these are the defaults.
 
@@ -193,8 +213,10 @@ class Task:
 
     metrics: tuple[str, ...] = ()
     """Figures that the scorer can give, beside the agreement with the source; a recipe names some of them."""
-    tables: tuple[str, ...] = ()
-    """Tables of a recipe that belong to this task: it needs them, and no other takes them."""
+    recipe_table: type[BaseModel] | None = None
+    """The form of the table of a recipe that has the task's name, and that no other takes."""
+    needs_table: bool = False
+    """Whether a recipe must have it."""
     smallest_set: int = 300
     """Samples below which no verdict is given."""
     tolerance: Tolerance = Tolerance()
@@ -231,9 +253,11 @@ class Task:
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         """Take what the recipe says.
 
-        ``categories`` are a detection data set's (category id, name) by class index; ``seed`` draws what is drawn.
+        ``categories`` are the data set's (category id, name) by class index, where it names them; ``seed`` draws what
+        is drawn.
         """
         self._recipe = recipe
+        self._categories = tuple(categories)
         self._output = recipe.tensors.outputs[0].name
 
     @classmethod
@@ -247,6 +271,14 @@ class Task:
         ``alone``: nobody has named the task, and the outputs must tell it by themselves.
         """
         return None
+
+    @classmethod
+    def draft_lines(cls, outputs: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Sequence[Line]:
+        """Return what a drafted recipe says in this task's own tables; ``metadata`` is what the file tells of itself.
+
+        Raises UsageError where nothing tells it.
+        """
+        return ()
 
     def scorer(self, against_source: bool) -> Scorer:
         """Return an empty scorer. Raises DataError where the data set lacks what it needs."""
@@ -264,6 +296,10 @@ class Task:
     def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
         """Return the recipe's outputs for what the network answers, in the network's order."""
         return {tensor.name: array for tensor, array in zip(self._recipe.tensors.outputs, raw, strict=False)}
+
+    def without_low(self, outputs: Tensors, least: float) -> tuple[dict[str, Array], int]:
+        """Return a batch's outputs without boxes whose score is below ``least``, and how many; there are none here."""
+        return dict(outputs), 0
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return how far a batch of outputs is from the source's, 0 for the same; NaN where one holds NaN."""

@@ -6,23 +6,31 @@ from collections.abc import Sequence
 from pkgutil import resolve_name
 from typing import Any
 
+from pydantic import BaseModel
+
 from modelport.core.errors import RecipeError, UsageError, unknown
 from modelport.core.values import LabelForm
 from modelport.recipes.checks import FORMS_OF_KIND
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Task
 
-# A task is one line here; its module is imported when a recipe names it.
+# A task is one line here; its module is imported when a recipe names it. `init` asks them in this order: scores beside
+# boxes are no classifier's.
 TASKS: dict[str, str] = {
+    "detection": "modelport.tasks.detection.task:Detection",
+    "instances": "modelport.tasks.instances.task:InstanceMasks",
+    "keypoints": "modelport.tasks.keypoints.task:Keypoints",
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
-    "detection": "modelport.tasks.detection.task:Detection",
+    "segmentation": "modelport.tasks.segmentation.task:Segmentation",
+    "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
+    "regression": "modelport.tasks.regression.task:Regression",
+    "text": "modelport.tasks.text.task:Text",
+    "embeddings": "modelport.tasks.embeddings.task:Embeddings",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.
-COUNTED = ("class", "classes", "boxes", "mask")
-# Tables of a recipe that serve some tasks only.
-OWNED_TABLES = ("contrastive",)
+COUNTED = ("class", "classes", "boxes", "outlines", "keypoints", "mask")
 
 
 def task_of(recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> Task:
@@ -54,6 +62,12 @@ def tolerance_of(task: object) -> dict[str, Any] | None:
     return task_class(task).tolerance.model_dump() if isinstance(task, str) and task in TASKS else None
 
 
+def recipe_tables() -> dict[str, type[BaseModel]]:
+    """Return the forms of the recipes' tables that one task alone reads, by the task's name."""
+    found = {name: task_class(name).recipe_table for name in TASKS}
+    return {name: form for name, form in found.items() if form is not None}
+
+
 def label_form(task: str) -> LabelForm:
     """Return what a task takes for labels, as the schema asks for it."""
     return task_class(task).label_form
@@ -72,9 +86,11 @@ def need_labels(recipe: Recipe) -> None:
 def check_recipe(recipe: Recipe) -> None:
     """Raise ValueError where a recipe's tables, metrics or shapes are not its task's."""
     task = task_class(recipe.task)
-    for table in OWNED_TABLES:
-        if (getattr(recipe, table) is not None) != (table in task.tables):
+    for table in recipe.tables:
+        if table in TASKS and table != recipe.task:
             raise ValueError(f"the table {table} belongs to the task {table}, and to it alone")
+    if task.needs_table and recipe.task not in recipe.tables:
+        raise ValueError(f"the task {recipe.task} needs the table [{recipe.task}]")
     for name in recipe.metrics:
         if name not in task.metrics:
             raise ValueError(

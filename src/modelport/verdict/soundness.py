@@ -185,7 +185,7 @@ def _agreement(figures: Figures, floors: Mapping[str, float], precision: str | N
         return None
     share = 100.0 * met / of
     # As many disagreements or more, were the floor the truth.
-    chance = binomial_tail(of - met, of, 1.0 - floor / 100.0)
+    chance = binomial_tail(round(of - met), of, 1.0 - floor / 100.0)
     if share >= floor or chance >= SIGNIFICANCE:
         return Check(AGREEMENT, PASS, share, floor, f"{precision} explains what differs")
     why = f"{share:.4g} % of the answers are the source's, {precision} explains {floor:g} % and more: "

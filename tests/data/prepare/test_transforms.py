@@ -168,15 +168,15 @@ def test_what_pillow_warns_of_is_neither_noise_nor_error(kind: str) -> None:
     ("content", "found"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        (b"no image at all", "no JPEG, PNG, WEBP, BMP or GIF image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no JPEG, PNG, WEBP, BMP or GIF image"),
-        (encoded(gradient("RGB"), "TIFF"), "no JPEG, PNG, WEBP, BMP or GIF image"),
+        (b"no image at all", "no JPEG, PNG, WEBP, BMP, GIF or TIFF image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no JPEG, PNG, WEBP, BMP, GIF or TIFF image"),
+        (encoded(gradient("RGB"), "PPM"), "no JPEG, PNG, WEBP, BMP, GIF or TIFF image"),
         (LANDSCAPE[: len(LANDSCAPE) // 2], "truncated"),
         (huge_png(MAX_PIXELS // 1000 + 1, 1000), "beyond the limit|decompression bomb"),
         (huge_png(2**31 - 1, 2**31 - 1), "beyond the limit|decompression bomb"),
         (encoded(Image.fromarray(np.full((4, 4), 40_000, np.uint16)), "PNG"), "more than 8 bits"),
     ],
-    ids=["empty", "text", "eps", "tiff", "truncated", "bomb", "bigger-bomb", "sixteen-bits"],
+    ids=["empty", "text", "eps", "ppm", "truncated", "bomb", "bigger-bomb", "sixteen-bits"],
 )
 def test_hostile_bytes_name_the_file_and_the_way_out(content: bytes, found: str) -> None:
     with pytest.raises(BadSampleError, match=rf"a/b\.JPEG: .*({found})") as caught:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from modelport.core.errors import DataError
 from modelport.data.drawn.cifar10 import _pickle
 from modelport.data.sets import cifar_pickle
-from modelport.data.sets.cifar10 import open_cifar10
+from modelport.data.sets.base import Wanted
+from modelport.data.sets.cifar10 import Cifar10Kind, open_cifar10
 from modelport.data.sets.cifar_pickle import load_cifar_pickle
 
 
@@ -351,3 +352,14 @@ def test_an_archive_is_unpacked_as_far_as_a_bound(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("modelport.data.sets.cifar10.MAX_UNPACKED", 20_000)
     with pytest.raises(DataError, match="unpacks to more than 20000"):
         open_cifar10(place)
+
+
+def test_the_sets_names_are_the_classes_and_held_against_the_recipes(tmp_path: Path) -> None:
+    place = fill(tmp_path / "cifar")
+    found = Cifar10Kind().open(place, Wanted("class", 10), "val")
+    assert found.categories == ((0, "airplane"), (1, "automobile")) and not found.notes
+    names = ("airplane", "truck", *map(str, range(8)))
+    found = Cifar10Kind().open(place, Wanted("class", 10, names), "val")
+    assert "label 1 is automobile, in the recipe truck" in found.notes[0]
+    with pytest.raises(DataError, match="label 0 is airplane, in the recipe automobile: the same names"):
+        Cifar10Kind().open(place, Wanted("class", 10, ("automobile", "airplane")), "val")

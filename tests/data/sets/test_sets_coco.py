@@ -16,8 +16,9 @@ from PIL import Image
 
 from modelport.core.errors import DataError
 from modelport.core.values import Truth
-from modelport.data.sets import coco
-from modelport.data.sets.coco import open_coco
+from modelport.data.sets import coco_file
+from modelport.data.sets.base import Wanted
+from modelport.data.sets.coco import Coco, open_coco
 
 Content = dict[str, Any]
 
@@ -121,9 +122,8 @@ WRONG = [
     (changed(*FIRST, "bbox")([1, 2, 3, 10**400]), "annotation 7: bbox .* is not four finite numbers"),
     (changed(*FIRST, "bbox")("1234"), "annotation 7: bbox '1234' is not four finite numbers"),
     (changed(*FIRST, "area")(-1), "annotation 7: area -1 is no number from 0 on"),
-    (changed(*FIRST, "area")(None), r"annotation 7: area \(none\) is no number from 0 on"),
+    (changed(*FIRST, "area")("1"), "annotation 7: area '1' is no number from 0 on"),
     (changed(*FIRST, "iscrowd")(2), "annotation 7: iscrowd 2 is neither 0 nor 1"),
-    (changed(*FIRST, "id")(5), "annotation 5 is listed twice"),
     (changed(*FIRST, "id")("7"), "annotation at place 0: id '7' is no integer"),
     (changed("images", 0, "id")(25), "image 25 is listed twice"),
     (changed("images", 0, "id")(-9), "image at place 0: id -9 is no integer"),
@@ -165,7 +165,7 @@ def test_what_does_not_fit_names_the_file_and_the_way_out(tmp_path: Path, value:
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("kind", ["annotations", "images", "categories"])
+@pytest.mark.parametrize("kind", ["images", "categories"])
 def test_what_shares_a_number_but_differs_is_not_to_be_thrown_away(tmp_path: Path, kind: str) -> None:
     for same, fix in ((False, "of its own"), (True, "keep one of the two")):
         value = content()
@@ -174,6 +174,17 @@ def test_what_shares_a_number_but_differs_is_not_to_be_thrown_away(tmp_path: Pat
         with pytest.raises(DataError, match="is listed twice") as caught:
             open_coco(laid_out(tmp_path / str(same), value), classes=2)
         assert fix in caught.value.fix
+
+
+def test_annotations_may_share_a_number_but_not_be_the_same(tmp_path: Path) -> None:
+    value = content()
+    value["annotations"][2]["id"] = 7
+    data = open_coco(laid_out(tmp_path / "a", value), classes=2)
+    assert len(data[2].target.boxes) == 2
+    assert "1 annotations have the id of another one; each is counted by itself" in data.notes[0]
+    value["annotations"].append(dict(value["annotations"][0]))
+    with pytest.raises(DataError, match="annotation 7 is listed twice"):
+        open_coco(laid_out(tmp_path / "b", value), classes=2)
 
 
 def test_an_image_without_an_entry_is_named_clutter_is_not(tmp_path: Path) -> None:
@@ -213,7 +224,7 @@ def test_another_layout_is_told_what_is_missing(tmp_path: Path, lack: str, found
 
 
 def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coco, "MAX_JSON_BYTES", 100)
+    monkeypatch.setattr(coco_file, "MAX_JSON_BYTES", 100)
     with pytest.raises(DataError, match="more than the 100"):
         open_coco(laid_out(tmp_path), classes=2)
 
@@ -321,3 +332,161 @@ def test_annotations_that_are_a_pipe_are_refused_at_once(tmp_path: Path) -> None
     os.mkfifo(file)
     with pytest.raises(DataError, match="named pipe"):
         open_coco(tmp_path, classes=2)
+
+
+def test_without_area_the_box_is_taken_and_without_iscrowd_none_is_one(tmp_path: Path) -> None:
+    value = content()
+    for row in value["annotations"]:
+        row.pop("area")
+        row.pop("iscrowd", None)
+    data = open_coco(laid_out(tmp_path, value), classes=2)
+    assert data[2].target.areas.tolist() == [12.0, 56.0]
+    assert not data[0].target.iscrowd.any()
+    assert any("3 annotations have no area" in note for note in data.notes)
+
+
+def test_areas_of_zero_are_said(tmp_path: Path) -> None:
+    data = open_coco(laid_out(tmp_path, changed(*FIRST, "area")(0)), classes=2)
+    assert any("1 boxes have an area of 0 there" in note for note in data.notes)
+
+
+def renamed(value: Content, folder: Path, name: Callable[[str], str]) -> Path:
+    """Lay out the set in ``folder``/images with files renamed, and one file of annotations beside it."""
+    for row in value["images"]:
+        row["file_name"] = name(row["file_name"])
+        file = folder / "images" / row["file_name"].removeprefix("images/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"image")
+    (folder / "labels.json").write_text(json.dumps(value))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "ids"), [("{}", ""), ("a/b/{}", "a/b/"), ("images/{}", ""), ("images/c/{}", "c/")])
+def test_names_may_lead_down_from_the_folder_of_images(tmp_path: Path, name: str, ids: str) -> None:
+    data = open_coco(renamed(content(), tmp_path, name.format), classes=2)
+    assert [sample.id for sample in data] == [f"{ids}{number:012d}" for number in (9, 25, 139)]
+    assert all(sample.path.is_file() for sample in data)
+
+
+@pytest.mark.parametrize("name", ["../{}", "/{}", "a/../../{}", "a//{}", "./{}", "a\\{}", "a/./{}"])
+def test_names_never_lead_out(tmp_path: Path, name: str) -> None:
+    value = content()
+    folder = renamed(content(), tmp_path, str)
+    for row in value["images"]:
+        row["file_name"] = name.format(row["file_name"])
+    (folder / "labels.json").write_text(json.dumps(value))
+    with pytest.raises(DataError, match="is no plain name of a file"):
+        open_coco(folder, classes=2)
+
+
+def test_one_file_under_two_names_is_refused(tmp_path: Path) -> None:
+    value = content()
+    value["images"][1]["file_name"] = "images/000000000009.jpg"
+    folder = renamed(value, tmp_path, str)
+    with pytest.raises(DataError, match=r"two images are the file 000000000009.jpg"):
+        open_coco(folder, classes=2)
+
+
+def roboflow(folder: Path, split: str) -> Path:
+    place = folder / split
+    place.mkdir(parents=True, exist_ok=True)
+    for row in content()["images"]:
+        (place / row["file_name"]).write_bytes(b"image")
+    (place / "_annotations.coco.json").write_text(json.dumps(content()))
+    return folder
+
+
+def test_a_file_beside_the_images_is_a_layout(tmp_path: Path) -> None:
+    assert len(open_coco(roboflow(tmp_path / "a", "valid"), classes=2)) == 3
+    assert len(open_coco(tmp_path / "a" / "valid", classes=2)) == 3
+    with pytest.raises(DataError, match="holds no train2017/"):
+        open_coco(tmp_path / "a" / "valid", classes=2, split="train")
+    assert len(open_coco(roboflow(tmp_path / "a", "train"), classes=2, split="train")) == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "val", "train"),
+    [
+        (["labels.json"], "labels.json", "which of labels.json is the train"),
+        (["val.json", "train.json"], "val.json", "train.json"),
+        (
+            ["annotations/instances_val.json", "x.json"],
+            "annotations/instances_val.json",
+            "which of instances_val.json, x.json is",
+        ),
+        (["x.json", "train.json"], "x.json", "train.json"),
+        (["x.json", "y.json"], "which of x.json, y.json is the val", "which of"),
+        ([], "there is no .json file", "there is no .json file"),
+    ],
+)
+def test_the_file_beside_images_is_the_split_s_or_asked_for(
+    tmp_path: Path, files: list[str], val: str, train: str
+) -> None:
+    folder = renamed(content(), tmp_path, str)
+    (folder / "annotations").mkdir()
+    made = (folder / "labels.json").read_text()
+    (folder / "labels.json").unlink()
+    for file in files:
+        (folder / file).write_text(made.replace("car", file))
+    for split, found in (("val", val), ("train", train)):
+        if found in files:
+            assert open_coco(folder, classes=2, split=split).categories[0] == (3, found)  # type: ignore[arg-type]
+        else:
+            with pytest.raises(DataError, match=found):
+                open_coco(folder, classes=2, split=split)  # type: ignore[arg-type]
+
+
+def test_labels_elsewhere_may_be_for_a_part_of_the_images(tmp_path: Path) -> None:
+    folder = laid_out(tmp_path / "set")
+    images, labels = folder / "val2017", folder / "annotations" / "instances_val2017.json"
+    (images / "extra.jpg").touch()
+    kind, wanted = Coco(), Wanted("boxes", 2)
+    assert kind.are_labels(labels) and not kind.are_labels(images) and not kind.are_labels(tmp_path / "none.json")
+    (tmp_path / "other.json").write_text("[1]")
+    assert not kind.are_labels(tmp_path / "other.json")
+    data = kind.open_labelled(images, labels, wanted)
+    assert len(data) == 3
+    assert any("1 of 4 images in" in note and "left out: extra.jpg" in note for note in data.notes)
+    (images / "000000000009.jpg").unlink()
+    with pytest.raises(DataError, match=r"lists 000000000009.jpg, and .* holds no such image"):
+        kind.open_labelled(images, labels, wanted)
+    with pytest.raises(DataError, match="is a file, not a folder"):
+        kind.open_labelled(labels, labels, wanted)
+
+
+def opened(folder: Path, value: Content, *names: str, **more: Any) -> Any:
+    return Coco().open(laid_out(folder, value), Wanted("boxes", more.pop("classes", len(names)), names, **more), "val")
+
+
+def test_the_model_s_names_say_which_class_a_category_is(tmp_path: Path) -> None:
+    data = opened(tmp_path, content(), "bird", "Dog", "car", "kite")
+    assert data.categories == ((0, "bird"), (18, "Dog"), (3, "car"), (1, "kite"))
+    assert data[2].target.category_ids.tolist() == [3, 18]
+    assert any("dog is Dog" in note for note in data.notes)
+
+
+def test_two_categories_may_be_one_class_of_the_model(tmp_path: Path) -> None:
+    data = opened(tmp_path, content(), "thing", "other", class_map={"car": "thing", "dog": 0})
+    assert data.categories == ((3, "thing"), (0, "other"))
+    assert data[2].target.category_ids.tolist() == [3, 3]
+
+
+def test_a_category_that_the_model_does_not_name_is_refused_where_it_has_boxes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no class of the model is named 'dog'"):
+        opened(tmp_path / "a", content(), "car", "cat")
+    value = content()
+    value["annotations"] = value["annotations"][:1]
+    data = opened(tmp_path / "b", value, "car", "cat")
+    assert any("none of the model's are left out: dog" in note for note in data.notes)
+
+
+def test_a_root_of_all_categories_is_none_of_them(tmp_path: Path) -> None:
+    value = content()
+    for row in value["categories"]:
+        row["supercategory"] = "things"
+    value["categories"].insert(0, {"id": 0, "name": "things", "supercategory": "none"})
+    data = open_coco(laid_out(tmp_path / "a", value), classes=2)
+    assert data.categories == ((3, "car"), (18, "dog"))
+    assert any("left out: things" in note for note in data.notes)
+    with pytest.raises(DataError, match="3 categories, the model knows 5 classes"):
+        open_coco(laid_out(tmp_path / "b", value), classes=5)

@@ -242,3 +242,16 @@ def test_text_is_the_guides_lines() -> None:
     assert detection_text(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64), PAIR) == ""
     for line, box, score in zip(text.splitlines(), BOXES, SCORES, strict=True):
         assert [np.float32(word) for word in line.split()[-5:]] == [score, *box]
+
+
+def test_a_classes_figure_is_its_own_whatever_the_order_of_the_ids() -> None:
+    """The library goes by the sorted ids, and the model's classes need not."""
+    metric = CocoMap([(7, "met"), (2, "missed"), (5, "half")])
+    rows = [
+        {"bbox": [20 * place, 0, 10, 10], "category_id": kind, "iscrowd": 0, "area": 100}
+        for place, kind in enumerate((7, 2, 5, 5))
+    ]
+    metric.add(truth(1, rows), np.array([[0, 0, 10, 10], [40, 0, 50, 10]]), np.array([0.9, 0.8]), np.array([0, 2]))
+    metric.compute()
+    found = {metric.annotated(index)[0]: value for index, value in metric.per_class()}
+    assert found == {"met": pytest.approx(1.0), "missed": 0.0, "half": pytest.approx(51 / 101)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from modelport.core.errors import UsageError
+from modelport.data.drawn.coco_shapes import POINTS, shapes
 from modelport.data.drawn.coco_things import THINGS, draw_thing
 from modelport.data.drawn.common import develop, drawn_into, scene
 
@@ -37,6 +39,22 @@ _SIDES = ((22, 40), (48, 100), (130, 230))
 _FIRST_ID, _LARGEST_GAP = 139, 240
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One drawn picture with its things: ``category_id``, ``bbox`` (x, y, width, height), ``area``, in pixels."""
+
+    number: int
+    image: Image.Image
+    quality: int  # of the JPEG
+    things: list[dict[str, Any]]
+
+    def save(self, folder: Path) -> str:
+        """Write the picture into a folder and return the file's name."""
+        file = f"{self.number:012d}.jpg"
+        self.image.save(folder / file, "JPEG", quality=self.quality)
+        return file
+
+
 def draw_coco(
     out: Path,
     *,
@@ -52,10 +70,23 @@ def draw_coco(
     UsageError for counts that make no set, OutputError where ``out`` holds something or cannot be written; then and
     when it is interrupted, no half set is left in ``out``.
     """
+    return draw_splits(_write_coco, out, count=count, train=train, seed=seed, progress=progress)
+
+
+def draw_splits(
+    write: Callable[[Path, str, Iterator[Picture]], int],
+    out: Path,
+    *,
+    count: int,
+    train: int,
+    seed: int,
+    progress: Callable[[], None],
+) -> dict[str, Any]:
+    """Draw both splits, each written by ``write(folder, split, pictures)``, which returns its boxes; see draw_coco."""
     _check(count, train, seed)
     with drawn_into(out) as folder:
-        boxes = _split(folder, "val", count, (seed, _VAL), progress)
-        train_boxes = _split(folder, "train", train, (seed, _TRAIN), progress)
+        boxes = write(folder, "val", _pictures(count, (seed, _VAL), progress))
+        train_boxes = write(folder, "train", _pictures(train, (seed, _TRAIN), progress))
     told: dict[str, Any] = {"out": str(out), "val": count, "train": train, "classes": len(THINGS), "seed": seed}
     return told | {"boxes": boxes, "train_boxes": train_boxes}
 
@@ -68,27 +99,31 @@ def _check(count: int, train: int, seed: int) -> None:
         raise UsageError(f"a seed of {seed}", "give a --seed of at least 0")
 
 
-def _split(folder: Path, split: str, count: int, key: tuple[int, int], progress: Callable[[], None]) -> int:
-    """Draw and annotate one split; return how many boxes it holds."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+def _pictures(count: int, key: tuple[int, int], progress: Callable[[], None]) -> Iterator[Picture]:
     numbers = _FIRST_ID + np.cumsum(np.random.default_rng(key).integers(1, _LARGEST_GAP, count)) - 1
-    (folder / f"{split}2017").mkdir(parents=True)
     for place, number in enumerate(numbers.tolist()):
         rng = np.random.default_rng((*key, place))
         image, things = _draw(place, rng)
-        file = f"{number:012d}.jpg"
-        image.save(folder / f"{split}2017" / file, "JPEG", quality=int(rng.integers(80, 96)))
-        images.append({"id": number, "file_name": file, "width": image.width, "height": image.height})
-        for thing in things:
-            annotations.append({"id": len(annotations) + 1, "image_id": number, "iscrowd": 0, **thing})
+        yield Picture(number, image, int(rng.integers(80, 96)), things)
         progress()
+
+
+def _write_coco(folder: Path, split: str, pictures: Iterator[Picture]) -> int:
+    """Write one split with its annotations; return how many boxes it holds."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    (folder / f"{split}2017").mkdir(parents=True)
+    for one in pictures:
+        file, image = one.save(folder / f"{split}2017"), one.image
+        images.append({"id": one.number, "file_name": file, "width": image.width, "height": image.height})
+        for thing in one.things:
+            annotations.append({"id": len(annotations) + 1, "image_id": one.number, "iscrowd": 0, **thing})
     value = {
         "info": {"description": "drawn by modelport: no photographs", "version": "1.0", "year": 2017},
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in CATEGORIES],
+        "categories": [{"id": number, "name": name, "keypoints": POINTS} for number, name in CATEGORIES],
     }
     (folder / "annotations").mkdir(exist_ok=True)
     (folder / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(value), encoding="utf-8")
@@ -96,7 +131,7 @@ def _split(folder: Path, split: str, count: int, key: tuple[int, int], progress:
 
 
 def _draw(place: int, rng: np.random.Generator) -> tuple[Image.Image, list[dict[str, Any]]]:
-    """Return a picture and its things: category_id, bbox, area."""
+    """Return a picture and its things: category_id, bbox, area, segmentation, keypoints, num_keypoints."""
     width, height = _SIZES[rng.integers(len(_SIZES))]
     ground = scene(float(rng.random()), rng).resize((width, height), Image.Resampling.BICUBIC)
     # Paler than the things, whose colours are what they are known by.
@@ -109,17 +144,18 @@ def _draw(place: int, rng: np.random.Generator) -> tuple[Image.Image, list[dict[
     for kind, side in sorted(zip(kinds, sides, strict=True), key=lambda pair: -pair[1][0]):
         thing = THINGS[kind]
         sticker = draw_thing(thing, int(rng.integers(*side)), rng)
-        corner = _free_corner(sticker.size, (width, height), found, rng)
+        corner = free_corner(sticker.size, (width, height), found, rng)
         if corner is not None:
-            _paste(image, sticker, corner, rng)
-            solid = int((np.asarray(sticker.getchannel("A")) >= 128).sum())
+            paste(image, sticker, corner, rng)
+            solid = np.asarray(sticker.getchannel("A")) >= 128
             box = [*map(float, corner), *map(float, sticker.size)]
-            found.append({"category_id": thing.category, "bbox": box, "area": float(solid), "segmentation": []})
+            about = {"category_id": thing.category, "bbox": box, "area": float(solid.sum())}
+            found.append(about | shapes(solid, corner, (width, height)))
     return develop(image, rng), found
 
 
-def _free_corner(
-    size: tuple[int, int], room: tuple[int, int], found: list[dict[str, Any]], rng: np.random.Generator
+def free_corner(
+    size: tuple[int, int], room: tuple[int, int], found: Sequence[Mapping[str, Any]], rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """Return a corner where the thing touches no other, None where none was found."""
     for _ in range(40):
@@ -133,7 +169,7 @@ def _free_corner(
     return None
 
 
-def _paste(image: Image.Image, sticker: Image.Image, corner: tuple[int, int], rng: np.random.Generator) -> None:
+def paste(image: Image.Image, sticker: Image.Image, corner: tuple[int, int], rng: np.random.Generator) -> None:
     """Put a thing with its shadow onto the picture, in a light of its own."""
     alpha = sticker.getchannel("A")
     reach = max(2, max(sticker.size) // 24)

@@ -24,4 +24,11 @@ DRAWN: dict[str, Drawn] = {
     "imagenet": Drawn("modelport.data.drawn.imagenet:draw_imagenet", 300),
     "cifar10": Drawn("modelport.data.drawn.cifar10:draw_cifar10", 1000),
     "coco": Drawn("modelport.data.drawn.coco:draw_coco", 24),
+    "yolo": Drawn("modelport.data.drawn.boxes:draw_yolo", 24),
+    "voc": Drawn("modelport.data.drawn.boxes:draw_voc", 24),
+    "masks": Drawn("modelport.data.drawn.masks:draw_masks", 120),
+    "multilabel": Drawn("modelport.data.drawn.multilabel:draw_multilabel", 300),
+    "numbers": Drawn("modelport.data.drawn.numbers:draw_numbers", 300),
+    "text": Drawn("modelport.data.drawn.text:draw_text", 300),
+    "faces": Drawn("modelport.data.drawn.faces:draw_faces", 320),
 }

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,17 +42,22 @@ class LabelFiles:
         self._refuse_others(self._content([_label(sample) for sample in samples]))
 
     def write(self, samples: Sequence[Sample]) -> tuple[dict[str, str], list[str]]:
-        """Write both files, and return where they lie and what is to be said. Raises OutputError as ``check``."""
+        """Write both files, and return where they lie and what is to be said. Raises OutputError as ``check``.
+
+        The array is left out where labels are neither numbers nor rows of them, and that is said.
+        """
         labels = [_label(sample) for sample in samples]
         content = self._content(labels)
         self._refuse_others(content)
+        write_json(self.out / BY_ID, dict(zip((sample.id for sample in samples), labels, strict=True)))
+        places = {"json": str(self.out / BY_ID)}
+        if content is None:
+            return places, [f"{ARRAY} is not written: labels of this form are no numbers in rows; {BY_ID} holds them"]
         with written_aside(self.array) as aside:
             aside.write_bytes(content)
-        write_json(self.out / BY_ID, dict(zip((sample.id for sample in samples), labels, strict=True)))
-        places = {"json": str(self.out / BY_ID), "npy": str(self.array), "npy_sha256": digest_bytes(content)}
-        return places, self._notes(labels)
+        return places | {"npy": str(self.array), "npy_sha256": digest_bytes(content)}, self._notes(labels)
 
-    def _notes(self, labels: Sequence[int]) -> list[str]:
+    def _notes(self, labels: Sequence[Any]) -> list[str]:
         notes = [f"{ARRAY} lies beside the folder, not in it: ais_bench would take it for an input"]
         if self.stacked is not None and len(labels) % self.stacked:
             notes.append(f"{ARRAY}: the row of the short last file is filled up with -1")
@@ -60,16 +66,21 @@ class LabelFiles:
             notes.append(f"{rule}, which is wrong for {wrong} of these images")
         return notes
 
-    def _content(self, labels: Sequence[int]) -> bytes:
-        array = np.array(labels, np.int64)
-        if self.stacked is not None:
+    def _content(self, labels: Sequence[Any]) -> bytes | None:
+        numbers = all(isinstance(label, list) and all(isinstance(one, float) for one in label) for label in labels)
+        if not numbers and not all(isinstance(label, int) for label in labels):
+            return None
+        array = np.array(labels, np.float64 if numbers else np.int64)
+        if self.stacked is not None and not numbers:
             array = np.full((-(-len(labels) // self.stacked), self.stacked), -1, np.int64)
             array.reshape(-1)[: len(labels)] = labels
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         return buffer.getvalue()
 
-    def _refuse_others(self, content: bytes) -> None:
+    def _refuse_others(self, content: bytes | None) -> None:
+        if content is None:
+            return
         with writing(self.array):
             other = self.array.exists() and (
                 self.array.stat().st_size != len(content) or self.array.read_bytes() != content
@@ -81,6 +92,12 @@ class LabelFiles:
             )
 
 
-def _label(sample: Sample) -> int:
-    """Return the class index as the data set counts, or of an image with boxes the image's number."""
-    return int(sample.target.image_id if hasattr(sample.target, "image_id") else sample.target)
+def _label(sample: Sample) -> Any:
+    """Return the label as a JSON value, of a class its index as the data set counts; of boxes the image's number.
+
+    None for a label that is a file of its own, such as a mask.
+    """
+    target = getattr(sample.target, "image_id", sample.target)
+    if isinstance(target, tuple):
+        return list(target)
+    return target if isinstance(target, int | float | str) else None

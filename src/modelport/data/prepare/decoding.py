@@ -14,18 +14,30 @@ from numpy.typing import NDArray
 from PIL import (
     Image,
     ImageFile,
+    # These two register themselves; left to the first sample that needs one, Pillow would load all its plugins in a
+    # worker thread.
+    TiffImagePlugin,
     UnidentifiedImageError,
-    # Registers itself; left to the first sample that needs it, Pillow would load all its plugins in a worker thread.
     WebPImagePlugin,  # noqa: F401
 )
 
 from modelport.core.errors import BadSampleError, ModelportError
-from modelport.data.prepare.image_limits import FORMATS, OR_SKIP, check_area, check_work, out_of_memory, ran_out
+from modelport.data.prepare.image_limits import (
+    FORMATS,
+    NO_IMAGE,
+    OR_SKIP,
+    check_area,
+    check_work,
+    out_of_memory,
+    ran_out,
+)
 
 # Pillow's mode of the pixels between decoding and normalisation; blue comes first only at the end.
 MODES = {"RGB": "RGB", "BGR": "RGB", "L": "L", "RGBA": "RGBA"}
 # Modes that have an opacity for each pixel, or for each colour of a palette.
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+# Tags of TIFF (revision 6.0): BitsPerSample, SampleFormat (1: unsigned whole numbers), Orientation (1: upright).
+_BITS, _KIND, _ORIENTATION = 258, 339, 274
 # The form in which ``warnings`` holds a filter: everything that Pillow's own modules say.
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
@@ -44,7 +56,32 @@ def open_image(content: bytes, name: str) -> Image.Image:
             f"{name}: has more than 8 bits per pixel (mode {image.mode}), which conversion to RGB would clip to white",
             "save it with 8 bits, or pass --on-bad-image skip",
         )
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _refuse_other_tiff(image, name)
     return image
+
+
+def _refuse_other_tiff(image: TiffImagePlugin.TiffImageFile, name: str) -> None:
+    """Raise BadSampleError for a TIFF of which readers make different pixels.
+
+    Of 16 bits Pillow keeps the upper 8 and of several pages the first, it takes signed samples for unsigned ones, and
+    turns by the orientation whatever is asked.
+    """
+    tags = image.tag_v2
+    bits, kinds = (_all(tags.get(tag, 1)) for tag in (_BITS, _KIND))
+    if max(bits) > 8 or set(kinds) != {1}:
+        found = f"samples of {max(bits)} bits" if max(bits) > 8 else f"samples of the format {kinds[0]}, not unsigned"
+        raise BadSampleError(f"{name}: a TIFF with {found}", f"save it with 8 bits, unsigned, {OR_SKIP}")
+    if image.is_animated:
+        raise BadSampleError(f"{name}: a TIFF of more than one page", f"save each page in a file, {OR_SKIP}")
+    if tags.get(_ORIENTATION, 1) != 1:
+        raise BadSampleError(
+            f"{name}: a TIFF that is stored turned (orientation {tags[_ORIENTATION]})", f"save it upright, {OR_SKIP}"
+        )
+
+
+def _all(value: object) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (int(str(value)),)
 
 
 def refuse_no_alpha(image: Image.Image, name: str) -> None:
@@ -114,5 +151,5 @@ def _settle_pillow() -> None:
 def _reason(error: Exception) -> str:
     """Return one line on an error of Pillow; its message for unknown bytes prints an object's address."""
     if isinstance(error, UnidentifiedImageError):
-        return "no " + ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]} image"
+        return NO_IMAGE
     return " ".join(str(error).split()) or type(error).__name__

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from modelport.core.errors import BadSampleError, DataError
 
 # Named one by one, so that no exotic decoder (EPS starts ghostscript) ever sees a sample's bytes.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+NO_IMAGE = f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
 OR_SKIP = "replace the file, or pass --on-bad-image skip"
 # Beyond this Pillow too suspects a decompression bomb; held here because its own limit is a global anyone may lift.
 MAX_PIXELS = 178_956_970

@@ -18,6 +18,7 @@ from modelport.data.prepare.geometry import applied, at_once, most_pixels, turne
 from modelport.data.prepare.image_limits import IN_FLIGHT, OR_SKIP
 from modelport.data.prepare.interpolation import Picture, need_opencv, size_of
 from modelport.data.prepare.letterbox import Box, LateBox, YoloBox
+from modelport.data.prepare.placing import ChainBox
 from modelport.recipes.chain import affine, form_of, lowered
 from modelport.recipes.operations import Contradiction
 from modelport.recipes.steps import Decode, DecodeArray, DecodeRaw, Geometry, Letterbox, Step, TruncateToInteger
@@ -33,12 +34,13 @@ class Preprocess:
     ``shape`` is (C, H, W), or (H, W, C) where ``layout`` is NHWC, or None where the steps leave the size to the image;
     ``dtype`` is that of a row.
     With ``fast`` only what the crop keeps is resized, and a JPEG twice as large as needed is decoded at a fraction of
-    its size: pixels differ from the published ones. Raises RecipeError for steps that do not go together, such as a
+    its size: pixels differ from the published ones. With ``placed`` it is told of every chain where the image lies in
+    the input, not of a letterbox alone. Raises RecipeError for steps that do not go together, such as a
     crop larger than the resize before it can give, or half a letterbox; UsageError where ``fast`` has nothing to make
     faster; ModelportError where the steps need OpenCV and it is missing.
     """
 
-    def __init__(self, steps: Sequence[Step], *, fast: bool = False) -> None:
+    def __init__(self, steps: Sequence[Step], *, fast: bool = False, placed: bool = False) -> None:
         try:
             form = form_of(steps)
             if isinstance(steps[0], DecodeRaw) or any(isinstance(step, TruncateToInteger) for step in steps):
@@ -51,6 +53,8 @@ class Preprocess:
         self._late = LateBox.of(steps)
         boxes = (YoloBox(step) for step in steps if isinstance(step, Letterbox))
         self._box: Box | None = self._late or next(boxes, None)
+        if placed and self._box is None:
+            self._box = ChainBox.of(self._geometry)
         self._fast = fast_crop(self._geometry) if fast else None
         self._arithmetic = Arithmetic(steps)
         # Blue first is the order of what is handed out; until then red is.
@@ -87,8 +91,8 @@ class Preprocess:
     def into(self, content: bytes, name: str, out: NDArray[Any]) -> Placement | None:
         """Write the normalised image into ``out``, of ``dtype`` and ``layout``, such as one row of a batch.
 
-        Returns where the image lies in ``out`` if it is padded there, else None. Raises BadSampleError where the
-        bytes are no sound image, or one of another size than ``out``.
+        Returns where the image lies in ``out`` if it is padded there or ``placed``, else None. Raises BadSampleError
+        where the bytes are no sound image, or one of another size than ``out``.
         """
         pixels, placement = self._decoded(content, name)
         planes = pixels.transpose(2, 0, 1)
@@ -151,16 +155,19 @@ class Preprocess:
         if self._mode == "RGBA":
             refuse_no_alpha(image, name)
         if self._fast is not None:
-            return _pixels(quickly_cropped(image, *self._fast, self._mode)), None
+            return _pixels(quickly_cropped(image, *self._fast, self._mode)), self._placed(image.size, name)
         if self._late is not None:
             return self._late.resized(image, name)
         if self._mode == "RGB" and (cropped := at_once(self._geometry, image)) is not None:
-            return cropped, None
+            return cropped, self._placed(image.size, name)
         return None
+
+    def _placed(self, size: tuple[int, int], name: str) -> Placement | None:
+        return None if self._box is None else self._box.place(*size, name)[0]
 
     def _shaped(self, picture: Picture, name: str) -> tuple[Bytes, Placement | None]:
         """Take a picture, its channels in the recipe's order, through the steps."""
-        placement = None if self._box is None else self._box.place(*size_of(picture), name)[0]
+        placement = self._placed(size_of(picture), name)
         for step in self._geometry:
             picture = applied(step, picture, self._blue_first, name)
         return _pixels(picture), placement

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from modelport.core.errors import DataError, UsageError
 from modelport.core.values import DataSet, LabelForm
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Columns
 
 Split = Literal["val", "train"]
 
@@ -22,13 +24,18 @@ class Wanted:
     """Labels that there are: one is 0 … ``classes - 1``. None: labels are no classes, or their number is not told."""
     names: tuple[str, ...] = ()
     """Of the classes, by label; empty where the recipe does not tell them."""
+    class_map: Mapping[str, int | str] = field(default_factory=dict)
+    """What the data set calls a class → the label, or one of ``names``."""
+    columns: Columns | None = None
+    """Which columns of a table are read, where the recipe tells."""
 
     @staticmethod
     def of(recipe: Recipe) -> Wanted:
         """Return what a recipe wants."""
         dataset = recipe.dataset
         classes = None if dataset.classes is None else dataset.classes - dataset.label_offset
-        return Wanted(recipe.label_form, classes, tuple(dataset.names or ()))
+        names = tuple(dataset.names or ())
+        return Wanted(recipe.label_form, classes, names, dataset.class_map or {}, dataset.columns)
 
     @property
     def known(self) -> int:
@@ -47,6 +54,10 @@ class DataKind:
     def open(self, folder: Path, wanted: Wanted, split: Split) -> DataSet:
         """Return the samples of a split that ``folder`` holds. Raises DataError, naming file and line."""
         raise NotImplementedError
+
+    def lies_in(self, folder: Path) -> bool:
+        """Whether a folder is laid out as this kind alone is; its content need not be sound."""
+        return False
 
     def are_labels(self, path: Path) -> bool:
         """Whether a file or folder (``--labels``) looks like this kind's labels; its content need not be sound."""

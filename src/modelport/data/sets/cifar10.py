@@ -8,7 +8,7 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, overload
 
@@ -21,6 +21,7 @@ from modelport.core.text import plain
 from modelport.core.values import Sample
 from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.cifar_pickle import MAX_BYTES, load_cifar_pickle
+from modelport.data.sets.class_names import held_names
 from modelport.data.sets.images import readable
 
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batch-py")
@@ -80,8 +81,10 @@ class Cifar10Kind(DataKind):
     forms = ("class",)
 
     def open(self, folder: Path, wanted: Wanted, split: Split) -> Cifar10:
-        """Read the pickles of a split. Raises DataError."""
-        return open_cifar10(folder, classes=wanted.known, split=split)
+        """Read the pickles of a split. Raises DataError, also where its labels are the recipe's in another order."""
+        found = open_cifar10(folder, classes=wanted.known, split=split)
+        notes = (*found.notes, *held_names(folder, found.label_names, wanted.names))
+        return replace(found, notes=notes, categories=tuple(enumerate(found.label_names)))
 
 
 def open_cifar10(place: Path, *, classes: int = 10, split: Literal["val", "train"] = "val") -> Cifar10:

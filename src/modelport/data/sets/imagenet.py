@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,11 @@ from modelport.core.files import read_regular_text
 from modelport.core.text import some
 from modelport.core.values import Sample
 from modelport.data.sets.base import DataKind, Split, Wanted
+from modelport.data.sets.class_folders import labels_of_folders
+from modelport.data.sets.class_names import NUMBER, ClassNames
+from modelport.data.sets.identities import Identities
 from modelport.data.sets.images import IMAGE_SUFFIXES, ImageFiles, hold_folder, readable, stem_of, suffix_of
+from modelport.data.sets.label_notes import all_alike, class_notes
 
 LABEL_FILE = "val_label.txt"
 # What lies about in image folders and is no sample; anything else that is visible is asked about.
@@ -29,11 +34,12 @@ _LINES = "write NAME LABEL, one line for each image"
 class ImageNet(DataKind):
     """The kind ``imagenet``: images of one class each, in class folders or beside a file of labels."""
 
-    forms = ("class",)
+    forms = ("class", "identity")
 
     def open(self, folder: Path, wanted: Wanted, split: Split) -> ImageFiles:
         """Find the data set that ``folder`` holds or is. Raises DataError."""
-        return open_imagenet(folder, classes=wanted.known, split=split)
+        with readable(folder):
+            return _open(folder, wanted, split)
 
     def are_labels(self, path: Path) -> bool:
         """Whether ``path`` is a text file: a line ``NAME LABEL`` for each image."""
@@ -43,7 +49,7 @@ class ImageNet(DataKind):
         """Return the images of one folder, each with its line of a file. Raises DataError."""
         hold_folder(images, "give a folder of images")
         with readable(images):
-            return _flat(images, labels, wanted.known)
+            return _flat(images, labels, wanted)
 
 
 def open_imagenet(folder: Path, *, classes: int, split: Literal["val", "train"] = "val") -> ImageFiles:
@@ -52,16 +58,15 @@ def open_imagenet(folder: Path, *, classes: int, split: Literal["val", "train"] 
     ``classes`` is the number of labels there are: a label is 0 … ``classes - 1``. Raises DataError, naming the file
     and line, where the data set is not in one of the layouts that the documentation shows.
     """
-    with readable(folder):
-        return _open(folder, classes, split)
+    return ImageNet().open(folder, Wanted("class", classes), split)
 
 
-def _open(folder: Path, classes: int, split: Literal["val", "train"]) -> ImageFiles:
+def _open(folder: Path, wanted: Wanted, split: Literal["val", "train"]) -> ImageFiles:
     hold_folder(folder, _LAYOUTS)
     if split == "train":
         if not (folder / "train").is_dir():
             raise DataError(f"{folder} holds no train/", "give a folder that holds train/ with class folders")
-        return _class_folders(folder / "train", classes)
+        return _class_folders(folder / "train", wanted)
     inside = [folder / name for name in ("images", "val") if (folder / name).is_dir()]
     if len(inside) > 1:
         raise DataError(f"{folder} holds both images/ and val/", "give the one of the two that you mean")
@@ -69,19 +74,20 @@ def _open(folder: Path, classes: int, split: Literal["val", "train"]) -> ImageFi
     if images == folder and _holds_folders(folder / "train"):
         raise DataError(f"{folder} holds a training split only (train/)", _LAYOUTS)
     if _holds_folders(images):
-        return _class_folders(images, classes)
+        return _class_folders(images, wanted)
     for labels in (images / LABEL_FILE, images.parent / LABEL_FILE):
         if labels.exists() and not labels.is_dir():
-            return _flat(images, labels, classes)
+            return _flat(images, labels, wanted)
     if _listing(images)[0]:
         raise DataError(f"{images} holds images, and there is no {LABEL_FILE} in it or beside it", _LAYOUTS)
     raise DataError(f"{images} holds no images", _LAYOUTS)
 
 
-def _flat(folder: Path, label_file: Path, classes: int) -> ImageFiles:
+def _flat(folder: Path, label_file: Path, wanted: Wanted) -> ImageFiles:
     """Pair the images of one folder with the lines of a label file, by stem."""
     paths = _by_stem(_images_only(folder))
-    labels = _read_labels(label_file, classes)
+    names = Identities() if wanted.form == "identity" else ClassNames(wanted)
+    labels = _read_labels(label_file, names)
     if missing := labels.keys() - paths.keys():
         raise DataError(
             f"{label_file} labels {some(sorted(missing))}, and {folder} holds no such image",
@@ -92,12 +98,12 @@ def _flat(folder: Path, label_file: Path, classes: int) -> ImageFiles:
             f"{folder} holds {some(sorted(unlabelled))}, and {label_file} has no label for that",
             "add a line 'NAME LABEL' for each image, or remove the images",
         )
-    samples = (Sample(stem, labels[stem], path) for stem, path in paths.items())
-    return _data_set(samples, _label_notes(label_file, labels.values(), classes))
+    samples = [Sample(stem, labels[stem], path) for stem, path in paths.items()]
+    return _data_set(samples, (*names.notes(label_file), *_odd(label_file, samples, wanted)))
 
 
-def _class_folders(folder: Path, classes: int) -> ImageFiles:
-    """Label the images of each class folder with the number that it is named, else its place among the sorted names."""
+def _class_folders(folder: Path, wanted: Wanted) -> ImageFiles:
+    """Label the images of each class folder with its class."""
     images, folders = _listing(folder)
     if images:
         raise DataError(
@@ -107,56 +113,30 @@ def _class_folders(folder: Path, classes: int) -> ImageFiles:
     names = sorted(path.name for path in folders)
     if not names:
         raise DataError(f"{folder} holds no class folders", _LAYOUTS)
-    if len(names) > classes:
+    if wanted.form != "identity" and len(names) > wanted.known:
         raise DataError(
-            f"{folder} holds {len(names)} class folders ({some(names)}), the model knows {classes} classes",
+            f"{folder} holds {len(names)} class folders ({some(names)}), the model knows {wanted.known} classes",
             "remove the folders that are no classes, or choose the recipe that fits the data",
         )
-    labels, notes = _folder_labels(folder, names, classes)
-    samples = (
+    paths = [_by_stem(_images_only(folder / name)) for name in names]
+    labels, notes = labels_of_folders(folder, names, wanted)
+    samples = [
         Sample(f"{name}/{stem}", label, path)
-        for name, label in zip(names, labels, strict=True)
-        for stem, path in _by_stem(_images_only(folder / name)).items()
-    )
-    return _data_set(samples, notes)
+        for name, label, inside in zip(names, labels, paths, strict=True)
+        for stem, path in inside.items()
+    ]
+    found = _data_set(samples, (*notes, *_odd(folder, samples, wanted)))
+    if all(NUMBER.fullmatch(name) for name in names):
+        return found
+    called = dict(zip(labels, names, strict=True))
+    return replace(found, categories=tuple((label, called.get(label, "")) for label in range(max(labels) + 1)))
 
 
-def _folder_labels(folder: Path, names: Sequence[str], classes: int) -> tuple[Sequence[int], tuple[str, ...]]:
-    """Return the label of each folder, and what is to be said of that; raises DataError for numbers that are none."""
-    if not all(re.fullmatch("[0-9]{1,9}", name) for name in names):
-        few = f"{folder}: {len(names)} class folders for {classes} classes; a label is a folder's place among these, "
-        # Of a part of the data set's folders, the places are not the published class numbers.
-        return range(len(names)), (few + "sorted",) if len(names) < classes else ()
-    # Sorted as text, 10 comes before 2: a place among the names would be another class than the number says.
-    numbers = [int(name) for name in names]
-    if len(set(numbers)) < len(numbers):
-        twice = next(name for name in names if numbers.count(int(name)) > 1)
-        raise DataError(f"{folder}: two class folders are the number {int(twice)}", "put their images into one")
-    if min(numbers) == 1 and max(numbers) == classes:
-        raise DataError(
-            f"{folder}: the class folders are numbered from 1 to {classes}, classes are counted from 0",
-            f"rename each folder to its number less one (0 to {classes - 1}), if 1 is the model's first class",
-        )
-    if max(numbers) >= classes:
-        raise DataError(
-            f"{folder}: class folder {max(numbers)} is no class of the model, which has 0 to {classes - 1}",
-            "name each folder by its class, counted from 0, or choose the recipe that fits the data",
-        )
-    note = f"{folder}: the class folders are named by whole numbers; these are taken as the labels, counted from 0"
-    if 0 not in numbers:
-        note += f"; none is 0 (they are {min(numbers)} to {max(numbers)}): if they count from 1, every label is one off"
-    return numbers, (note,)
-
-
-def _label_notes(file: Path, labels: Iterable[int], classes: int) -> tuple[str, ...]:
-    """Return what is odd about the labels of a file."""
-    found, count = set(labels), len(list(labels))
-    if len(found) == 1 and count > 1 and classes > 1:
-        return (f"{file}: all {count} images have the label {found.pop()}",)
-    # Of fewer images a whole class may well be missing.
-    if count >= classes and min(found) == 1:
-        return (f"{file}: no label is 0 (they are {min(found)} to {max(found)}); do they count from 1?",)
-    return ()
+def _odd(place: Path, samples: Sequence[Sample], wanted: Wanted) -> tuple[str, ...]:
+    labels = [sample.target for sample in samples]
+    if wanted.form == "identity":
+        return all_alike(place, labels)
+    return class_notes(place, labels, wanted.known, wanted.names)
 
 
 def _data_set(samples: Iterable[Sample], notes: tuple[str, ...]) -> ImageFiles:
@@ -168,7 +148,7 @@ def _data_set(samples: Iterable[Sample], notes: tuple[str, ...]) -> ImageFiles:
     return ImageFiles(ordered, notes)
 
 
-def _read_labels(file: Path, classes: int) -> dict[str, int]:
+def _read_labels(file: Path, names: ClassNames | Identities) -> dict[str, int]:
     """Return label by stem; raises DataError with the line's number."""
     labels: dict[str, int] = {}
     lines: dict[str, int] = {}
@@ -182,15 +162,10 @@ def _read_labels(file: Path, classes: int) -> dict[str, int]:
         if len(fields) != 2:
             raise DataError(f"{place}: {len(fields)} fields in {line[:80]!r}", "write NAME LABEL, one space between")
         name, label = fields
-        if not re.fullmatch("[0-9]{1,9}", label) or int(label) >= classes:
-            raise DataError(
-                f"{place}: label {label[:20]!r} is not an integer from 0 to {classes - 1}",
-                "count the labels from 0; an offset to the model's outputs belongs into the recipe",
-            )
         stem = stem_of(name)
         if stem in labels:
             raise DataError(f"{place}: {stem} was labelled in line {lines[stem]} already", "keep one of the two lines")
-        labels[stem], lines[stem] = int(label), number
+        labels[stem], lines[stem] = names.label(label, place), number
     if not labels:
         raise DataError(f"{file} holds no labels", _LINES)
     return labels

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from modelport.core.errors import DataError, raised_as
-from modelport.core.values import Sample
+from PIL import Image
 
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"})
+from modelport.core.errors import DataError, raised_as
+from modelport.core.files import open_regular
+from modelport.core.values import Sample
+from modelport.data.prepare.image_limits import FORMATS
+
+Size = tuple[int, int]
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -70,6 +75,20 @@ def stem_of(name: str) -> str:
     """Return the name without its suffix where that is an image's; label files may leave it out."""
     suffix = suffix_of(name)
     return name[: -len(suffix)] if suffix in IMAGE_SUFFIXES else name
+
+
+def seen_size(path: Path) -> tuple[Size, bool] | None:
+    """Return width and height as the image is seen, and whether EXIF turns it; None for what is no image."""
+    try:
+        with open_regular(path) as stream, Image.open(stream, formats=FORMATS) as image:
+            width, height = image.size
+            # Of a PNG without the chunk, Pillow would decode all pixels to look for it.
+            lying = "exif" in image.info and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except MemoryError:
+        raise
+    except Exception:  # whatever Pillow's parsers stumble over
+        return None
+    return ((height, width) if lying else (width, height)), lying
 
 
 @contextmanager

@@ -14,7 +14,12 @@ from modelport.recipes.schema import Recipe
 KINDS: dict[str, str] = {
     "imagenet": "modelport.data.sets.imagenet:ImageNet",
     "cifar10": "modelport.data.sets.cifar10:Cifar10Kind",
+    "table": "modelport.data.sets.label_table:LabelTable",
+    "arrays": "modelport.data.sets.arrays:Arrays",
     "coco": "modelport.data.sets.coco:Coco",
+    "yolo": "modelport.data.sets.yolo:Yolo",
+    "voc": "modelport.data.sets.voc:Voc",
+    "masks": "modelport.data.sets.masks:Masks",
     "images": "modelport.data.sets.unlabelled:Unlabelled",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,7 @@ def open_images(folder: Path, *, classes: int | None = None, split: Literal["val
         raise DataError(f"{folder}: images without labels have no training split", "give a data set with labels")
     hold_folder(folder, "give a folder of images")
     with readable(folder):
-        paths = _found(folder)
+        paths = images_below(folder)
     if not paths:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"{folder} holds no images, nor does any folder in it", f"give a folder of images ({kinds})")
@@ -43,15 +44,20 @@ def open_images(folder: Path, *, classes: int | None = None, split: Literal["val
     return ImageFiles(tuple(sorted(samples, key=lambda sample: sample.id)), (said,) if alike else ())
 
 
-def _found(folder: Path) -> dict[str, Path]:
-    """Return the images by their path below ``folder``, with ``/`` between its parts. Raises OSError, DataError."""
+def images_below(folder: Path, leave_out: Collection[str] = ()) -> dict[str, Path]:
+    """Return the images by their path below ``folder``, with ``/`` between its parts.
+
+    Links to folders are not followed; folders in ``folder`` itself of the names ``leave_out`` are not looked into.
+    Raises OSError, DataError.
+    """
 
     def fail(error: OSError) -> None:
         raise error
 
     found = {}
     for place, folders, _ in os.walk(folder, onerror=fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        left_out = leave_out if place == str(folder) else ()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in left_out)
         for path in image_files(Path(place)).values():
             below = path.relative_to(folder).as_posix()
             # Python spells bytes that are no UTF-8 as lone surrogates; such an id could be written into no report.

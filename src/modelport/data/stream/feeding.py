@@ -45,7 +45,7 @@ def feed(
         return stream_views(
             samples, views, input_name=spec.name, batch=batch, seed=seed, ahead=workers + 1, workers=workers
         )
-    prepare = Preprocess(recipe.preprocess, fast=fast)
+    prepare = Preprocess(recipe.preprocess, fast=fast, placed=recipe.placed)
     row = TensorSpec(spec.name, spec.dtype, spec.shape[1:])
     # A network that takes bytes by itself gets them in its own layout.
     pixels = pixels and prepare.dtype != np.uint8

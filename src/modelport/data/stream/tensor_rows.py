@@ -96,9 +96,9 @@ def _pixel_notes(recipe: Recipe) -> tuple[str, ...]:
     return (f"uint8: padded with the rounded mean ({colour}), which is {far} after normalisation, where run pads 0",)
 
 
-def placements(recipe: Recipe, boxes: bool) -> Callable[[bytes, str], Placement | None]:
-    """Return what tells where an image lies in the input, from its header alone: None where no ``boxes`` ask for it."""
-    return Preprocess(recipe.preprocess).place if boxes else lambda content, name: None
+def placements(recipe: Recipe) -> Callable[[bytes, str], Placement | None]:
+    """Return what tells where an image lies in the input, from its header alone: None where no task asks for it."""
+    return Preprocess(recipe.preprocess, placed=True).place if recipe.placed else lambda content, name: None
 
 
 def sample_rows(batch: Batch) -> Iterator[tuple[str, str, Placement | None]]:

@@ -140,7 +140,7 @@ def plan_call(model: Path, build: Build, out: Path) -> AtcCall:
 
 def _settings(recipe: Recipe) -> Ascend:
     """Return the recipe's own table, or what stands for one where it has none."""
-    table = recipe.engines.get("ascend")
+    table = recipe.tables.get("ascend")
     if isinstance(table, Ascend):
         return table
     return Ascend(

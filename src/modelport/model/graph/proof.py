@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FOLD_RELATIVE = 2e-6
 # What is computed of weights before any input comes: sums over a filter in another order, as a share of the largest.
 COMPUTED_RELATIVE = 1e-5
+FIRST_FEW = 64  # elements that tell one layer's weights from another's
 FEWEST = 4  # fewer numbers would be found anywhere
 
 
@@ -113,11 +114,21 @@ class _Pool:
             return False
         flat, scale = value.reshape(-1), float(np.abs(value).max())
         alike = (other for others in self._by_shape.values() for other in others if other.size == value.size)
-        return any(bool(np.all(np.abs(other.reshape(-1) - flat) <= COMPUTED_RELATIVE * scale)) for other in alike)
+        tolerance = np.full_like(flat, COMPUTED_RELATIVE * scale)
+        return any(_near(other.reshape(-1), flat, tolerance) for other in alike)
 
     def holds_near(self, value: Array, tolerance: Array) -> bool:
         """Whether a constant of this shape is everywhere within ``tolerance`` of ``value``."""
-        return any(bool(np.all(np.abs(other - value) <= tolerance)) for other in self._by_shape.get(value.shape, []))
+        flat, allowed = value.reshape(-1), tolerance.reshape(-1)
+        return any(_near(other.reshape(-1), flat, allowed) for other in self._by_shape.get(value.shape, []))
+
+
+def _near(other: Array, value: Array, tolerance: Array) -> bool:
+    """Whether no element is further away than ``tolerance``; all (n,). The first few tell another layer's weights."""
+    few = slice(0, FIRST_FEW)
+    if not np.all(np.abs(other[few] - value[few]) <= tolerance[few]):
+        return False
+    return bool(np.all(np.abs(other - value) <= tolerance))
 
 
 def _digest(value: Array) -> str:

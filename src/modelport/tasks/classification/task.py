@@ -12,6 +12,7 @@ import numpy as np
 from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.classification.per_class import ClassCounts
 from modelport.tasks.classification.topk import TiedRows, TopK, best, class_scores
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
@@ -74,7 +75,9 @@ class Classification(Task):
     def scorer(self, against_source: bool) -> ClassScorer:
         """Return a scorer of logits (N, C), or of numbers of classes, against labels."""
         dataset = self._recipe.dataset
-        return ClassScorer(self._output, dataset.classes or 0, dataset.label_offset, against_source)
+        names = dataset.names or [name for _, name in self._categories]
+        counts = ClassCounts(names, dataset.label_offset)
+        return ClassScorer(self._output, dataset.classes or 0, dataset.label_offset, against_source, counts)
 
     def ties(self) -> TiedRows:
         """Return what counts equal logits across a rank."""
@@ -89,8 +92,11 @@ class Classification(Task):
 class ClassScorer(Scorer):
     """Counts ranks; two answers agree where their best class is the same and neither holds a NaN there."""
 
-    def __init__(self, output: str, classes: int, offset: int, against_source: bool) -> None:
+    def __init__(
+        self, output: str, classes: int, offset: int, against_source: bool, counts: ClassCounts | None = None
+    ) -> None:
         self._output = output
+        self._counts = counts or ClassCounts()
         self._classes = classes
         self._offset = offset
         self._metric = TopK(output)
@@ -107,11 +113,11 @@ class ClassScorer(Scorer):
         targets = [int(label) + self._offset for label in rows.targets]
         self._targets.update(targets)
         self._width = rows.outputs[self._output].shape[-1]
-        self._metric.update(rows.outputs, targets)
-        if self._source is not None and rows.source is not None:
-            self._source.update(rows.source, targets)
-            self._sourced += len(targets)
         answers = rows.outputs[self._output].argmax(axis=1)
+        self._counts.take(targets, self._metric.update(rows.outputs, targets), answers)
+        if self._source is not None and rows.source is not None:
+            self._counts.take_source(targets, self._source.update(rows.source, targets))
+            self._sourced += len(targets)
         self._offsets.update(map(int, (answers - np.array(targets)) % self._width))
         theirs = [None] * len(targets) if rows.source is None else rows.source[self._output]
         lines = zip(rows.ids, targets, rows.outputs[self._output], theirs, strict=True)
@@ -120,7 +126,10 @@ class ClassScorer(Scorer):
     def figures(self) -> Figures:
         """Return top1 … top5, and the source's on the same rows."""
         source = None if self._source is None else self._source.compute() if self._sourced else {}
-        return Figures(self._metric.compute(), source, self._flips, [], self._chance(), self._offsets)
+        notes, told = self._counts.notes(), {"confusions": self._counts.confusions()}
+        per_class = self._counts.per_class()
+        found = (self._metric.compute(), source, self._flips, notes, self._chance(), self._offsets)
+        return Figures(*found, per_class=per_class, further=told)
 
     def _scores(self, outputs: Tensors) -> dict[str, Array]:
         return {self._output: class_scores(outputs[self._output], self._classes)}

@@ -50,7 +50,7 @@ def best(logits: Array, count: int = 5) -> list[tuple[int, float | None]]:
     return [(int(index), float(logits[index]) if math.isfinite(logits[index]) else None) for index in order]
 
 
-def percent(hits: int, n: int) -> Score:
+def percent(hits: float, n: int) -> Score:
     """Return a share of ``n`` in percent with its binomial standard error, 100·√(p(1−p)/n)."""
     share = hits / n
     return Score(100.0 * share, "percent", n, 100.0 * math.sqrt(share * (1.0 - share) / n))
@@ -65,8 +65,8 @@ class TopK:
         self._hits = [0] * k
         self._n = 0
 
-    def update(self, outputs: Tensors, targets: Sequence[Any]) -> None:
-        """Count one batch. Raises DataError for a target that is no class of the output."""
+    def update(self, outputs: Tensors, targets: Sequence[Any]) -> Array:
+        """Count one batch and return its ranks, int64 (N,). Raises DataError for a target that is no class."""
         logits = outputs[self._output]
         labels = np.asarray(targets, dtype=np.int64)
         if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
@@ -78,6 +78,7 @@ class TopK:
         for k in range(self._k):
             self._hits[k] += int((ranks <= k).sum())
         self._n += len(labels)
+        return ranks
 
     def compute(self) -> dict[str, Score]:
         """Return ``top1`` … in percent. Raises DataError where nothing was counted."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task, own_table
 from modelport.tasks.contrastive.pairs import PAIRS, TiedViews, hits, nearest, pairs_hit, published_top1, too_few, top1
+from modelport.tasks.contrastive.recipe_table import Contrastive
 
 VIEW_MARK = "#"
 
@@ -22,14 +23,14 @@ class ContrastivePairs(Task):
     """The task ``contrastive``: rows are views, two adjacent ones an image."""
 
     metrics = ("contrastive_top1", "knn_top1")
-    tables = ("contrastive",)
+    recipe_table = Contrastive
+    needs_table = True
     needs_labels = False
     sample_fitter = "modelport.stages.sample_weights.contrastive:fit_contrastive"
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)
-        assert recipe.contrastive is not None
-        self._drawn_seed = seed if recipe.contrastive.pairs == "with_replacement" else None
+        self._drawn_seed = seed if own_table(recipe, Contrastive).pairs == "with_replacement" else None
 
     def scorer(self, against_source: bool) -> PairScorer:
         """Return a scorer of features (N, D)."""

@@ -62,23 +62,35 @@ def suppress(boxes: Array, scores: Array, classes: Array, iou_threshold: float, 
     overlaps it by more than ``iou_threshold``.
     """
     ranks = np.argsort(-scores, kind="stable")
-    boxes, classes = boxes[ranks], classes[ranks]
-    by_class = np.argsort(classes, kind="stable")
-    limits = np.searchsorted(classes[by_class], np.arange(classes.max(initial=-1) + 2))
-    alive = np.ones(len(boxes), bool)
+    by_class = np.argsort(classes[ranks], kind="stable")
+    # In the order of the classes, the better first, a box's rivals lie behind it: slices, which nothing copies.
+    ordered, own = boxes[ranks[by_class]], classes[ranks[by_class]]
+    ends = np.searchsorted(own, own, side="right").tolist()
+    places = np.argsort(by_class).tolist()
+    left, top, right, bottom = np.ascontiguousarray(ordered.T)
+    areas = (right - left) * (bottom - top)
+    alive = np.ones(len(ordered), bool)
     kept: list[int] = []
     # One turn per box that stays, so at most ``best``; each looks at one class only.
-    place = 0
-    while len(kept) < best and place < len(alive):
-        place += int(alive[place:].argmax())
-        if not alive[place]:
+    for rank, place in enumerate(places):
+        if len(kept) == best:
             break
-        kept.append(place)
-        rivals = by_class[limits[classes[place]] : limits[classes[place] + 1]]
-        rivals = rivals[np.searchsorted(rivals, place, side="right") :]
-        alive[rivals[overlaps(boxes[place], boxes[rivals]) > iou_threshold]] = False
-        place += 1
+        if not alive[place]:
+            continue
+        kept.append(rank)
+        rivals = slice(place + 1, ends[place])
+        wide = np.minimum(right[place], right[rivals]) - np.maximum(left[place], left[rivals])
+        high = np.minimum(bottom[place], bottom[rivals]) - np.maximum(top[place], top[rivals])
+        common = np.maximum(wide, 0) * np.maximum(high, 0)
+        alive[rivals] &= ~_beyond(common, areas[place] + areas[rivals] - common, iou_threshold)
     return ranks[np.array(kept, np.intp)]
+
+
+def _beyond(common: Array, union: Array, iou_threshold: float) -> Array:
+    """Return where an overlap exceeds the threshold; it is 1 where neither box has an area, see ``overlaps``."""
+    shares = np.divide(common, union, out=np.ones_like(common), where=union > 0)
+    beyond: Array = shares > iou_threshold
+    return beyond
 
 
 def overlaps(box: Array, others: Array) -> Array:
@@ -102,7 +114,15 @@ def met(source_boxes: Array, source_labels: Array, boxes: Array, labels: Array, 
     """
     overlap = ious(source_boxes, boxes)
     overlap[np.asarray(source_labels)[:, None] != np.asarray(labels)[None, :]] = 0
-    rows, columns = np.nonzero(overlap >= iou)
+    return pairs_met(overlap, iou), len(source_boxes)
+
+
+def pairs_met(overlap: Array, least: float) -> int:
+    """Return how many rows of overlaps (n, m) are met: pairs are taken by falling overlap, each row and column once.
+
+    An overlap is at least ``least``; of equal ones the earlier row first, then the earlier column.
+    """
+    rows, columns = np.nonzero(overlap >= least)
     order = np.argsort(-overlap[rows, columns], kind="stable")
     taken_rows: set[int] = set()
     taken_columns: set[int] = set()
@@ -110,7 +130,7 @@ def met(source_boxes: Array, source_labels: Array, boxes: Array, labels: Array, 
         if row not in taken_rows and column not in taken_columns:
             taken_rows.add(row)
             taken_columns.add(column)
-    return len(taken_rows), len(source_boxes)
+    return len(taken_rows)
 
 
 def ious(boxes: Array, others: Array) -> NDArray[np.float64]:

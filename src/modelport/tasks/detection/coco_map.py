@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,7 @@ from modelport.tasks.base import Score
 MAX_DETECTIONS = (100, 300, 1000)
 # Categories are judged one by one; of all at once the library would hold a gigabyte for 5,000 images.
 _AT_ONCE = 10
-# Small, medium, large: the library's areas after the first, which is all of them.
-_AREAS = ("s", "m", "l")
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class _Seen:
     boxes: NDArray[np.float64]  # (n, 4) x1 y1 x2 y2
     scores: NDArray[np.float64]
     classes: NDArray[np.int64]
+    shapes: Sequence[Row] = ()  # what the library is to know of each box beside its corners
+    true_shapes: Sequence[Row] = ()  # the same of each annotation
 
 
 class CocoMap:
@@ -37,15 +39,32 @@ class CocoMap:
     count: the recalls ``AR_<n>`` are at each of them, everything else at the largest. Keeps boxes and truths.
     """
 
+    iou_type = "bbox"
+    """What the library holds against each other."""
+    areas: tuple[str, ...] = ("s", "m", "l")
+    """Small, medium, large: the library's areas after the first, which is all of them."""
+    options: Row = MappingProxyType({})
+    """What the library is told beside."""
+
     def __init__(self, categories: Sequence[tuple[int, str]], max_dets: tuple[int, ...] = MAX_DETECTIONS) -> None:
         self._categories = tuple(categories)
         self._max_dets = tuple(sorted(max_dets))
         self._seen: dict[int, _Seen] = {}
+        self._by_class: list[tuple[int, float]] = []
 
-    def add(self, truth: Truth, boxes: Array, scores: Array, classes: Array) -> None:
+    def add(
+        self,
+        truth: Truth,
+        boxes: Array,
+        scores: Array,
+        classes: Array,
+        shapes: Sequence[Row] = (),
+        true_shapes: Sequence[Row] = (),
+    ) -> None:
         """Count one image: boxes (n, 4) x1 y1 x2 y2 in its pixels, scores (n,), class indices (n,); n may be 0.
 
-        Raises DataError for an image that was added already, or a class that is none of the categories.
+        ``shapes`` (n) and ``true_shapes`` are keys of the library's rows, of boxes and of annotations. Raises
+        DataError for an image that was added already, or a class that is none of the categories.
         """
         if truth.image_id in self._seen:
             raise DataError(f"image {truth.image_id} was scored twice", "give each image once")
@@ -62,6 +81,8 @@ class CocoMap:
             np.nan_to_num(np.array(boxes, np.float64).reshape(-1, 4)),
             np.nan_to_num(np.array(scores, np.float64).reshape(-1), nan=-1.0),
             found.copy(),
+            shapes,
+            true_shapes,
         )
 
     def compute(self) -> dict[str, Score]:
@@ -73,11 +94,24 @@ class CocoMap:
             raise DataError("no image was scored", "check --data and --limit")
         precision, recall = self._evaluate()
         n = len(self._seen)
+        means = ((index, _mean(precision[:, :, index, 0, -1])) for index in range(len(self._categories)))
+        self._by_class = [(index, value) for index, value in means if value is not None]
         return {
             name: Score(value, "fraction", n, None)
-            for name, value in _figures(precision, recall, self._max_dets)
+            for name, value in self._figures(precision, recall)
             if value is not None
         }
+
+    def per_class(self) -> list[tuple[int, float]]:
+        """Return (class index, mAP) of each class that is annotated, once the figures were computed."""
+        return list(self._by_class)
+
+    def annotated(self, index: int) -> tuple[str, int]:
+        """Return the name of a class, and how many of its boxes are annotated in the added images, crowds left out."""
+        number, name = self._categories[index]
+        return name, sum(
+            int(((one.truth.category_ids == number) & ~one.truth.iscrowd).sum()) for one in self._seen.values()
+        )
 
     def _evaluate(self) -> tuple[Array, Array]:
         """Return precision (IoU, recall, category, area, max_dets) and recall (IoU, category, area, max_dets)."""
@@ -94,29 +128,49 @@ class CocoMap:
         seen = self._seen.values()
         chosen = self._categories[classes.start : classes.stop]
         common = {
-            "images": [{"id": one.truth.image_id} for one in seen],
+            # The sizes serve polygons, and there are none: masks come encoded.
+            "images": [{"id": one.truth.image_id, "height": 0, "width": 0} for one in seen],
             "categories": [{"id": number, "name": name} for number, name in chosen],
         }
         wanted = {number for number, _ in chosen}
-        truths = [row for one in seen for row in _truth_rows(one.truth) if row["category_id"] in wanted]
+        truths = [row for one in seen for row in _truth_rows(one) if row["category_id"] in wanted]
         results = [row for one in seen for row in self._result_rows(one, classes)]
         # The library talks through whatever it is given here.
         run = evaluator(
             _indexed(coco, common | {"annotations": truths}),
             _indexed(coco, common | {"annotations": results}),
-            "bbox",
+            self.iou_type,
             print_function=lambda *words: None,
+            **self.options,
         )
         run.params.maxDets = list(self._max_dets)
+        run.params.catIds = sorted(number for number, _ in chosen)
         run.evaluate()
         run.accumulate()
-        return np.asarray(run.eval["precision"]), np.asarray(run.eval["recall"])
+        # The library goes by the sorted ids, whatever their order among the classes.
+        places = [run.params.catIds.index(number) for number, _ in chosen]
+        return np.asarray(run.eval["precision"])[:, :, places], np.asarray(run.eval["recall"])[:, places]
 
     def _result_rows(self, one: _Seen, classes: range) -> Iterator[dict[str, Any]]:
-        some = (one.classes >= classes.start) & (one.classes < classes.stop)
+        some = np.flatnonzero((one.classes >= classes.start) & (one.classes < classes.stop))
         image = one.truth.image_id
-        for row in to_results(image, one.boxes[some], one.scores[some], one.classes[some], self._categories):
-            yield row | {"area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
+        rows = to_results(image, one.boxes[some], one.scores[some], one.classes[some], self._categories)
+        for place, row in zip(some.tolist(), rows, strict=True):
+            more = one.shapes[place] if one.shapes else {}
+            yield row | {"area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0} | dict(more)
+
+    def _figures(self, precision: Array, recall: Array) -> Iterator[tuple[str, float | None]]:
+        """Yield the figures. The library's own summary takes some at another number of detections."""
+        # IoU 0.5, 0.55 … 0.95: the first is 0.5, the sixth 0.75.
+        yield "mAP", _mean(precision[:, :, :, 0, -1])
+        yield "mAP_50", _mean(precision[0, :, :, 0, -1])
+        yield "mAP_75", _mean(precision[5, :, :, 0, -1])
+        for area, letter in enumerate(self.areas, start=1):
+            yield f"mAP_{letter}", _mean(precision[:, :, :, area, -1])
+        for place, most in enumerate(self._max_dets):
+            yield f"AR_{most}", _mean(recall[:, :, 0, place])
+        for area, letter in enumerate(self.areas, start=1):
+            yield f"AR_{letter}", _mean(recall[:, :, area, -1])
 
 
 def to_results(
@@ -139,36 +193,19 @@ def detection_text(boxes: Array, scores: Array, classes: Array, categories: Sequ
     return "".join(f"{categories[kind][1]} {score!s} {' '.join(map(str, box))}\n" for box, score, kind in rows)
 
 
-def _figures(precision: Array, recall: Array, max_dets: Sequence[int]) -> Iterator[tuple[str, float | None]]:
-    """Yield the twelve figures. The library's own summary takes some at another number of detections."""
-    # IoU 0.5, 0.55 … 0.95: the first is 0.5, the sixth 0.75.
-    yield "mAP", _mean(precision[:, :, :, 0, -1])
-    yield "mAP_50", _mean(precision[0, :, :, 0, -1])
-    yield "mAP_75", _mean(precision[5, :, :, 0, -1])
-    for area, letter in enumerate(_AREAS, start=1):
-        yield f"mAP_{letter}", _mean(precision[:, :, :, area, -1])
-    for place, most in enumerate(max_dets):
-        yield f"AR_{most}", _mean(recall[:, :, 0, place])
-    for area, letter in enumerate(_AREAS, start=1):
-        yield f"AR_{letter}", _mean(recall[:, :, area, -1])
-
-
 def _mean(values: Array) -> float | None:
     """Return the mean of what was measured; -1 stands for nothing to measure."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else None
 
 
-def _truth_rows(truth: Truth) -> Iterator[dict[str, Any]]:
+def _truth_rows(one: _Seen) -> Iterator[dict[str, Any]]:
+    truth = one.truth
     columns = (truth.boxes, truth.category_ids, truth.iscrowd, truth.areas)
-    for box, category, crowd, area in zip(*(np.asarray(column).tolist() for column in columns), strict=True):
-        yield {
-            "image_id": truth.image_id,
-            "category_id": category,
-            "bbox": box,
-            "iscrowd": int(crowd),
-            "area": area,
-        }
+    shapes = one.true_shapes or ({},) * len(truth.boxes)
+    for box, category, crowd, area, shape in zip(*(column.tolist() for column in columns), shapes, strict=True):
+        row = {"image_id": truth.image_id, "category_id": category, "bbox": box, "iscrowd": int(crowd), "area": area}
+        yield row | dict(shape)
 
 
 def _indexed(coco: Any, dataset: dict[str, Any]) -> Any:

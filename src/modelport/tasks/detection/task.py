@@ -4,28 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import DataError
-from modelport.core.placement import Placement
-from modelport.core.values import Array, Tensors
+from modelport.core.errors import DataError, UsageError
+from modelport.core.text import plain
+from modelport.core.values import Array, Tensors, TensorSpec
+from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task, Unlabelled
-from modelport.tasks.detection.boxes import best_detections, met
-from modelport.tasks.detection.coco_map import CocoMap
+from modelport.recipes.tables import Tolerance
+from modelport.tasks.base import Draft, Score, Task, Unlabelled, own_table
+from modelport.tasks.detection.boxes import best_detections
+from modelport.tasks.detection.decode import Decoder
+from modelport.tasks.detection.forms import (
+    CANDIDATES,
+    DETS,
+    END_TO_END,
+    MEANS,
+    RAW,
+    YOLOV5,
+    YOLOV8,
+    likely_form,
+    outputs_of,
+)
+from modelport.tasks.detection.recipe_table import Boxes
+from modelport.tasks.detection.scorer import BoxScorer, agreement
+
+# What TensorFlow's detectors call their boxes.
+TENSORFLOW = "detection_boxes"
 
 
 class Detection(Task):
-    """The task ``detection``: dets (N, 100, 5), x1 y1 x2 y2 score in network pixels, and labels (N, 100)."""
+    """The task ``detection``: boxes with scores and classes, in one of the forms of ``forms.MEANS``."""
 
     metrics = (
         *("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"),
         *("AR_100", "AR_300", "AR_1000", "AR_s", "AR_m", "AR_l"),
     )
     label_form = "boxes"
+    recipe_table = Boxes
     smallest_set = 100
+    # As the guides have it; a point of a figure between 0 and 1 would be all of it.
+    tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for boxes whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
     difference_means = "share of the source's boxes that no box of the same class meets at IoU 0.9"
@@ -39,38 +59,91 @@ class Detection(Task):
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:
-        """Raise ValueError where the number of classes is not told."""
+        """Raise ValueError where the number of classes is not told, or the outputs are no detector's."""
         if recipe.dataset.classes is None:
             raise ValueError("dataset.classes is missing: a detector's boxes have one of so many")
+        if recipe.dataset.label_offset >= recipe.dataset.classes:
+            found = f"dataset.label_offset is {recipe.dataset.label_offset}"
+            raise ValueError(f"{found}, so that no label fits {recipe.dataset.classes} classes; give a smaller one")
+        told = own_table(recipe, Boxes)
+        form = outputs_of(recipe.signature.outputs, recipe.dataset.classes, told).form
+        if told.iou_threshold is not None and form not in RAW:
+            raise ValueError(f"detection.iou_threshold: of the form {form} nothing is suppressed here")
+        if form == END_TO_END and told.boxes is not None:
+            raise ValueError("detection.boxes: the form end_to_end has corners")
+
+    @classmethod
+    def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
+        """Take outputs of one of the forms; beside a raw one there may be others, such as the heads that it is made of.
+
+        Beside prototypes of masks (N, M, H, W) the wide output holds more than scores.
+        """
+        if alone and any(len(spec.shape) == 4 for spec in outputs):
+            return None
+        metrics = [name for name in cls.metrics if name.startswith("mAP")]
+        # A number of boxes is left out: rows beyond it have no score.
+        several = [spec for spec in outputs if len(spec.shape) > 1]
+        sets = [several] if len(several) > 1 else []
+        for chosen in [*sets, *([spec] for spec in outputs)]:
+            shapes = [spec.shape for spec in chosen]
+            form = likely_form(shapes, sure=alone)
+            if form is not None and chosen[0].dtype.startswith("float"):
+                why = f"the outputs are {form}: {MEANS[form]}"
+                return Draft(chosen, metrics, why, _classes(form, shapes))
+        return None
+
+    @classmethod
+    def draft_lines(cls, outputs: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Sequence[Line]:
+        """Return how TensorFlow's detectors give boxes, where the outputs have their names.
+
+        Raises UsageError where Ultralytics' exporter says that the file is no detector: its scores are followed by
+        keypoints, masks or angles, which the width alone does not tell.
+        """
+        if (told := metadata.get("task", "detect")) != "detect":
+            raise UsageError(
+                f"the file says of itself that its task is '{plain(told, 40)}', not to detect",
+                "name what the outputs are by --task, or write the recipe by hand (docs/recipes.md)",
+            )
+        if TENSORFLOW not in {spec.name.partition(":")[0] for spec in outputs}:
+            return ()
+        why = f"as TensorFlow's {TENSORFLOW} are"
+        return Line("detection.boxes", "yxyx", why), Line("detection.normalised", True, why)
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)
-        self._dets, self._labels = (tensor.name for tensor in recipe.tensors.outputs)
+        self._decoder = Decoder(recipe)
         self._categories = tuple(categories)
+        self.gives_candidates = self._decoder.form == DETS
 
     def scorer(self, against_source: bool) -> BoxScorer:
         """Return a scorer. Raises DataError where the data set named no categories."""
         if not self._categories:
-            raise DataError("the data set names no categories", "give a data set in the COCO layout")
-        return BoxScorer((self._dets, self._labels), self._categories, against_source)
+            raise DataError("the data set names no categories", "give a data set of boxes: coco, yolo or voc")
+        return BoxScorer(self._decoder, self._categories, against_source)
 
     def unlabelled_scorer(self, against_source: bool) -> Unlabelled:
         """Return a scorer that counts the source's boxes that are met."""
-        return Unlabelled(BoxScorer((self._dets, self._labels), None, against_source), None)
+        return Unlabelled(BoxScorer(self._decoder, None, against_source), None)
 
     def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
-        """Suppress doubles among the module's candidates: boxes (N, K, 4) and scores (N, K, C)."""
+        """Suppress doubles among a module's candidates, boxes (N, K, 4) and scores (N, K, C), where dets are wanted."""
+        if self._decoder.form != DETS:
+            return super().outputs_of(raw)
         dets, labels = best_detections(raw[0], raw[1])
-        return {self._dets: dets, self._labels: labels}
+        return {self._decoder.outputs.boxes: dets, self._decoder.outputs.labels: labels}
+
+    def without_low(self, outputs: Tensors, least: float) -> tuple[dict[str, Array], int]:
+        """Return the outputs without boxes whose score is below ``least``, and how many those were."""
+        return self._decoder.without_low(outputs, least)
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return the share of the source's boxes that are not met."""
-        found = total = 0
-        for row in range(len(want[self._labels])):
-            theirs, mine = self._row(want, row), self._row(got, row)
-            hit, of = met(theirs[0], theirs[1], mine[0], mine[1])
-            found, total = found + hit, total + of
-        return 1.0 - found / total if total else float(np.any(got[self._labels] >= 0))
+        found = total = spare = 0
+        for row in range(len(want[self._decoder.outputs.boxes])):
+            theirs, mine = self._decoder.found(want, row), self._decoder.found(got, row)
+            hit, of = agreement(theirs, mine, self._decoder.worth)
+            found, total, spare = found + hit, total + of, spare + len(mine.scores)
+        return 1.0 - found / total if total else float(spare > 0)
 
     def distance(self, got: Sequence[Tensors], want: Sequence[Tensors]) -> float:
         """Return the mean share of the source's boxes that are not met; infinite where it is NaN."""
@@ -82,75 +155,13 @@ class Detection(Task):
         figures = [(name, f"{metrics[name].value if name in metrics else -1.0:.3f}") for name in self._recipe.metrics]
         return [("Number of classes", str(self._recipe.dataset.classes)), *figures]
 
-    def _row(self, outputs: Tensors, row: int) -> tuple[Array, Array]:
-        used = outputs[self._labels][row] >= 0
-        return outputs[self._dets][row][used][:, :4], outputs[self._labels][row][used]
 
-
-# Probabilities, with what bfloat16 rounds them up by.
-MOST_SCORE = 1.01
-
-
-class BoxScorer(Scorer):
-    """Maps boxes back to the image and counts them; keeps boxes and truths, a few kilobytes an image."""
-
-    def __init__(
-        self, names: tuple[str, str], categories: Sequence[tuple[int, str]] | None, against_source: bool
-    ) -> None:
-        """``categories`` None: there are no annotations, and only boxes that are the source's are counted."""
-        self._dets, self._labels = names
-        self._against_source = against_source
-        self._metric = None if categories is None else CocoMap(categories)
-        self._source = CocoMap(categories) if categories is not None and against_source else None
-        self._sourced = 0
-        self._flips = Flips()
-        self._top_score = 0.0
-
-    def take(self, rows: Rows) -> list[dict[str, Any]]:
-        """Score some images and return a line for each."""
-        lines = []
-        for index, (name, truth, placement) in enumerate(zip(rows.ids, rows.targets, rows.placements, strict=True)):
-            mine = self._in_image(rows.outputs, index, placement)
-            if self._metric is not None:
-                self._metric.add(truth, *mine)
-            self._top_score = max(self._top_score, float(np.max(mine[1], initial=0.0)))
-            line = {"id": name, "target": truth and truth.image_id, "boxes": _listed(*mine)}
-            if self._against_source and rows.source is not None:
-                theirs = self._in_image(rows.source, index, placement)
-                if self._source is not None:
-                    self._source.add(truth, *theirs)
-                self._sourced += 1
-                hit, of = met(theirs[0], theirs[2], mine[0], mine[2])
-                flip = {"id": name, "target": line["target"], "source": f"{of} boxes", "engine": f"{hit} of them met"}
-                self._flips.add(hit, of, flip)
-                line["source_met"] = [hit, of]
-            lines.append(line)
-        return lines
-
-    def figures(self) -> Figures:
-        """Return COCO's figures, and the source's on the same images."""
-        source: dict[str, Score] | None = {} if self._against_source else None
-        if self._source is not None and self._sourced:
-            source = self._source.compute()
-        metrics = {} if self._metric is None else self._metric.compute()
-        figures = Figures(metrics, source, self._flips, chance={"mAP": 0.0} if metrics else {})
-        if self._top_score > MOST_SCORE:
-            figures.notes.append(
-                f"scores reach {self._top_score:g}, and a detector's lie between 0 and 1: mAP, which looks at their "
-                "order alone, is not touched; thresholds are"
-            )
-        return figures
-
-    def _in_image(self, outputs: Tensors, index: int, placement: Placement) -> tuple[Array, Array, Array]:
-        """Return boxes (n, 4) in image pixels, scores (n,) and class indices (n,) of one row."""
-        used = outputs[self._labels][index] >= 0
-        dets = outputs[self._dets][index][used]
-        return placement.to_image(dets[:, :4]), dets[:, 4], outputs[self._labels][index][used]
-
-
-def _listed(boxes: Array, scores: Array, classes: Array) -> list[list[float | None]]:
-    """Return [class, score, x1, y1, x2, y2] per box; JSON has no word for what is not finite: None."""
-    return [
-        [int(kind), *(float(value) if np.isfinite(value) else None for value in (score, *box))]
-        for box, score, kind in zip(boxes, scores, classes, strict=True)
-    ]
+def _classes(form: str, shapes: Sequence[tuple[int | str, ...]]) -> int | None:
+    """Return how many classes the widths of outputs tell."""
+    first, last = (shapes[0][1], shapes[0][-1])
+    if form == CANDIDATES:
+        wide = [shape[2] for shape in shapes if shape[2] != 4]
+        return wide[0] if len(wide) == 1 and isinstance(wide[0], int) else None
+    if form == YOLOV8 and isinstance(first, int):
+        return first - 4
+    return last - 5 if form == YOLOV5 and isinstance(last, int) else None

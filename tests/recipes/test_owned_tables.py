@@ -1,4 +1,4 @@
-"""A table of a recipe that has an engine's name is checked by that engine, and stands in the recipe as it was given."""
+"""A table of a recipe that has the name of an engine or a task is checked by it, and stands as it was given."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TabledEngine(NullEngine):
 
 @pytest.fixture
 def tabled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES, "tabled", "test_engine_tables:TabledEngine")
+    monkeypatch.setitem(ENGINES, "tabled", "test_owned_tables:TabledEngine")
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -38,10 +38,8 @@ def test_the_forms_of_a_recipe_hold_the_tables_under_their_own_names(name: str) 
     given = tomllib.loads(files("modelport.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
     recipe = load_recipe(name)
     whole = recipe.to_json()
-    assert set(recipe.engines) == {"ascend"} and "engines" not in whole
-    assert whole["ascend"] == {"keep_dtype": [], "op_precision": {}} | given["ascend"]
-    keys = list(whole)
-    assert keys[keys.index("run") + 1] == "ascend"
+    assert set(recipe.tables) - {recipe.task} == {"ascend"} and "tables" not in whole
+    assert whole["ascend"] == {"out_nodes": False, "keep_dtype": [], "op_precision": {}} | given["ascend"]
     again = parse_recipe(toml_text(whole), "again.toml")
     assert again == recipe and again.digest == recipe.digest
 
@@ -49,13 +47,13 @@ def test_the_forms_of_a_recipe_hold_the_tables_under_their_own_names(name: str) 
 @pytest.mark.usefixtures("tabled")
 def test_an_engine_brings_a_table_of_its_own() -> None:
     recipe = parse_recipe(OWN, "x.toml")
-    assert recipe.engines["tabled"] == Table(tiles=4)
+    assert recipe.tables["tabled"] == Table(tiles=4)
     assert recipe.to_json()["tabled"] == {"tiles": 4}
     assert recipe.digest != parse_recipe(OWN.replace("tiles = 4", "tiles = 5"), "x.toml").digest
     changed = parse_recipe(
         OWN + '[variants.more]\nabout = "more"\n[variants.more.changes.tabled]\ntiles = 8\n', "x.toml"
     )
-    assert changed.with_variant("more").engines["tabled"] == Table(tiles=8)
+    assert changed.with_variant("more").tables["tabled"] == Table(tiles=8)
 
 
 @pytest.mark.usefixtures("tabled")

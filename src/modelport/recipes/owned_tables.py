@@ -1,6 +1,6 @@
-"""Tables of a recipe that one engine alone reads: each is checked by the engine whose name it has.
+"""Tables of a recipe that one engine or one task alone reads: each is checked by the one whose name it has.
 
-Recipes stand below the engines, so the engines' tables stand here by name and are looked up when a recipe is read.
+Recipes stand below engines and tasks, so their tables stand here by name and are looked up when a recipe is read.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import InitErrorDetails
 
-# Returns the form of each table, by its name in a recipe.
-TABLES = "modelport.engines.registry:recipe_tables"
+# Each returns the forms of tables, by their names in a recipe.
+TABLES = ("modelport.engines.registry:recipe_tables", "modelport.tasks.table:recipe_tables")
 # The recipe's field that holds them; no key of a recipe file.
-FIELD = "engines"
+FIELD = "tables"
 
 
 def forms() -> dict[str, type[BaseModel]]:
-    """Return the form of each engine's table, by its name in a recipe."""
-    known: dict[str, type[BaseModel]] = resolve_name(TABLES)()
-    return known
+    """Return the form of each table, by its name in a recipe."""
+    return {name: form for provider in TABLES for name, form in resolve_name(provider)().items()}
 
 
 def set_apart(content: Any) -> Any:
-    """Return a recipe's values with the engines' tables under ``FIELD``. Raises ValidationError for such a key."""
+    """Return a recipe's values with these tables under ``FIELD``. Raises ValidationError for such a key."""
     if not isinstance(content, dict):
         return content
     if FIELD in content:
@@ -35,15 +34,15 @@ def set_apart(content: Any) -> Any:
 
 
 def read(tables: dict[str, Any]) -> dict[str, BaseModel]:
-    """Return the tables as their engines know them. Raises ValidationError with the place of each slip."""
+    """Return the tables as their engines and tasks know them. Raises ValidationError with the place of each slip."""
     known = forms()
     fields: dict[str, Any] = {name: (known[name], ...) for name in tables}
-    checked = create_model("EngineTables", **fields).model_validate(tables, strict=True)
+    checked = create_model("OwnedTables", **fields).model_validate(tables, strict=True)
     return {name: getattr(checked, name) for name in tables}
 
 
 def put_back(whole: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe's values with the engines' tables under their own names, where ``FIELD`` stood."""
+    """Return a recipe's values with these tables under their own names, where ``FIELD`` stood."""
     flat: dict[str, Any] = {}
     for name, value in whole.items():
         flat |= value if name == FIELD else {name: value}

@@ -1,0 +1,161 @@
+"""Things with more than corners against annotations and against the source's: COCO's figures, and how many are met."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from modelport.core.placement import Placement
+from modelport.core.values import Array, Tensors, Truth
+from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer
+from modelport.tasks.detection.boxes import pairs_met
+from modelport.tasks.detection.coco_map import CocoMap
+from modelport.tasks.instances.outputs import Parts, Things
+
+# A thing of the source's is met by one of its class that overlaps it so far: by pixels, or by keypoints' similarity.
+ALIKE = 0.9
+# Things of a lower score are passed over where there are better ones: whether another engine gives them says little.
+WORTH = 0.25
+
+
+class Seen(NamedTuple):
+    """The things of one image, and what COCO's tools are told of each beside its box."""
+
+    things: Things
+    shapes: Sequence[Mapping[str, Any]]
+
+    def where(self, kept: Array) -> Seen:
+        """Return those that indices choose."""
+        return Seen(self.things.where(kept), [self.shapes[place] for place in kept.tolist()])
+
+
+class Judge:
+    """What masks and keypoints do not have in common."""
+
+    name: str
+    """Of the figures, before COCO's."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def metric(self, categories: Sequence[tuple[int, str]]) -> CocoMap:
+        """Return an empty metric."""
+        raise NotImplementedError
+
+    def shapes(self, things: Things, placement: Placement) -> Sequence[Mapping[str, Any]]:
+        """Return the library's keys of each thing."""
+        raise NotImplementedError
+
+    def true_shapes(self, truth: Truth, placement: Placement) -> Sequence[Mapping[str, Any]]:
+        """Return the library's keys of each annotation. Raises DataError."""
+        raise NotImplementedError
+
+    def alike(self, theirs: Seen, mine: Seen) -> Array:
+        """Return how far things of the source's and the engine's are the same, (n, m), 0 to 1."""
+        raise NotImplementedError
+
+    def notes(self) -> list[str]:
+        """Return how the outputs are read, where that was chosen."""
+        return []
+
+    def seen(self, outputs: Tensors, row: int, placement: Placement) -> Seen:
+        """Return the things of one row in the image."""
+        things = self.parts.found(outputs, row, placement)
+        return Seen(things, self.shapes(things, placement))
+
+    def met(self, theirs: Seen, mine: Seen) -> tuple[int, int]:
+        """Return how many of the source's things are met, and how many there are: those of a score from WORTH on.
+
+        Where the source has none of these, all are counted.
+        """
+        sure = np.flatnonzero(theirs.things.scores >= WORTH)
+        counted = theirs.where(sure) if sure.size else theirs
+        overlap = self.alike(counted, mine)
+        overlap[counted.things.classes[:, None] != mine.things.classes[None]] = 0
+        return pairs_met(overlap, ALIKE), len(counted.shapes)
+
+
+class ThingScorer(Scorer):
+    """Counts the things of each image; keeps annotations and what was found, masks encoded."""
+
+    def __init__(self, judge: Judge, categories: Sequence[tuple[int, str]] | None, against_source: bool) -> None:
+        """``categories`` None: there are no annotations, and only things that are the source's are counted."""
+        self._judge = judge
+        self._against_source = against_source
+        self._mine = None if categories is None else judge.metric(categories)
+        self._theirs = judge.metric(categories) if categories is not None and against_source else None
+        self._sourced = 0
+        self._flips = Flips()
+
+    def take(self, rows: Rows) -> list[dict[str, Any]]:
+        """Score some images and return a line for each. Raises DataError for annotations that do not fit."""
+        lines = []
+        for index, (name, truth, placement) in enumerate(zip(rows.ids, rows.targets, rows.placements, strict=True)):
+            mine = self._judge.seen(rows.outputs, index, placement)
+            line: dict[str, Any] = {"id": str(name), "target": truth and truth.image_id, "boxes": _listed(mine.things)}
+            true = [] if self._mine is None else self._judge.true_shapes(truth, placement)
+            _count(self._mine, truth, mine, true)
+            if self._against_source and rows.source is not None:
+                theirs = self._judge.seen(rows.source, index, placement)
+                _count(self._theirs, truth, theirs, true)
+                self._sourced += 1
+                hit, of = self._judge.met(theirs, mine)
+                told = {"source": f"{of} things", "engine": f"{hit} of them met"}
+                self._flips.add(hit, of, {"id": line["id"], "target": line["target"], **told})
+                line["source_met"] = [hit, of]
+            lines.append(line)
+        return lines
+
+    def figures(self) -> Figures:
+        """Return COCO's figures, and the source's on the same images."""
+        source: dict[str, Score] | None = {} if self._against_source else None
+        if self._theirs is not None and self._sourced:
+            source = self._theirs.compute()
+        metrics = {} if self._mine is None else self._mine.compute()
+        figures = Figures(metrics, source, self._flips, self._judge.notes())
+        if metrics:
+            figures.chance = {f"{self._judge.name}mAP": 0.0}
+            figures.per_class = self._per_class()
+        return figures
+
+    def _per_class(self) -> list[dict[str, Any]]:
+        assert self._mine is not None
+        theirs = {} if self._theirs is None or not self._sourced else dict(self._theirs.per_class())
+        rows = []
+        for index, value in self._mine.per_class():
+            name, n = self._mine.annotated(index)
+            figure = f"{self._judge.name}mAP"
+            rows.append({"class": index, "name": name, "n": n, figure: value, "source": theirs.get(index)})
+        return rows
+
+
+def difference(judge: Judge, got: Tensors, want: Tensors, placement: Placement) -> float:
+    """Return the share of the source's things that are not met, where every input is an image as it is."""
+    found = total = spare = 0
+    for row in range(len(want[judge.parts.boxes])):
+        theirs, mine = judge.seen(want, row, placement), judge.seen(got, row, placement)
+        hit, of = judge.met(theirs, mine)
+        found, total, spare = found + hit, total + of, spare + len(mine.shapes)
+    return 1.0 - found / total if total else float(spare > 0)
+
+
+def mean_difference(shares: Sequence[float]) -> float:
+    """Return the mean of such shares; infinite where it is NaN."""
+    missed = float(np.mean(shares))
+    return missed if math.isfinite(missed) else math.inf
+
+
+def _count(metric: CocoMap | None, truth: Truth, seen: Seen, true: Sequence[Mapping[str, Any]]) -> None:
+    if metric is not None:
+        metric.add(truth, *seen.things[:3], shapes=seen.shapes, true_shapes=true)
+
+
+def _listed(things: Things) -> list[list[float | None]]:
+    """Return [class, score, x1, y1, x2, y2] of each thing; JSON has no word for what is not finite: None."""
+    return [
+        [int(kind), *(float(value) if np.isfinite(value) else None for value in (score, *box))]
+        for box, score, kind in zip(things.boxes, things.scores, things.classes, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Boxes with keypoints: COCO's figures of them."""
