@@ -30,8 +30,8 @@ OUTSIDE = 0.001
 # Counts are summed this far from their mean, in standard deviations and, for rare ones, in counts: beyond lies less
 # than a hundred-thousandth of the chance, which OUTSIDE covers as well.
 DEVIATIONS, RARE = 4.5, 9.0
-# The worst shares are looked for on a grid of so many values a side, then on finer ones around the worst so far.
-GRID, FINER = 5, 3
+# The worst shares are looked for on a grid of so many values a side, then on finer ones of so many around the worst.
+GRID, FINER, TURNS = 11, 5, 2
 # Pairs of counts beyond which the sum would take seconds: the wealth itself bounds the p-value then, less sharply.
 MOST_PAIRS = 20_000
 # Bounds are found to this share of their distance from the observed loss, or to this part of a point or percent.
@@ -124,10 +124,10 @@ class _Null:
 
     def worst(self, chance: Callable[[Shares], float]) -> float:
         """Return the largest chance, by a grid and finer ones around the best of the last."""
-        found = 0.0
+        found, size = 0.0, GRID
         one, two = self.first, self.second
-        for _ in range(FINER):
-            grid_one, grid_two = np.linspace(*one, GRID), np.linspace(*two, GRID if two[1] > two[0] else 1)
+        for _ in range(1 + TURNS):
+            grid_one, grid_two = np.linspace(*one, size), np.linspace(*two, size if two[1] > two[0] else 1)
             tried = [
                 (chance(shares), first, second)
                 for first in grid_one.tolist()
@@ -138,7 +138,8 @@ class _Null:
                 break
             best, first, second = max(tried)
             found = max(found, best)
-            one, two = _around(first, one, self.first), _around(second, two, self.second)
+            one, two = _around(first, one, size, self.first), _around(second, two, size, self.second)
+            size = FINER
         return found
 
     def _shares(self, first: float, second: float) -> Shares | None:
@@ -153,9 +154,9 @@ class _Null:
         return (first, source, engine) if min(source, engine) >= 0.0 and first + source + engine <= 1.0 else None
 
 
-def _around(middle: float, tried: tuple[float, float], whole: tuple[float, float]) -> tuple[float, float]:
-    """Return the grid's steps to the left and right of ``middle``, within the whole."""
-    step = (tried[1] - tried[0]) / (GRID - 1)
+def _around(middle: float, tried: tuple[float, float], size: int, whole: tuple[float, float]) -> tuple[float, float]:
+    """Return the steps of a grid of ``size`` values to the left and right of ``middle``, within the whole."""
+    step = (tried[1] - tried[0]) / (size - 1)
     return max(whole[0], middle - step), min(whole[1], middle + step)
 
 
