@@ -92,7 +92,7 @@ def test_the_short_forms_are_read_as_the_long_ones() -> None:
         ("{ 1 = 465.54", "{ 0 = 465.54", r"guide\.on\.Ascend310P3\.samples_per_second.*greater than 0"),
         ("{ 1 = 465.54, 4 = ", "{ 4 = 465.54, 1 = ", "order of their batches"),
         ("guide.source", "guide.sauce", r"guide\.sauce: unknown key, did you mean 'source'"),
-        ('"imagenet-1k"', '"imagenet-2k"', "no data set named 'imagenet-2k'; known are imagenet-1k"),
+        ('"imagenet-1k"', '"imagenet-2k"', "no data set named 'imagenet-2k'; known are imagenet-1k, coco-2017"),
     ],
 )
 def test_a_mistake_is_refused_with_its_place(old: str, new: str, message: str) -> None:

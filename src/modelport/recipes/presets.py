@@ -36,7 +36,8 @@ SETS: dict[str, dict[str, Any]] = {
         "classes": 1000,
         "published_n": 50_000,
         "published_ids": "(n[0-9]{8}/)?ILSVRC2012_val_[0-9]{8}",
-    }
+    },
+    "coco-2017": {"kind": "coco", "classes": 80, "published_n": 5_000, "published_ids": "[0-9]{12}"},
 }
 
 

@@ -73,7 +73,7 @@ class Recipe(Strict):
     """In a file the name of a preset will do, which is read as its steps."""
     dataset: Annotated[Dataset, BeforeValidator(known_set)]
     """What the published figures were measured on; in a file a known set's name will do, read as its keys:
-    ``imagenet-1k``."""
+    ``imagenet-1k``, ``coco-2017``."""
     metrics: Annotated[list[str], Field(min_length=1)]
     """Figures of the task that are told. Those that are published decide, else the first."""
     published: list[Published] = Field(default_factory=list)

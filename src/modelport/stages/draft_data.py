@@ -20,7 +20,14 @@ from modelport.tasks.base import Task
 from modelport.tasks.table import COUNTED
 
 # The kind that is meant most often, by what labels are; else the first that has such labels.
-USUAL = {"class": "imagenet", "identity": "imagenet", "boxes": "coco", "mask": "masks"}
+USUAL = {
+    "class": "imagenet",
+    "identity": "imagenet",
+    "mask": "masks",
+    "boxes": "coco",
+    "outlines": "coco",
+    "keypoints": "coco",
+}
 COCO_CLASSES = 80
 # A thousand names are under 50 KB; what is longer is no list of them.
 MAX_NAMES = 1024 * 1024
@@ -32,7 +39,7 @@ def data_lines(folder: Path | None, task: type[Task], classes: int | None, names
     ``classes`` is the width of the model's output, ``names`` what the model calls its classes, where it tells.
     """
     width = [] if classes is None else [Line("dataset.classes", classes)]
-    if classes is None and task.label_form == "boxes":
+    if classes is None and USUAL.get(task.label_form) == "coco":
         classes = len(names) or COCO_CLASSES
         why = "as the model's file names them" if names else "the outputs do not tell how many; COCO has 80"
         width = [Line("dataset.classes", classes, why, guessed=not names)]
