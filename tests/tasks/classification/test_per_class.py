@@ -115,6 +115,6 @@ def test_the_report_tells_the_worst_classes() -> None:
     text = render(_result(per_class=rows, confusions=[{"target": 3, "answer": 5, "count": 7}]))
     section = text.partition("## Worst classes")[2].partition("\n## ")[0]
     assert section.index("| 12 | &lt;n12> | 16 | 88.00 | – |") < section.index("| 11 |")
-    assert "Of 12 classes with 5 samples or more" in section and section.count("&lt;n") == 10
+    assert "Of 12 classes with an n of 5 or more" in section and section.count("&lt;n") == 10
     assert "3 taken for 5 (7)" in section
     assert "Worst classes" not in render(_result(per_class=rows[:1])) + render(_result())
