@@ -7,6 +7,7 @@ import pytest
 from modelport.recipes.load import load_recipe
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Score
+from modelport.tasks.table import task_class, task_names
 from modelport.verdict.rules import Evidence, excess_of, is_full_set, judge, limit_of, overall
 
 RECIPE = load_recipe("moco-v2")
@@ -111,6 +112,16 @@ def test_duplicates_are_told_and_only_the_unique_count_towards_enough() -> None:
 @pytest.mark.parametrize(("got", "source"), [(float("nan"), 70.0), (70.0, float("nan")), (float("inf"), 70.0)])
 def test_a_figure_that_is_not_finite_is_never_a_pass(got: float, source: float) -> None:
     assert _verdict(_scores(got, 90.0, 1000), _scores(source, 90.0, 1000)) == "inconclusive"
+
+
+@pytest.mark.parametrize("task", task_names())
+def test_no_task_tolerates_by_itself_that_a_figure_is_halved(task: str) -> None:
+    """Of fractions, too, whose points are hundredths: one point of 0 to 1 would be all of it."""
+    tolerance = task_class(task).tolerance
+    for unit, reference in (("percent", 70.0), ("fraction", 0.4)):
+        assert excess_of(reference / 2, Score(reference, unit, 1000, None), tolerance) > 0
+    point = Tolerance(value=1.0, unit="points")
+    assert limit_of(Score(0.4, "fraction", 1000, None), point) == pytest.approx(0.39)
 
 
 @pytest.mark.parametrize(("points", "word"), [(0.0, "fail"), (1.9, "fail"), (2.1, "inconclusive")])

@@ -20,7 +20,7 @@ from modelport.model.graph.file import metadata_of, read_graph
 from modelport.recipes.draft import Line, draft_text
 from modelport.recipes.load import parse_recipe
 from modelport.stages.describe import Described, describe_library, describe_network, describe_onnx, describe_program
-from modelport.stages.draft_data import data_lines, names_told
+from modelport.stages.draft_data import data_lines, names_told, steps_for
 from modelport.stages.draft_steps import steps_of, steps_of_library
 from modelport.tasks.base import Draft
 from modelport.tasks.table import TASKS, task_class
@@ -117,7 +117,7 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
         Line("task", task, draft.why),
         Line("metrics", list(draft.metrics)),
         *network,
-        subject.steps,
+        steps_for(request.data, subject.steps),
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
         Line("tensors.outputs", [_tensor(spec) for spec in draft.outputs], _left_out(described, draft.outputs)),
         *task_class(task).draft_lines(draft.outputs, subject.metadata),

@@ -248,7 +248,7 @@ class Tolerance(Strict):
     value: Annotated[float, Field(ge=0)] = 1.0
     """The drop; under the task ``outputs`` the distance itself."""
     unit: Literal["percent_of_reference", "points"] = "points"
-    """A share of the reference, or points of the figure."""
+    """A share of the reference, or points of the figure: hundredths of one that is told as a fraction (mAP)."""
 
 
 class Run(Strict):

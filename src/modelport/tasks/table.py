@@ -18,11 +18,11 @@ from modelport.tasks.base import Task
 # boxes are no classifier's.
 TASKS: dict[str, str] = {
     "detection": "modelport.tasks.detection.task:Detection",
+    "instances": "modelport.tasks.instances.task:InstanceMasks",
+    "keypoints": "modelport.tasks.keypoints.task:Keypoints",
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "segmentation": "modelport.tasks.segmentation.task:Segmentation",
-    "instances": "modelport.tasks.instances.task:InstanceMasks",
-    "keypoints": "modelport.tasks.keypoints.task:Keypoints",
     "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
     "regression": "modelport.tasks.regression.task:Regression",
     "text": "modelport.tasks.text.task:Text",

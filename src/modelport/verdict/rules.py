@@ -76,9 +76,13 @@ def judged_metrics(recipe: Recipe) -> list[str]:
 
 
 def limit_of(reference: Score, tolerance: Tolerance) -> float:
-    """Return the worst figure that still passes, in the reference's unit: above it where a rise is the loss."""
+    """Return the worst figure that still passes, in the reference's unit: above it where a rise is the loss.
+
+    A point of a figure that is told as a fraction is a hundredth.
+    """
     scale = reference.value if reference.scale is None else reference.scale
-    allowed = scale * tolerance.value / 100.0 if tolerance.unit == "percent_of_reference" else tolerance.value
+    point = 0.01 if reference.unit == "fraction" else 1.0
+    allowed = scale * tolerance.value / 100.0 if tolerance.unit == "percent_of_reference" else tolerance.value * point
     return reference.value + allowed if reference.rise_is_loss else reference.value - allowed
 
 

@@ -14,12 +14,12 @@ from pycocotools import mask as coco_mask
 from coco_oracle import by_pycocotools
 from modelport.core.errors import DataError, RecipeError
 from modelport.core.placement import Placement
-from modelport.core.values import Array, RowId, Truth
+from modelport.core.values import Array, RowId, TensorSpec, Truth
 from modelport.data.sets.table import open_dataset
 from modelport.recipes.load import parse_recipe
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Rows
-from modelport.tasks.table import task_of
+from modelport.tasks.table import TASKS, task_class, task_of
 from things import CATEGORIES, SIZES, drawn_things
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
@@ -183,7 +183,7 @@ def test_what_is_not_the_sources_is_a_flip(tmp_path: Path) -> None:
         ("3, 160, 160]", '3, "h", "w"]', "give height and width"),
         ("dataset.classes", 'instances.frame = "bx"\ndataset.classes', "frame"),
         ("dataset.classes", "keypoints.sigmas = [0.1]\ndataset.classes", "the table keypoints belongs to the task"),
-        ('kind = "coco"', 'kind = "imagenet"', "its labels are class, instances takes outlines"),
+        ('kind = "coco"', 'kind = "imagenet"', "its labels are class or identity, instances takes outlines"),
     ],
 )
 def test_a_recipe_that_is_none_of_the_task_is_refused(old: str, new: str, message: str) -> None:
@@ -246,3 +246,26 @@ def test_a_mask_for_another_size_is_named(tmp_path: Path) -> None:
 def test_a_data_set_without_categories_is_refused() -> None:
     with pytest.raises(DataError, match="names no categories"):
         task_of(parse_recipe(RECIPE, "x.toml")).scorer(False)
+
+
+def drafted(*shapes: tuple[int, ...], named: str | None = None) -> str | None:
+    """Return the first task that takes outputs of these shapes; labels are those of one axis, scores come before."""
+    ones = iter(["labels", "scores"] if sum(len(shape) == 1 for shape in shapes) > 1 else ["labels"])
+    specs = []
+    for place, shape in enumerate(shapes):
+        name = next(ones) if len(shape) == 1 else f"output{place}"
+        specs.append(TensorSpec(name, "int64" if name == "labels" else "float32", ("batch", *shape)))
+    names = list(TASKS) if named is None else [named]
+    return next((name for name in names if task_class(name).draft(specs, alone=named is None)), None)
+
+
+def test_a_draft_is_the_task_that_the_outputs_tell() -> None:
+    assert drafted((100, 5), (100,), (100, 28, 28)) == "instances"
+    assert drafted((100, 4), (100,), (100,), (100, 160, 160)) == "instances"
+    assert drafted((100, 5), (100,), (100, 17, 3)) == "keypoints"
+    assert drafted((100, 5), (100, 17, 2)) == "keypoints"
+    assert drafted((100, 5), (100,), (100, 5, 3)) == "outputs"
+    assert drafted((100, 5), (100,), (100, 5, 3), named="keypoints") == "keypoints"
+    assert drafted((100, 5), (100,)) == "detection"
+    assert drafted((1000,)) == "outputs" and drafted((21, 65, 65)) == "segmentation"
+    assert drafted((116, 8400), (32, 160, 160)) == "outputs"  # boxes beside prototypes of masks

@@ -170,7 +170,7 @@ def test_names_come_from_the_columns_else_the_recipe() -> None:
             "2 names .* the 3 numbers",
         ),
         ('["mae", "rmse", "r2"]', '["mape"]', "no metric of regression"),
-        ('"table"', '"imagenet"', "its labels are class, regression takes numbers"),
+        ('"table"', '"imagenet"', "its labels are class or identity, regression takes numbers"),
     ],
 )
 def test_what_is_no_recipe_of_the_task_is_refused(old: str, new: str, message: str) -> None:

@@ -161,7 +161,7 @@ def test_labels_that_cannot_be_met_are_told() -> None:
         ('"float32", shape = ["batch", 6, 4]', '"int64", shape = ["batch", 6, 4]', r"texts are read of \(batch, pos"),
         ('"table"', '"table"\ndataset.label_offset = 1', "no meaning for texts"),
         ('["exact_match", "edit_distance", "cer"]', '["top1"]', "no metric of text"),
-        ('"table"', '"imagenet"', "its labels are class, text takes text"),
+        ('"table"', '"imagenet"', "its labels are class or identity, text takes text"),
     ],
 )
 def test_what_is_no_recipe_of_the_task_is_refused(old: str, new: str, message: str) -> None:

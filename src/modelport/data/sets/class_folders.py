@@ -55,7 +55,7 @@ def labels_of_folders(folder: Path, names: Sequence[str], wanted: Wanted) -> tup
         raise DataError(
             f"{folder} holds {len(names)} class folders ({_few(names)}) for {known.classes} classes, and nothing tells "
             "which of the classes they are",
-            _FIX,
+            f"{_FIX}; or score no labels: --images {folder} --predict",
         )
     if WORDNET.fullmatch(names[0]):
         return range(len(names)), ()

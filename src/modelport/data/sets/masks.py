@@ -40,6 +40,10 @@ class Masks(DataKind):
             hold_folder(folder, _LAYOUTS)
             return _paired(*_find(folder, split))
 
+    def lies_in(self, folder: Path) -> bool:
+        """Whether there is a folder of masks."""
+        return any((inside / name).is_dir() for inside in (folder, folder / "val") for name in ("masks", MASKS[-1]))
+
     def are_labels(self, path: Path) -> bool:
         """Whether ``path`` is a folder of PNGs."""
         return path.is_dir() and any(suffix_of(name) == SUFFIX for name in os.listdir(path))  # noqa: PTH208 (names)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from modelport.core.errors import DataError
 from modelport.core.placement import Placement
-from modelport.core.values import Array, Tensors, Truth
+from modelport.core.values import Array, Tensors, TensorSpec, Truth
 from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Task, Unlabelled, own_table
+from modelport.recipes.tables import Tolerance
+from modelport.tasks.base import Draft, Task, Unlabelled, own_table
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.instances.encoded import area_of, encoded_outline, laid_out, overlaps, pasted
 from modelport.tasks.instances.outputs import Parts, Things
@@ -30,6 +31,7 @@ class InstanceMasks(Task):
     recipe_table = Instances
     label_form = "outlines"
     smallest_set = 100
+    tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
     difference_means = "share of the source's things that no thing of the same class meets at a mask IoU of 0.9"
@@ -46,6 +48,11 @@ class InstanceMasks(Task):
         check_size(recipe)
         parts = Parts.of(recipe.signature.outputs, MASKS)
         _frame(recipe, parts)
+
+    @classmethod
+    def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
+        """Take boxes with masks that are no keypoints, and nothing else."""
+        return drafted(cls, outputs, MASKS, lambda shape: not _few(shape[3]))
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)
@@ -121,6 +128,28 @@ class MaskMap(CocoMap):
 
     def _figures(self, precision: Array, recall: Array) -> Iterator[tuple[str, float | None]]:
         return prefixed("mask_", super()._figures(precision, recall))
+
+
+def drafted(
+    task: type[Task],
+    outputs: Sequence[TensorSpec],
+    what: str,
+    fits: Callable[[tuple[int | str, ...]], bool],
+    alone: bool = False,
+) -> Draft | None:
+    """Return the draft of a task whose outputs are boxes and ``what``, of a shape (N, K, …) that ``fits``."""
+    try:
+        parts = Parts.of(outputs, what, alone=alone)
+    except ValueError:
+        return None
+    shape = next(spec.shape for spec in outputs if spec.name == parts.shapes)
+    why = f"'{parts.boxes}' are boxes and '{parts.shapes}' {what}"
+    return Draft(outputs, list(task.metrics), why) if fits(shape) else None
+
+
+def _few(axis: int | str) -> bool:
+    """Whether an axis holds the numbers of a keypoint."""
+    return axis in (2, 3)
 
 
 def prefixed(name: str, figures: Iterator[tuple[str, float | None]]) -> Iterator[tuple[str, float | None]]:

@@ -9,13 +9,14 @@ import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.placement import Placement
-from modelport.core.values import Array, Tensors, Truth
+from modelport.core.values import Array, Tensors, TensorSpec, Truth
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Task, Unlabelled, own_table
+from modelport.recipes.tables import Tolerance
+from modelport.tasks.base import Draft, Task, Unlabelled, own_table
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.instances.outputs import Parts, Things
 from modelport.tasks.instances.scorer import Judge, Seen, ThingScorer, difference, mean_difference
-from modelport.tasks.instances.task import check_size, named, prefixed, whole_input
+from modelport.tasks.instances.task import check_size, drafted, named, prefixed, whole_input
 from modelport.tasks.keypoints.recipe_table import Sigmas
 
 KEYPOINTS = "keypoints (N, K, P, 3), x y score in pixels of the input, or (N, K, P, 2)"
@@ -38,6 +39,7 @@ class Keypoints(Task):
     recipe_table = Sigmas
     label_form = "keypoints"
     smallest_set = 100
+    tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
     difference_means = "share of the source's things that no thing of the same class meets at a similarity of 0.9"
@@ -54,6 +56,13 @@ class Keypoints(Task):
         check_size(recipe)
         parts = Parts.of(recipe.signature.outputs, KEYPOINTS, alone=recipe.dataset.classes == 1)
         _sigmas(recipe, parts)
+
+    @classmethod
+    def draft(cls, outputs: Sequence[TensorSpec], alone: bool = True) -> Draft | None:
+        """Take boxes with keypoints, and nothing else; where the task was not named, with as many as COCO's."""
+        return drafted(
+            cls, outputs, KEYPOINTS, lambda shape: shape[3] in (2, 3) and (not alone or shape[2] == 17), True
+        )
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)
