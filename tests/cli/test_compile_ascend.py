@@ -14,13 +14,21 @@ import pytest
 from onnx import TensorProto, helper
 
 from ascend_standins import Machine, ascend_fixture  # noqa: F401 - a fixture
-from modelport.recipes.load import load_recipe, recipe_names
+from modelport.recipes.load import load_recipe
 
 Call = Callable[..., Any]
-GUIDES = json.loads((Path(__file__).parents[1] / "golden" / "atc_commands.json").read_text(encoding="utf-8"))
+GOLDEN = Path(__file__).parents[1] / "golden"
+GUIDES = json.loads((GOLDEN / "atc_commands.json").read_text(encoding="utf-8"))
+CATALOGUE = json.loads((GOLDEN / "catalogue.json").read_text(encoding="utf-8"))
+# What names a file: the guide's own names of model and output, and modelport's of what it writes beside it.
+FILES = {"insert_op_conf": "aipp.cfg", "keep_dtype": "execeptionlist.cfg", "op_precision_mode": "op_precision.ini"}
 KINDS = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 # Operators that a recipe's own [ascend] table speaks of, in the order in which they feed each other.
-BODY = {"simclr": ["Add", "Relu", "GlobalAveragePool", "Relu"], "smlp-t": ["Erf"]}
+BODY = {
+    "simclr": ["Add", "Relu", "GlobalAveragePool", "Relu"],
+    "smlp-t": ["Erf"],
+    "convnext-t": ["Erf", "Pow", "ReduceMean"],
+}
 
 
 def _graph(name: str, path: Path, opset: int = 11, batch: int | str = "batch") -> Path:
@@ -28,7 +36,7 @@ def _graph(name: str, path: Path, opset: int = 11, batch: int | str = "batch") -
     recipe = load_recipe(name)
     last, nodes = recipe.tensors.inputs[0].name, []
     for index, operator in enumerate(BODY.get(name, ["Relu"])):
-        feeds = [last, last] if operator == "Add" else [last]
+        feeds = [last, last] if operator in ("Add", "Pow") else [last]
         last = f"t{index}"
         nodes.append(helper.make_node(operator, feeds, [last], f"{operator}_{index}"))
     for index, output in enumerate(recipe.tensors.outputs):
@@ -63,7 +71,7 @@ def _published(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("chip", ["310P3", "Ascend310P3"])
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", [name for name in GUIDES if name != "about"])
 def test_the_guides_command_comes_out(
     name: str, chip: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +87,28 @@ def test_the_guides_command_comes_out(
     assert (told["schema"], told["command"], shlex.split(told["line"])) == ("modelport.compile/1", line, line)
     assert [file.name for file in tmp_path.iterdir()] == [want["model"]], "a dry run writes nothing"
     assert _options(call(*words[:-1], "--dry-run", "--out", f"{want['output']}.om", "--json").json["command"]) == want
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name != "about"])
+def test_the_options_of_a_guide_of_the_catalogue_come_out(name: str, call: Call, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    words = ["--engine", "ascend", "--out", tmp_path / "net", "--soc", "310P3", "--dry-run", "--json"]
+    told = call("compile", name, _graph(name, tmp_path / "net.onnx"), *words).json
+    got, batch = _options(told["command"]), str(told["batch"])
+    (height, width), printed = recipe.tensors.sample.shape[2:], CATALOGUE[name]["atc"]
+    want = {option: value for option, value in printed.items() if option not in ("model", "output")}
+    want["input_shape"] = want.get("input_shape", f"{recipe.tensors.sample.name}:{batch},3,{height},{width}")
+    want["input_shape"] = re.sub(r"\$\{(bs|batch_size|batchsize)\}|\{batch size\}", batch, want["input_shape"])
+    want["input_shape"] = want["input_shape"].replace("${img_size}", str(height))
+    # Three guides leave the layout to ATC, whose default it is.
+    want |= {"input_format": "NCHW", "soc_version": "Ascend310P3"}
+    want |= {option: str(tmp_path / file) for option, file in FILES.items() if option in want}
+    assert {key: value for key, value in got.items() if key not in ("model", "output")} == want
+    if "insert_op_conf" in want:
+        (text,) = (row["text"] for row in told["files"] if row["option"] == "insert_op_conf")
+        for kind, constants in CATALOGUE[name]["aipp"].items():
+            held = re.findall(rf"{kind}_chn_\d: (\S+)", text)
+            assert list(map(float, held)) == pytest.approx(constants, rel=1e-6)
 
 
 def test_what_the_named_files_hold(call: Call, tmp_path: Path) -> None:

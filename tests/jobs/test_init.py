@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -161,6 +162,15 @@ def test_the_kind_of_data_and_the_names_of_classes(network: Make, call: Call, tm
 def test_names_that_tell_nothing_are_left_out(network: Make, call: Call, tmp_path: Path, names: str) -> None:
     _, _, recipe = _drafted(call, network(["n", 3, 32, 32], classes=3, names=names), tmp_path)
     assert recipe.dataset.names is None
+
+
+def test_arrays_are_not_decoded_as_images(network: Make, call: Call, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    np.savez(data / "val.npz", images=np.zeros((2, 32, 32, 3), np.uint8), labels=[0, 2])
+    _, text, recipe = _drafted(call, network(["n", 3, 32, 32], classes=3), tmp_path, "--data", data)
+    assert recipe.dataset.kind == "arrays" and "channels are taken to be RGB" in text
+    assert recipe.preprocess[0].step == "decode_array" and recipe.preprocess[0].channels == 3
 
 
 def test_an_order_of_class_folders_that_nobody_told_is_marked(network: Make, call: Call, tmp_path: Path) -> None:

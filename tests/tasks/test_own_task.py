@@ -137,7 +137,8 @@ def test_a_name_without_a_line_is_told_with_the_nearest(text: str, monkeypatch: 
         task_class("detecton")
 
 
-@pytest.mark.parametrize("name", recipe_names())
+# A row of yolov7-e6 has 8.7 million numbers; nas-fpn asks the same of its task.
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name != "yolov7-e6"])
 def test_each_task_says_all_that_is_asked_of_it(name: str) -> None:
     recipe = load_recipe(name)
     task = task_of(recipe, [(1, "thing")])
@@ -151,6 +152,15 @@ def test_each_task_says_all_that_is_asked_of_it(name: str) -> None:
         for spec in recipe.signature.with_batch(3).outputs
     }
     assert task.difference(outputs, outputs) == task.distance([outputs], [outputs]) == 0
+
+
+def test_every_task_is_told_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*)$", page, flags=re.MULTILINE))
+    assert set(told) == set(TASKS)
+    for name, row in told.items():
+        metrics = {word for word in re.findall("`([^`]+)`", row) if not word.startswith("[")}
+        assert metrics & set(task_class(name).metrics) and metrics <= set(task_class(name).metrics), name
 
 
 def test_no_room_but_the_tasks_asks_for_a_tasks_name() -> None:

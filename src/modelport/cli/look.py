@@ -51,10 +51,11 @@ def list_recipes() -> None:
     from modelport.jobs.list import list_recipes as run_list
 
     value = run_list()
+    width = max(len(row["name"]) for row in value["recipes"])
 
     def draw(console: Any) -> None:
         for row in value["recipes"]:
-            console.print(f"{row['name']:<14} {row['title']}")
+            console.print(f"{row['name']:<{width}}  {row['network'] or '':<11}  {row['title']}")
 
     TALK.give(value, draw)
 

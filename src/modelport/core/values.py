@@ -140,10 +140,10 @@ class Mask(Protocol):
         """Return the values (H, W) as the file holds them. Raises DataError."""
 
 
-LabelForm = Literal["class", "classes", "numbers", "text", "boxes", "outlines", "keypoints", "mask"]
-"""What the label of a sample is: one class (int, from 0), a set of classes (tuple of ints), numbers (tuple of floats),
-a text (str), boxes with classes, these with outlines or with keypoints (``Truth``), or a class for every pixel
-(``Mask``)."""
+LabelForm = Literal["class", "classes", "identity", "numbers", "text", "boxes", "outlines", "keypoints", "mask"]
+"""What the label of a sample is: one class (int, from 0), a set of classes (tuple of ints), an identity (int; which
+number is whose means nothing), numbers (tuple of floats), a text (str), boxes with classes, these with outlines or with
+keypoints (``Truth``), or a class for every pixel (``Mask``)."""
 
 
 class DataSet(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from modelport.model.graph.file import metadata_of, read_graph
 from modelport.recipes.draft import Line, draft_text
 from modelport.recipes.load import parse_recipe
 from modelport.stages.describe import Described, describe_library, describe_network, describe_onnx, describe_program
-from modelport.stages.draft_data import data_lines, names_told
+from modelport.stages.draft_data import data_lines, names_told, steps_for
 from modelport.stages.draft_steps import steps_of, steps_of_library
 from modelport.tasks.base import Draft
 from modelport.tasks.table import TASKS, task_class
@@ -75,7 +75,7 @@ class _Subject:
     steps: Line
     words: tuple[str, ...]  # of `run`, beside recipe and data
     architecture: str | None = None
-    names: tuple[str, ...] = ()  # of the classes, where the model's file tells them
+    metadata: Mapping[str, str] = field(default_factory=dict)  # what the file tells of itself
 
 
 def _subject(request: InitRequest) -> _Subject:
@@ -85,9 +85,8 @@ def _subject(request: InitRequest) -> _Subject:
     if suffix == ".onnx":
         described = describe_onnx(path, request.shapes)
         metadata = metadata_of(read_graph(path))
-        return _Subject(
-            path.stem, described, steps_of(described, metadata), ("--source", what), None, names_told(metadata)
-        )
+        steps = steps_of(described, metadata)
+        return _Subject(path.stem, described, steps, ("--source", what), metadata=metadata)
     if suffix == ".pt2":
         described = describe_program(path)
         return _Subject(path.stem, described, steps_of(described, {}), ("--source", what))
@@ -118,10 +117,11 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
         Line("task", task, draft.why),
         Line("metrics", list(draft.metrics)),
         *network,
-        subject.steps,
+        steps_for(request.data, subject.steps),
         Line("tensors.inputs", inputs, told, guessed=bool(told)),
         Line("tensors.outputs", [_tensor(spec) for spec in draft.outputs], _left_out(described, draft.outputs)),
-        *data_lines(request.data, task_class(task), draft.classes, subject.names),
+        *task_class(task).draft_lines(draft.outputs, subject.metadata),
+        *data_lines(request.data, task_class(task), draft.classes, names_told(subject.metadata)),
     ]
 
 

@@ -12,6 +12,7 @@ from modelport.core.errors import CheckpointError
 from modelport.core.files import open_regular
 from modelport.model.architectures import build_network, code_behind
 from modelport.model.architectures.own import is_own
+from modelport.model.architectures.published_keys import converted
 from modelport.model.program import SUFFIX, load_program
 from modelport.model.weights.checkpoint import StateDict, load_strictly, plain_tensors, read_checkpoint
 from modelport.recipes.schema import Recipe
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 def read_for(recipe: Recipe, weights: Path, module: nn.Module) -> StateDict:
     """Read a checkpoint as the recipe unwraps it, for its (empty) network ``module``.
 
-    A background class is cut off where the recipe's variant says so.
+    Keys as published become those of timm's network, as timm itself reads them; a background class is cut off where
+    the recipe's variant says so.
 
     Raises CheckpointError where the file is missing, damaged or unsafe.
     """
     state = read_checkpoint(weights, recipe.checkpoint, module.state_dict().keys())
+    if named := converted(module, state.tensors):
+        state = replace(state, tensors=named[0], notes=(*state.notes, named[1]))
     cut = [name for name in recipe.checkpoint.drop_first_output if name in state.tensors]
     if not cut:
         return state

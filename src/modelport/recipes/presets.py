@@ -1,4 +1,4 @@
-"""Preprocessing by name: what published models were trained and measured with, read as its steps."""
+"""Preprocessing and data sets by name: what published models were trained and measured with, read as steps and keys."""
 
 from __future__ import annotations
 
@@ -19,12 +19,26 @@ CAFFE_MEAN = [103.939, 116.779, 123.68]
 # Ultralytics' grey.
 GREY = [114, 114, 114]
 
+_STRETCHED: Steps = [
+    {"step": "resize", "width": 256, "height": 256, "interpolation": "bilinear"},
+    {"step": "center_crop", "size": 224, "rounding": "floor"},
+]
 _RGB: dict[str, Any] = {"step": "decode", "color": "RGB", "exif_rotation": "ignore"}
 # (shorter side, crop) of torchvision's weights and of the usual evaluation scripts.
-_SIZES = ((224, 224), (232, 224), (256, 224), (256, 256), (299, 299), (342, 299), (384, 384))
+_SIZES = ((224, 224), (232, 224), (256, 224), (256, 240), (256, 256), (299, 299), (342, 299), (384, 384))
 # (size, crop_pct) of timm's models.
 _RATIOS = ((224, "0.875"), (224, "0.9"), (224, "0.95"), (224, "1.0"), (288, "0.95"), (288, "1.0"), (384, "1.0"))
 _FAMILIES = {"imagenet": IMAGENET, "half": HALF}
+# The full sets of published figures, as the table ``dataset`` has them.
+SETS: dict[str, dict[str, Any]] = {
+    "imagenet-1k": {
+        "kind": "imagenet",
+        "classes": 1000,
+        "published_n": 50_000,
+        "published_ids": "(n[0-9]{8}/)?ILSVRC2012_val_[0-9]{8}",
+    },
+    "coco-2017": {"kind": "coco", "classes": 80, "published_n": 5_000, "published_ids": "[0-9]{12}"},
+}
 
 
 def expanded(given: Any) -> Any:
@@ -37,6 +51,13 @@ def expanded(given: Any) -> Any:
         known = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(families)}:"
         raise ValueError(f"no preset named '{given}'; {known} docs/preprocessing.md lists them")
     return PRESETS[given]
+
+
+def known_set(given: Any) -> Any:
+    """Return the keys of a known set's name; anything else as it is. Raises ValueError for an unknown name."""
+    if isinstance(given, str) and given not in SETS:
+        raise ValueError(f"no data set named '{given}'; known are {', '.join(SETS)}; or give a table with kind")
+    return SETS[given] if isinstance(given, str) else given
 
 
 def _normalize(numbers: Numbers) -> dict[str, Any]:
@@ -73,6 +94,8 @@ def _all() -> dict[str, Steps]:
         made[f"clip/{size}"] = [_RGB, *_cropped(size, size, "bicubic"), _normalize(CLIP)]
     for side in (320, 416, 640, 1280):
         made[f"yolo/letterbox{side}"] = _yolo(side)
+    made["imagenet/resize256-crop224-lanczos"] = [_RGB, *_cropped(256, 224, "lanczos"), _normalize(IMAGENET)]
+    made["imagenet/stretch256-crop224-bilinear"] = [_RGB, *_STRETCHED, _normalize(IMAGENET)]
     blue_first = _RGB | {"color": "BGR"}
     means = {"step": "subtract", "mean": CAFFE_MEAN}
     made["caffe/resize256-crop224-bilinear"] = [blue_first, *_cropped(256, 224, "bilinear"), means]

@@ -24,8 +24,9 @@ from modelport.core.values import LabelForm, Signature
 from modelport.recipes import owned_tables
 from modelport.recipes.chain import check_input, sound
 from modelport.recipes.checks import CHECKS, FORM_OF_TASK, TASK_NAMES, TOLERANCE_OF
+from modelport.recipes.guide import Guide, spelled_out
 from modelport.recipes.guide_files import GuideFiles
-from modelport.recipes.presets import expanded
+from modelport.recipes.presets import expanded, known_set
 from modelport.recipes.published_speed import PublishedSpeed
 from modelport.recipes.steps import Step, Strict
 from modelport.recipes.tables import (
@@ -70,11 +71,15 @@ class Recipe(Strict):
     tensors: Tensors
     preprocess: Annotated[list[Step], BeforeValidator(expanded), Field(min_length=1), AfterValidator(sound)]
     """In a file the name of a preset will do, which is read as its steps."""
-    dataset: Dataset
+    dataset: Annotated[Dataset, BeforeValidator(known_set)]
+    """What the published figures were measured on; in a file a known set's name will do, read as its keys:
+    ``imagenet-1k``, ``coco-2017``."""
     metrics: Annotated[list[str], Field(min_length=1)]
     """Figures of the task that are told. Those that are published decide, else the first."""
     published: list[Published] = Field(default_factory=list)
     speeds: list[PublishedSpeed] = Field(default_factory=list)
+    guide: Guide | None = None
+    """Figures and speeds of an inference guide in short; read as ``published`` and ``speeds``, which then hold them."""
     tolerance: Tolerance = Tolerance()
     run: Run = Run()
     tables: Annotated[dict[str, SerializeAsAny[BaseModel]], BeforeValidator(owned_tables.read)] = Field(
@@ -92,7 +97,7 @@ class Recipe(Strict):
         if isinstance(content, dict) and "tolerance" not in content:
             tolerated = resolve_name(TOLERANCE_OF)(content.get("task"))
             content = content | ({"tolerance": tolerated} if tolerated else {})
-        return owned_tables.set_apart(content)
+        return owned_tables.set_apart(spelled_out(content))
 
     @model_serializer(mode="wrap")
     def _tables_put_back(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:

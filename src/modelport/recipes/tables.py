@@ -79,6 +79,9 @@ class Checkpoint(Strict):
     """Keys to descend, outermost first; a file that is already bare is taken as it is, and that is said."""
     strip_prefix: str = ""
     """Taken off every key where all keys have it; empty for none."""
+    rename: list[Annotated[tuple[str, str], Field(strict=False)]] | None = None
+    """Parts of keys and what they become, one after the other, where the network names its parts otherwise than the
+    published file; said in the result."""
     known_mistakes: list[KnownMistake] = Field(default_factory=list)
     drop_first_output: list[str] = Field(default_factory=list)
     """Tensors whose first row (a background class) is cut off after loading; said in the result."""

@@ -10,15 +10,24 @@ from typing import Any
 from modelport.core.errors import DataError, UsageError
 from modelport.core.text import plain
 from modelport.core.values import DataSet
+from modelport.data.sets.arrays import Arrays
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.class_folders import GUESS
 from modelport.data.sets.table import KINDS, kind_of
 from modelport.recipes.draft import Line
+from modelport.recipes.presets import expanded
 from modelport.tasks.base import Task
 from modelport.tasks.table import COUNTED
 
 # The kind that is meant most often, by what labels are; else the first that has such labels.
-USUAL = {"class": "imagenet", "boxes": "coco", "outlines": "coco", "keypoints": "coco", "mask": "masks"}
+USUAL = {
+    "class": "imagenet",
+    "identity": "imagenet",
+    "mask": "masks",
+    "boxes": "coco",
+    "outlines": "coco",
+    "keypoints": "coco",
+}
 COCO_CLASSES = 80
 # A thousand names are under 50 KB; what is longer is no list of them.
 MAX_NAMES = 1024 * 1024
@@ -48,6 +57,17 @@ def data_lines(folder: Path | None, task: type[Task], classes: int | None, names
         found = ""
     why = f"images without labels: run --predict{'; ' + plain(found, 250) if found else ''}"
     return [Line("dataset.kind", "images", why, guessed=bool(width)), *width, *told]
+
+
+def steps_for(folder: Path | None, steps: Line) -> Line:
+    """Return the steps' line for what ``folder`` holds: pixels in arrays are taken as they are, not decoded."""
+    given = expanded(steps.value)
+    if folder is None or not Arrays().lies_in(folder) or given[0]["step"] != "decode":
+        return steps
+    color = given[0]["color"]
+    first = {"step": "decode_array", "channels": {"L": 1, "RGBA": 4}.get(color, 3)}
+    why = f"{steps.why}; the arrays' channels are taken to be {color}"
+    return Line(steps.key, [first, *given[1:]], why, guessed=steps.guessed or color == "BGR")
 
 
 def names_told(metadata: Mapping[str, str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from modelport.core.values import Array, LabelForm, RowId, Tensors, TensorSpec
+from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 
@@ -27,6 +28,7 @@ class Score:
     stderr: float | None
     rise_is_loss: bool = False  # a distance: the lower the better
     scale: float | None = None  # what a tolerance in percent is a share of; None: the reference's own value
+    scale_is: str = "the largest output"  # what ``scale`` is, for people
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as the result file holds it."""
@@ -269,6 +271,14 @@ class Task:
         ``alone``: nobody has named the task, and the outputs must tell it by themselves.
         """
         return None
+
+    @classmethod
+    def draft_lines(cls, outputs: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Sequence[Line]:
+        """Return what a drafted recipe says in this task's own tables; ``metadata`` is what the file tells of itself.
+
+        Raises UsageError where nothing tells it.
+        """
+        return ()
 
     def scorer(self, against_source: bool) -> Scorer:
         """Return an empty scorer. Raises DataError where the data set lacks what it needs."""

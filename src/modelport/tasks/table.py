@@ -23,6 +23,10 @@ TASKS: dict[str, str] = {
     "classification": "modelport.tasks.classification.task:Classification",
     "contrastive": "modelport.tasks.contrastive.task:ContrastivePairs",
     "segmentation": "modelport.tasks.segmentation.task:Segmentation",
+    "multilabel": "modelport.tasks.multilabel.task:MultiLabel",
+    "regression": "modelport.tasks.regression.task:Regression",
+    "text": "modelport.tasks.text.task:Text",
+    "embeddings": "modelport.tasks.embeddings.task:Embeddings",
     "outputs": "modelport.tasks.outputs.task:Outputs",
 }
 # Forms of labels that are classes: each is one of so many.

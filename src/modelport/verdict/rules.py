@@ -94,7 +94,7 @@ def excess_of(got: float, reference: Score, tolerance: Tolerance) -> float:
 
 def tolerance_text(tolerance: Tolerance, reference: Score | None = None) -> str:
     """Return the tolerance in words."""
-    whole = "the reference" if reference is None or reference.scale is None else "the largest output"
+    whole = "the reference" if reference is None or reference.scale is None else reference.scale_is
     unit = f"percent of {whole}" if tolerance.unit == "percent_of_reference" else "points"
     return f"{tolerance.value:g} {unit}, one-sided"
 

@@ -83,6 +83,12 @@ def test_sets_of_classes_and_numbers(tmp_path: Path) -> None:
     assert targets(found) == [(1.0, 1.0)] * 4 and "all 4 images have the label (1.0, 1.0)" in found.notes[0]
 
 
+def test_identities_are_numbered_as_they_come(tmp_path: Path) -> None:
+    want = wanted("identity", None)
+    assert targets(opened(tmp_path, labels=np.array(["ann", "bo", "ann", "cy"]), want=want)) == [0, 1, 0, 2]
+    assert targets(opened(tmp_path, labels=np.array([907, 3, 3, 907]), want=want)) == [0, 1, 1, 0]
+
+
 def test_all_labels_the_same_is_said(tmp_path: Path) -> None:
     assert any("all 4 images have the label 2" in note for note in opened(tmp_path, labels=LABELS * 0 + 2).notes)
 
@@ -149,6 +155,12 @@ def _other_bytes(folder: Path) -> None:
         archive.writestr("labels.npy", b"")
 
 
+def _other_version(folder: Path) -> None:
+    _files(folder)
+    content = (folder / "labels.npy").read_bytes()
+    (folder / "labels.npy").write_bytes(content[:6] + b"\x07\x00" + content[8:])
+
+
 def _other_names(folder: Path) -> None:
     np.savez(folder / "val.npz", pictures=PIXELS, labels=LABELS)
 
@@ -176,6 +188,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a header that lies": (_lying, "images.npy: the header tells uint8 .* 100000000000 bytes, and 100 are there"),
     "no archive": (_no_archive, "val.npz: is no NPZ archive"),
     "other bytes": (_other_bytes, "val.npz, member images: cannot be read"),
+    "another version": (_other_version, r"labels.npy: is no whole NPY file: NPY version \(7, 0\)"),
     "other names": (_other_names, r"val.npz: holds none of images, x, x_test \(pictures, labels\)"),
     "two names": (_two_names, "val.npz: holds more than one of images, x"),
     "two layouts": (_two_layouts, "holds both val.npz and images.npy"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from conftest import Exported
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Silent
 from modelport.engines.registry import get_engine, model_artifact
+from modelport.model.architectures import build_random
 from modelport.model.graph import export as exporting
 from modelport.model.graph.export import check_graph, example_input
 from modelport.model.graph.file import META_WEIGHTS, metadata_of, read_graph, signature_of
 from modelport.model.graph.proof import prove_weights
 from modelport.model.source import SourceModel, load_source
-from modelport.recipes.load import load_recipe
+from modelport.recipes.load import load_recipe, parse_recipe
 from modelport.recipes.schema import Recipe
 from modelport.stages.export import export_cached, export_checked, outputs_match
 
@@ -152,3 +154,21 @@ def test_moco_v2_exported_gives_the_reference_numbers(seeded_moco: Path, tmp_pat
     (got,) = session.run(["output1"], {"actual_input_1": seeded_input((2, 3, 224, 224))})
     want = np.load(GOLDEN / "moco_v2.npz")["output"]
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.slow
+def test_fused_attention_is_spelled_out_for_old_opsets(tmp_path: Path) -> None:
+    text = (files("modelport.recipes") / "deit-s.toml").read_text(encoding="utf-8")
+    small = "model.arguments = { depth = 1, img_size = 32, embed_dim = 24, num_heads = 2 }"
+    steps = (
+        '[{ step = "decode_array", channels = 3 }, { step = "normalize", divide = 255.0, mean = [0.5], std = [0.5] }]'
+    )
+    text = text.replace("3, 224, 224", "3, 32, 32").replace("checkpoint.unwrap", f"{small}\ncheckpoint.unwrap")
+    text = text.replace('"imagenet/resize256-crop224-bilinear"', steps)
+    recipe = parse_recipe(text, "x.toml")
+    torch.save({"model": build_random(recipe.network, 0).state_dict()}, tmp_path / "w.pth")
+    artifact, checks = export_checked(
+        load_source(recipe, tmp_path / "w.pth"), tmp_path / "a.onnx", exporting.OLDEST_OPSET, None, Silent()
+    )
+    assert {check.verdict for check in checks} == {"pass"}
+    assert "Softmax" in {node.op_type for node in read_graph(artifact.path).graph.node}

@@ -53,6 +53,17 @@ def test_a_flat_folder_has_no_labels(tiny: Recipe, tiny_data: Path, tmp_path: Pa
     assert len(found.ranges) + len(found.held_out) == 4
 
 
+def test_class_folders_of_which_nothing_tells_the_classes_serve_without_labels(
+    tiny: Recipe, tiny_data: Path, tmp_path: Path
+) -> None:
+    for place, file in enumerate(sorted((tiny_data / "train" / "n00000001").iterdir())[:4]):
+        (tmp_path / "train" / "ab"[place % 2]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tmp_path / "train" / "ab"[place % 2])
+    found = open_calibration(tiny, tmp_path, 0)
+    assert not found.labelled and len(found.ranges) + len(found.held_out) == 4
+    assert any("labels are not used" in note and "2 class folders" in note for note in found.notes)
+
+
 def test_what_is_no_data_set_is_refused(tiny: Recipe, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         open_calibration(tiny, tmp_path / "none", 0)

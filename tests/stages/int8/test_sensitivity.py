@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from modelport.core.progress import Silent
-from modelport.stages.int8.sensitivity import MOST_STEPS, groups_of, ranked, return_layers
+from modelport.model.graph.quantizable import prevailing
+from modelport.stages.int8.sensitivity import MOST_STEPS, groups_of, most_returned, ranked, return_layers
 
 NOISE = {"a": 1.0, "b": 5.0, "c": 0.5, "d": 3.0}
 
@@ -45,6 +46,13 @@ def test_it_stops_at_its_bound_with_the_best_that_it_had() -> None:
     worse = return_layers(order, (), 4, lambda now: Found(1.0 + len(now)))
     assert worse.kept == ()
     assert len(worse.steps) == 4
+
+
+@pytest.mark.parametrize("layers", range(1, 9))
+def test_a_model_whose_layers_have_returned_is_still_called_int8(layers: int) -> None:
+    most = most_returned(layers)
+    assert prevailing(["fp32"] * most + ["int8"] * (layers - most)) == "int8"
+    assert prevailing(["fp32"] * (most + 1) + ["int8"] * (layers - most - 1)) != "int8"
 
 
 def test_what_the_plan_keeps_is_kept_and_not_counted() -> None:

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detectors import SIDE, Row, corners, random_raw, recipe_of, slow_rows, slow_suppression
-from modelport.core.errors import RecipeError
+from modelport.core.errors import RecipeError, UsageError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, RowId, TensorSpec, Truth
 from modelport.tasks.base import Rows
@@ -370,6 +370,25 @@ def test_a_draft_recognises_the_forms(outputs: list[TensorSpec], form: str | Non
         [one for one in outputs if len(one.shape) < 5],
         classes,
     )
+
+
+def test_a_draft_of_tensorflow_s_outputs_tells_how_boxes_are_given() -> None:
+    outputs = [
+        spec("num_detections"),
+        spec("detection_boxes:0", 100, 4),
+        spec("detection_scores:0", 100),
+        spec("detection_classes:0", 100),
+    ]
+    draft = Detection.draft(outputs)
+    assert draft is not None and list(draft.outputs) == outputs[1:] and draft.why.startswith("the outputs are boxes")
+    lines = {line.key: line.value for line in Detection.draft_lines(outputs[1:], {})}
+    assert lines == {"detection.boxes": "yxyx", "detection.normalised": True}
+    assert Detection.draft_lines([spec("output0", 84, 8400)], {"task": "detect"}) == ()
+
+
+def test_a_file_that_says_it_poses_is_not_drafted_as_a_detector() -> None:
+    with pytest.raises(UsageError, match="its task is 'pose', not to detect"):
+        Detection.draft_lines([spec("output0", 56, 8400)], {"task": "pose"})
 
 
 def test_named_by_the_user_any_width_will_do() -> None:

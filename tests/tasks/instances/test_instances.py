@@ -183,7 +183,7 @@ def test_what_is_not_the_sources_is_a_flip(tmp_path: Path) -> None:
         ("3, 160, 160]", '3, "h", "w"]', "give height and width"),
         ("dataset.classes", 'instances.frame = "bx"\ndataset.classes', "frame"),
         ("dataset.classes", "keypoints.sigmas = [0.1]\ndataset.classes", "the table keypoints belongs to the task"),
-        ('kind = "coco"', 'kind = "imagenet"', "its labels are class, instances takes outlines"),
+        ('kind = "coco"', 'kind = "imagenet"', "its labels are class or identity, instances takes outlines"),
     ],
 )
 def test_a_recipe_that_is_none_of_the_task_is_refused(old: str, new: str, message: str) -> None:

@@ -225,7 +225,7 @@ def test_the_number_of_classes_must_be_told_of_images_without_labels_too() -> No
         ("dataset.classes = 5\n", "", "dataset.classes is missing"),
         ("3, 48, 64]", '3, "h", "w"]', "give height and width"),
         ('["miou", "pixel_accuracy"]', '["top1"]', "'top1' is no metric of segmentation"),
-        ('kind = "masks"', 'kind = "imagenet"', "its labels are class, segmentation takes mask"),
+        ('kind = "masks"', 'kind = "imagenet"', "its labels are class or identity, segmentation takes mask"),
         ("dataset.names", "segmentation.ignore = 3\ndataset.names", "segmentation.ignore"),
         ("dataset.names", "segmentation.ignore_index = -1\ndataset.names", "ignore_index"),
     ],

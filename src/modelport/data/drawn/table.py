@@ -27,4 +27,8 @@ DRAWN: dict[str, Drawn] = {
     "yolo": Drawn("modelport.data.drawn.boxes:draw_yolo", 24),
     "voc": Drawn("modelport.data.drawn.boxes:draw_voc", 24),
     "masks": Drawn("modelport.data.drawn.masks:draw_masks", 120),
+    "multilabel": Drawn("modelport.data.drawn.multilabel:draw_multilabel", 300),
+    "numbers": Drawn("modelport.data.drawn.numbers:draw_numbers", 300),
+    "text": Drawn("modelport.data.drawn.text:draw_text", 300),
+    "faces": Drawn("modelport.data.drawn.faces:draw_faces", 320),
 }

@@ -10,31 +10,42 @@ from modelport.core.errors import DataError, UsageError
 from modelport.core.values import Array
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.class_names import ClassNames
+from modelport.data.sets.identities import Identities
 from modelport.data.sets.label_notes import all_alike, class_notes
 
 
 def labels_of_array(labels: Array, wanted: Wanted, place: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return a label for each row of ``labels``, in the form that is wanted, and what is to be said of them all.
 
-    A class is (N,) or (N, 1) of whole numbers or names; a set of classes (N, C) of zeros and ones; numbers (N,) or
-    (N, K), all finite. Raises DataError, naming the row.
+    A class or an identity is (N,) or (N, 1) of whole numbers or names; a set of classes (N, C) of zeros and ones;
+    numbers (N,) or (N, K), all finite. Raises DataError, naming the row.
     """
-    readers = {"class": _class, "classes": _classes, "numbers": _numbers}
+    readers = {"class": _class, "classes": _classes, "identity": _identity, "numbers": _numbers}
     if wanted.form not in readers:
         raise UsageError(f"labels of the form {wanted.form} are in no array", "choose another dataset.kind")
     return readers[wanted.form](labels, wanted, place)
 
 
 def _class(labels: Array, wanted: Wanted, place: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    _hold_single(labels, place)
+    names = ClassNames(wanted)
+    found = tuple(names.label(value, f"{place}, row {row}") for row, value in enumerate(labels.reshape(-1).tolist()))
+    return found, (*names.notes(place), *class_notes(place, found, names.classes, names.names))
+
+
+def _identity(labels: Array, wanted: Wanted, place: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    _hold_single(labels, place)
+    names = Identities()
+    found = tuple(names.label(value, f"{place}, row {row}") for row, value in enumerate(labels.reshape(-1).tolist()))
+    return found, all_alike(place, found)
+
+
+def _hold_single(labels: Array, place: str) -> None:
     if labels.shape[1:] not in ((), (1,)) or labels.dtype.kind not in "iuU":
         raise DataError(
             f"{place}: labels are {labels.dtype} {labels.shape}; one class an image is (N,) of whole numbers",
             "save the number of each image's class, such as scores.argmax(1)",
         )
-    names = ClassNames(wanted)
-    flat = labels.reshape(-1).tolist()
-    found = tuple(names.label(value, f"{place}, row {row}") for row, value in enumerate(flat))
-    return found, (*names.notes(place), *class_notes(place, found, names.classes, names.names))
 
 
 def _classes(labels: Array, wanted: Wanted, place: str) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:

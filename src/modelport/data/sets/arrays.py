@@ -67,7 +67,7 @@ class ArrayRows(Sequence[Sample]):
 class Arrays(DataKind):
     """The kind ``arrays``: pixels (N, H, W, C) in uint8 and as many labels; the recipe decodes them by decode_array."""
 
-    forms = ("class", "classes", "numbers")
+    forms = ("class", "classes", "identity", "numbers")
 
     def open(self, folder: Path, wanted: Wanted, split: Split) -> ArrayRows:
         """Return the rows of a split. Raises DataError, naming file and member."""

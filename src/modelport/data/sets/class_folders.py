@@ -31,8 +31,11 @@ def labels_of_folders(folder: Path, names: Sequence[str], wanted: Wanted) -> tup
 
     A folder is the class that ``class_map`` or the model's names tell for its name; else the class of its number, where
     all are numbers. Else the folders stand in the order of the classes: by publication where all are WordNet's, and as
-    a guess, which is said, for other names. Raises DataError where no order can be relied on.
+    a guess, which is said, for other names. Identities are numbered as they come. Raises DataError where no order can
+    be relied on.
     """
+    if wanted.form == "identity":
+        return range(len(names)), ()
     known = ClassNames(wanted)
     found = {name: known.named(name) for name in names}
     if any(label is not None for label in found.values()):
@@ -52,7 +55,7 @@ def labels_of_folders(folder: Path, names: Sequence[str], wanted: Wanted) -> tup
         raise DataError(
             f"{folder} holds {len(names)} class folders ({_few(names)}) for {known.classes} classes, and nothing tells "
             "which of the classes they are",
-            _FIX,
+            f"{_FIX}; or score no labels: --images {folder} --predict",
         )
     if WORDNET.fullmatch(names[0]):
         return range(len(names)), ()

@@ -16,8 +16,9 @@ from modelport.core.values import Sample
 from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.class_folders import labels_of_folders
 from modelport.data.sets.class_names import NUMBER, ClassNames
+from modelport.data.sets.identities import Identities
 from modelport.data.sets.images import IMAGE_SUFFIXES, ImageFiles, hold_folder, readable, stem_of, suffix_of
-from modelport.data.sets.label_notes import class_notes
+from modelport.data.sets.label_notes import all_alike, class_notes
 
 LABEL_FILE = "val_label.txt"
 # What lies about in image folders and is no sample; anything else that is visible is asked about.
@@ -33,7 +34,7 @@ _LINES = "write NAME LABEL, one line for each image"
 class ImageNet(DataKind):
     """The kind ``imagenet``: images of one class each, in class folders or beside a file of labels."""
 
-    forms = ("class",)
+    forms = ("class", "identity")
 
     def open(self, folder: Path, wanted: Wanted, split: Split) -> ImageFiles:
         """Find the data set that ``folder`` holds or is. Raises DataError."""
@@ -85,7 +86,7 @@ def _open(folder: Path, wanted: Wanted, split: Literal["val", "train"]) -> Image
 def _flat(folder: Path, label_file: Path, wanted: Wanted) -> ImageFiles:
     """Pair the images of one folder with the lines of a label file, by stem."""
     paths = _by_stem(_images_only(folder))
-    names = ClassNames(wanted)
+    names = Identities() if wanted.form == "identity" else ClassNames(wanted)
     labels = _read_labels(label_file, names)
     if missing := labels.keys() - paths.keys():
         raise DataError(
@@ -112,7 +113,7 @@ def _class_folders(folder: Path, wanted: Wanted) -> ImageFiles:
     names = sorted(path.name for path in folders)
     if not names:
         raise DataError(f"{folder} holds no class folders", _LAYOUTS)
-    if len(names) > wanted.known:
+    if wanted.form != "identity" and len(names) > wanted.known:
         raise DataError(
             f"{folder} holds {len(names)} class folders ({some(names)}), the model knows {wanted.known} classes",
             "remove the folders that are no classes, or choose the recipe that fits the data",
@@ -132,7 +133,10 @@ def _class_folders(folder: Path, wanted: Wanted) -> ImageFiles:
 
 
 def _odd(place: Path, samples: Sequence[Sample], wanted: Wanted) -> tuple[str, ...]:
-    return class_notes(place, [sample.target for sample in samples], wanted.known, wanted.names)
+    labels = [sample.target for sample in samples]
+    if wanted.form == "identity":
+        return all_alike(place, labels)
+    return class_notes(place, labels, wanted.known, wanted.names)
 
 
 def _data_set(samples: Iterable[Sample], notes: tuple[str, ...]) -> ImageFiles:
@@ -144,7 +148,7 @@ def _data_set(samples: Iterable[Sample], notes: tuple[str, ...]) -> ImageFiles:
     return ImageFiles(ordered, notes)
 
 
-def _read_labels(file: Path, names: ClassNames) -> dict[str, int]:
+def _read_labels(file: Path, names: ClassNames | Identities) -> dict[str, int]:
     """Return label by stem; raises DataError with the line's number."""
     labels: dict[str, int] = {}
     lines: dict[str, int] = {}

@@ -28,7 +28,7 @@ _LAYOUT = "give a folder that holds labels.csv (or .tsv, .jsonl) with the column
 class LabelTable(DataKind):
     """The kind ``table``: images, and a file that has a line for each."""
 
-    forms = ("class", "classes", "numbers", "text")
+    forms = ("class", "classes", "identity", "numbers", "text")
 
     def open(self, folder: Path, wanted: Wanted, split: Split) -> ImageFiles:
         """Return the images that the folder's one table of the split names. Raises DataError, naming file and line."""

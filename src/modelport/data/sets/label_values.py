@@ -12,6 +12,7 @@ from modelport.core.errors import DataError, UsageError
 from modelport.core.files import parse_json
 from modelport.data.sets.base import Wanted
 from modelport.data.sets.class_names import ClassNames, shown
+from modelport.data.sets.identities import Identities
 from modelport.data.sets.label_notes import all_alike, class_notes
 
 # JSON can spell what no UTF-8 file can hold.
@@ -25,10 +26,12 @@ class LabelValues:
     def __init__(self, wanted: Wanted) -> None:
         """Take what is wanted. Raises DataError where classes are wanted and their number is not told."""
         readers = {"class": self._class, "classes": self._classes, "numbers": self._numbers, "text": self._text}
+        readers["identity"] = self._identity
         if wanted.form not in readers:
             raise UsageError(f"labels of the form {wanted.form} are in no table", "choose another dataset.kind")
         self._form, self._read = wanted.form, readers[wanted.form]
         self._names = ClassNames(wanted) if wanted.form in ("class", "classes") else None
+        self._identities = Identities()
         self._width: int | None = None
 
     def read(self, cells: Sequence[Any], place: str) -> Any:
@@ -54,6 +57,9 @@ class LabelValues:
     def _class(self, cells: Sequence[Any], place: str) -> int:
         assert self._names is not None
         return self._names.label(cells[0], place)
+
+    def _identity(self, cells: Sequence[Any], place: str) -> int:
+        return self._identities.label(cells[0], place)
 
     def _classes(self, cells: Sequence[Any], place: str) -> tuple[int, ...]:
         assert self._names is not None

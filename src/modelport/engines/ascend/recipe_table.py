@@ -29,7 +29,7 @@ class Ascend(Strict):
     """Rows of the compiled model where no --batch is given."""
     input_type: Literal["float32", "uint8"]
     """uint8: an AIPP file is inserted, and the compiled model takes NHWC bytes."""
-    out_nodes: bool
+    out_nodes: bool = False
     """Name the nodes of the outputs, as they are called in the exported graph."""
     options: dict[str, str]
     """Further options of ATC, without their dashes."""

@@ -32,6 +32,10 @@ OLDEST_OPSET = 11
 NEWEST_OPSET = 21
 # The current exporter writes nothing below this, whatever it is asked for.
 FIRST_CURRENT_OPSET = 18
+# Fused attention, as transformers call it. The TorchScript exporter spells it out from opset 14 on, in operators that
+# each older opset has too: its Softmax is over the last axis, where the older meaning of that operator is the same.
+ATTENTION = "aten::scaled_dot_product_attention"
+ATTENTION_OPSET = 14
 
 
 def export_onnx(
@@ -123,7 +127,8 @@ def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, c
         settings |= {"dynamo": True, "dynamic_shapes": shapes if dynamic else None, "external_data": False}
         settings |= {"verbose": False}
     try:
-        torch.onnx.export(source.module, (example,), str(path), **settings)
+        with _attention_spelled_out(opset):
+            torch.onnx.export(source.module, (example,), str(path), **settings)
     except (OSError, MemoryError):
         raise
     except Exception as error:
@@ -133,6 +138,22 @@ def _write(source: SourceModel, example: torch.Tensor, path: Path, opset: int, c
             "the network must be traceable (torch.export), without branches that hang on values; or give an ONNX file "
             "of it: --source FILE.onnx",
         ) from error
+
+
+@contextlib.contextmanager
+def _attention_spelled_out(opset: int) -> Iterator[None]:
+    """Let the TorchScript exporter write fused attention below opset 14 as it does from there on."""
+    if opset >= ATTENTION_OPSET:
+        yield
+        return
+    import torch
+    from torch.onnx.symbolic_opset14 import scaled_dot_product_attention
+
+    torch.onnx.utils.register_custom_op_symbolic(ATTENTION, scaled_dot_product_attention, opset)
+    try:
+        yield
+    finally:
+        torch.onnx.utils.unregister_custom_op_symbolic(ATTENTION, opset)
 
 
 def _cause(error: BaseException) -> str:
@@ -185,5 +206,9 @@ def _name_batch_axis(model: onnx.ModelProto) -> None:
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Keep the exporters' talk (advice to developers, torchvision's absence) from the user; errors still pass."""
+    import torch
+
+    # At an error the TorchScript exporter prints the whole graph, past Python's own stdout.
+    torch._C._jit_set_onnx_log_enabled(False)
     with quiet_torch("torch.onnx"), contextlib.redirect_stdout(io.StringIO()):
         yield

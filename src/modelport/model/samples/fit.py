@@ -35,33 +35,52 @@ def calibrate_batch_norms(module: nn.Module, batches: Iterable[Array]) -> None:
         norm.eval()
 
 
-def fit_head(module: nn.Module, batches: Iterable[tuple[Array, Array]], after_batch: Callable[[int], None]) -> None:
-    """Fit the last linear layer to (images, output indices) by ridge regression on one-hot targets.
-
-    With centred features X (n, d) and targets Y: W = Xᵀ(XXᵀ + λI)⁻¹Y, in float64 (the dual form of ridge regression).
-    Outputs that no sample has get no weights and a bias below all others, so they are never the answer. Raises
-    UsageError where there is no linear layer.
-    """
+def last_linear(module: nn.Module) -> nn.Linear:
+    """Return the layer that is fitted. Raises UsageError where there is no linear layer."""
     layers = [part for part in module.modules() if isinstance(part, nn.Linear)]
     if not layers:
         raise UsageError("this architecture has no linear layer to fit", "give real weights with --weights")
-    head = layers[-1]
+    return layers[-1]
+
+
+def fit_head(module: nn.Module, batches: Iterable[tuple[Array, Array]], after_batch: Callable[[int], None]) -> None:
+    """Fit the last linear layer to (images, targets (n, outputs) float) by ridge regression.
+
+    With centred features X (n, d) and targets Y: W = Xᵀ(XXᵀ + λI)⁻¹Y, in float64 (the dual form of ridge regression),
+    or (XᵀX + λI)⁻¹XᵀY, which is the same, where rows outnumber the features. A layer that answers several positions of
+    an image is fitted to targets (n, positions, outputs). Raises UsageError where there is no linear layer.
+    """
+    head = last_linear(module)
     seen: list[Array] = []
     handle = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numpy().astype(np.float64)))
-    labels: list[Array] = []
+    wanted: list[Array] = []
     try:
         with torch.inference_mode():
-            for images, indices in batches:
+            for images, targets in batches:
                 module(torch.from_numpy(images))
-                labels.append(indices)
-                after_batch(len(indices))
+                wanted.append(targets)
+                after_batch(len(targets))
     finally:
         handle.remove()
-    features, indices = np.concatenate(seen), np.concatenate(labels)
-    weight, bias = _ridge(features, indices, head.out_features)
+    features, targets = (
+        np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts]) for parts in (seen, wanted)
+    )
+    weight, bias = _ridge(features, targets)
     with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(weight))
-        head.bias.copy_(torch.from_numpy(bias))
+        head.weight.copy_(torch.from_numpy(weight.astype(np.float32)))
+        head.bias.copy_(torch.from_numpy(bias.astype(np.float32)))
+
+
+def rule_out(module: nn.Module, outputs: Array) -> None:
+    """Give these outputs (bool (outputs,)) of the last linear layer no weights and a bias below all others.
+
+    So what no sample has is never the answer.
+    """
+    head, absent = last_linear(module), torch.from_numpy(outputs)
+    with torch.no_grad():
+        head.weight[absent] = 0.0
+        # One after another, so that no two outputs are equal: a tie would make the ranking arbitrary.
+        head.bias[absent] = torch.from_numpy(-2.0 - np.arange(outputs.sum()) / len(outputs)).float()
 
 
 def save_as_published(module: nn.Module, wrapping: Checkpoint, out: Path) -> Artifact:
@@ -77,16 +96,15 @@ def save_as_published(module: nn.Module, wrapping: Checkpoint, out: Path) -> Art
     return Artifact(out, artifact.kind, artifact.sha256)
 
 
-def _ridge(features: Array, indices: Array, width: int) -> tuple[Array, Array]:
-    targets = np.eye(width)[indices]
+def _rows(parts: Iterable[Array]) -> Array:
+    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+
+
+def _ridge(features: Array, targets: Array) -> tuple[Array, Array]:
     center, middle = features.mean(axis=0), targets.mean(axis=0)
     x, y = features - center, targets - middle
-    gram = x @ x.T
-    strength = RIDGE * np.trace(gram) / len(x)
-    weight = (x.T @ np.linalg.solve(gram + strength * np.eye(len(x)), y)).T
-    bias = middle - weight @ center
-    absent = ~targets.any(axis=0)
-    weight[absent] = 0.0
-    # One after another, so that no two outputs are equal: a tie would make the ranking arbitrary.
-    bias[absent] = -2.0 - np.arange(absent.sum()) / width
-    return weight.astype(np.float32), bias.astype(np.float32)
+    dual = len(x) <= x.shape[1]
+    gram = x @ x.T if dual else x.T @ x
+    lifted = gram + RIDGE * np.trace(gram) / len(x) * np.eye(len(gram))
+    weight = (x.T @ np.linalg.solve(lifted, y)).T if dual else np.linalg.solve(lifted, x.T @ y).T
+    return weight, middle - weight @ center

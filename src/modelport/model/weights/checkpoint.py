@@ -74,6 +74,7 @@ def read_checkpoint(path: Path, spec: Checkpoint, wanted: Collection[str] = ()) 
     entries = _without_average_count(entries, notes)
     _refuse_known_mistakes(entries, spec, path, wanted)
     tensors = plain_tensors(entries, len(content), path)
+    tensors = _renamed(tensors, spec.rename or (), path, notes)
     names, note = without_prefix(tensors, wanted) if wanted else ({}, "")
     if not names and wanted and (prefix := _wrappers_prefix(tensors, wanted, spec)):
         names, note = {key: key.removeprefix(prefix) for key in tensors}, prefix_note(prefix)
@@ -237,6 +238,21 @@ def _stripped(tensors: dict[str, torch.Tensor], prefix: str, path: Path, notes: 
             RIGHT_FILE,
         )
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+
+
+def _renamed(
+    tensors: dict[str, torch.Tensor], parts: Iterable[tuple[str, str]], path: Path, notes: list[str]
+) -> dict[str, torch.Tensor]:
+    """Return the tensors with the recipe's parts of keys replaced. Raises CheckpointError where two become one."""
+    names = {key: key for key in tensors}
+    for old, new in parts:
+        names = {key: name.replace(old, new) for key, name in names.items()}
+    changed = [key for key, name in names.items() if key != name]
+    if len(set(names.values())) < len(names):
+        raise CheckpointError(f"{path}: the recipe's rename gives two keys one name", "mend [checkpoint] rename")
+    if changed:
+        notes.append(f"{len(changed)} of {len(names)} keys renamed as the recipe says: {changed[0]} …")
+    return {names[key]: tensor for key, tensor in tensors.items()}
 
 
 def _mismatch(report: LoadReport) -> str:

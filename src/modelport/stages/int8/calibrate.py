@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from modelport.core.errors import DataError, UsageError
 from modelport.core.values import Batch, DataSet, Sample
 from modelport.data.sets.images import open_unlabelled
 from modelport.data.sets.table import open_dataset
+from modelport.data.sets.unlabelled import open_images
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build
 from modelport.recipes.schema import Recipe
@@ -148,14 +150,19 @@ def _found(recipe: Recipe, folder: Path) -> tuple[DataSet | Sequence[Sample], st
                 return dataset, "unlabelled", (_unlabelled(len(dataset), folder), *dataset.notes)
             notes = [f"calibrated on the {'training' if split == 'train' else 'validation'} split of {folder}"]
             return dataset, split, (*notes, *dataset.notes)
-    try:
+    with suppress(DataError):
         images = open_unlabelled(folder)
+        return images, "unlabelled", (_unlabelled(len(images), folder),)
+    # Class folders of which nothing tells the classes: ranges need no labels.
+    place = folder / "train" if (folder / "train").is_dir() else folder
+    try:
+        below = open_images(place)
     except DataError as error:
         raise DataError(
             f"--calibration {folder}: neither a data set of the recipe's kind nor images ({'; '.join(said)})",
             error.fix,
         ) from error
-    return images, "unlabelled", (_unlabelled(len(images), folder),)
+    return below, "unlabelled", (_unlabelled(len(below), place), f"labels are not used: {said[0]}")
 
 
 def _unlabelled(count: int, folder: Path) -> str:

@@ -32,7 +32,7 @@ from modelport.model.graph.precision_plan import PrecisionPlan, block_list, plan
 from modelport.recipes.schema import Recipe
 from modelport.stages.int8.calibrate import Calibration
 from modelport.stages.int8.examination import AGREEMENT, Examination, Loss, Reference
-from modelport.stages.int8.sensitivity import as_json, groups_of, ranked, return_layers
+from modelport.stages.int8.sensitivity import as_json, groups_of, most_returned, ranked, return_layers
 from modelport.stages.trail import Made
 
 # A metric in percent from which on nothing can be seen to be lost.
@@ -195,7 +195,7 @@ def _first(job: Int8Job, model: Int8Model, asked: tuple[str, ...], examination: 
 def _let_return(
     made: _Trial, asked: tuple[str, ...], job: Int8Job, examination: Examination, place: tuple[Path, Progress]
 ) -> None:
-    """Rank the layers and let them return until the loss is tolerated, at most half of them."""
+    """Rank the layers and let them return until the loss is tolerated, fewer than half of them."""
     work, progress = place
     groups = groups_of([name for name in made.model.layers if name not in asked])
 
@@ -206,7 +206,7 @@ def _let_return(
         return examination.loss(_trial(job, made.model, kept, work))
 
     order = ranked(groups, asked, distance, progress)
-    returned = return_layers(order, asked, len(made.model.layers) // 2, examine)
+    returned = return_layers(order, asked, most_returned(len(made.model.layers)), examine)
     made.kept, made.steps = returned.kept, returned.steps
     assert isinstance(returned.examined, Loss)
     made.loss = returned.examined

@@ -66,6 +66,11 @@ def ranked(
     return sorted(found, key=lambda entry: -entry[1])
 
 
+def most_returned(layers: int) -> int:
+    """Return how many of so many layers may return: more than half must stay, or the model is no int8 one."""
+    return (layers - 1) // 2
+
+
 def return_layers(
     order: Sequence[tuple[tuple[str, ...], float]], kept: Collection[str], most: int, examine: Examine
 ) -> Returned:

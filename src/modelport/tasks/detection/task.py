@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from modelport.core.errors import DataError
+from modelport.core.errors import DataError, UsageError
+from modelport.core.text import plain
 from modelport.core.values import Array, Tensors, TensorSpec
+from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Draft, Score, Task, Unlabelled, own_table
@@ -27,6 +29,9 @@ from modelport.tasks.detection.forms import (
 )
 from modelport.tasks.detection.recipe_table import Boxes
 from modelport.tasks.detection.scorer import BoxScorer, agreement
+
+# What TensorFlow's detectors call their boxes.
+TENSORFLOW = "detection_boxes"
 
 
 class Detection(Task):
@@ -76,7 +81,9 @@ class Detection(Task):
         if alone and any(len(spec.shape) == 4 for spec in outputs):
             return None
         metrics = [name for name in cls.metrics if name.startswith("mAP")]
-        sets = [list(outputs)] if len(outputs) > 1 else []
+        # A number of boxes is left out: rows beyond it have no score.
+        several = [spec for spec in outputs if len(spec.shape) > 1]
+        sets = [several] if len(several) > 1 else []
         for chosen in [*sets, *([spec] for spec in outputs)]:
             shapes = [spec.shape for spec in chosen]
             form = likely_form(shapes, sure=alone)
@@ -84,6 +91,23 @@ class Detection(Task):
                 why = f"the outputs are {form}: {MEANS[form]}"
                 return Draft(chosen, metrics, why, _classes(form, shapes))
         return None
+
+    @classmethod
+    def draft_lines(cls, outputs: Sequence[TensorSpec], metadata: Mapping[str, str]) -> Sequence[Line]:
+        """Return how TensorFlow's detectors give boxes, where the outputs have their names.
+
+        Raises UsageError where Ultralytics' exporter says that the file is no detector: its scores are followed by
+        keypoints, masks or angles, which the width alone does not tell.
+        """
+        if (told := metadata.get("task", "detect")) != "detect":
+            raise UsageError(
+                f"the file says of itself that its task is '{plain(told, 40)}', not to detect",
+                "name what the outputs are by --task, or write the recipe by hand (docs/recipes.md)",
+            )
+        if TENSORFLOW not in {spec.name.partition(":")[0] for spec in outputs}:
+            return ()
+        why = f"as TensorFlow's {TENSORFLOW} are"
+        return Line("detection.boxes", "yxyx", why), Line("detection.normalised", True, why)
 
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)

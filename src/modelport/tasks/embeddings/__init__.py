@@ -1,0 +1,1 @@
+"""A vector per image, which is near those of the same identity."""
