@@ -107,6 +107,18 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
+    """Let a few samples carry a classifier's verdict, and return the words that draw as many.
+
+    For what is about a road and its words, which are the same for every number of samples.
+    """
+    from modelport.tasks.classification.task import Classification
+
+    monkeypatch.setattr(Classification, "smallest_set", 80)
+    return "--limit", 80
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tiny_path: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sample weights of the tiny recipe, in the published wrapping."""

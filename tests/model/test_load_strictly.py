@@ -92,3 +92,22 @@ def test_values_outside_the_state_dict_may_not_stay_on_meta() -> None:
         module.register_buffer("anchors", torch.ones(2), persistent=False)
     with pytest.raises(CheckpointError, match="no values for anchors"):
         load_strictly(module, state(net()), "w")
+
+
+class Versioned(torch.nn.Linear):
+    """Refuses to load without the version of its keys, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):  # type: ignore[no-untyped-def]
+        if local_metadata.get("version") not in (1, 2):
+            raise ValueError("version should be set to 1 or 2 instead of None")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+def test_a_part_that_asks_for_the_version_of_its_keys_is_told_its_own() -> None:
+    source = torch.nn.Sequential(Versioned(2, 3))
+    with torch.device("meta"):
+        module = torch.nn.Sequential(Versioned(2, 3))
+    assert load_strictly(module, state(source), "w.pth").fits
+    assert torch.equal(module.state_dict()["0.weight"], source.state_dict()["0.weight"])

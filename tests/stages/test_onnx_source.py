@@ -36,9 +36,11 @@ def graph(exported_tiny: Exported, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def run(call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path) -> Callable[..., Any]:
+def run(
+    call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path, few_samples: tuple[str, int]
+) -> Callable[..., Any]:
     def run(*words: object, recipe: Path = tiny_path) -> Any:
-        common = ("--data", tiny_data, "--out", tmp_path / "out", "--force", "--json")
+        common = ("--data", tiny_data, *few_samples, "--out", tmp_path / "out", "--force", "--json")
         return call("run", recipe, *common, *words)
 
     return run

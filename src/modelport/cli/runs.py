@@ -67,7 +67,7 @@ def run(
         None, "--images", help="In place of --data: a folder of images without labels, nested or not.", metavar="DIR"
     ),
     labels: Path | None = typer.Option(
-        None, "--labels", help="Of --images: a file with a line `NAME LABEL` for each.", metavar="FILE"
+        None, "--labels", help="Of --images: a file or folder of labels, of any kind in docs/data.md.", metavar="PATH"
     ),
     predict: bool = typer.Option(False, "--predict", help="Look at no label: answers, and agreement with the source."),
     out: Path = typer.Option(

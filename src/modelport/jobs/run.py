@@ -70,7 +70,7 @@ class RunRequest:
     command: str = ""
     fast: bool = False  # resize the quicker way
     images: Path | None = None  # a folder of images without labels
-    labels: Path | None = None  # of those images: a line NAME LABEL for each
+    labels: Path | None = None  # of those images: a file or folder that one of the kinds of data sets reads
     predict: bool = False  # look at no label
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 from modelport.core.text import plain
 from modelport.report.result import Result
 
-# Samples of a class from which on its figure stands in the report, and how much of what is worst does.
+# Samples (or pixels) of a class from which on its figure stands in the report, and how much of what is worst does.
 FEW_IMAGES, WORST_CLASSES, WORST_CONFUSIONS = 5, 10, 5
 # What starts a link, an emphasis, code or HTML.
 ACTIVE = re.compile(r"[\\`*\[\]]")
@@ -81,11 +81,11 @@ def _classes(result: Result) -> str:
             row["class"],
             _name(row["name"]) or "–",
             row["n"],
-            *(number(row[key], 2 if percent else 4) for key in (metric, "source")),
+            *(number(row.get(key), 2 if percent else 4) for key in (metric, "source")),
         ]
         for row in worst
     ]
-    text = f"## Worst classes\n\nOf {len(told)} classes with {FEW_IMAGES} samples or more.\n\n"
+    text = f"## Worst classes\n\nOf {len(told)} classes with an n of {FEW_IMAGES} or more.\n\n"
     text += table(["class", "name", "n", metric, "source model"], rows)
     often = [
         f"{_class(row, 'target')} taken for {_class(row, 'answer')} ({row['count']})"

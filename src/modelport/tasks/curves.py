@@ -1,4 +1,4 @@
-"""What a threshold that moves through scores finds: average precision and the receiver operating characteristic."""
+"""What a threshold that moves through scores finds: average precision, and rates of right and wrong acceptance."""
 
 from __future__ import annotations
 
@@ -8,29 +8,19 @@ from numpy.typing import NDArray
 from modelport.core.values import Array
 
 
-def counts_by_threshold(scores: Array, positive: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many positives and how many others score at least each distinct score, from the highest downwards.
-
-    ``scores`` (N,) float without NaN, ``positive`` (N,) bool. Equal scores are one threshold: no order is made up.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], positive[order]
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1) if len(ranked) else np.zeros(0, np.int64)
-    found = np.cumsum(hits, dtype=np.int64)[last]
-    return found, last + 1 - found
-
-
 def average_precision(scores: Array, positive: Array) -> float:
-    """Return the sum of precision × step in recall over the distinct scores, 0 to 1; NaN where nothing is positive.
+    """Return the mean, over the positives, of the precision among all that score at least as high; 0 to 1.
 
-    Not interpolated, as scikit-learn's and torchmetrics' (thresholds=None):
+    ``scores`` (N,) float without NaN, ``positive`` (N,) bool; NaN where nothing is positive. This is the sum of
+    precision × step in recall over the distinct scores, not interpolated, as scikit-learn's and torchmetrics'
+    (thresholds=None):
     https://scikit-learn.org/stable/modules/generated/sklearn.metrics.average_precision_score.html
     """
-    found, wrong = counts_by_threshold(scores, positive)
-    total = int(found[-1]) if len(found) else 0
-    if not total:
+    hits, ranked = np.sort(scores[positive]), np.sort(scores)
+    if not len(hits):
         return float("nan")
-    return float((np.diff(found, prepend=0) * (found / (found + wrong))).sum() / total)
+    found = len(hits) - np.searchsorted(hits, hits)
+    return float((found / (len(ranked) - np.searchsorted(ranked, hits))).mean())
 
 
 def chance_precision(positives: int, n: int) -> float:
@@ -41,3 +31,16 @@ def chance_precision(positives: int, n: int) -> float:
     ranks = np.arange(1, n + 1)
     before = (ranks - 1) * (positives - 1) / max(1, n - 1)
     return float(((1 + before) / ranks).mean())
+
+
+def acceptance(genuine: Array, impostor: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the shares of both that score at least as high as each genuine one, from the highest on, and of none.
+
+    The receiver operating characteristic at the thresholds that matter: from one genuine score to the next, a higher
+    threshold loses nothing and lets fewer impostors pass. Both (N,) float without NaN, at least one each.
+    """
+    right, wrong = np.sort(genuine), np.sort(impostor)
+    thresholds = np.unique(right)[::-1]
+    passed = (len(side) - np.searchsorted(side, thresholds) for side in (right, wrong))
+    accepted, mistaken = (np.append(0, counts) for counts in passed)
+    return accepted / len(right), mistaken / len(wrong)

@@ -146,3 +146,10 @@ def test_names_of_the_data_are_held_against_the_recipes() -> None:
     assert "label 1 is dog, in the recipe hen (1 differ)" in held_names("x", ("cat", "dog"), ("cat", "hen"))[0]
     with pytest.raises(DataError, match="label 0 is cat, in the recipe dog: the same names in another order"):
         held_names("x", ("cat", "dog"), ("dog", "cat"))
+
+
+def test_the_folders_of_a_drawn_set_have_the_number_in_their_name(tmp_path: Path) -> None:
+    found = opened(tmp_path, "n00000000", "n00000007", classes=1000)
+    assert labels(found) == {"n00000000": 0, "n00000007": 7}
+    with pytest.raises(DataError, match="nothing tells which"):
+        opened(tmp_path / "others", "n00000007", "n01440765", classes=1000)

@@ -104,7 +104,8 @@ def test_an_image_of_another_size_is_refused(detector: RetinaNet) -> None:
         detector(torch.zeros(1, 3, 100, 256))
 
 
-@pytest.fixture(scope="module", params=[(11, None), (11, 1), (20, None), (20, 1)], ids=str)
+# A free batch at opset 20 takes the product's own way in tests/model/test_recipes_golden.py, weights and answers held.
+@pytest.fixture(scope="module", params=[(11, None), (11, 1), (20, 1)], ids=str)
 def exported(
     request: pytest.FixtureRequest, detector: RetinaNet, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[onnx.ModelProto, int | None]]:

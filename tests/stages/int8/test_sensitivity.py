@@ -55,6 +55,12 @@ def test_a_model_whose_layers_have_returned_is_still_called_int8(layers: int) ->
     assert prevailing(["fp32"] * (most + 1) + ["int8"] * (layers - most - 1)) != "int8"
 
 
+def test_only_layers_that_carry_the_arithmetic_count() -> None:
+    order = ranked(groups_of(list(NOISE)), (), _left, Silent())
+    done = return_layers(order, (), 1, lambda now: Found(_left(now)), ("d", "a"))
+    assert done.kept == ("b", "d") and not done.passed
+
+
 def test_what_the_plan_keeps_is_kept_and_not_counted() -> None:
     order = ranked(groups_of(["a", "c", "d"]), ("b",), _left, Silent())
     done = return_layers(order, ("b",), 1, lambda now: Found(_left(now) - 2))

@@ -194,6 +194,18 @@ def test_a_recipe_that_is_none_of_the_task_is_refused(old: str, new: str, messag
     assert parse_recipe(told, "x.toml").tables
 
 
+@pytest.mark.parametrize("task", ["instances", "keypoints"])
+def test_the_number_of_classes_must_be_told_of_images_without_labels_too(task: str) -> None:
+    text = RECIPE.replace("dataset.classes = 3\n", "").replace('kind = "coco"', 'kind = "images"')
+    text = (
+        text
+        if task == "instances"
+        else text.replace("instances", task).replace("mask_", "oks_").replace('"oks_mAP_s", ', "")
+    )
+    with pytest.raises(RecipeError, match="a thing has one of so many"):
+        parse_recipe(text, "x.toml")
+
+
 def segmentation(value: Any) -> dict[str, Any]:
     return {"segmentation": value}
 
@@ -206,7 +218,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an odd number": (segmentation([[1, 2, 3, 4, 5, 6, 7]]), "polygon 0"),
     "a second one": (segmentation([[1, 2, 3, 4, 5, 6], [1, "x", 3, 4, 5, 6]]), "polygon 1 of its segmentation"),
     "far away": (segmentation([[1, 2, 3, 1e9, 5, 6]]), "polygon 0 .*within ±100000 pixels"),
-    "endless": (segmentation([[0, 0, 99_999, 0] * 20]), "polygon 0 of its segmentation is .* pixels long"),
+    "endless": (segmentation([[0, 0, 99_999, 0] * 20]), "its segmentation is more than 1e.06 pixels long"),
+    "endless in parts": (segmentation([[0, 0, 99_999, 0, 0, 9]] * 6), "its segmentation is more than 1e.06 pixels"),
     "no size": (segmentation({"counts": [1]}), r"the size \(none\) of its segmentation"),
     "a huge size": (segmentation(HUGE), "100000 × 100000 pixels, beyond the limit"),
     "too few runs": (segmentation({"size": [4, 5], "counts": [3, 4]}), "are 7 pixels, its size says 5 × 4"),

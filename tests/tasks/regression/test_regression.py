@@ -10,6 +10,7 @@ import pytest
 from modelport.core.errors import DataError, RecipeError
 from modelport.core.values import RowId, TensorSpec
 from modelport.recipes.load import parse_recipe
+from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Figures, Rows
 from modelport.tasks.regression.task import NEAR, Regression
 from modelport.tasks.table import task_of
@@ -94,6 +95,8 @@ def test_one_percent_is_of_the_error_of_always_answering_the_mean() -> None:
     assert limit_of(mae, recipe.tolerance) == pytest.approx(mae.value + 0.01 * np.abs(away).mean())
     assert limit_of(rmse, recipe.tolerance) == pytest.approx(rmse.value + 0.01 * np.sqrt((away**2).mean()))
     assert limit_of(r2, recipe.tolerance) == pytest.approx(r2.value - 0.01)
+    # A point of a fraction is a hundredth: a whole one would tolerate everything.
+    assert limit_of(r2, Tolerance(value=2.0, unit="points")) == pytest.approx(r2.value - 0.02)
 
 
 @pytest.mark.parametrize(("extra", "verdict"), [(0.0, PASS), (0.05, PASS), (0.4, FAIL), (-0.4, PASS)])

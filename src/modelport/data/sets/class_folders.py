@@ -17,6 +17,8 @@ from modelport.data.sets.wordnet_ids import LABELS
 GUESS = "is a GUESS"
 # ImageNet's folders.
 WORDNET = re.compile("n[0-9]{8}")
+# The folders of drawn sets: the class's number in the place of an id of WordNet, whose own ids of things begin later.
+DRAWN = re.compile("n0000[0-9]{4}")
 _WORDS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
@@ -51,6 +53,8 @@ def labels_of_folders(folder: Path, names: Sequence[str], wanted: Wanted) -> tup
     if known.classes == len(LABELS) and all(name in LABELS for name in names):
         part = f"{folder}: {len(names)} of ImageNet's {len(LABELS)} class folders, each of its published number"
         return [LABELS[name] for name in names], (part,) if len(names) < len(LABELS) else ()
+    if all(DRAWN.fullmatch(name) and int(name[1:]) < known.classes for name in names):
+        return [int(name[1:]) for name in names], ()
     if len(names) < known.classes:
         raise DataError(
             f"{folder} holds {len(names)} class folders ({_few(names)}) for {known.classes} classes, and nothing tells "

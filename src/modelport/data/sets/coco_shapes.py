@@ -38,7 +38,7 @@ def _outline(place: str, value: Any) -> Outline:
     if not isinstance(value, list) or not value:
         found = "there is no segmentation" if value in (None, []) else f"segmentation {_short(value)} is no outline"
         raise DataError(f"{place}: {found}", f"{_DRAW}; or take the task detection, which needs boxes alone")
-    polygons = []
+    polygons, length = [], 0.0
     for number, points in enumerate(value):
         if not isinstance(points, list) or len(points) < 6 or len(points) % 2 or not all(map(_is_place, points)):
             raise DataError(
@@ -47,9 +47,9 @@ def _outline(place: str, value: Any) -> Outline:
                 _DRAW,
             )
         corners = np.array(points, np.float64).reshape(-1, 2)
-        length = float(np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1).sum())
+        length += float(np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1).sum())
         if length > LONGEST:
-            raise DataError(f"{place}: polygon {number} of its segmentation is {length:g} pixels long", _DRAW)
+            raise DataError(f"{place}: its segmentation is more than {LONGEST:g} pixels long", _DRAW)
         corners.flags.writeable = False
         polygons.append(corners)
     return Outline(tuple(polygons))

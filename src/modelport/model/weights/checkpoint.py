@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +125,11 @@ def load_strictly(module: torch.nn.Module, state: StateDict, source: str) -> Loa
         raise CheckpointError(
             f"{source}: {_mismatch(report)}", RIGHT_FILE + ", and the recipe's unwrap and strip_prefix"
         )
-    tensors = {}
-    for name, want in module.state_dict().items():
+    own = module.state_dict()
+    tensors = OrderedDict[str, Any]()
+    # The versions of the parts that load: these are their own keys. Some modules (torchvision's MNASNet) ask for them.
+    tensors._metadata = getattr(own, "_metadata", {})  # type: ignore[attr-defined]
+    for name, want in own.items():
         got = state.tensors.get(name)
         tensors[name] = torch.zeros(want.shape, dtype=want.dtype) if got is None else got.to(want.dtype)
     converted = [name for name, got in state.tensors.items() if got.dtype != tensors[name].dtype]

@@ -195,7 +195,7 @@ def _first(job: Int8Job, model: Int8Model, asked: tuple[str, ...], examination: 
 def _let_return(
     made: _Trial, asked: tuple[str, ...], job: Int8Job, examination: Examination, place: tuple[Path, Progress]
 ) -> None:
-    """Rank the layers and let them return until the loss is tolerated, fewer than half of them."""
+    """Rank the layers and let them return until the loss is tolerated, fewer than half of the heavy ones."""
     work, progress = place
     groups = groups_of([name for name in made.model.layers if name not in asked])
 
@@ -206,7 +206,9 @@ def _let_return(
         return examination.loss(_trial(job, made.model, kept, work))
 
     order = ranked(groups, asked, distance, progress)
-    returned = return_layers(order, asked, most_returned(len(made.model.layers)), examine)
+    heavy = made.model.heavy or made.model.layers
+    most = max(0, most_returned(len(heavy)) - len(set(heavy) & set(asked)))
+    returned = return_layers(order, asked, most, examine, heavy)
     made.kept, made.steps = returned.kept, returned.steps
     assert isinstance(returned.examined, Loss)
     made.loss = returned.examined

@@ -67,27 +67,32 @@ def ranked(
 
 
 def most_returned(layers: int) -> int:
-    """Return how many of so many layers may return: more than half must stay, or the model is no int8 one."""
-    return (layers - 1) // 2
+    """Return how many of so many heavy layers may return: more than half must stay, or the model is no int8 one."""
+    return max(0, layers - 1) // 2
 
 
 def return_layers(
-    order: Sequence[tuple[tuple[str, ...], float]], kept: Collection[str], most: int, examine: Examine
+    order: Sequence[tuple[tuple[str, ...], float]],
+    kept: Collection[str],
+    most: int,
+    examine: Examine,
+    counted: Collection[str] | None = None,
 ) -> Returned:
-    """Let groups return to float32 in ``order`` until the loss is tolerated, or ``most`` layers have.
+    """Let groups return to float32 in ``order`` until the loss is tolerated, or ``most`` ``counted`` layers have.
 
-    Returns the first that passes, else the one of the least excess.
+    ``counted`` None: all of them. Returns the first that passes, else the one of the least excess.
     """
     now = list(dict.fromkeys(kept))
     best = Returned(tuple(now), examine(now))
     steps: list[dict[str, Any]] = []
-    begun = len(now)
+    returned = 0
     left = list(order)
     while not best.passed and left and len(steps) < MOST_STEPS:
         width = 1 if len(steps) < SINGLE_STEPS else 2 ** (len(steps) - SINGLE_STEPS + 1)
         taken, left = left[:width], left[width:]
         returning = [name for group, _ in taken for name in group]
-        if len(now) + len(returning) - begun > most:
+        returned += sum(counted is None or name in counted for name in returning)
+        if returned > most:
             break
         now += returning
         step = Returned(tuple(now), examine(now))

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.tasks.curves import counts_by_threshold
 
 # All pairs of so many images are taken (eight million); of more, this many of each kind are drawn.
 ALL_PAIRS = 4096
@@ -95,27 +94,18 @@ def _impostors(labels: Array, rng: np.random.Generator) -> Array:
     return found[:, :DRAWN]
 
 
-def best_accuracy(genuine: Array, impostor: Array) -> float:
+def best_accuracy(accepted: Array, mistaken: Array) -> float:
     """Return the highest (share of genuine pairs accepted + share of others rejected) / 2, over all thresholds, 0 to 1.
 
-    A pair is accepted from the threshold on. Of as many pairs of each kind, as in LFW's protocol, this is the share of
-    right answers; of others it counts both kinds alike, since nearly all pairs are of two identities.
+    Of as many pairs of each kind, as in LFW's protocol, this is the share of right answers; of others it counts both
+    kinds alike, since nearly all pairs are of two identities. Takes what ``curves.acceptance`` returns.
     """
-    accepted, wrong = _rates(genuine, impostor)
-    return float(((accepted + 1.0 - wrong) / 2).max())
+    return float(((accepted + 1.0 - mistaken) / 2).max())
 
 
-def accepted_at(genuine: Array, impostor: Array, rate: float) -> float:
-    """Return the share of genuine pairs that pass the lowest threshold that passes at most ``rate`` of the others."""
-    accepted, wrong = _rates(genuine, impostor)
-    return float(accepted[wrong <= rate].max())
-
-
-def _rates(genuine: Array, impostor: Array) -> tuple[Array, Array]:
-    """Return the shares of both kinds that are accepted, for each threshold, from none at all on."""
-    scores = np.concatenate([genuine, impostor])
-    found, wrong = counts_by_threshold(scores, np.arange(len(scores)) < len(genuine))
-    return np.append(0, found) / len(genuine), np.append(0, wrong) / len(impostor)
+def accepted_at(accepted: Array, mistaken: Array, rate: float) -> float:
+    """Return the highest share of genuine pairs accepted where at most ``rate`` of the others are, 0 to 1."""
+    return float(accepted[mistaken <= rate].max())
 
 
 def _told(found: Array) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from modelport.core.values import Array, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
 from modelport.tasks.classification.topk import percent
+from modelport.tasks.curves import acceptance
 from modelport.tasks.embeddings.pairs import accepted_at, best_accuracy, directions, drawn_pairs, genuine_and_impostor
 from modelport.tasks.embeddings.retrieval import chance, queries_of, retrieved
 from modelport.tasks.kept import Kept
@@ -120,11 +121,11 @@ class VectorScorer(Scorer):
 
 def _scores(rows: Array, labels: Array, queries: Array, pairs: tuple[Array, Array] | None) -> dict[str, Score]:
     units = directions(rows)
-    genuine, impostor = genuine_and_impostor(units, labels, pairs)
+    rates = acceptance(*genuine_and_impostor(units, labels, pairs))
     first, precision = retrieved(units, labels, queries)
     verified = {
-        "verification_accuracy": best_accuracy(genuine, impostor),
-        "tar_at_far_1e-3": accepted_at(genuine, impostor, FALSE_ACCEPTS),
+        "verification_accuracy": best_accuracy(*rates),
+        "tar_at_far_1e-3": accepted_at(*rates, FALSE_ACCEPTS),
     }
     # Pairs share images, so that no simple formula tells the error of a figure of pairs.
     found = {name: Score(100.0 * value, "percent", len(labels), None) for name, value in verified.items()}

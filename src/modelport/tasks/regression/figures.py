@@ -71,7 +71,7 @@ def _error(value: float, n: int, stderr: float | None, scale: float) -> Score:
 
 
 def _fit(value: float, n: int) -> Score:
-    return Score(value, "ratio", n, None, scale=1.0, scale_is="1, a perfect fit")
+    return Score(value, "fraction", n, None, scale=1.0, scale_is="1, a perfect fit")
 
 
 def _root_mean_square(values: Array) -> float:
