@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from modelport.verdict.betting import Game, Paired, log_mixture
+from modelport.tasks.paired import Paired
+from modelport.verdict.betting import Game, log_mixture
 
 LIMIT = math.log(20.0)
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from modelport.verdict.betting import Paired
-from modelport.verdict.exact import Unit, clopper_pearson, loss_bounds, p_value
+from modelport.tasks.paired import Paired, Unit
+from modelport.verdict.exact import clopper_pearson, loss_bounds, p_value
 
 POINTS: Unit = "points"
 PERCENT: Unit = "percent_of_reference"

@@ -16,6 +16,7 @@ from modelport.core.values import Array, LabelForm, RowId, Tensors, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
+from modelport.tasks.paired import Paired
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class Figures:
     offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
     per_class: list[dict[str, Any]] = field(default_factory=list)
     """A figure by class: {"class": int, "name": str, "n": int, METRIC: value, "source": value or None}."""
+    paired: dict[str, Paired] = field(default_factory=dict)
+    """Of figures that are shares of right answers: how source and engine answered the same samples."""
     further: dict[str, Any] = field(default_factory=dict)
     """JSON values that the result takes as keys of its own."""
 

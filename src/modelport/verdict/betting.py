@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modelport.tasks.paired import Paired, Unit
 
 Floats = NDArray[np.float64]
 
@@ -22,37 +23,6 @@ Floats = NDArray[np.float64]
 # is not all, or one answer that is lost would end the game. Few stakes share the wealth among few: these decide a point
 # of tolerance with 1 % of flips after a median of about 900 samples.
 STAKES: Floats = np.array([0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.999])
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """How many samples were answered rightly by whom."""
-
-    both: int
-    only_source: int
-    only_engine: int
-    neither: int
-
-    @property
-    def n(self) -> int:
-        """All samples."""
-        return self.both + self.only_source + self.only_engine + self.neither
-
-    @property
-    def flipped(self) -> int:
-        """Samples that one alone answers rightly."""
-        return self.only_source + self.only_engine
-
-    def loss(self, unit: Literal["points", "percent_of_reference"]) -> float:
-        """Return the observed loss, in points or in percent of the source's figure; NaN where that is zero."""
-        lost = self.only_source - self.only_engine
-        whole = self.n if unit == "points" else self.both + self.only_source
-        return 100.0 * lost / whole if whole else math.nan
-
-    def scaled(self, n: int) -> Paired:
-        """Return the same shares of so many samples, whole ones; what rounding leaves counts to ``neither``."""
-        both, source, engine = (round(cell * n / self.n) for cell in (self.both, self.only_source, self.only_engine))
-        return Paired(both, source, engine, max(0, n - both - source - engine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +35,7 @@ class Game:
     neither: float
 
     @staticmethod
-    def of(tolerance: float, unit: Literal["points", "percent_of_reference"]) -> Game:
+    def of(tolerance: float, unit: Unit) -> Game:
         """Return the game on a tolerance in points or in percent of the source's figure.
 
         In points it is on ``t − (s − c)``, in percent on ``c − (1 − t)·s``, with c and s 1 where engine and source are

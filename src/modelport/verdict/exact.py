@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from modelport.verdict.betting import Floats, Game, Paired, log_mixture, log_wealths
+from modelport.tasks.paired import Paired, Unit
+from modelport.verdict.betting import Floats, Game, log_mixture, log_wealths
 
-Unit = Literal["points", "percent_of_reference"]
 Counts = NDArray[np.int64]
 Shares = tuple[float, float, float]
 """Of both, only_source and only_engine."""

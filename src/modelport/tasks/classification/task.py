@@ -14,6 +14,7 @@ from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
 from modelport.tasks.classification.per_class import ClassCounts
 from modelport.tasks.classification.topk import TiedRows, TopK, best, class_scores
+from modelport.tasks.paired import Paired
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
 # measured, well below what healthy ports keep (decision 11).
@@ -102,6 +103,7 @@ class ClassScorer(Scorer):
         self._metric = TopK(output)
         self._source = TopK(output) if against_source else None
         self._sourced = 0
+        self._paired = [Paired(0, 0, 0, 0)] * 5
         self._targets: Counter[int] = Counter()
         self._width = 1
         self._offsets: Counter[int] = Counter()
@@ -114,10 +116,14 @@ class ClassScorer(Scorer):
         self._targets.update(targets)
         self._width = rows.outputs[self._output].shape[-1]
         answers = rows.outputs[self._output].argmax(axis=1)
-        self._counts.take(targets, self._metric.update(rows.outputs, targets), answers)
+        ranks = self._metric.update(rows.outputs, targets)
+        self._counts.take(targets, ranks, answers)
         if self._source is not None and rows.source is not None:
-            self._counts.take_source(targets, self._source.update(rows.source, targets))
+            theirs = self._source.update(rows.source, targets)
+            self._counts.take_source(targets, theirs)
             self._sourced += len(targets)
+            for k, paired in enumerate(self._paired):
+                self._paired[k] = paired + Paired.of(theirs <= k, ranks <= k)
         self._offsets.update(map(int, (answers - np.array(targets)) % self._width))
         theirs = [None] * len(targets) if rows.source is None else rows.source[self._output]
         lines = zip(rows.ids, targets, rows.outputs[self._output], theirs, strict=True)
@@ -129,7 +135,8 @@ class ClassScorer(Scorer):
         notes, told = self._counts.notes(), {"confusions": self._counts.confusions()}
         per_class = self._counts.per_class()
         found = (self._metric.compute(), source, self._flips, notes, self._chance(), self._offsets)
-        return Figures(*found, per_class=per_class, further=told)
+        paired = {f"top{k + 1}": counts for k, counts in enumerate(self._paired) if counts.n}
+        return Figures(*found, per_class=per_class, paired=paired, further=told)
 
     def _scores(self, outputs: Tensors) -> dict[str, Array]:
         return {self._output: class_scores(outputs[self._output], self._classes)}
