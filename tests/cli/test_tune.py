@@ -24,10 +24,8 @@ def words(tiny_path: Path, tiny_weights: Path, tiny_data: Path) -> list[object]:
 
 
 @pytest.mark.slow
-def test_the_chosen_setting_runs_and_keeps_the_accuracy(
-    call: Call, tmp_path: Path, words: list[object], few_samples: tuple[str, int]
-) -> None:
-    words, out = [*words, *few_samples], tmp_path / "setting.toml"
+def test_the_chosen_setting_runs_and_keeps_the_accuracy(call: Call, tmp_path: Path, words: list[object]) -> None:
+    out = tmp_path / "setting.toml"
     found = call("tune", *words, "--out", out, "--seconds", 0.03, "--engines", "openvino", "--json").json
     chosen = found["chosen"]
     assert chosen["within_tolerance"] and chosen["samples_per_second"] == max(
