@@ -12,10 +12,10 @@ demo: $(READY)  ## sample data and weights, every usable engine, a table
 # A process for each of two cores. A file stays in one of them: what its tests share is made once.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: $(READY)  ## the whole suite, under 7 minutes on two cores
+test: $(READY)  ## the whole suite, about 8 minutes on two idle cores
 	$(PYTEST)
 
-quick: $(READY)  ## all but the slow tests, under 90 seconds; first what failed last, and no further than the first failure
+quick: $(READY)  ## all but the slow tests, about two minutes; first what failed last, and no further than the first failure
 	$(PYTEST) -m 'not slow' --exitfirst --failed-first
 
 wheel: $(READY)  ## the wheel in an empty environment, with the README's commands

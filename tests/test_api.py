@@ -75,6 +75,7 @@ def _judged(recipe: mp.Recipe, source: Any, data: Any, keep: tuple[Path | None, 
     return json.dumps({name: entry for name, entry in value.items() if name not in CLOCKS})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "contrastive"])
 def test_judged_from_a_store_is_judged_from_memory(
     task: str,
@@ -111,6 +112,7 @@ def test_batches_are_what_a_network_of_the_recipe_gets(tiny: mp.Recipe, tiny_dat
             assert array.shape == shape and array.dtype == dtype
 
 
+@pytest.mark.slow
 def test_random_weights_fit_and_hang_on_the_seed_alone(tiny: mp.Recipe, tmp_path: Path) -> None:
     paths = [mp.random_weights(tiny, tmp_path / name / "w.pth", seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
     sources = [mp.source(tiny, weights=path) for path in paths]

@@ -99,6 +99,7 @@ def _numbers(value: Any) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_both_ways_agree(name: str, tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = load_recipe(name)

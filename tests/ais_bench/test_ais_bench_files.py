@@ -322,6 +322,7 @@ def test_order_is_natural(tool: Tool) -> None:
     assert sorted(names, key=natural_key) == ["9.bin", "10.bin", "A1.bin", "a2.bin", "a10.bin", "b.bin"]
 
 
+@pytest.mark.slow
 def test_calls_of_the_same_second_get_folders_of_their_own(tool: Tool) -> None:
     linear(Path("m.onnx"), 1)
     folders = {re.findall("output path:(.*)", tool("-m", "m.onnx", "-o", "out").out)[0] for _ in range(3)}

@@ -229,6 +229,7 @@ def test_folders_inside_and_other_files_are_passed_over_and_said(tool: Tool, mod
     assert ran.code == 0 and "in: 2 names passed over" in ran.out and len(contents("out/r")) == 34
 
 
+@pytest.mark.slow
 def test_whoever_stops_reading_the_log_stops_nothing(tmp_path: Path, model: Path, images: Array) -> None:
     words = [sys.executable, "-m", "modelport.ais_bench", "-m", "m.onnx", "-i", "in", "-o", "out", "--debug", "1"]
     with subprocess.Popen(
@@ -319,6 +320,7 @@ def test_a_devices_own_clocks_are_told(tool: Tool, device: Path) -> None:
     tool("-m", device, "--profiler", 1).refused("'ascend'", "--profiler")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divide", [False, True])
 def test_several_devices_have_folders_of_their_own(
     tool: Tool,
@@ -343,6 +345,7 @@ def test_several_devices_have_folders_of_their_own(
     tool("-m", device, "-i", "in", "-o", "out", "--output_dirname", "s", *words).refused("in/2.bin")
 
 
+@pytest.mark.slow
 def test_the_same_device_twice_is_two_runs(tool: Tool, model: Path, images: Array) -> None:
     words = ("--device", "0,0", "--engine", "onnxruntime")
     assert tool("-m", model, "-i", "in", "-o", "out", "--output_dirname", "r", *words).code == 0

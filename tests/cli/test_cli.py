@@ -68,6 +68,7 @@ def _refused(answer: Any, *words: str) -> None:
     answer.refused(*words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "torch", "null"])
 def test_the_main_job(
     run: Call, run_tiny: Call, tiny_weights: Path, null_weights: Path, tiny_data: Path, tmp_path: Path, engine: str
@@ -103,6 +104,7 @@ def test_the_main_job(
     assert all(made in known for row in result["artifacts"] for made in row["made_from"])
 
 
+@pytest.mark.slow
 def test_batch_size_and_engine_never_change_a_score(run_tiny: Call, tmp_path: Path) -> None:
     figures, prints = [], set()
     for index, words in enumerate((["--batch", 1], ["--batch", 5], ["--batch", 64, "--engine", "onnxruntime"])):
@@ -205,6 +207,7 @@ def test_wrong_usage_is_one_clear_message(run: Call, tmp_path: Path, words: tupl
     assert not (tmp_path / "out" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_bad_checkpoints_are_refused(run_tiny: Call, call: Call, tiny_weights: Path, tmp_path: Path) -> None:
     import torch
 
@@ -273,6 +276,7 @@ def test_an_output_folder_with_a_result_or_not_writable_is_refused(run: Call, tm
     _refused(run("--out", tmp_path / "file" / "below"), "file")
 
 
+@pytest.mark.slow
 def test_the_source_is_not_run_again_for_a_second_engine(
     run_tiny: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def _published(name: str) -> dict[str, str]:
     return options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chip", ["310P3", "Ascend310P3"])
 @pytest.mark.parametrize("name", [name for name in GUIDES if name != "about"])
 def test_the_guides_command_comes_out(

@@ -55,6 +55,7 @@ def test_other_ends(error: BaseException, code: int, call: Call, monkeypatch: py
     assert answer.code == code and answer.err.strip() and "Traceback" not in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["list", "list --json", "--help", "--version", "show moco-v2"])
 def test_a_full_stdout_is_an_error_and_a_closed_one_is_none(words: str) -> None:
     line = [PYTHON, *FRONTS["modelport"], *words.split()]
@@ -68,6 +69,7 @@ def test_a_full_stdout_is_an_error_and_a_closed_one_is_none(words: str) -> None:
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_from_the_start() -> None:
     for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
         line = f'"{PYTHON}" -m modelport list {closed}'
@@ -123,6 +125,7 @@ def test_a_signal_ends_it_though_threads_run_and_says_what_is_kept(
     assert (f"{tmp_path / 'out'} holds no result" if front == "modelport" else "is whole") in err
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     stubborn = "\n    ".join(
         ["while True:", "    try:", "        time.sleep(600)", "    except KeyboardInterrupt:", "        pass"]

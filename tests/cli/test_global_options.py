@@ -104,6 +104,7 @@ def test_verbose_tells_stages_with_their_seconds_and_what_came_from_the_cache(
     assert call(*_words(null_path, null_weights, tiny_data, tmp_path / "c")).err == ""
 
 
+@pytest.mark.slow
 def test_verbose_tells_the_seconds_of_whatever_has_a_bar(call: Call, tmp_path: Path) -> None:
     answer = call("samples", "data", "imagenet", "--out", tmp_path / "d", "--count", 10, "--verbose")
     assert answer.code == 0 and re.search(r"\] drawing: \d+\.\d\d s$", answer.err, re.MULTILINE)

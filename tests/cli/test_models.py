@@ -77,6 +77,7 @@ def test_the_published_variant_is_another_and_seeded(call: Call, cifar: Path, tm
     )
 
 
+@pytest.mark.slow
 def test_without_the_training_split_knn_is_said_to_be_missing(call: Call, cifar: Path, tmp_path: Path) -> None:
     batch = cifar / "cifar-10-batches-py" / "test_batch"
     words = ["--weights", _untrained("simclr", tmp_path), "--data", batch, "--out", tmp_path / "out"]

@@ -16,6 +16,7 @@ import torch
 from conftest import Answer, Call
 from modelport.core import trust
 from modelport.model.architectures import build_random
+from modelport.recipes.load import load_recipe
 from modelport.recipes.tables import Model
 from own_networks import NET, write_recipe
 
@@ -78,6 +79,16 @@ def test_a_network_without_weights_is_taken_as_it_is_returned(
     assert any("as its function returns it" in note for note in told["notes"])
     assert {checks()[name] for name in ("weights_arrived", "outputs_match_source")} == {"pass"}
     assert run(call, recipe, tiny_data, "--trust-code", engine="torch").code == answer.code
+
+
+def test_sample_weights_of_a_recipe_that_publishes_none_need_a_suffix_as_well(
+    zoo: Path, call: Call, tiny_path: Path, tiny_data: Path
+) -> None:
+    recipe = write_recipe(tiny_path, zoo / "own.toml", "zoo:Named")
+    assert load_recipe(str(recipe)).weights is None
+    for name, said in (("fitted", "needs a suffix"), ("fitted.safetensors", "are written as torch files")):
+        answer = call("samples", "weights", recipe, "--data", tiny_data, "--out", name, "--trust-code")
+        answer.refused(f"{name}: ", said, "name it like own.pth")
 
 
 @pytest.mark.slow

@@ -24,10 +24,8 @@ def words(tiny_path: Path, tiny_weights: Path, tiny_data: Path) -> list[object]:
 
 
 @pytest.mark.slow
-def test_the_chosen_setting_runs_and_keeps_the_accuracy(
-    call: Call, tmp_path: Path, words: list[object], few_samples: tuple[str, int]
-) -> None:
-    words, out = [*words, *few_samples], tmp_path / "setting.toml"
+def test_the_chosen_setting_runs_and_keeps_the_accuracy(call: Call, tmp_path: Path, words: list[object]) -> None:
+    out = tmp_path / "setting.toml"
     found = call("tune", *words, "--out", out, "--seconds", 0.03, "--engines", "openvino", "--json").json
     chosen = found["chosen"]
     assert chosen["within_tolerance"] and chosen["samples_per_second"] == max(
@@ -52,6 +50,7 @@ def test_the_chosen_setting_runs_and_keeps_the_accuracy(
     assert result["verdict"] == "pass"
 
 
+@pytest.mark.slow
 def test_what_is_given_by_hand_beats_the_setting(call: Call, tmp_path: Path, words: list[object]) -> None:
     setting = tmp_path / "s.toml"
     setting.write_text(
@@ -160,6 +159,7 @@ def test_what_was_scored_on_some_samples_only_is_not_chosen(
     assert found["chosen"]["accuracy"]["n"] == 100 and not some[0]["chosen"]
 
 
+@pytest.mark.slow
 def test_a_batch_whose_answers_are_others_is_not_chosen(
     call: Call, tmp_path: Path, words: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def test_many_threads_get_their_own_answers(engine: str, source: SourceModel, gr
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(one).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", REAL)
 def test_the_compiled_artifact_runs_and_knows_its_origin(
     engine: str, source: SourceModel, graph: Artifact, tiny: Recipe, tmp_path: Path

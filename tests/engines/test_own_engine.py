@@ -58,6 +58,7 @@ def test_doctor_tells_it(call: Call) -> None:
     assert "own" in call("doctor").out
 
 
+@pytest.mark.slow
 def test_run_chooses_it_and_names_it(
     call: Call, tiny_path: Path, given: tuple[object, ...], tiny_onnx: Path, tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_compile_tells_what_it_would_do(call: Call, tiny_path: Path, tiny_onnx: 
     assert not (tmp_path / "x.own").exists()
 
 
+@pytest.mark.slow
 def test_bench_measures_a_recipe_and_a_file(
     call: Call, tiny_path: Path, tiny_weights: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +104,7 @@ def test_bench_measures_a_recipe_and_a_file(
     assert (value["engine"], [row["kind"] for row in value["artifacts"]]) == ("own", ["own"])
 
 
+@pytest.mark.slow
 def test_what_ais_bench_writes_with_it_is_evaluated(
     call: Call,
     tiny_path: Path,

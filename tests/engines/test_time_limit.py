@@ -51,6 +51,7 @@ def _started(engine: str, model: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_a_run_without_end_is_stopped(engine: str, tmp_path: Path) -> None:
     process = _started(engine, endless(tmp_path / "m.onnx"), "--timeout", "0.5")
@@ -61,6 +62,7 @@ def test_a_run_without_end_is_stopped(engine: str, tmp_path: Path) -> None:
     assert process.returncode == 2 and "longer than 0.5 s" in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_that_is_inside_the_engine(tmp_path: Path) -> None:
     process = _started("onnxruntime", endless(tmp_path / "m.onnx"))
     try:

@@ -269,6 +269,7 @@ def tiny_graph(exported_tiny: Exported) -> Artifact:
     return exported_tiny()[0]
 
 
+@pytest.mark.slow
 def test_the_result_of_a_recipe(tiny_path: Path, tiny_weights: Path) -> None:
     request = BenchRequest(str(tiny_path), tiny_weights, batches=(1, 4), duration=0.02, engine="onnxruntime", seed=3)
     value = bench(request, Silent())

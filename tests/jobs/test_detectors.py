@@ -70,6 +70,7 @@ def test_a_verdict_on_two_engines_and_in_int8(
     assert len(lines) == 100 and max(box[1] for line in lines for box in line["boxes"]) > 0.9
 
 
+@pytest.mark.slow
 def test_saved_outputs_are_read_in_the_same_form(made: Path, recipe: Path, call: Call, tmp_path: Path) -> None:
     import onnxruntime
     from PIL import Image

@@ -188,6 +188,7 @@ def test_a_recipes_digest_of_its_weights_is_told_and_never_an_error(tiny: Recipe
     assert "mine.pth" in said and digest in said and "0" * 64 in said
 
 
+@pytest.mark.slow
 def test_weights_beside_the_graph_are_held_against_the_checkpoint(
     tiny_path: Path, tiny_weights: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def _checks(result: Any) -> dict[str, str]:
     return {check["name"]: check["verdict"] for check in result["checks"]}
 
 
+@pytest.mark.slow
 def test_images_with_a_file_of_labels_are_scored_as_the_data_set(run: Call, tiny_data: Path, tmp_path: Path) -> None:
     labelled = run("--data", tiny_data, "--json").json
     words = ("--images", tiny_data / "val", "--labels", tiny_data / "val_label.txt")
@@ -61,6 +62,7 @@ def test_images_with_a_file_of_labels_are_scored_as_the_data_set(run: Call, tiny
     run(*words[:3], tmp_path / "few.txt").refused("few.txt")
 
 
+@pytest.mark.slow
 def test_labels_are_not_looked_at(run: Call, tiny_data: Path, images: Path, tmp_path: Path) -> None:
     labelled = run("--data", tiny_data, "--json").json
     for words in (("--data", tiny_data), ("--images", images)):
@@ -85,6 +87,7 @@ def test_too_few_images_or_no_source_prove_nothing(run: Call, images: Path) -> N
     assert few.code == 3 and _checks(few.json)["samples"] == "inconclusive"
 
 
+@pytest.mark.slow
 def test_without_a_source_there_are_answers_and_no_verdict(
     call: Call, tiny_path: Path, images: Path, tmp_path: Path, exported_tiny: Callable[..., Any]
 ) -> None:
@@ -96,6 +99,7 @@ def test_without_a_source_there_are_answers_and_no_verdict(
     assert len((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()) == 310
 
 
+@pytest.mark.slow
 def test_a_data_set_kind_without_labels_is_one(
     run: Call, call: Call, null_path: Path, images: Path, tmp_path: Path
 ) -> None:

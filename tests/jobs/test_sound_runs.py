@@ -67,6 +67,7 @@ def test_repeated_images_are_counted_once(call: Call, null_path: Path, null_weig
     assert len({json.loads(line)["id"] for line in lines}) == len(lines) == 100
 
 
+@pytest.mark.slow
 def test_more_skipped_than_allowed_does_not_pass(call: Call, null_path: Path, null_weights: Path, data: Path) -> None:
     for image in _images(data)[:5]:
         image.write_bytes(b"no image")

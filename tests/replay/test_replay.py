@@ -80,6 +80,7 @@ def places(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_run(
     engine: str,

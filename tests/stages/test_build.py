@@ -25,6 +25,7 @@ def graph(exported_tiny: Exported) -> Artifact:
     return exported_tiny()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_what_was_compiled_serves_every_batch_and_is_made_again_when_damaged(
     name: str, tiny: Recipe, graph: Artifact, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -74,6 +74,7 @@ def test_a_file_alone_defines_the_right_answer(graph: Callable[..., Path], run: 
     assert "without graph optimizations" in answer.json["reference"]["top1"]["source"]
 
 
+@pytest.mark.slow
 def test_a_file_against_itself_proves_nothing(graph: Callable[..., Path], run: Callable[..., Any]) -> None:
     path = graph()
     for words in (("--model", path), ("--source", path), ("--model", path, "--source", path)):
@@ -90,6 +91,7 @@ def test_another_precision_of_the_same_file_is_judged(graph: Callable[..., Path]
     assert (answer.code, answer.json["verdict"]) == (0, "pass")
 
 
+@pytest.mark.slow
 def test_what_is_in_half_precision_is_no_source(
     graph: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_what_is_in_half_precision_is_no_source(
     assert (held.code, held.json["verdict"]) == (0, "pass")
 
 
+@pytest.mark.slow
 def test_another_models_answers_do_not_pass(
     graph: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -288,6 +291,7 @@ def _without_published(recipe: Path, metric: str) -> tuple[tuple[str, str], ...]
     return ((found.group(0), ""),)
 
 
+@pytest.mark.slow
 def test_shape_gives_the_sizes(graph: Callable[..., Path], call: Call) -> None:
     path = graph(_frees_height_and_width)
     words = ("bench", "--model", path, "--engine", "onnxruntime", "--duration", "0.05", "--concurrency", 1, "--json")

@@ -55,6 +55,7 @@ def null(tmp_path: Path) -> Callable[[str], tuple[Case, Path, Path]]:
     return made
 
 
+@pytest.mark.slow
 @EVERY
 def test_run_and_evaluate_tell_the_same_figures(call: Call, task: str, null: Any, drawn: Any, tmp_path: Path) -> None:
     case, path, weights = null(task)

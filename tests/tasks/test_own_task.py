@@ -69,6 +69,7 @@ def weights(recipe_path: Path, tiny_data: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_run_judges_it(call: Call, recipe_path: Path, weights: Path, tiny_data: Path, tmp_path: Path) -> None:
     given = ["--weights", weights, "--data", tiny_data, "--out", tmp_path / "out", "--engine", "null"]
     answer = call("run", recipe_path, *given, "--json")

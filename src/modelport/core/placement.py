@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from modelport.core.errors import RecipeError
 from modelport.core.values import Array
 
 
@@ -45,6 +46,16 @@ class Placement:
         shift, scale = np.array([self.pad_left, self.pad_top]), np.array([self.scale_x, self.scale_y])
         mapped: NDArray[np.float64] = (np.asarray(points, np.float64).reshape(-1, 2) - shift) / scale
         return mapped
+
+
+def known(placement: Placement | None) -> Placement:
+    """Return where an image lies. Raises RecipeError where the steps do not tell."""
+    if placement is None:
+        raise RecipeError(
+            "where an image lies in the network's input is not known: a resize follows a crop",
+            "crop last, or let a letterbox or a resize bring the image to the input's size",
+        )
+    return placement
 
 
 @dataclass(frozen=True, slots=True)

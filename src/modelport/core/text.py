@@ -25,6 +25,11 @@ def plain_lines(text: object) -> str:
     return "".join(c if c in "\n\t" else _shown(c) for c in str(text))
 
 
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a file's text, which end in CR, LF or both, as Python's text files take them."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def some(names: Iterable[str], most: int = 3) -> str:
     """Return the first names, and how many there are where not all are shown: ``a, b, c … (5 in all)``."""
     given = list(names)

@@ -195,11 +195,6 @@ def stack_rows(rows: Sequence[Tensors]) -> dict[str, Array]:
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def answers_folder() -> Path:
-    """Return where the answers are kept."""
-    return cache_folder("answers")
-
-
 def _pack(outputs: Tensors) -> bytes:
     """Return a line of JSON that tells names, dtypes and shapes, and then the values as they lie in memory."""
     head = [[name, array.dtype.str, list(array.shape)] for name, array in outputs.items()]

@@ -28,20 +28,19 @@ def make_data(kind: str, out: Path, count: int | None, seed: int, progress: Prog
 def make_weights(recipe_name: str, data: Path, out: Path, seed: int, progress: Progress) -> Artifact:
     """Make sample weights on the training split of ``data`` and write them in the published wrapping.
 
-    A classifier or detector is a random network whose batch norms are calibrated on training images and whose last
-    layer or layers are fitted in closed form; a contrastive network is trained, shortly. Raises DataError where there
-    is no training split, UsageError for a task that nothing here fits.
+    What a task says by its ``sample_fitter``: mostly a random network whose batch norms are calibrated on training
+    images and whose last layer or layers are fitted in closed form. Raises DataError where there is no training split,
+    UsageError for a task that nothing here fits.
     """
     recipe = load_recipe(recipe_name)
     fitter = task_of(recipe).sample_fitter
     if fitter is None:
         raise UsageError(f"{recipe.name}: no sample weights are made for the task {recipe.task}", "give real weights")
+    like = f"name it like {recipe.weights.file if recipe.weights else f'{recipe.name}.pth'}"
     if not out.suffix:
-        raise UsageError(f"{out}: a checkpoint needs a suffix", f"name it like {recipe.published_weights.file}")
+        raise UsageError(f"{out}: a checkpoint needs a suffix", like)
     if out.suffix == ".safetensors":
-        raise UsageError(
-            f"{out}: sample weights are written as torch files", f"name it like {recipe.published_weights.file}"
-        )
+        raise UsageError(f"{out}: sample weights are written as torch files", like)
     from modelport.model.samples.fit import save_as_published  # imports torch, which drawing data does without
 
     module = build_random(recipe.network, seed)

@@ -184,8 +184,7 @@ class Dataset(Strict):
     """The data set the published figures were measured on."""
 
     kind: Annotated[str, AfterValidator(_kind)]
-    """How its files are laid out (data.md): imagenet, cifar10, table, arrays, coco, yolo, voc, masks, or ``images``, a
-    folder of images without labels."""
+    """How its files are laid out: one of the kinds of data.md; ``images`` is a folder of images without labels."""
     classes: Annotated[int, Field(gt=0, le=MAX_CLASSES)] | None = None
     """Width of the output; images without labels need not tell it."""
     names: list[str] | None = None

@@ -29,6 +29,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): digest_file(path) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_it_opens_as_what_it_imitates(folder: Path) -> None:
     val, train = open_coco(folder), open_coco(folder, split="train")
     assert (len(val), len(train)) == (24, 24)

@@ -40,6 +40,7 @@ def test_it_opens_as_what_it_imitates(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["train", "val", "val_label.txt"]
 
 
+@pytest.mark.slow
 def test_pictures_are_jpegs_as_different_as_photographs(folder: Path) -> None:
     sizes, modes = [], []
     for sample in open_imagenet(folder, classes=10):

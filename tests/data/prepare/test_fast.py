@@ -37,6 +37,7 @@ def test_recipes_without_a_quicker_way_refuse(name: str) -> None:
         feed(load_recipe(name), [], 1, seed=0, fast=True)
 
 
+@pytest.mark.slow
 def test_the_result_tells_pixels_and_effect(
     call: Call, tiny_path: Path, tiny_weights: Path, tiny_data: Path, tmp_path: Path
 ) -> None:

@@ -100,6 +100,7 @@ def arithmetic(draw: st.DrawFn, channels: int) -> list[Spelled]:
     return [{"step": kind} | keys(kind) for kind in draw(st.lists(kinds, min_size=1, max_size=3, unique=True))]
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([*CHANNELS, "array"]), st.data())
 def test_any_chain_equals_the_libraries(width: int, height: int, color: str, data: st.DataObject) -> None:

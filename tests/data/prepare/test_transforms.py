@@ -152,6 +152,7 @@ def noisy(kind: str) -> bytes:
             return encoded(Image.new("L", (9500, 9500)), "PNG", compress_level=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["transparency", "exif", "large"])
 def test_what_pillow_warns_of_is_neither_noise_nor_error(kind: str) -> None:
     content = noisy(kind)
@@ -219,6 +220,7 @@ def test_every_cut_is_a_bad_sample_or_an_image(format: str) -> None:
     assert not all(outcomes)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "GIF"]), st.integers(0, 400))
 def test_random_damage_is_a_bad_sample_or_an_image(damage: bytes, format: str, start: int) -> None:

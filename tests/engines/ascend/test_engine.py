@@ -203,6 +203,7 @@ def test_a_machine_without_the_library_says_so_and_never_chooses_it(
         pass
 
 
+@pytest.mark.slow
 def test_what_was_compiled_is_opened_where_its_chip_is_at_hand(
     graph: Artifact, tiny: Recipe, tiny_path: Path, ascend: Machine, tmp_path: Path
 ) -> None:
@@ -226,6 +227,7 @@ def test_the_chips_of_a_table() -> None:
     assert chips_in("dcmi module initialize failed. ret is -8005") == {}
 
 
+@pytest.mark.slow
 def test_run_scores_an_om_file_with_the_devices_clocks(
     compiled: Callable[..., Artifact], tiny_path: Path, tiny_data: Path, tiny_weights: Path, call: Call, tmp_path: Path
 ) -> None:

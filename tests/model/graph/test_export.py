@@ -66,6 +66,7 @@ def test_exporting_twice_gives_the_same_bytes_and_tells_nothing_of_this_machine(
     assert str(Path(exporting.__file__).parents[3]).encode() not in first.path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [11, 20])
 @pytest.mark.parametrize(
     "key", ["conv1.weight", "layer2.0.bn1.running_mean", "layer4.1.bn2.bias", "fc.bias", "fc.weight"]

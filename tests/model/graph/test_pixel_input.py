@@ -63,6 +63,7 @@ def test_the_input_is_pixels_with_the_same_name(source: SourceModel, tmp_path: P
     assert artifact.made_from == (source.checkpoint.sha256,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("batch", [None, 3])
 def test_pixels_give_the_answers_of_normalised_floats(
@@ -78,6 +79,7 @@ def test_pixels_give_the_answers_of_normalised_floats(
     np.testing.assert_allclose(got["output1"], want["output1"], rtol=1e-4, atol=1e-4 * np.abs(want["output1"]).max())
 
 
+@pytest.mark.slow
 def test_a_graph_that_normalises_otherwise_is_refused(
     source: SourceModel, exported_tiny: Exported, tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_float64_is_called_float64(tmp_path: Path) -> None:
     assert compare(net(), state).notes == ("6 tensors converted from float64 to float32",)
 
 
+@pytest.mark.slow
 def test_check_export_and_run_take_the_key(tiny_path: Path, tiny: Recipe, tmp_path: Path, call: Call) -> None:
     from modelport.model.architectures import build_random
 

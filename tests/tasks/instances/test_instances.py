@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,14 @@ def test_a_mask_for_another_size_is_named(tmp_path: Path) -> None:
     recipe, truths, categories = opened(RECIPE, written(tmp_path / "set", content))
     with pytest.raises(DataError, match="image 10: a mask is encoded for 6 × 5 pixels, the image is 160 × 120"):
         task_of(recipe, categories).scorer(False).take(rows(content, truths, answers(content, 0, 28)))
+
+
+def test_an_image_that_lies_nobody_knows_where_is_refused(tmp_path: Path) -> None:
+    content = drawn_things(0)
+    recipe, truths, categories = opened(RECIPE, written(tmp_path / "set", content))
+    lost = replace(rows(content, truths, answers(content, 0, 28)), placements=[None] * len(SIZES))
+    with pytest.raises(RecipeError, match="a resize follows a crop"):
+        task_of(recipe, categories).scorer(False).take(lost)
 
 
 def test_a_data_set_without_categories_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,11 @@ def test_things_without_keypoints_are_not_missed(tmp_path: Path) -> None:
     for number, truth in without.items():
         assert truth.keypoints is not None
         np.testing.assert_array_equal(truth.keypoints, with_zeros[number].keypoints)
+
+
+def test_an_image_that_lies_nobody_knows_where_is_refused(tmp_path: Path) -> None:
+    content = drawn_things(0, 17)
+    recipe, truths, categories = opened(RECIPE, written(tmp_path / "set", content))
+    one = rows(content, truths, answers(content, 0, 17)[0])
+    with pytest.raises(RecipeError, match="a resize follows a crop"):
+        task_of(recipe, categories).scorer(False).take(replace(one, placements=[None] * len(one.ids)))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from modelport.core.errors import DataError
 from modelport.core.files import read_regular_text
-from modelport.core.text import some
+from modelport.core.text import lines_of, some
 from modelport.core.values import Sample
 from modelport.data.sets.base import DataKind, Split, Wanted
 from modelport.data.sets.class_folders import labels_of_folders
@@ -152,9 +152,8 @@ def _read_labels(file: Path, names: ClassNames | Identities) -> dict[str, int]:
     """Return label by stem; raises DataError with the line's number."""
     labels: dict[str, int] = {}
     lines: dict[str, int] = {}
-    # As text files are read: a line may end in CR, LF or both.
     text = read_regular_text(file, MAX_LABEL_BYTES, DataError, _LINES, "utf-8-sig")
-    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
+    for number, line in enumerate(lines_of(text), start=1):
         fields = line.split()
         if not fields:
             continue

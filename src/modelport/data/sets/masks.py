@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from modelport.core.errors import DataError
@@ -140,7 +140,7 @@ def _by_stem(paths: Mapping[str, Path]) -> dict[str, Path]:
     return stems
 
 
-def _listed(file: Path, known: object, images: Path) -> list[str]:
+def _listed(file: Path, known: Container[str], images: Path) -> list[str]:
     """Return the names of a split's list in their order, each once. Raises DataError, naming the line."""
     found: dict[str, int] = {}
     for number, line in enumerate(read_regular_text(file, encoding="utf-8-sig").splitlines(), start=1):
@@ -149,7 +149,7 @@ def _listed(file: Path, known: object, images: Path) -> list[str]:
             continue
         if name in found:
             raise DataError(f"{file} line {number}: {name} stands in line {found[name]} already", "keep one of the two")
-        if name not in known:  # type: ignore[operator]
+        if name not in known:
             raise DataError(
                 f"{file} line {number}: {images} holds no image {name[:80]!r}", "add the image, or take the line out"
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelport.core.errors import DataError
 from modelport.core.files import parse_json, read_regular_text
-from modelport.core.text import plain, some
+from modelport.core.text import lines_of, plain, some
 from modelport.data.sets.class_names import shown
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -83,7 +83,7 @@ def _held_width(file: Path, columns: Sequence[str], rows: Iterator[Row]) -> Iter
 def _json_rows(file: Path, text: str) -> Iterator[Row]:
     """Yield the first object's keys, then the values of each."""
     columns: list[str] | None = None
-    for line, content in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+    for line, content in enumerate(lines_of(text), start=1):
         if not content.strip():
             continue
         value = parse_json(content, f"{file} line {line}")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError, raised_as
 from modelport.core.files import read_regular_text
-from modelport.core.text import plain
+from modelport.core.text import lines_of, plain
+from modelport.data.sets.boxed import repeated
 
 MAX_YAML_BYTES = 256 * 1024
 # A line of a polygon may have hundreds of points, a crowded image hundreds of lines.
@@ -72,7 +73,7 @@ def _names(file: Path, listed: Any) -> list[str]:
     if not isinstance(listed, list) or not all(isinstance(name, str) and plain(name).strip() for name in listed):
         raise DataError(f"{file}: names is no list of names", _NAMES)
     names = [plain(name, 200) for name in listed]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := repeated(names):
         raise DataError(f"{file}: two classes are named {twice[0]}", "tell them apart")
     return names
 
@@ -98,7 +99,7 @@ def read_lines(file: Path, classes: int, keypoints: bool) -> tuple[list[Line], i
 
 def _lines(file: Path, classes: int, keypoints: bool) -> Iterator[Line]:
     text = read_regular_text(file, MAX_TEXT_BYTES, DataError, _LINES, "utf-8-sig")
-    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
+    for number, line in enumerate(lines_of(text), start=1):
         fields = line.split()
         if not fields:
             continue

@@ -209,6 +209,10 @@ def _quiet_exporter() -> Iterator[None]:
     import torch
 
     # At an error the TorchScript exporter prints the whole graph, past Python's own stdout.
+    told = torch._C._jit_is_onnx_log_enabled()
     torch._C._jit_set_onnx_log_enabled(False)
-    with quiet_torch("torch.onnx"), contextlib.redirect_stdout(io.StringIO()):
-        yield
+    try:
+        with quiet_torch("torch.onnx"), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        torch._C._jit_set_onnx_log_enabled(told)

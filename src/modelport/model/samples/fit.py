@@ -96,10 +96,6 @@ def save_as_published(module: nn.Module, wrapping: Checkpoint, out: Path) -> Art
     return Artifact(out, artifact.kind, artifact.sha256)
 
 
-def _rows(parts: Iterable[Array]) -> Array:
-    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
-
-
 def _ridge(features: Array, targets: Array) -> tuple[Array, Array]:
     center, middle = features.mean(axis=0), targets.mean(axis=0)
     x, y = features - center, targets - middle

@@ -106,6 +106,15 @@ class CocoMap:
         """Return (class index, mAP) of each class that is annotated, once the figures were computed."""
         return list(self._by_class)
 
+    def class_rows(self, figure: str, source: CocoMap | None) -> list[dict[str, Any]]:
+        """Return a row of ``Figures.per_class`` for each annotated class, once the figures of both were computed."""
+        theirs = {} if source is None else dict(source.per_class())
+        rows = []
+        for index, value in self.per_class():
+            name, n = self.annotated(index)
+            rows.append({"class": index, "name": name, "n": n, figure: value, "source": theirs.get(index)})
+        return rows
+
     def annotated(self, index: int) -> tuple[str, int]:
         """Return the name of a class, and how many of its boxes are annotated in the added images, crowds left out."""
         number, name = self._categories[index]

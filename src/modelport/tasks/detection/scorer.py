@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import RecipeError
-from modelport.core.placement import Placement
+from modelport.core.placement import Placement, known
 from modelport.core.values import Array
 from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer
 from modelport.tasks.detection.boxes import met
@@ -54,7 +53,7 @@ class BoxScorer(Scorer):
                 self._metric.add(truth, *mine)
             self._top_score = max(self._top_score, float(np.max(mine.scores, initial=0.0)))
             self._farthest = max(self._farthest, float(np.max(np.nan_to_num(raw.boxes), initial=0.0)))
-            line = {"id": name, "target": truth and truth.image_id, "boxes": _listed(*mine)}
+            line = {"id": name, "target": truth and truth.image_id, "boxes": listed(*mine)}
             if self._against_source and rows.source is not None:
                 theirs = _in_image(self._decoder.found(rows.source, index), placement)
                 if self._source is not None:
@@ -74,7 +73,8 @@ class BoxScorer(Scorer):
             source = self._source.compute()
         metrics = {} if self._metric is None else self._metric.compute()
         figures = Figures(metrics, source, self._flips, chance={"mAP": 0.0} if metrics else {})
-        figures.per_class = self._per_class()
+        if self._metric is not None:
+            figures.per_class = self._metric.class_rows("mAP", self._source if self._sourced else None)
         figures.notes += self._decoder.notes()
         if self._top_score > MOST_SCORE:
             figures.notes.append(
@@ -88,29 +88,13 @@ class BoxScorer(Scorer):
             )
         return figures
 
-    def _per_class(self) -> list[dict[str, Any]]:
-        """Return the mAP of each class that has annotations, the engine's and the source's."""
-        if self._metric is None:
-            return []
-        theirs = {} if self._source is None or not self._sourced else dict(self._source.per_class())
-        rows = []
-        for index, value in self._metric.per_class():
-            name, n = self._metric.annotated(index)
-            rows.append({"class": index, "name": name, "n": n, "mAP": value, "source": theirs.get(index)})
-        return rows
-
 
 def _in_image(found: Found, placement: Placement | None) -> Found:
     """Return the boxes of one row in image pixels. Raises RecipeError where nothing tells where the image lies."""
-    if placement is None:
-        raise RecipeError(
-            "where an image lies in the network's input is not known: a resize follows a crop",
-            "crop last, or let a letterbox or a resize bring the image to the input's size",
-        )
-    return Found(placement.to_image(found.boxes), found.scores, found.classes)
+    return Found(known(placement).to_image(found.boxes), found.scores, found.classes)
 
 
-def _listed(boxes: Array, scores: Array, classes: Array) -> list[list[float | None]]:
+def listed(boxes: Array, scores: Array, classes: Array) -> list[list[float | None]]:
     """Return [class, score, x1, y1, x2, y2] per box; JSON has no word for what is not finite: None."""
     return [
         [int(kind), *(float(value) if np.isfinite(value) else None for value in (score, *box))]

@@ -112,7 +112,6 @@ class Detection(Task):
     def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
         super().__init__(recipe, categories, seed)
         self._decoder = Decoder(recipe)
-        self._categories = tuple(categories)
         self.gives_candidates = self._decoder.form == DETS
 
     def scorer(self, against_source: bool) -> BoxScorer:

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modelport.core.placement import Placement
+from modelport.core.placement import Placement, known
 from modelport.core.values import Array, Tensors, Truth
 from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer
 from modelport.tasks.detection.boxes import pairs_met
 from modelport.tasks.detection.coco_map import CocoMap
+from modelport.tasks.detection.scorer import listed
 from modelport.tasks.instances.outputs import Parts, Things
 
 # A thing of the source's is met by one of its class that overlaps it so far: by pixels, or by keypoints' similarity.
@@ -93,9 +94,14 @@ class ThingScorer(Scorer):
     def take(self, rows: Rows) -> list[dict[str, Any]]:
         """Score some images and return a line for each. Raises DataError for annotations that do not fit."""
         lines = []
-        for index, (name, truth, placement) in enumerate(zip(rows.ids, rows.targets, rows.placements, strict=True)):
+        for index, (name, truth, where) in enumerate(zip(rows.ids, rows.targets, rows.placements, strict=True)):
+            placement = known(where)
             mine = self._judge.seen(rows.outputs, index, placement)
-            line: dict[str, Any] = {"id": str(name), "target": truth and truth.image_id, "boxes": _listed(mine.things)}
+            line: dict[str, Any] = {
+                "id": str(name),
+                "target": truth and truth.image_id,
+                "boxes": listed(*mine.things[:3]),
+            }
             true = [] if self._mine is None else self._judge.true_shapes(truth, placement)
             _count(self._mine, truth, mine, true)
             if self._against_source and rows.source is not None:
@@ -118,18 +124,9 @@ class ThingScorer(Scorer):
         figures = Figures(metrics, source, self._flips, self._judge.notes())
         if metrics:
             figures.chance = {f"{self._judge.name}mAP": 0.0}
-            figures.per_class = self._per_class()
+            assert self._mine is not None
+            figures.per_class = self._mine.class_rows(f"{self._judge.name}mAP", self._theirs if self._sourced else None)
         return figures
-
-    def _per_class(self) -> list[dict[str, Any]]:
-        assert self._mine is not None
-        theirs = {} if self._theirs is None or not self._sourced else dict(self._theirs.per_class())
-        rows = []
-        for index, value in self._mine.per_class():
-            name, n = self._mine.annotated(index)
-            figure = f"{self._judge.name}mAP"
-            rows.append({"class": index, "name": name, "n": n, figure: value, "source": theirs.get(index)})
-        return rows
 
 
 def difference(judge: Judge, got: Tensors, want: Tensors, placement: Placement) -> float:
@@ -151,11 +148,3 @@ def mean_difference(shares: Sequence[float]) -> float:
 def _count(metric: CocoMap | None, truth: Truth, seen: Seen, true: Sequence[Mapping[str, Any]]) -> None:
     if metric is not None:
         metric.add(truth, *seen.things[:3], shapes=seen.shapes, true_shapes=true)
-
-
-def _listed(things: Things) -> list[list[float | None]]:
-    """Return [class, score, x1, y1, x2, y2] of each thing; JSON has no word for what is not finite: None."""
-    return [
-        [int(kind), *(float(value) if np.isfinite(value) else None for value in (score, *box))]
-        for box, score, kind in zip(things.boxes, things.scores, things.classes, strict=True)
-    ]

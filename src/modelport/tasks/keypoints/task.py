@@ -9,14 +9,13 @@ import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.placement import Placement
-from modelport.core.values import Array, Tensors, TensorSpec, Truth
+from modelport.core.values import Array, TensorSpec, Truth
 from modelport.recipes.schema import Recipe
-from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Draft, Task, Unlabelled, own_table
+from modelport.tasks.base import Draft, own_table
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.instances.outputs import Parts, Things
-from modelport.tasks.instances.scorer import Judge, Seen, ThingScorer, difference, mean_difference
-from modelport.tasks.instances.task import check_size, drafted, named, prefixed, whole_input
+from modelport.tasks.instances.scorer import Judge, Seen
+from modelport.tasks.instances.things import ThingTask, check_size, drafted, prefixed
 from modelport.tasks.keypoints.recipe_table import Sigmas
 
 KEYPOINTS = "keypoints (N, K, P, 3), x y score in pixels of the input, or (N, K, P, 2)"
@@ -29,7 +28,7 @@ COCO_SIGMAS = tuple(
 AREA_OF_BOX = 0.53
 
 
-class Keypoints(Task):
+class Keypoints(ThingTask):
     """Dets (N, K, 5) or boxes and scores, labels (N, K) but for one class, and keypoints (N, K, P, 3) or (N, K, P, 2).
 
     Places are in pixels of the network's input.
@@ -38,21 +37,11 @@ class Keypoints(Task):
     metrics = ("oks_mAP", "oks_mAP_50", "oks_mAP_75", "oks_mAP_m", "oks_mAP_l")
     recipe_table = Sigmas
     label_form = "keypoints"
-    smallest_set = 100
-    tolerance = Tolerance(value=1.0, unit="percent_of_reference")
-    # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
-    tolerated = 0.02
     difference_means = "share of the source's things that no thing of the same class meets at a similarity of 0.9"
-    trial_batch = 1
-    # Each holds many objects.
-    calibration_images = 48
-    tuned_batches = (1, 2)
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:
         """Raise ValueError where the outputs are not boxes with keypoints, or nothing tells how exact these are."""
-        if recipe.dataset.classes is None:
-            raise ValueError("dataset.classes is missing: a thing has one of so many")
         check_size(recipe)
         parts = Parts.of(recipe.signature.outputs, KEYPOINTS, alone=recipe.dataset.classes == 1)
         _sigmas(recipe, parts)
@@ -64,26 +53,9 @@ class Keypoints(Task):
             cls, outputs, KEYPOINTS, lambda shape: shape[3] in (2, 3) and (not alone or shape[2] == 17), True
         )
 
-    def __init__(self, recipe: Recipe, categories: Sequence[tuple[int, str]] = (), seed: int = 0) -> None:
-        super().__init__(recipe, categories, seed)
-        self._judge = KeypointJudge(recipe)
-        self._whole = whole_input(recipe)
-
-    def scorer(self, against_source: bool) -> ThingScorer:
-        """Return a scorer. Raises DataError where the data set named no categories."""
-        return ThingScorer(self._judge, named(self._categories), against_source)
-
-    def unlabelled_scorer(self, against_source: bool) -> Unlabelled:
-        """Return a scorer that counts the source's things that are met."""
-        return Unlabelled(ThingScorer(self._judge, None, against_source), None)
-
-    def difference(self, got: Tensors, want: Tensors) -> float:
-        """Return the share of the source's things that are not met."""
-        return difference(self._judge, got, want, self._whole)
-
-    def distance(self, got: Sequence[Tensors], want: Sequence[Tensors]) -> float:
-        """Return the mean share of the source's things that are not met."""
-        return mean_difference([self.difference(mine, theirs) for mine, theirs in zip(got, want, strict=True)])
+    def judge(self) -> KeypointJudge:
+        """Return what knows keypoints."""
+        return KeypointJudge(self._recipe)
 
 
 class KeypointJudge(Judge):

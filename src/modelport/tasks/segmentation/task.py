@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.errors import DataError, RecipeError
-from modelport.core.placement import Placement
+from modelport.core.errors import DataError
+from modelport.core.placement import Placement, known
 from modelport.core.values import Array, Mask, Tensors, TensorSpec
 from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
@@ -156,12 +156,7 @@ class MaskScorer(Scorer):
 
     def _line(self, rows: Rows, index: int) -> dict[str, Any]:
         """Score one image."""
-        placement, target = rows.placements[index], rows.targets[index]
-        if placement is None:
-            raise RecipeError(
-                "where an image lies in the network's input is not known: a resize follows a crop",
-                "crop last, or let a letterbox or a resize bring the image to the input's size",
-            )
+        placement, target = known(rows.placements[index]), rows.targets[index]
         mine = self._in_image(rows.outputs, index, placement)
         theirs = None if rows.source is None else self._in_image(rows.source, index, placement)
         line: dict[str, Any] = {"id": str(rows.ids[index]), "target": None, "classes": _shares(mine.classes)}
