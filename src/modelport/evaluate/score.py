@@ -12,7 +12,9 @@ from modelport.core.artifacts import written_aside
 from modelport.core.errors import DataError
 from modelport.data.sets.selection import Uniques
 from modelport.data.stream.batches import Fingerprint
+from modelport.evaluate.sample_log import SAMPLES, SampleLog
 from modelport.tasks.base import Figures, Rows, Task, Ties
+from modelport.tasks.judged import Judged
 from modelport.verdict.soundness import Soundness
 
 
@@ -50,6 +52,8 @@ class Scoring:
 def score(rows: Iterable[Rows], how: Scoring) -> Scored:
     """Score rows in their order, each content once, and write a line for each sample to ``how.predictions``.
 
+    Beside it go the lines of ``samples.jsonl``.
+
     Every road ends here, so that what is noticed on one is noticed on all: answers that are not finite or do not vary,
     ties, repeated contents. Raises DataError where no sample was scored.
     """
@@ -57,7 +61,13 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
     found = Scored(Soundness(how.task), Ties() if blind else how.task.ties(), labels=not blind)
     scorer = how.task.unlabelled_scorer(how.against_source) if blind else how.task.scorer(how.against_source)
     fingerprint, uniques = Fingerprint(), Uniques(keep_all=how.full_set)
-    with written_aside(how.predictions) as aside, aside.open("w", encoding="utf-8") as lines:
+    with (
+        written_aside(how.predictions) as aside,
+        aside.open("w", encoding="utf-8") as lines,
+        written_aside(how.predictions.with_name(SAMPLES)) as beside,
+        beside.open("w", encoding="utf-8") as samples,
+    ):
+        log = SampleLog(how.task, samples, labels=not blind)
         for chunk in rows:
             how.advance(len(chunk.ids))
             chunk = _counted_once(chunk, uniques)
@@ -66,12 +76,13 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
             found.soundness.take(chunk.ids, chunk.outputs, chunk.source)
             if found.ties.counts:
                 found.ties.take(dict(chunk.outputs), chunk.targets)
-            _write(lines, scorer.take(chunk))
+            log.expect(chunk)
+            _write(lines, log, scorer.take(chunk))
             for row, digest in zip(chunk.ids, chunk.digests, strict=True):
                 if row.view == 0:
                     found.ids.append(row.sample)
                     fingerprint.update(row.sample, digest)
-        _write(lines, scorer.finish())
+        _write(lines, log, scorer.finish())
     if not found.ids:
         raise DataError("no sample could be scored", "check --data: every image was skipped")
     found.figures, found.duplicates = scorer.figures(), uniques.repeated
@@ -85,5 +96,6 @@ def _counted_once(rows: Rows, uniques: Uniques) -> Rows:
     return rows if all(kept) else rows.where(kept)
 
 
-def _write(lines: TextIO, records: list[dict[str, Any]]) -> None:
+def _write(lines: TextIO, log: SampleLog, records: list[dict[str, Any]]) -> list[Judged]:
     lines.writelines(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
+    return log.write(records)

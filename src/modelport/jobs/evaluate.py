@@ -26,7 +26,7 @@ from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
 from modelport.evaluate.saved import Piece, SavedRows, Seen, pair
 from modelport.evaluate.score import Scored, Scoring, score
-from modelport.jobs.run import PREDICTIONS, REPORT, RESULT, check_asked, written
+from modelport.jobs.run import COMPANIONS, PREDICTIONS, RESULT, check_asked, written
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
@@ -90,7 +90,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     task = task_of(recipe, dataset.categories, request.seed)
     folder = request.out or held.enter_context(scratch())
     if request.out is not None:
-        drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
+        drop_old_result(request.out, RESULT, COMPANIONS)
     scored = _scored(task, saved, cut, folder / PREDICTIONS, progress)
     notes = [*saved.rows.results.notes, *dataset.notes, *said, *_said(request, recipe, saved.rows.seen, cut)]
     origin = _origin(saved.rows.results, saved.rows.seen, notes)

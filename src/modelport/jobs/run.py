@@ -26,6 +26,7 @@ from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, answer_with_source, score_with_engine
 from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
+from modelport.evaluate.sample_log import SAMPLES
 from modelport.evaluate.store import SourceAnswers
 from modelport.measure.in_flight import with_best_in_flight
 from modelport.recipes.input_range import odd_input_range
@@ -44,6 +45,7 @@ from modelport.tasks.table import need_labels, task_of
 from modelport.verdict.rules import is_full_set
 
 RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
+COMPANIONS = (PREDICTIONS, SAMPLES, REPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ def origin_of(source: Source | None) -> SourceOrigin | None:
 def written(folder: Path, result: Result) -> Result:
     """Write report.md and, last of all, result.json, which holds the digests of what lies beside it."""
     write_text(folder / REPORT, markdown.render(result))
-    return replace(result, companions=write_result(folder, RESULT, result.to_json(), (PREDICTIONS, REPORT)))
+    return replace(result, companions=write_result(folder, RESULT, result.to_json(), COMPANIONS))
 
 
 def _with_runs_in_flight(plan: Plan, port: Ported, samples: int, progress: Progress) -> tuple[Plan, str]:
@@ -248,7 +250,7 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
         with stage(job.progress, f"load into {plan.engine.name}"):
             runner = held.enter_context(opened(plan.engine, port.trail.model, plan.build, plan.launch))
         checks = _own_rows(request, job, runner)
-        drop_old_result(request.out, RESULT, (PREDICTIONS, REPORT))
+        drop_old_result(request.out, RESULT, COMPANIONS)
         outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
         if answers is not None:
             _further_figures(request, job, runner, outcome)

@@ -12,7 +12,7 @@ from modelport.core.values import Check
 from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
 from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, environment
-from modelport.tasks.base import Figures, Task
+from modelport.tasks.base import Figures, Task, judged_metrics
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
 from modelport.verdict.unlabelled import NO_LABELS, judge_unlabelled
@@ -44,7 +44,7 @@ def assemble(
         *(figures.metrics, figures.source, full, n, scored.skipped, task.smallest_set),
         duplicates=scored.duplicates,
         max_skipped=max_skipped,
-        unsure=scored.ties.points(verdict.judged_metrics(recipe)) if rounding else {},
+        unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {},
     )
     ties = verdict.tie_notes(rounding, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any, Protocol, TypeVar
@@ -16,6 +16,7 @@ from modelport.core.values import Array, LabelForm, RowId, Tensors, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
+from modelport.tasks.judged import Judged, Recounted, Resampled
 from modelport.tasks.paired import Paired
 
 
@@ -51,6 +52,7 @@ class Rows:
     source: Tensors | None
     placements: Sequence[Any] = ()
     digests: Sequence[str] = ()  # sha256 of each row's sample
+    facts: Sequence[Mapping[str, Any]] = ()  # what is known of each row's sample beside; JSON values
 
     def where(self, kept: Sequence[bool]) -> Rows:
         """Return those of the rows for which ``kept`` is true."""
@@ -66,6 +68,7 @@ class Rows:
             source=None if self.source is None else of(self.source),
             placements=tuple(compress(self.placements, kept)),
             digests=tuple(compress(self.digests, kept)),
+            facts=tuple(compress(self.facts, kept)),
         )
 
 
@@ -106,6 +109,8 @@ class Figures:
     """A figure by class: {"class": int, "name": str, "n": int, METRIC: value, "source": value or None}."""
     paired: dict[str, Paired] = field(default_factory=dict)
     """Of figures that are shares of right answers: how source and engine answered the same samples."""
+    resampled: Resampled | None = None
+    """The other figures over any resample of the images; None where there is no source, or none of them is such."""
     further: dict[str, Any] = field(default_factory=dict)
     """JSON values that the result takes as keys of its own."""
 
@@ -283,6 +288,11 @@ class Task:
         """
         return ()
 
+    @property
+    def deciding(self) -> str:
+        """The metric that decides first: of those with a published figure the first, else the recipe's first."""
+        return judged_metrics(self._recipe)[0]
+
     def scorer(self, against_source: bool) -> Scorer:
         """Return an empty scorer. Raises DataError where the data set lacks what it needs."""
         raise NotImplementedError
@@ -291,6 +301,18 @@ class Task:
         """Return an empty scorer that looks at no label: of what needs none, and of the agreement with the source."""
         inner = self.scorer(against_source)
         return Unlabelled(inner, self.placeholder) if self.needs_labels else inner
+
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return how a sample was answered, by its line of predictions.jsonl and its target in the data set."""
+        return Judged(line.get("target"))
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted | None:
+        """Compute the figures anew from a result folder, and without the scorer's code; None where that cannot be done.
+
+        ``lines`` are those of predictions.jsonl, each with its sample's of samples.jsonl. Raises KeyError, TypeError or
+        ValueError for lines that are not as they were written.
+        """
+        return None
 
     def ties(self) -> Ties:
         """Return what counts the rows that a tie decides; none where answers are told apart by more than a number."""
@@ -324,6 +346,11 @@ class Task:
     def guide_rows(self, metrics: Mapping[str, Score]) -> list[tuple[str, str]]:
         """Return (key, text) of the figures as the guides' accuracy scripts spell them."""
         return [(name, f"{metrics[name].value:g}") for name in self._recipe.metrics if name in metrics]
+
+
+def judged_metrics(recipe: Recipe) -> list[str]:
+    """Return the metrics that decide: those with a published figure, else the recipe's first."""
+    return list(dict.fromkeys(figure.metric for figure in recipe.published)) or list(recipe.metrics[:1])
 
 
 def relative_difference(got: Array, want: Array) -> float:

@@ -19,9 +19,9 @@ from modelport.tasks.paired import Paired, Unit
 
 Floats = NDArray[np.float64]
 
-# Shares of the largest stake. What is best is small where answers flip often, and large where they never do; the largest
-# is not all, or one answer that is lost would end the game. Few stakes share the wealth among few: these decide a point
-# of tolerance with 1 % of flips after a median of about 900 samples.
+# Shares of the largest stake. What is best is small where answers flip often, and large where they never do; the
+# largest is not all, or one answer that is lost would end the game. Few stakes share the wealth among few: these decide
+# a point of tolerance with 1 % of flips after a median of about 900 samples.
 STAKES: Floats = np.array([0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.999])
 
 

@@ -1,9 +1,9 @@
 """Exact tests and bounds of a loss on a sample of fixed size.
 
 The statistic is what the best stake would have won (``betting``). It grows with every answer that turns right, so that
-the error is largest where the loss is exactly the tolerance. There the shares of the cells are not known; the p-value is
-the largest over all shares in their confidence set, plus the chance that they lie outside it (Berger and Boos, J. Am.
-Stat. Assoc. 89 (1994) 1012). So a test at 5 % errs in at most 5 % of all samples, whatever the shares are.
+the error is largest where the loss is exactly the tolerance. There the shares of the cells are not known; the p-value
+is the largest over all shares in their confidence set, plus the chance that they lie outside it (Berger and Boos, J.
+Am. Stat. Assoc. 89 (1994) 1012). So a test at 5 % errs in at most 5 % of all samples, whatever the shares are.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def _power(counts: Counts, share: float) -> Floats:
     """Return count · log(share), 0 for a count of 0."""
     if share <= 0.0:
         return np.where(counts == 0, 0.0, -math.inf)
-    return counts * math.log(share)
+    return np.asarray(counts * math.log(share), np.float64)
 
 
 def _conditional(rest: Counts, needed: Floats, least: bool, share: float, logs: Floats) -> Floats:
@@ -261,5 +261,6 @@ def _conditional(rest: Counts, needed: Floats, least: bool, share: float, logs: 
     below = np.concatenate([np.zeros((len(totals), 1)), np.cumsum(mass, axis=1)], axis=1)
     place = needed - counts[0, 0] + (0 if least else 1)
     place = np.clip(place, 0, counts.shape[1]).astype(np.int64)
-    chances = below[rest - low, place]
-    return np.clip(1.0 - chances if least else chances, 0.0, 1.0)
+    chances: Floats = below[rest - low, place]
+    shown: Floats = np.clip(1.0 - chances if least else chances, 0.0, 1.0)
+    return shown

@@ -11,7 +11,7 @@ from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Published, Tolerance
-from modelport.tasks.base import Score, Ties
+from modelport.tasks.base import Score, Ties, judged_metrics
 
 PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"
 NOT_APPLICABLE = "not_applicable"  # decides nothing
@@ -68,11 +68,6 @@ def overall(checks: Iterable[Check]) -> str:
     """Return the one word: a failure decides, then too few samples, then a missing number, else pass."""
     verdicts = {check.verdict for check in checks}
     return next((word for word in (FAIL, INCONCLUSIVE, INCOMPLETE) if word in verdicts), PASS)
-
-
-def judged_metrics(recipe: Recipe) -> list[str]:
-    """Return the metrics that decide: those with a published figure, else the recipe's first."""
-    return list(dict.fromkeys(figure.metric for figure in recipe.published)) or list(recipe.metrics[:1])
 
 
 def limit_of(reference: Score, tolerance: Tolerance) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
+from modelport.tasks.base import judged_metrics
 from modelport.verdict.rules import (
     FAIL,
     INCOMPLETE,
@@ -14,7 +15,6 @@ from modelport.verdict.rules import (
     NOT_APPLICABLE,
     Evidence,
     judge_samples,
-    judged_metrics,
 )
 from modelport.verdict.soundness import AGREEMENT
 

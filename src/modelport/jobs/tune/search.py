@@ -90,7 +90,7 @@ class Search:
     @property
     def metric(self) -> str:
         """The figure that decides."""
-        return verdict.judged_metrics(self.recipe)[0]
+        return self.task.deciding
 
     def run(self, pair: Pair, build: Build, launch: Launch, count: int | None) -> Outcome:
         """Go through the data once; ``count`` None: through all of it."""

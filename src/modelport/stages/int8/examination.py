@@ -17,9 +17,9 @@ from modelport.core.values import Array, Batch, Check, Sample, Tensors
 from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened
 from modelport.stages.int8.calibrate import Calibration
-from modelport.tasks.base import Figures, Rows, Task
+from modelport.tasks.base import Figures, Rows, Task, judged_metrics
 from modelport.tasks.table import task_of
-from modelport.verdict.rules import FAIL, PASS, judged_metrics, limit_of, loss_of
+from modelport.verdict.rules import FAIL, PASS, limit_of, loss_of
 from modelport.verdict.soundness import Soundness
 
 # Images on which the layers are compared; the loss is measured on all that are held out.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.classification.lines import judged, recount
 from modelport.tasks.classification.per_class import ClassCounts
 from modelport.tasks.classification.topk import TiedRows, TopK, best, class_scores
+from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.paired import Paired
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
@@ -80,6 +82,14 @@ class Classification(Task):
         counts = ClassCounts(names, dataset.label_offset)
         return ClassScorer(self._output, dataset.classes or 0, dataset.label_offset, against_source, counts)
 
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return by top-k metric of the recipe whether engine and source are right; the class as the output counts."""
+        return judged(line, self._recipe.metrics)
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Count top1 … top5 from the five best classes."""
+        return recount(line for line, _ in lines)
+
     def ties(self) -> TiedRows:
         """Return what counts equal logits across a rank."""
         return TiedRows(self._output, self._recipe.metrics, self._recipe.dataset.label_offset)
@@ -116,18 +126,22 @@ class ClassScorer(Scorer):
         self._targets.update(targets)
         self._width = rows.outputs[self._output].shape[-1]
         answers = rows.outputs[self._output].argmax(axis=1)
-        ranks = self._metric.update(rows.outputs, targets)
+        ranks, other_ranks = self._metric.update(rows.outputs, targets), [None] * len(targets)
         self._counts.take(targets, ranks, answers)
         if self._source is not None and rows.source is not None:
-            theirs = self._source.update(rows.source, targets)
-            self._counts.take_source(targets, theirs)
+            others = self._source.update(rows.source, targets)
+            self._counts.take_source(targets, others)
             self._sourced += len(targets)
             for k, paired in enumerate(self._paired):
-                self._paired[k] = paired + Paired.of(theirs <= k, ranks <= k)
+                self._paired[k] = paired + Paired.of(others <= k, ranks <= k)
+            other_ranks = others.tolist()
         self._offsets.update(map(int, (answers - np.array(targets)) % self._width))
         theirs = [None] * len(targets) if rows.source is None else rows.source[self._output]
         lines = zip(rows.ids, targets, rows.outputs[self._output], theirs, strict=True)
-        return [self._line(name, target, mine, other) for name, target, mine, other in lines]
+        told = [self._line(name, target, mine, other) for name, target, mine, other in lines]
+        for line, rank, other_rank in zip(told, ranks.tolist(), other_ranks, strict=True):
+            line |= {"rank": rank, "source_rank": other_rank}
+        return told
 
     def figures(self) -> Figures:
         """Return top1 … top5, and the source's on the same rows."""
