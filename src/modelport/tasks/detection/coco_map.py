@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -129,18 +130,13 @@ class CocoMap:
     def class_rows(self, figure: str, source: CocoMap | None) -> list[dict[str, Any]]:
         """Return a row of ``Figures.per_class`` for each annotated class, once the figures of both were computed."""
         theirs = {} if source is None else dict(source.per_class())
+        truths = [one.truth for one in self._seen.values()]
+        shown = Counter(number for truth in truths for number in truth.category_ids[~truth.iscrowd].tolist())
         rows = []
         for index, value in self.per_class():
-            name, n = self.annotated(index)
-            rows.append({"class": index, "name": name, "n": n, figure: value, "source": theirs.get(index)})
+            number, name = self._categories[index]
+            rows.append({"class": index, "name": name, "n": shown[number], figure: value, "source": theirs.get(index)})
         return rows
-
-    def annotated(self, index: int) -> tuple[str, int]:
-        """Return the name of a class, and how many of its boxes are annotated in the added images, crowds left out."""
-        number, name = self._categories[index]
-        return name, sum(
-            int(((one.truth.category_ids == number) & ~one.truth.iscrowd).sum()) for one in self._seen.values()
-        )
 
     def _evaluate(self) -> tuple[Array, Array]:
         """Return precision (IoU, recall, category, area, max_dets) and recall (IoU, category, area, max_dets)."""

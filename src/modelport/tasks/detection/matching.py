@@ -99,14 +99,14 @@ def box_overlaps(boxes: Array, truths: Array, crowd: Array) -> NDArray[np.float6
     Over a crowd's box it is the share of the box that lies within (pycocotools' ``bbIou``, maskApi.c, whose order of
     additions is kept: overlaps of whole pixels often are a level exactly).
     """
-    one, two = boxes[:, None, :], truths[None, :, :]
-    sides = np.minimum(one[..., 2:] + one[..., :2], two[..., 2:] + two[..., :2]) - np.maximum(
-        one[..., :2], two[..., :2]
-    )
-    common = np.where((sides > 0).all(axis=-1), sides[..., 0] * sides[..., 1], 0.0)
-    own = np.broadcast_to(one[..., 2] * one[..., 3], common.shape)
-    union = np.where(crowd[None], own, own + two[..., 2] * two[..., 3] - common)
-    return np.divide(common, union, out=np.zeros_like(common), where=common > 0)
+    (left, top, wide, high), (left_too, top_too, wide_too, high_too) = boxes.T[:, :, None], truths.T[:, None, :]
+    across = np.minimum(left + wide, left_too + wide_too) - np.maximum(left, left_too)
+    down = np.minimum(top + high, top_too + high_too) - np.maximum(top, top_too)
+    common = np.maximum(across, 0) * np.maximum(down, 0)
+    own = np.broadcast_to(wide * high, common.shape)
+    union = np.where(crowd, own, own + wide_too * high_too - common)
+    shares: NDArray[np.float64] = np.divide(common, union, out=np.zeros_like(common), where=common > 0)
+    return shares
 
 
 def meeting(overlaps: Array, classes: Array, truths: Array) -> Pairs:
