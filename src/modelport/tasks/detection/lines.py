@@ -13,6 +13,7 @@ from modelport.tasks.detection.matching import (
     LEVELS,
     Annotated,
     Answered,
+    Matched,
     Pairs,
     box_overlaps,
     finite,
@@ -97,7 +98,7 @@ def recount(lines: Iterable[tuple[Line, Line]], metrics: Sequence[str], most: in
     """
     names = [name.removeprefix(prefix) for name in metrics]
     areas = areas_of(names)
-    sides: dict[str, list[Any]] = {side: [] for side in SIDES}
+    sides: dict[str, list[Matched]] = {side: [] for side in SIDES}
     for line, sample in lines:
         if (target := sample["target"]) is None:
             continue
@@ -105,37 +106,38 @@ def recount(lines: Iterable[tuple[Line, Line]], metrics: Sequence[str], most: in
         for side, found in sides.items():
             if f"{side}boxes" in line:
                 found.append(match(_answered(line, side, target["image_id"], truth, boxes), most, areas))
-    found = [_figures(Curves(images, areas), len(images), names, prefix) for images in sides.values()]
-    return Recounted(*found)
+    engine, source = (_figures(images, areas, names, prefix) for images in sides.values())
+    return Recounted(engine, source)
 
 
-def _figures(curves: Curves, images: int, names: Sequence[str], prefix: str) -> dict[str, float]:
-    figures = curves.figures(names, np.ones(images, np.int64))
+def _figures(images: Sequence[Matched], areas: Sequence[str], names: Sequence[str], prefix: str) -> dict[str, float]:
+    figures = Curves(images, areas).figures(names, np.ones(len(images), np.int64))
     return {prefix + name: value for name, value in figures.items() if not np.isnan(value)}
 
 
 def _annotated(target: Line) -> tuple[Annotated, NDArray[np.float64]]:
     """Return what a target tells, and its boxes (n, 4) x y width height."""
-    boxes = _numbers(target["boxes"], 4)
-    classes, crowd, areas = (_numbers(target[key], 1)[:, 0] for key in ("classes", "iscrowd", "areas"))
-    points = _numbers(target["num_keypoints"], 1)[:, 0] if "num_keypoints" in target else np.ones(len(boxes))
-    if not len(boxes) == len(classes) == len(crowd) == len(areas) == len(points):
+    boxes, areas = _numbers(target["boxes"], (4,)), _numbers(target["areas"])
+    kinds, crowd = (_whole(_numbers(target[key])) for key in ("classes", "iscrowd"))
+    points = _whole(_numbers(target["num_keypoints"])) if "num_keypoints" in target else np.ones(len(boxes), np.int64)
+    if not len(boxes) == len(kinds) == len(crowd) == len(areas) == len(points):
         raise ValueError(f"image {target['image_id']}: the lists of its annotations are not equally long")
-    kinds = _whole(classes)
+    if not (np.isfinite(boxes).all() and np.isfinite(areas).all()):
+        raise ValueError(f"image {target['image_id']}: an annotation has a number that is not finite")
     ignored = (crowd != 0) | (points == 0) | (kinds < 0)
     return Annotated(kinds, crowd != 0, ignored, areas), boxes
 
 
 def _answered(line: Line, side: str, image: int, truth: Annotated, annotated: NDArray[np.float64]) -> Answered:
     """Return what one side found in an image."""
-    table = _numbers(line[f"{side}boxes"], 6)
+    table = _numbers(line[f"{side}boxes"], (6,))
     classes = _whole(table[:, 0])
     corners, scores = finite(table[:, 2:], table[:, 1])
     placed = sizes(corners)
     if f"{side}overlaps" not in line:
         pairs = meeting(box_overlaps(placed, annotated, truth.crowd), classes, truth.classes)
         return Answered(image, scores, classes, placed[:, 2:].prod(axis=1), truth, pairs)
-    told, areas = _numbers(line[f"{side}overlaps"], 3), _numbers(line[f"{side}areas"], 1)[:, 0]
+    told, areas = _numbers(line[f"{side}overlaps"], (3,)), _numbers(line[f"{side}areas"])
     pairs = Pairs(_whole(told[:, 0]), _whole(told[:, 1]), told[:, 2])
     for places, count in ((pairs.boxes, len(classes)), (pairs.truths, len(truth.classes))):
         if len(areas) != len(classes) or ((places < 0) | (places >= count)).any():
@@ -145,12 +147,17 @@ def _answered(line: Line, side: str, image: int, truth: Annotated, annotated: ND
     return Answered(image, scores, classes, areas, truth, pairs)
 
 
-def _numbers(rows: Any, width: int) -> NDArray[np.float64]:
-    """Return a JSON list of numbers, or of lists of them, as (n, width); None is NaN. Raises TypeError, ValueError."""
+def _numbers(rows: Any, row: tuple[int, ...] = ()) -> NDArray[np.float64]:
+    """Return a JSON list of numbers, or of lists of as many as ``row`` says, as an array; None is NaN."""
     try:
-        return np.array(rows, np.float64).reshape(-1, width)
+        found = np.array(rows, np.float64)
     except OverflowError as error:
         raise ValueError(str(error)) from error
+    if rows == []:
+        return found.reshape(0, *row)
+    if found.ndim != 1 + len(row) or found.shape[1:] != row:
+        raise ValueError(f"a list is {found.shape}, not (n, {', '.join(map(str, row))})")
+    return found
 
 
 def _whole(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -76,10 +76,7 @@ class Curves:
         return 2 * len(self._owners) + sum(area.work for area in self._areas.values())
 
     def figures(self, names: Sequence[str], weights: Multiplicities) -> dict[str, float]:
-        """Return figures, fractions, where image i counts ``weights[i]`` times; NaN where nothing bears on one.
-
-        Of boxes of equal scores those of one image stay together, however often it counts.
-        """
+        """Return figures, fractions, where image i counts ``weights[i]`` times; NaN where nothing bears on one."""
         counts = weights[self._owners]
         figures = {name: _Figure.named(name) for name in names}
         asked = {(figure.area, figure.most) for figure in figures.values()}
@@ -93,13 +90,13 @@ class Curves:
 class _Area:
     """Which of the sorted boxes meet what in one area.
 
-    A box that meets nothing lowers the precision of those behind it, and is itself where no recall is reached first: so
-    such boxes are counted, and no precision is computed of them.
+    A box that meets nothing lowers the precision at the boxes behind it, and reaches no recall itself: so such boxes are
+    only counted, and precisions are computed at the others.
     """
 
     def __init__(self, classes: Kinds, ranks: Kinds, met: Bits, ignored: Bits, truths: Kinds, owners: Kinds) -> None:
-        self._truths, self._owners = truths, owners
-        self._kinds = np.unique(truths)
+        self._kinds, self._truths = np.unique(truths, return_inverse=True)
+        self._owners = owners
         self._at = np.flatnonzero(met | ignored)
         self._met, self._ignored = spread(met[self._at]), spread(ignored[self._at])
         self._ranks = ranks[self._at]
@@ -117,14 +114,13 @@ class _Area:
 
     def means(self, weights: Multiplicities, counts: Multiplicities, most: int | None) -> Means:
         """Return both means, where boxes count as ``counts`` says; no more than ``most`` of an image and class."""
-        there = np.bincount(self._truths, weights[self._owners], minlength=1)
+        there = np.bincount(self._truths, weights[self._owners], len(self._kinds))
         before = np.concatenate([[0], counts.cumsum()])
         found = []
-        for kind, start, own in zip(self._kinds.tolist(), self._starts.tolist(), self._slices, strict=True):
-            if there[kind]:
+        for wanted, start, own in zip(there.tolist(), self._starts.tolist(), self._slices, strict=True):
+            if wanted:
                 at = self._at[own]
-                seen = before[at + 1] - before[start]
-                found.append(self._class(own, counts[at], seen, float(there[kind]), most))
+                found.append(self._class(own, counts[at], before[at + 1] - before[start], wanted, most))
         return np.mean(found, axis=0) if found else np.full((2, len(LEVELS)), np.nan)
 
     def _class(self, own: slice, counts: Multiplicities, seen: Multiplicities, there: float, most: int | None) -> Means:
@@ -158,8 +154,9 @@ class Pairwise:
     def figures(self, weights: Multiplicities) -> tuple[dict[str, float], dict[str, float]]:
         """Return the figures of both where image i counts ``weights[i]`` times; NaN where nothing bears on one.
 
-        With ones they are COCO's figures. An image that counts k times is k images, but for boxes of equal scores in
-        several images or of one: whether those meet anything decides between them in the order in which they come.
+        With ones they are COCO's figures. An image that counts k times is k images. Where boxes of a class have equal
+        scores, COCO's figures depend on their order: here the k copies of a box follow one another, of k images they
+        would come image by image.
         """
         both = [side.figures(self._names, weights) for side in self._sides]
         engine, source = ({self._prefix + name: value for name, value in side.items()} for side in both)
