@@ -90,8 +90,8 @@ class Curves:
 class _Area:
     """Which of the sorted boxes meet what in one area.
 
-    A box that meets nothing lowers the precision at the boxes behind it, and reaches no recall itself: so such boxes are
-    only counted, and precisions are computed at the others.
+    A box that meets nothing lowers the precision at those behind it, and itself reaches no recall above 0: such boxes
+    are only counted, precisions are computed at the others.
     """
 
     def __init__(self, classes: Kinds, ranks: Kinds, met: Bits, ignored: Bits, truths: Kinds, owners: Kinds) -> None:
