@@ -83,6 +83,14 @@ def test_the_figures_are_counted_anew_from_the_lines(seed: int, grid: int) -> No
     assert engine["mAP"] == pytest.approx(again.metrics["mAP"], abs=1e-9)
 
 
+def test_the_figure_that_a_recipe_judges_is_among_those_of_resamples() -> None:
+    judged = task_of(RECIPE.model_copy(update={"metrics": ["AR_s", "mAP"]}), CATEGORIES)
+    figures, lines = told(drawn(3, 20), task=judged)
+    assert figures.resampled is not None
+    engine, _ = figures.resampled.figures(np.ones(len(lines), np.int64))
+    assert engine["AR_s"] == pytest.approx(figures.metrics["AR_s"].value, abs=1e-9)
+
+
 def test_without_a_source_its_figures_are_none() -> None:
     figures, lines = told(drawn(1), against_source=False)
     again = TASK.recount(lines)

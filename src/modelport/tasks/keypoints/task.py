@@ -144,8 +144,7 @@ class KeypointMap(CocoMap):
                 away = np.maximum(0, low - found[:, :, :2]) + np.maximum(0, found[:, :, :2] - high)
             distances = np.square(away[..., 0]) + np.square(away[..., 1])
             kept = np.exp(-(distances / self._spread / (area + np.spacing(1)) / 2))
-            kept = kept[:, labelled] if labelled.any() else kept
-            similar[:, place] = [row.sum() / len(row) for row in kept]
+            similar[:, place] = (kept[:, labelled] if labelled.any() else kept).mean(axis=1)
         return similar
 
     def passed_over(self, seen: SeenImage) -> NDArray[np.bool_]:
