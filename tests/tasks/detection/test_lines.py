@@ -96,19 +96,20 @@ def test_without_a_source_its_figures_are_none() -> None:
     again = TASK.recount(lines)
     assert again is not None and again.source == {} and figures.source is None and figures.resampled is None
     assert again.metrics == pytest.approx(plain(figures.metrics), abs=1e-9)
-    assert all(sample["agrees"] is None and sample["values"]["surrogate"][1] is None for _, sample in lines)
+    assert all(sample["agrees"] is None for _, sample in lines)
+    assert all(sample["values"]["surrogate"][1] is None for line, sample in lines if line["ap"] is not None)
 
 
 def test_what_was_annotated_and_how_it_was_answered_is_told() -> None:
     figures, lines = told(drawn(2))
     for line, sample in lines:
-        target, (engine, source) = sample["target"], sample["values"]["surrogate"]
+        target, shares = sample["target"], sample.get("values")
         assert target["image_id"] == line["target"] and sample["margin"] is None is sample["correct"]
         assert [CATEGORIES[kind][0] for kind in target["classes"]] == target["category_ids"]
-        assert 0 <= engine <= 1 and 0 <= source <= 1
-        assert line["ap"] is not None or engine == source == 1.0
-    shares = np.array([sample["values"]["surrogate"] for _, sample in lines])
-    assert 0.1 < shares.mean() < 0.9 and (shares[:, 0] != shares[:, 1]).any()
+        assert shares == (None if line["ap"] is None else {"surrogate": [line["ap"], line["source_ap"]]})
+        assert (line["ap"] is None) == all(target["iscrowd"])
+    rated = np.array([sample["values"]["surrogate"] for line, sample in lines if line["ap"] is not None])
+    assert 0.1 < rated.mean() < 0.9 and (rated[:, 0] != rated[:, 1]).any() and (rated == rated.clip(0, 1)).all()
     assert any(not target["boxes"] for target in (sample["target"] for _, sample in lines))
     assert figures.flips.of > figures.flips.met
 

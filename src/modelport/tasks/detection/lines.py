@@ -22,7 +22,7 @@ from modelport.tasks.detection.matching import (
     sizes,
 )
 from modelport.tasks.detection.precision import Curves, areas_of
-from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.judged import SURROGATE, Judged, Recounted
 
 Line = Mapping[str, Any]
 SIDES = ("", "source_")
@@ -62,8 +62,8 @@ def judged(line: Line, target: Truth, categories: Sequence[tuple[int, str]], wor
     """Return how an image was answered.
 
     The engine agrees where it meets each box of the source's that counts for the agreement, and both have as many boxes
-    of a score of ``worth`` or more. ``surrogate`` is the image's own average precision (``own_precision``), 1 where
-    nothing is to be found: it may stop a run, and no figure is its mean.
+    of a score of ``worth`` or more. The surrogate is the image's own average precision (``own_precision``); where
+    nothing is to be found there is none. It may stop a run, and no figure is its mean.
     """
     agrees = None
     if "source_met" in line:
@@ -71,13 +71,8 @@ def judged(line: Line, target: Truth, categories: Sequence[tuple[int, str]], wor
         agrees = met == of and _worthy(line["boxes"], worth) == _worthy(line["source_boxes"], worth)
     if line["target"] is None:
         return Judged(None, agrees)
-    theirs = _surrogate(line["source_ap"]) if "source_ap" in line else None
-    values = {"surrogate": (_surrogate(line["ap"]), theirs)}
+    values = {} if line["ap"] is None else {SURROGATE: (line["ap"], line.get("source_ap"))}
     return Judged(target_of(target, categories), agrees, None, values)
-
-
-def _surrogate(precision: float | None) -> float:
-    return 1.0 if precision is None else precision
 
 
 def _worthy(boxes: Sequence[Sequence[float | None]], worth: float) -> int:

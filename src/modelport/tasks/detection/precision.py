@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,11 +68,8 @@ class Curves:
             met = _joined([one.met[place] for one in ordered], np.uint16)[best]
             ignored = _joined([one.ignored[place] for one in ordered], np.uint16)[best]
             self._areas[letter] = _Area(classes[best], ranks, met, ignored, truths[wanted], of_truths[wanted])
-
-    @cached_property
-    def work(self) -> int:
-        """About how many numbers a call of ``figures`` goes through."""
-        return 2 * len(self._owners) + sum(area.work for area in self._areas.values())
+        # About how many numbers a call of ``figures`` goes through.
+        self.work = 2 * len(best) + sum(area.work for area in self._areas.values())
 
     def figures(self, names: Sequence[str], weights: Multiplicities) -> dict[str, float]:
         """Return figures, fractions, where image i counts ``weights[i]`` times; NaN where nothing bears on one."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelport.tasks.judged import Judged, Multiplicities, Recounted
+from modelport.tasks.judged import SURROGATE, Judged, Multiplicities, Recounted
 from modelport.tasks.segmentation.confusion import Confusion
 
 Counts = NDArray[np.int64]
@@ -59,18 +59,16 @@ class Pixelwise:
 def judged(line: Mapping[str, Any]) -> Judged:
     """Return how an image was answered; the engine agrees where each pixel has the source's class.
 
-    ``surrogate`` is the image's own mIoU as a share, 1 where none of its pixels counts: it may stop a run, and no
-    figure is its mean.
+    The surrogate is the image's own mIoU as a share, and there is none where none of its pixels counts: it may stop a
+    run, and no figure is its mean.
     """
     agrees = line["source_same"] == 1.0 if "source_same" in line else None
     if line["target"] is None:
         return Judged(None, agrees)
-    theirs = _share(line["source_miou"]) if "source_miou" in line else None
-    return Judged(line["target"], agrees, None, {"surrogate": (_share(line["miou"]), theirs)})
-
-
-def _share(percent: float | None) -> float:
-    return 1.0 if percent is None else percent / 100.0
+    if line["miou"] is None:
+        return Judged(line["target"], agrees)
+    theirs = line["source_miou"] / 100.0 if "source_miou" in line else None
+    return Judged(line["target"], agrees, None, {SURROGATE: (line["miou"] / 100.0, theirs)})
 
 
 def recount(lines: Iterable[Mapping[str, Any]]) -> Recounted:
