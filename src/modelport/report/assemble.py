@@ -82,7 +82,8 @@ def assemble(
         | ({} if scored.labels else {"labels": "not looked at"}),
         notes=(*judging.notes(recipe), *origin.notes, *figures.notes, *ties, *(() if scored.labels else (ABSENT,))),
         environment=environment(),
-        further={"statistics": judging.statistics(full, n, _decided(scored)), "paired": _paired(recipe, figures)}
+        further={"statistics": judging.statistics(recipe, full, n, _decided(scored))}
+        | {"paired": _paired(recipe, figures)}
         | ({"per_class": figures.per_class} if figures.per_class else {})
         | figures.further,
     )
