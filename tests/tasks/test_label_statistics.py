@@ -24,6 +24,7 @@ from modelport.recipes.load import load_recipe
 from modelport.tasks import packed
 from modelport.tasks.base import Figures, Rows, Task
 from modelport.tasks.embeddings import pairs as pairs_module
+from modelport.tasks.embeddings import resampled as resampled_module
 from modelport.tasks.embeddings import retrieval as retrieval_module
 from modelport.tasks.embeddings.pairs import directions
 from modelport.tasks.paired import Paired
@@ -252,10 +253,10 @@ def test_images_differ_where_a_figure_could_tell(name: str, task_named: Any) -> 
     assert (2 <= differ(one) < 60) if name == "embeddings" else (differ(one) == 1)
 
 
-def _by_hand(units: Any, labels: Any, weights: Any, pairs: Any, queries: Any) -> dict[str, float]:
-    """Return the figures of pairs that count w·w times and queries that count w times, pair by pair."""
+def _by_hand(units: Any, labels: Any, weights: Any, count: Any, pairs: Any, queries: Any) -> dict[str, float]:
+    """Return the figures of pairs that count so often, and of queries that count as often as their image."""
     cosines = np.nan_to_num((units @ units.T).round(12), nan=-2.0)
-    told = [(cosines[i, j], labels[i] == labels[j], weights[i] * weights[j]) for i, j in pairs]
+    told = [(cosines[i, j], labels[i] == labels[j], count(i, j)) for i, j in pairs]
     best, at_rate = 0.0, 0.0
     total = {same: sum(count for _, kind, count in told if kind == same) for same in (True, False)}
     for threshold in [*sorted({cosine for cosine, _, _ in told}), np.inf]:
@@ -272,9 +273,12 @@ def _by_hand(units: Any, labels: Any, weights: Any, pairs: Any, queries: Any) ->
 
 
 @pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("by_identity", [False, True])
 def test_a_pair_counts_by_both_images_and_a_query_by_its_own(
-    few: bool, task_named: Any, monkeypatch: pytest.MonkeyPatch
+    few: bool, by_identity: bool, task_named: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if by_identity:
+        monkeypatch.setattr(resampled_module, "ENOUGH_IDENTITIES", 2)
     if few:  # pairs and queries are drawn
         monkeypatch.setattr(pairs_module, "ALL_PAIRS", 10)
         monkeypatch.setattr(pairs_module, "DRAWN", 60)
@@ -285,10 +289,17 @@ def test_a_pair_counts_by_both_images_and_a_query_by_its_own(
     queries = retrieval_module.queries_of(labels, 3)
     told = pairs_module.drawn_pairs(labels, 3)
     pairs = list(combinations(range(26), 2)) if told is None else np.concatenate(told, axis=1).T.tolist()
-    weights = np.bincount(np.random.default_rng(1).integers(26, size=26), minlength=26)
-    assert figures.resampled is not None and (told is not None) == few
-    for got, side in zip(figures.resampled.figures(weights), (answers.engine, answers.source), strict=True):
-        assert got == pytest.approx(_by_hand(directions(side), labels, weights, pairs, queries), rel=1e-9)
+    names, unit_of = np.unique(labels, return_inverse=True)
+    units = len(names) if by_identity else 26
+    drawn_units = np.bincount(np.random.default_rng(1).integers(units, size=units), minlength=units)
+    weights = drawn_units[unit_of] if by_identity else drawn_units
+
+    def count(i: int, j: int) -> int:
+        return int(weights[i] if by_identity and labels[i] == labels[j] else weights[i] * weights[j])
+
+    assert figures.resampled is not None and figures.resampled.images == units and (told is not None) == few
+    for got, side in zip(figures.resampled.figures(drawn_units), (answers.engine, answers.source), strict=True):
+        assert got == pytest.approx(_by_hand(directions(side), labels, weights, count, pairs, queries), rel=1e-9)
     assert figures.paired["rank1"].n == len(queries) and figures.paired["rank1"].flipped > 0
     found, want = task_named("embeddings").recount((line, {}) for line in lines), _values(figures)
     assert (found.metrics, found.source) == tuple(pytest.approx(side, rel=1e-9) for side in want)

@@ -13,7 +13,7 @@ from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
 from modelport.tasks.embeddings.lines import judged, recount
 from modelport.tasks.embeddings.pairs import all_pairs, directions, drawn_pairs
-from modelport.tasks.embeddings.resampled import VectorFigures
+from modelport.tasks.embeddings.resampled import ENOUGH_IDENTITIES, VectorFigures
 from modelport.tasks.embeddings.retrieval import chance, queries_of
 from modelport.tasks.embeddings.side import Side
 from modelport.tasks.judged import Judged, Recounted
@@ -124,7 +124,10 @@ class VectorScorer(Scorer):
             theirs = Side.of(self._theirs.whole(), labels, queries, drawn)
             figures.source = theirs.scores()
             figures.paired = {"rank1": Paired.of(theirs.first, mine.first)}
-            figures.resampled = VectorFigures(drawn or all_pairs(labels), queries, (mine, theirs))
+            if identities < ENOUGH_IDENTITIES:
+                told = f"images are resampled, since {identities} identities are fewer than {ENOUGH_IDENTITIES}: "
+                figures.notes.append(told + "intervals of pairs and searches hold for these identities alone")
+            figures.resampled = VectorFigures(labels, drawn or all_pairs(labels), queries, (mine, theirs))
         return figures
 
     def _notes(self, labels: Array, queries: Array, pairs: tuple[Array, Array] | None) -> list[str]:
