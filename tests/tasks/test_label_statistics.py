@@ -27,6 +27,7 @@ from modelport.tasks.embeddings import pairs as pairs_module
 from modelport.tasks.embeddings import resampled as resampled_module
 from modelport.tasks.embeddings import retrieval as retrieval_module
 from modelport.tasks.embeddings.pairs import directions
+from modelport.tasks.multilabel.resampled import _elsewhere
 from modelport.tasks.paired import Paired
 from modelport.tasks.ratios import RatioFigures
 from modelport.tasks.table import task_of
@@ -253,6 +254,21 @@ def test_images_differ_where_a_figure_could_tell(name: str, task_named: Any) -> 
     assert (2 <= differ(one) < 60) if name == "embeddings" else (differ(one) == 1)
 
 
+@given(
+    st.lists(st.tuples(*[st.sampled_from([-np.inf, 0.0, 1.0, 1.4, 2.0, 2.5, 3.0, np.inf])] * 2), min_size=1, max_size=7)
+)
+def test_scores_stand_elsewhere_by_the_definition(pairs: list[tuple[float, float]]) -> None:
+    engine, source = (np.array(side, np.float32) for side in zip(*pairs, strict=True))
+    found = _elsewhere(engine, source, np.argsort(-source, kind="stable")).tolist()
+    if np.isfinite(pairs).all():
+        for row, (mine, theirs) in enumerate(pairs):
+            others = [other for place, (_, other) in enumerate(pairs) if place != row]
+            nearer = any(other == theirs or abs(mine - other) <= abs(mine - theirs) for other in others)
+            assert found[row] is (mine != theirs and nearer)
+    if not any(found):
+        assert ((engine[:, None] > engine) == (source[:, None] > source)).all()
+
+
 def _by_hand(units: Any, labels: Any, weights: Any, count: Any, pairs: Any, queries: Any) -> dict[str, float]:
     """Return the figures of pairs that count so often, and of queries that count as often as their image."""
     cosines = np.nan_to_num((units @ units.T).round(12), nan=-2.0)
@@ -365,6 +381,8 @@ def test_rows_are_packed_exactly_up_to_a_bound(task_named: Any, monkeypatch: pyt
         ("multilabel", {"classes": 4}),
         ("regression", {"numbers": [1.0, 2.0]}),
         ("regression", {"numbers": ["a", 2.0, 1.0]}),
+        ("regression", {"numbers": [10**400, 2.0, 1.0]}),
+        ("regression", {"target": [10**400, 2.0, 1.0]}),
         ("text", {"text": 5}),
         ("embeddings", {"vector": "AAAAAA=="}),
         ("embeddings", {"target": "a"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.judged import SURROGATE, Judged, Recounted
 
 
 def judged(line: Mapping[str, Any], in_order: bool) -> Judged:
@@ -19,7 +19,7 @@ def judged(line: Mapping[str, Any], in_order: bool) -> Judged:
     if found is None:
         return Judged(line["target"])
     values = {
-        "contrastive_top1" if in_order else "surrogate": (_share(found), None if theirs is None else _share(theirs))
+        "contrastive_top1" if in_order else SURROGATE: (_share(found), None if theirs is None else _share(theirs))
     }
     return Judged(line["target"], None if agrees is None else all(agrees), values=values)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from modelport.core.values import Array
-from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.judged import SURROGATE, Judged, Recounted
 from modelport.tasks.packed import unpacked
 
 
@@ -22,7 +22,7 @@ def judged(line: Mapping[str, Any]) -> Judged:
     target, theirs = line["target"], line["source_classes"]
     if target is None:
         return Judged(None, line["agrees"], line["source_margin"])
-    values = {"surrogate": (_own_f1(line["classes"], target), None if theirs is None else _own_f1(theirs, target))}
+    values = {SURROGATE: (_own_f1(line["classes"], target), None if theirs is None else _own_f1(theirs, target))}
     return Judged(target, line["agrees"], line["source_margin"], values)
 
 

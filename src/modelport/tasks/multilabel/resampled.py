@@ -34,8 +34,8 @@ class SetFigures:
 
     Images are sorted once; a resample then takes sums of weights in that order: a positive counts its weight times the
     precision among all that score at least as high. Classes without a positive in the resample are left out of both
-    means. ``differ`` counts images that, with the engine's scores in place of the source's while all others keep the
-    source's, are answered by another set, or stand elsewhere among the scores of some class.
+    means. ``differ`` counts images that are answered by another set, and those whose score for some class is as near to
+    the source's score for another image as to that for their own: without any, the figures are the source's.
     """
 
     def __init__(self, truth: Array, scores: tuple[Array, Array], answered: tuple[Array, Array]) -> None:
@@ -75,17 +75,19 @@ def _column(scores: Array, order: Array, truth: Array, answered: Array) -> Colum
 
 
 def _elsewhere(engine: Array, source: Array, order: Array) -> NDArray[np.bool_]:
-    """Return which images (N,) the engine's score would move past, onto or away from another image's source score.
+    """Return the images (N,) whose score is not the source's, and is as near to another image's or was tied with it.
 
-    ``order`` sorts the source's scores, highest first.
+    Where there are none, both sides rank the images alike. ``order`` sorts the source's scores, highest first.
     """
-    mine, theirs = engine[order], source[order]
+    mine, theirs = (side[order].astype(np.float64) for side in (engine, source))
     tied = theirs[1:] == theirs[:-1]
+    with np.errstate(invalid="ignore"):
+        middle = (theirs[1:] + theirs[:-1]) / 2
     moved = np.zeros(len(order), bool)
-    moved[1:] |= np.where(tied, mine[1:] != theirs[1:], mine[1:] >= theirs[:-1])
-    moved[:-1] |= np.where(tied, mine[:-1] != theirs[:-1], mine[:-1] <= theirs[1:])
+    moved[1:] |= tied | ~(mine[1:] < middle)
+    moved[:-1] |= tied | ~(mine[:-1] > middle)
     found = np.empty_like(moved)
-    found[order] = moved
+    found[order] = moved & (mine != theirs)
     return found
 
 

@@ -23,7 +23,10 @@ def recount(lines: Iterable[Mapping[str, Any]], names: Sequence[str]) -> Recount
     if not whole or not all(line["target"] for line in whole):
         return Recounted({}, {})
     sourced = all(line["source_numbers"] is not None for line in whole)
-    return Recounted(_side(whole, "numbers", names), _side(whole, "source_numbers", names) if sourced else {})
+    try:
+        return Recounted(_side(whole, "numbers", names), _side(whole, "source_numbers", names) if sourced else {})
+    except OverflowError as error:  # a whole number that no float holds
+        raise ValueError(str(error)) from error
 
 
 def _side(lines: Sequence[Mapping[str, Any]], key: str, names: Sequence[str]) -> dict[str, float]:
