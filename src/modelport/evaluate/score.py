@@ -73,7 +73,8 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
             chunk = _counted_once(chunk, uniques)
             if not chunk.ids:
                 continue
-            found.soundness.take(chunk.ids, chunk.outputs, chunk.source)
+            looked_at = chunk.targets if how.task.needs_labels and not blind else ()
+            found.soundness.take(chunk.ids, chunk.outputs, chunk.source, looked_at)
             if found.ties.counts:
                 found.ties.take(dict(chunk.outputs), chunk.targets)
             log.expect(chunk)

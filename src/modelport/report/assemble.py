@@ -15,6 +15,7 @@ from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, 
 from modelport.tasks.base import Figures, Task, judged_metrics
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
+from modelport.verdict.soundness import on_ground
 from modelport.verdict.unlabelled import NO_LABELS, judge_unlabelled
 
 ABSENT = f"{NO_LABELS}: figures that need them are absent"
@@ -48,10 +49,11 @@ def assemble(
     )
     ties = verdict.tie_notes(rounding, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
-    checks = [*scored.soundness.checks(figures, origin.precision), *origin.checks]
+    sound = scored.soundness.checks(figures, origin.precision)
+    checks = [*sound, *origin.checks]
     if scored.labels:
         checks += verdict.digit_checks(rounding, recipe, scored.ties, ties)
-        checks += verdict.judge(recipe, evidence)
+        checks += on_ground(sound, figures, verdict.judge(recipe, evidence))
     else:
         checks = judge_unlabelled(recipe, evidence, checks)
     metrics = dict(figures.metrics)

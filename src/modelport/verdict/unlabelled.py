@@ -8,6 +8,7 @@ from dataclasses import replace
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import judged_metrics
+from modelport.verdict.chance import AGREEMENT
 from modelport.verdict.rules import (
     FAIL,
     INCOMPLETE,
@@ -16,7 +17,6 @@ from modelport.verdict.rules import (
     Evidence,
     judge_samples,
 )
-from modelport.verdict.soundness import AGREEMENT
 
 NO_LABELS = "labels were not looked at"
 
