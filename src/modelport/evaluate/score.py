@@ -30,6 +30,7 @@ class Scored:
     fingerprint: str = ""
     duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
     labels: bool = True  # whether what labels decide is among the figures
+    samples: Path | None = None  # samples.jsonl
 
     @property
     def n(self) -> int:
@@ -58,14 +59,15 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
     ties, repeated contents. Raises DataError where no sample was scored.
     """
     blind = how.task.needs_labels and not how.labels
-    found = Scored(Soundness(how.task), Ties() if blind else how.task.ties(), labels=not blind)
+    beside = how.predictions.with_name(SAMPLES)
+    found = Scored(Soundness(how.task), Ties() if blind else how.task.ties(), labels=not blind, samples=beside)
     scorer = how.task.unlabelled_scorer(how.against_source) if blind else how.task.scorer(how.against_source)
     fingerprint, uniques = Fingerprint(), Uniques(keep_all=how.full_set)
     with (
         written_aside(how.predictions) as aside,
         aside.open("w", encoding="utf-8") as lines,
-        written_aside(how.predictions.with_name(SAMPLES)) as beside,
-        beside.open("w", encoding="utf-8") as samples,
+        written_aside(beside) as sample_lines,
+        sample_lines.open("w", encoding="utf-8") as samples,
     ):
         log = SampleLog(how.task, samples, labels=not blind)
         for chunk in rows:

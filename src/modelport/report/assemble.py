@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, 
 from modelport.tasks.base import Figures, Task, judged_metrics
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
+from modelport.verdict.slices import suffering
 from modelport.verdict.soundness import on_ground
 from modelport.verdict.unlabelled import NO_LABELS, judge_unlabelled
 
@@ -56,6 +58,7 @@ def assemble(
         checks += on_ground(sound, figures, verdict.judge(recipe, evidence))
     else:
         checks = judge_unlabelled(recipe, evidence, checks)
+    slices, said = _slices(recipe, task, scored)
     metrics = dict(figures.metrics)
     flips = figures.flips
     if flips.of:
@@ -84,10 +87,23 @@ def assemble(
         artifacts=tuple(row for artifact in origin.artifacts for row in artifact.to_json()),
         dataset={"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint}
         | ({} if scored.labels else {"labels": "not looked at"}),
-        notes=(*origin.notes, *figures.notes, *ties, *(() if scored.labels else (ABSENT,))),
+        notes=(*origin.notes, *figures.notes, *ties, *said, *(() if scored.labels else (ABSENT,))),
         environment=environment(),
-        further=({"per_class": figures.per_class} if figures.per_class else {}) | figures.further,
+        further=({"per_class": figures.per_class} if figures.per_class else {}) | figures.further | slices,
     )
+
+
+def _slices(recipe: Recipe, task: Task, scored: Scored) -> tuple[dict[str, Any], list[str]]:
+    """Return the keys of a result that tell where more is lost than elsewhere, and what is to be said of it.
+
+    None where there is no source, or where samples are neither right nor wrong.
+    """
+    if scored.samples is None or task.deciding not in scored.figures.paired:
+        return {}, []
+    with scored.samples.open(encoding="utf-8") as lines:
+        found = suffering(map(json.loads, lines), recipe.tolerance)
+    names = {row["class"]: row["name"] for row in scored.figures.per_class}
+    return found.to_json(names), found.notes(task.deciding, names)
 
 
 def _reference(recipe: Recipe, full: bool, figures: Figures, origin: SourceOrigin) -> dict[str, Any]:
