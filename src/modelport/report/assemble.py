@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from modelport.core.artifacts import Artifact
-from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, environment
 from modelport.tasks.base import Figures, Task, judged_metrics
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
+from modelport.verdict.bootstrap import Resamples
+from modelport.verdict.settings import Judging
 from modelport.verdict.slices import suffering
 from modelport.verdict.soundness import on_ground
 from modelport.verdict.unlabelled import NO_LABELS, judge_unlabelled
@@ -38,17 +40,14 @@ class Origin:
 
 
 def assemble(
-    recipe: Recipe, task: Task, scored: Scored, origin: Origin, speed: Speed, max_skipped: float = MAX_SKIPPED
+    recipe: Recipe, task: Task, scored: Scored, origin: Origin, speed: Speed, judging: Judging | None = None
 ) -> Result:
     """Judge the figures and return the result, but for what only the caller knows (seed, command, times)."""
+    judging = judging or Judging()
     n, figures, rounding = len(scored.ids), scored.figures, verdict.rounding_of(origin.rounded, scored.ties)
     full = scored.labels and verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
-    evidence = verdict.Evidence(
-        *(figures.metrics, figures.source, full, n, scored.skipped, task.smallest_set),
-        duplicates=scored.duplicates,
-        max_skipped=max_skipped,
-        unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {},
-    )
+    evidence = _evidence(recipe, task, scored, judging, full)
+    evidence = replace(evidence, unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {})
     ties = verdict.tie_notes(rounding, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
     sound = scored.soundness.checks(figures, origin.precision)
@@ -58,7 +57,7 @@ def assemble(
         checks += on_ground(sound, figures, verdict.judge(recipe, evidence))
     else:
         checks = judge_unlabelled(recipe, evidence, checks)
-    slices, said = _slices(recipe, task, scored)
+    slices, suffers = _slices(task, scored, evidence.tolerance or recipe.tolerance)
     metrics = dict(figures.metrics)
     flips = figures.flips
     if flips.of:
@@ -87,13 +86,49 @@ def assemble(
         artifacts=tuple(row for artifact in origin.artifacts for row in artifact.to_json()),
         dataset={"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint}
         | ({} if scored.labels else {"labels": "not looked at"}),
-        notes=(*origin.notes, *figures.notes, *ties, *said, *(() if scored.labels else (ABSENT,))),
+        notes=(
+            *judging.notes(recipe),
+            *origin.notes,
+            *figures.notes,
+            *ties,
+            *suffers,
+            *(() if scored.labels else (ABSENT,)),
+        ),
         environment=environment(),
-        further=({"per_class": figures.per_class} if figures.per_class else {}) | figures.further | slices,
+        further={"statistics": judging.statistics(full, n, _decided(scored)), "paired": _paired(recipe, figures)}
+        | ({"per_class": figures.per_class} if figures.per_class else {})
+        | figures.further
+        | slices,
     )
 
 
-def _slices(recipe: Recipe, task: Task, scored: Scored) -> tuple[dict[str, Any], list[str]]:
+def _evidence(recipe: Recipe, task: Task, scored: Scored, judging: Judging, full: bool) -> verdict.Evidence:
+    """Return what the verdict rests on; images are drawn again for figures that decide and are no counts."""
+    figures = scored.figures
+    resampled = figures.resampled
+    wanted = scored.labels and set(judged_metrics(recipe)) - set(figures.paired)
+    return verdict.Evidence(
+        *(figures.metrics, figures.source, full, len(scored.ids), scored.skipped, task.smallest_set),
+        duplicates=scored.duplicates,
+        max_skipped=judging.max_skipped,
+        tolerance=judging.tolerance(recipe),
+        confidence=judging.confidence,
+        paired=figures.paired,
+        resamples=Resamples.of(resampled, judging.seed) if wanted and resampled is not None else None,
+        bets=None if scored.stop is None or full else scored.stop.bets,
+    )
+
+
+def _decided(scored: Scored) -> bool:
+    return scored.stop is not None and scored.stop.decided_at is not None
+
+
+def _paired(recipe: Recipe, figures: Figures) -> dict[str, dict[str, int]]:
+    """Return the counts of the recipe's metrics, as the result file holds them."""
+    return {name: asdict(seen) for name, seen in figures.paired.items() if name in recipe.metrics}
+
+
+def _slices(task: Task, scored: Scored, tolerance: Tolerance) -> tuple[dict[str, Any], list[str]]:
     """Return the keys of a result that tell where more is lost than elsewhere, and what is to be said of it.
 
     None where there is no source, or where samples are neither right nor wrong.
@@ -101,7 +136,7 @@ def _slices(recipe: Recipe, task: Task, scored: Scored) -> tuple[dict[str, Any],
     if scored.samples is None or task.deciding not in scored.figures.paired:
         return {}, []
     with scored.samples.open(encoding="utf-8") as lines:
-        found = suffering(map(json.loads, lines), recipe.tolerance)
+        found = suffering(map(json.loads, lines), tolerance)
     names = {row["class"]: row["name"] for row in scored.figures.per_class}
     return found.to_json(names), found.notes(task.deciding, names)
 

@@ -10,7 +10,7 @@ from modelport.core.text import plain, some
 from modelport.core.values import Check
 from modelport.tasks.answered import Answered, Numbering
 from modelport.verdict.chance import SIGNIFICANCE, binomial_tail
-from modelport.verdict.rules import FAIL, INCONCLUSIVE, PASS
+from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
 
 NAME = "labels_aligned"
 # The share of labels above which moves that close no circle are a permutation.

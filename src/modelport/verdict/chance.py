@@ -9,7 +9,7 @@ import numpy as np
 
 from modelport.core.values import Check
 from modelport.tasks.base import Figures, Score
-from modelport.verdict.rules import INCONCLUSIVE, PASS
+from modelport.verdict.words import INCONCLUSIVE, PASS
 
 AGREEMENT = "agreement_explained"  # the check's name
 ABOVE_CHANCE = "_above_chance"  # how names of checks end

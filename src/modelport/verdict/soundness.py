@@ -17,7 +17,7 @@ from modelport.tasks.base import Figures, Task
 from modelport.verdict.alignment import NAME as ALIGNED
 from modelport.verdict.alignment import aligned
 from modelport.verdict.chance import ABOVE_CHANCE, above_chance, agreement, agreement_above_chance, beats
-from modelport.verdict.rules import FAIL, INCONCLUSIVE, PASS
+from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
 
 VARY, LABELS_VARY = "answers_vary", "labels_vary"
 

@@ -20,7 +20,7 @@ from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build
 from modelport.recipes.schema import Recipe
 from modelport.tasks.table import task_of
-from modelport.verdict.rules import INCONCLUSIVE, PASS
+from modelport.verdict.words import INCONCLUSIVE, PASS
 
 # Fewer tell little of the ranges that real images have.
 FEW = 32
