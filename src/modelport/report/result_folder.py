@@ -53,6 +53,10 @@ class ResultFolder:
         if not {RESULT, MANIFEST} & self._entries.keys():
             raise UsageError(f"{path} holds no result ({RESULT})", "name the folder that `run --out` wrote")
 
+    def has(self, name: str) -> bool:
+        """Whether there is anything of that name at the top of the folder."""
+        return name in self._entries
+
     def unlisted(self, listed: Iterable[str]) -> list[str]:
         """Return the files in the folder that are not among ``listed``; folders of which no file is end in ``/``."""
         known = {MANIFEST, *listed}
