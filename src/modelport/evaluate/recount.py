@@ -6,9 +6,10 @@ Whoever made the folder may have written anything into these lines: what does no
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -22,6 +23,8 @@ from modelport.tasks.paired import Paired
 Line = Mapping[str, Any]
 # What a line of another form makes of a recount, whatever it holds; MemoryError for a class of a dozen digits.
 MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError, RecursionError)
+# Relative: sums in another order differ by less, and whoever changes a figure changes it by more.
+CLOSE = 1e-9
 FIX = "take the folder from where it was made"
 
 
@@ -55,8 +58,9 @@ class Recount:
     agree: int = 0
     compared: int = 0  # samples of which it is known whether the answer is the source's
     earned: dict[str, Earned] = field(default_factory=dict)  # by metric that is a mean of samples
+    differing: list[str] = field(default_factory=list)  # lines of samples.jsonl that are not as the predictions tell
     figures: Recounted | None = None  # as the task counts them from the predictions; None where it cannot
-    _contents: list[str] = field(default_factory=list)
+    _contents: list[bytes] = field(default_factory=list)
 
     def means(self, side: int) -> Mapping[str, float]:
         """Return the figures of the engine (0) or the source (1): those that the task counts, else means of samples."""
@@ -68,7 +72,7 @@ class Recount:
     @property
     def fingerprint(self) -> str:
         """sha256 of the lines ``ID SHA256``, sorted."""
-        return hashlib.sha256("".join(sorted(self._contents)).encode()).hexdigest()
+        return hashlib.sha256(b"".join(sorted(self._contents))).hexdigest()
 
     def take(self, sample: Line) -> None:
         """Count a line of samples.jsonl. Raises KeyError, TypeError or ValueError for one of another form."""
@@ -76,7 +80,7 @@ class Recount:
         if not (isinstance(name, str) and isinstance(digest, str) and (agrees is None or isinstance(agrees, bool))):
             raise TypeError("id, sha256 or agrees is of another type")
         self.ids.append(name)
-        self._contents.append(f"{name} {digest}\n")
+        self._contents.append(f"{name} {digest}\n".encode())
         self.compared += agrees is not None
         self.agree += agrees is True
         for metric, (engine, source) in sample.get("values", {}).items():
@@ -114,7 +118,27 @@ def _counted(
             found.take(sample)
         except MALFORMED as error:
             raise malformed(f"{SAMPLES} line {number}", error) from error
+        if not task.placed:
+            told = task.judged(prediction, sample["target"])
+            told = told if found.labels else replace(told, target=None, values={})
+            away = [key for key, value in told.to_json(task.deciding).items() if not same(sample.get(key), value)]
+            found.differing += [f"{SAMPLES} line {number}: {key}" for key in away]
         yield prediction, sample
+
+
+def same(recorded: Any, recomputed: Any) -> bool:
+    """Whether two JSON values are the same, numbers to a billionth of their size."""
+    if isinstance(recorded, list | tuple) and isinstance(recomputed, list | tuple):
+        return len(recorded) == len(recomputed) and all(map(same, recorded, recomputed))
+    if isinstance(recorded, Mapping) and isinstance(recomputed, Mapping):
+        return recorded.keys() == recomputed.keys() and all(same(recorded[key], recomputed[key]) for key in recorded)
+    numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in (recorded, recomputed)]
+    if all(numbers):
+        try:
+            return math.isclose(recorded, recomputed, rel_tol=CLOSE, abs_tol=CLOSE**2)
+        except OverflowError:  # an integer beyond float64
+            return False
+    return type(recorded) is type(recomputed) and bool(recorded == recomputed)
 
 
 def malformed(place: str, error: BaseException) -> DataError:

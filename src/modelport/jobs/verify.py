@@ -54,7 +54,7 @@ def _told(path: Path, found: Findings, unlisted: list[str]) -> dict[str, Any]:
 
 
 def _hold_manifest(folder: ResultFolder, found: Findings) -> Mapping[str, str]:
-    """Hold the manifest against itself and each file against the manifest, which is returned; empty where it is broken.
+    """Hold the manifest against itself and each file against it; return it, empty where it is broken.
 
     Raises DataError where there is none.
     """
@@ -65,6 +65,7 @@ def _hold_manifest(folder: ResultFolder, found: Findings) -> Mapping[str, str]:
             raise
         found.digests.append(Held(MANIFEST, None, None, error.found))
         return {}
+    found.digests.append(Held(MANIFEST, listed[MANIFEST], listed[MANIFEST]))
     for name in dict.fromkeys((*WRITTEN, *listed)):
         if name != MANIFEST:
             found.digests.append(_digest(folder, name, listed.get(name), f"is not in {MANIFEST}"))
@@ -95,10 +96,10 @@ def _hold_result(folder: ResultFolder, result: Result, found: Findings) -> None:
     """Compute figures, checks and the verdict anew, and hold them against those of result.json."""
     try:
         recipe = folder.recipe()
+        found.digests.append(Held(f"recipe_sha256 in {RESULT}", result.recipe_sha256, recipe.digest))
         task = task_of(recipe, seed=result.seed)
         labels = "labels" not in result.dataset
         counted = recount(task, folder.lines(PREDICTIONS), folder.lines(SAMPLES), labels)
-        found.figures.append(Held("recipe_sha256", result.recipe_sha256, recipe.digest))
         hold_figures(result, task, counted, found)
         hold_checks(result, recipe, task, counted, found)
     except (DataError, RecipeError) as error:

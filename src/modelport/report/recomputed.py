@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelport.core.values import Check
-from modelport.evaluate.recount import Earned, Recount
+from modelport.evaluate.recount import Earned, Recount, same
 from modelport.evaluate.sample_log import SAMPLES
 from modelport.recipes.schema import Recipe
 from modelport.report.result import Result
+from modelport.report.result_folder import PREDICTIONS
 from modelport.tasks.base import Score, Task
 from modelport.verdict import rules, soundness
 from modelport.verdict.unlabelled import judge_unlabelled
 
-# Relative: sums in another order differ by less, and whoever changes a figure changes it by more.
-CLOSE = 1e-9
 AGREEMENT = "source_agreement"
+# Lines that differ: the first few of perhaps all.
+SHOWN = 5
 JUDGED_BY = ("verdict", "got", "want", "interval", "needed_n")
 """Of a check; its reason is text, which its digest holds."""
 
@@ -58,21 +58,6 @@ class Findings:
         return all(row.fits for row in (*self.digests, *self.figures, *self.checks))
 
 
-def same(recorded: Any, recomputed: Any) -> bool:
-    """Whether two JSON values are the same, numbers to a billionth of their size."""
-    if isinstance(recorded, list | tuple) and isinstance(recomputed, list | tuple):
-        return len(recorded) == len(recomputed) and all(map(same, recorded, recomputed))
-    if isinstance(recorded, Mapping) and isinstance(recomputed, Mapping):
-        return recorded.keys() == recomputed.keys() and all(same(recorded[key], recomputed[key]) for key in recorded)
-    numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in (recorded, recomputed)]
-    if all(numbers):
-        try:
-            return math.isclose(recorded, recomputed, rel_tol=CLOSE, abs_tol=CLOSE**2)
-        except OverflowError:  # an integer beyond float64
-            return False
-    return type(recorded) is type(recomputed) and bool(recorded == recomputed)
-
-
 def hold_figures(result: Result, task: Task, counted: Recount, found: Findings) -> None:
     """Hold the figures of a result against those that its lines give."""
     n = len(counted.ids)
@@ -88,6 +73,7 @@ def hold_figures(result: Result, task: Task, counted: Recount, found: Findings) 
             if name in counted.earned:
                 found.figures += _earned(f"{place}.{name}", score, counted.earned[name], side)
     _hold_agreement(result, task, counted, found)
+    found.figures += [Held(place, None, None, f"is not as {PREDICTIONS} tells") for place in counted.differing[:SHOWN]]
 
 
 def _earned(place: str, score: Score, earned: Earned, side: int) -> Iterator[Held]:

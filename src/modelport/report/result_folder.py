@@ -59,8 +59,8 @@ class ResultFolder:
 
     def unlisted(self, listed: Iterable[str]) -> list[str]:
         """Return the files in the folder that are not among ``listed``; folders of which no file is end in ``/``."""
-        known = {MANIFEST, *listed}
-        tops = {name.partition("/")[0] for name in known}
+        known = set(listed)
+        tops = {name.partition("/")[0] for name in known if "/" in name}
         return sorted(
             f"{name}/" if is_folder else name
             for name, is_folder in self._entries.items()
@@ -91,7 +91,7 @@ class ResultFolder:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def manifest(self) -> Mapping[str, str]:
-        """Return manifest.json without its own digest: {file: sha256}.
+        """Return manifest.json: {file: sha256}, its own among them.
 
         Raises DataError where it is missing, or is not to the byte what modelport writes for these digests.
         """
@@ -102,11 +102,11 @@ class ResultFolder:
         value = parse_json(content, place, fix=FIX)
         if not isinstance(value, dict) or not all(isinstance(digest, str) for digest in value.values()):
             raise DataError(f"{place}: is no list of files with their sha256", FIX)
-        digests = {name: digest for name, digest in value.items() if name != MANIFEST}
+        others = {name: digest for name, digest in value.items() if name != MANIFEST}
         with raised_as(DataError, place, FIX, UnicodeEncodeError):
-            if manifest_text(digests).encode() != content:
+            if manifest_text(others).encode() != content:
                 raise DataError(f"{place}: was changed: its digest of itself does not fit", FIX)
-        return digests
+        return value
 
     def value(self) -> dict[str, Any]:
         """Return what result.json holds. Raises DataError for another schema, too."""

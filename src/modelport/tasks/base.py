@@ -292,6 +292,11 @@ class Task:
         return ()
 
     @property
+    def placed(self) -> bool:
+        """Whether targets lie in the image: then they are no JSON values."""
+        return self._recipe.placed
+
+    @property
     def deciding(self) -> str:
         """The metric that decides first: of those with a published figure the first, else the recipe's first."""
         return judged_metrics(self._recipe)[0]
