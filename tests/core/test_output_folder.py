@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from modelport.core.errors import OutputError
 from modelport.core.artifacts import digest_json
+from modelport.core.errors import OutputError
 from modelport.core.output_folder import LOCK, MANIFEST, held_folder, write_manifest, write_result
 
 RESULT, BESIDE = "result.json", ("predictions.jsonl", "report.md")

@@ -10,17 +10,19 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 from modelport.core.errors import DataError
 from modelport.core.text import plain
 from modelport.evaluate.sample_log import SAMPLES
 from modelport.tasks.base import Task
-from modelport.tasks.judged import Recounted
+from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.paired import Paired
 
 Line = Mapping[str, Any]
+Pair = tuple[float, float | None]
+"""What engine and source earned of a sample, from 0 (wrong) to 1 (right); None where it is not known."""
 # What a line of another form makes of a recount, whatever it holds; MemoryError for a class of a dozen digits.
 MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError, RecursionError)
 # Relative: sums in another order differ by less, and whoever changes a figure changes it by more.
@@ -30,9 +32,9 @@ FIX = "take the folder from where it was made"
 
 @dataclass(slots=True)
 class Earned:
-    """What engine and source earned of one metric, by sample: (engine, source) and how often; None: not known."""
+    """What was earned of one metric: how many samples of each kind."""
 
-    counts: Counter[tuple[float, float | None]] = field(default_factory=Counter)
+    counts: Counter[Pair] = field(default_factory=Counter)
 
     def n(self, side: int) -> int:
         """Return of how many samples it is known what the engine (0), or the source (1), earned."""
@@ -60,6 +62,7 @@ class Recount:
     earned: dict[str, Earned] = field(default_factory=dict)  # by metric that is a mean of samples
     differing: list[str] = field(default_factory=list)  # lines of samples.jsonl that are not as the predictions tell
     figures: Recounted | None = None  # as the task counts them from the predictions; None where it cannot
+    _values: Counter[tuple[tuple[str, Pair], ...]] = field(default_factory=Counter)
     _contents: list[bytes] = field(default_factory=list)
 
     def means(self, side: int) -> Mapping[str, float]:
@@ -68,6 +71,11 @@ class Recount:
         if self.figures is None:
             return means
         return means | dict(self.figures.source if side else self.figures.metrics)
+
+    def judged(self) -> list[Judged]:
+        """Return what each sample earned of each metric; those that earned the same follow each other."""
+        kinds = ((Judged(None, values=dict(earned)), count) for earned, count in self._values.items())
+        return list(chain.from_iterable(repeat(*kind) for kind in kinds))
 
     @property
     def fingerprint(self) -> str:
@@ -83,9 +91,11 @@ class Recount:
         self._contents.append(f"{name} {digest}\n".encode())
         self.compared += agrees is not None
         self.agree += agrees is True
-        for metric, (engine, source) in sample.get("values", {}).items():
-            pair = _share(engine), None if source is None else _share(source)
+        told = sample.get("values", {}).items()
+        values = {metric: (_share(mine), None if other is None else _share(other)) for metric, (mine, other) in told}
+        for metric, pair in values.items():
             self.earned.setdefault(metric, Earned()).counts[pair] += 1
+        self._values[tuple(values.items())] += 1
 
 
 def recount(task: Task, predictions: Iterable[Line], samples: Iterable[Line], labels: bool) -> Recount:

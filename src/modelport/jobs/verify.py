@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelport.core.errors import DataError, RecipeError
+from modelport.core.errors import DataError, ModelportError
 from modelport.core.output_folder import MANIFEST
 from modelport.core.progress import Progress, stage
 from modelport.evaluate.recount import MALFORMED, malformed, recount
@@ -102,7 +102,7 @@ def _hold_result(folder: ResultFolder, result: Result, found: Findings) -> None:
         counted = recount(task, folder.lines(PREDICTIONS), folder.lines(SAMPLES), labels)
         hold_figures(result, task, counted, found)
         hold_checks(result, recipe, task, counted, found)
-    except (DataError, RecipeError) as error:
+    except ModelportError as error:
         found.figures.append(Held("lines and recipe", None, None, error.found))
     except MALFORMED as error:
         found.figures.append(Held(RESULT, None, None, malformed(RESULT, error).found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from modelport.core.values import Check
@@ -12,8 +12,11 @@ from modelport.evaluate.sample_log import SAMPLES
 from modelport.recipes.schema import Recipe
 from modelport.report.result import Result
 from modelport.report.result_folder import PREDICTIONS
-from modelport.tasks.base import Score, Task
+from modelport.tasks.base import Score, Task, judged_metrics
+from modelport.tasks.paired import Paired
 from modelport.verdict import rules, soundness
+from modelport.verdict.sequential import Stop
+from modelport.verdict.settings import Judging
 from modelport.verdict.unlabelled import judge_unlabelled
 
 AGREEMENT = "source_agreement"
@@ -100,35 +103,79 @@ def _hold_agreement(result: Result, task: Task, counted: Recount, found: Finding
 
 def hold_checks(result: Result, recipe: Recipe, task: Task, counted: Recount, found: Findings) -> None:
     """Hold the checks of the accuracy, and the verdict over all checks, against the rules on the figures anew."""
-    recorded, anew = _numbered(result.checks), _numbered(_judged(result, recipe, task, counted))
-    for (name, place), check in anew.items():
-        there = recorded.pop((name, place), None)
-        why = "" if there is not None else "is not among the recorded checks"
-        found.checks.append(Held(name, None if there is None else _told(there), _told(check), why))
-    found.not_recomputed += [(f"check {name}", "what it rests on is not in the folder") for name, _ in recorded]
-    found.checks.append(Held("verdict", result.verdict, rules.overall([*recorded.values(), *anew.values()])))
+    evidence = _evidence(result, recipe, task, counted, found)
+    recorded, anew = _numbered(result.checks), _numbered(_judged(result, recipe, counted, evidence))
+    words = dict(recorded)
+    for key, check in anew.items():
+        there = recorded.pop(key, None)
+        if there is None:
+            found.checks.append(Held(key[0], None, _told(check, JUDGED_BY), "is not among the recorded checks"))
+            words[key] = check
+            continue
+        # What is drawn again to tell how sure a figure is needs more than the lines tell.
+        drawn = there.interval is not None and check.interval is None
+        keys = JUDGED_BY if not drawn else ("verdict", "got", "want") if evidence.full_set else ("got", "want")
+        found.checks.append(Held(key[0], _told(there, keys), _told(check, keys)))
+        if drawn:
+            found.not_recomputed.append((f"check {key[0]}", "its bounds rest on resamples of outputs"))
+        if "verdict" in keys:
+            words[key] = check
+    found.not_recomputed += [(f"check {name}", "it rests on the outputs themselves") for name, _ in recorded]
+    found.checks.append(Held("verdict", result.verdict, rules.overall(words.values())))
 
 
-def _judged(result: Result, recipe: Recipe, task: Task, counted: Recount) -> Iterator[Check]:
-    """Yield the checks that the rules make of the figures anew; none of a figure that was not counted anew."""
+def _evidence(result: Result, recipe: Recipe, task: Task, counted: Recount, found: Findings) -> rules.Evidence:
+    """Return what the verdict rests on: figures and paired answers anew, of the settings that are recorded."""
+    told = result.further["statistics"]
+    judging = Judging(told["confidence"], told.get("max_drop"))
+    full = counted.labels and rules.is_full_set(recipe, counted.ids, result.skipped)
     source = None if result.source.origin.kind == "none" else result.source.metrics
-    anew = [counted.means(side) for side in (0, 1)]
-    told = [*((name, 0) for name in result.metrics), *((name, 1) for name in source or ())]
-    unknown = {name for name, side in told if name not in anew[side]}
     evidence = rules.Evidence(
-        metrics=_with_values(result.metrics, anew[0]),
-        source=None if source is None else _with_values(source, anew[1]),
-        full_set=counted.labels and rules.is_full_set(recipe, counted.ids, result.skipped),
+        metrics=_with_values(result.metrics, counted.means(0)),
+        source=None if source is None else _with_values(source, counted.means(1)),
+        full_set=full,
         n=len(counted.ids),
         skipped=(),
         smallest_set=task.smallest_set,
+        tolerance=judging.tolerance(recipe),
+        confidence=judging.confidence,
+        paired=_paired(result, counted, found),
     )
+    found.figures.append(Held("statistics.rule is full_set", told["rule"] == "full_set", full))
+    if told["rule"] != "sequential":
+        return evidence
+    stop = Stop(judged_metrics(recipe), judging.tolerance(recipe), judging.confidence)
+    decided = stop.take(counted.judged())
+    found.figures.append(Held("statistics.stopped_at", told["stopped_at"], evidence.n if decided else None))
+    return replace(evidence, bets=stop.bets)
+
+
+def _paired(result: Result, counted: Recount, found: Findings) -> dict[str, Paired]:
+    """Return how source and engine answered the same samples, by metric of which that is recorded."""
+    pairs = {}
+    for name, cells in result.further["paired"].items():
+        recorded = Paired(**cells)
+        anew = counted.earned[name].paired() if name in counted.earned else None
+        if anew is None:
+            found.not_recomputed.append((f"paired.{name}", "samples.jsonl does not tell it"))
+        else:
+            found.figures.append(Held(f"paired.{name}", cells, asdict(anew)))
+        pairs[name] = recorded if anew is None else anew
+    return pairs
+
+
+def _judged(result: Result, recipe: Recipe, counted: Recount, evidence: rules.Evidence) -> Iterator[Check]:
+    """Yield the checks that the rules make of the figures anew; none of a figure that was not counted anew."""
     if not counted.labels:
-        sound = [check for check in result.checks if check.name == soundness.AGREEMENT]
+        sound = [check for check in result.checks if check.name == soundness.AGREEMENT and check.got is not None]
         yield from judge_unlabelled(recipe, evidence, sound)
         return
+    sides = (evidence.metrics, counted.means(0)), (evidence.source or {}, counted.means(1))
+    unknown = {name for recorded, anew in sides for name in recorded if name not in anew}
+    sampled = all(check.interval is not None for check in result.checks if check.name.endswith("_vs_source"))
     for check in rules.judge(recipe, evidence):
-        if check.name.removesuffix("_vs_source").removesuffix("_vs_published") not in unknown:
+        name = check.name.removesuffix("_vs_source").removesuffix("_vs_published")
+        if name not in unknown and not (name == "samples" and sampled):
             yield check
 
 
@@ -144,5 +191,5 @@ def _numbered(checks: Iterable[Check]) -> dict[tuple[str, int], Check]:
     return found
 
 
-def _told(check: Check) -> dict[str, Any]:
-    return {key: value for key, value in check.to_json().items() if key in JUDGED_BY}
+def _told(check: Check, keys: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in check.to_json().items() if key in keys}
