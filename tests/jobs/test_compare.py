@@ -62,7 +62,7 @@ def plant(made: Path, tmp_path: Path, null_path: Path) -> Callable[..., Path]:
                 "stderr": 100 * math.sqrt(share * (1 - share) / n),
             }
         }
-        value["n"] = n
+        value["n"], value["paired"] = n, {"top1": {"both": sum(right)}}
         value["dataset"] |= {"n": n, "fingerprint": hashlib.sha256(repr(sorted(ids)).encode()).hexdigest()}
         value["companions"] = {"samples.jsonl": hashlib.sha256(content).hexdigest()}
         value["recipe_sha256"] = load_recipe(str(folder / "recipe.toml")).digest
@@ -216,7 +216,7 @@ def test_each_is_held_against_the_first_and_the_code_is_about_the_last(plant: An
 def test_figures_that_are_no_means_of_samples_are_told_alone(plant: Any, call: Call) -> None:
     def detector(value: dict[str, Any], figure: float) -> None:
         value["metrics"] = {"mAP": {"value": figure, "unit": "fraction", "n": value["n"], "stderr": None}}
-        value["checks"] = [{"name": "mAP_vs_source"}]
+        value["checks"], value["paired"] = [{"name": "mAP_vs_source"}], {}
 
     right = [True] * 400
     a = plant("a", right, change=lambda value: detector(value, 0.40))

@@ -59,7 +59,7 @@ class Figure:
 
     @property
     def hits(self) -> int | None:
-        """How many of ``n`` are right, where it is a share of them by its standard error; else None."""
+        """How many of ``n`` are right, where that is told by value and standard error; else None."""
         share = self.value / 100.0
         if self.unit != "percent" or self.stderr is None or not 0.0 <= share <= 1.0 or self.n < 1:
             return None
@@ -109,6 +109,12 @@ class Read:
         judged = [name.removesuffix("_vs_source") for name in names if name.endswith("_vs_source")]
         found = tuple(name for name in dict.fromkeys(judged) if name in self.figures)
         return found or (() if self.labels or AGREEMENT not in self.figures else (AGREEMENT,))
+
+    def counts_right(self, metric: str) -> bool:
+        """Whether a figure is known to be a share of right answers, one a sample: not every percentage is."""
+        told = self.samples is not None and metric in self.samples.values
+        counted = told or metric == AGREEMENT or self.at("paired", metric) is not None
+        return counted and self.figures[metric].n == self.value["n"]
 
     def is_full_set(self, metric: str) -> bool:
         """Whether these are all the samples that a published figure of this metric was measured on."""

@@ -122,17 +122,12 @@ def _of_common(row: Row, common: Common, values: tuple[Floats, Floats], stopped:
 
 def _of_others(row: Row, mine: Figure, theirs: Figure, first: Read, other: Read, shared: bool) -> Row:
     """Two shares of samples that are not known to be the same; of any other figure nothing can be told."""
-    counted = _counts_samples(mine, first) and _counts_samples(theirs, other)
-    if mine.hits is None or theirs.hits is None or not counted:
+    known = first.counts_right(row.metric) or other.counts_right(row.metric)
+    if not known or mine.hits is None or theirs.hits is None:
         return replace(row, why="no mean of samples: its change alone is told")
     why = first.without or other.without or "no sample is in both"
     why = "samples.jsonl does not tell it of each sample" if shared else why
     return replace(row, evidence=OtherSamples(mine.hits, mine.n, theirs.hits, theirs.n), why=f"unpaired: {why}")
-
-
-def _counts_samples(figure: Figure, result: Read) -> bool:
-    """Whether a figure counts samples: boxes or pairs of one image are not drawn one by one."""
-    return bool(figure.n == result.value["n"])
 
 
 def judged(rows: Sequence[Row]) -> list[Row]:
