@@ -146,7 +146,7 @@ def test_planted_changes_on_other_samples(
     assert (row["verdict"], answer.json["verdict"]) == (change, whole), row
     assert answer.code == CODES[whole]
     assert answer.json["paired"] is False and answer.json["samples"] == 0 and row["paired"] is None
-    assert "unpaired" in row["why"] and ("no sample is in both" if told else "holds no samples.jsonl") in answer.out
+    assert "unpaired" in row["why"] and ("no sample is in both" if told else "no samples.jsonl lies beside") in answer.out
     assert row["interval"][0] <= row["change"] <= row["interval"][1]
 
 
@@ -192,6 +192,10 @@ def test_the_tolerance_is_the_recipes_or_what_is_said(pair: Any, call: Call) -> 
 def test_a_result_file_serves_as_its_folder_does(pair: Any, call: Call) -> None:
     answer = call("compare", pair[0] / "result.json", pair[1], "--json")
     assert answer.json["paired"] and answer.code == 1
+    # A copy of another name is no folder's own.
+    shutil.copy(pair[0] / "result.json", pair[1] / "copy.json")
+    answer = call("compare", pair[1] / "copy.json", pair[1], "--json")
+    assert not answer.json["paired"] and "no samples.jsonl lies beside" in answer.out
 
 
 def test_on_the_full_published_set_the_observed_drop_decides(pair: Any, call: Call) -> None:
@@ -240,6 +244,13 @@ def test_what_is_right_in_part_or_stopped_when_sure_is_judged_by_bets(plant: Any
     assert row["verdict"] == "worse" and row["tolerance"]["rule"] == "any_moment" and "bets" in row["why"]
     exact = call("compare", plant("c", first), plant("d", last), "--json").json["rows"][0]
     assert row["interval"][0] < exact["interval"][0] < exact["interval"][1] < row["interval"][1]
+    # Both stopped: of one order the samples in both are its first ones, of two orders they are chosen by both answers.
+    late = plant("e", last, change=_set(statistics={"rule": "sequential"}, seed=1))
+    row = call("compare", a, late, "--json").json["rows"][0]
+    assert row["verdict"] == "cannot tell" and "different orders (seed)" in row["why"]
+    far = plant("f", last, start=1000)
+    row = call("compare", a, far, "--json").json["rows"][0]
+    assert row["verdict"] == "cannot tell" and row["interval"] is None and "stopped" in row["why"]
 
 
 LATENCY = {"min": 1.0, "median": 1.1, "p90": 1.2}

@@ -30,6 +30,10 @@ class Evidence(Protocol):
     def loss(self) -> float:
         """The observed loss in points."""
 
+    @property
+    def alike(self) -> bool:
+        """Whether it is known that no sample is answered better or worse."""
+
     def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
         """Return the chance of evidence as good for ``side``, were the loss on the other side of the tolerance.
 
@@ -50,6 +54,11 @@ class SameSamples:
     def loss(self) -> float:
         """The observed loss in points."""
         return self.seen.loss("points")
+
+    @property
+    def alike(self) -> bool:
+        """Whether none flipped."""
+        return not self.seen.flipped
 
     def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
         """Return the exact p-value; that of no loss is the sign test of the flips, which is exact for any number."""
@@ -77,6 +86,11 @@ class AnyMoment:
     def loss(self) -> float:
         """The observed loss in points."""
         return 100.0 * float((self.baseline - self.other).mean())
+
+    @property
+    def alike(self) -> bool:
+        """Whether each sample earns the same."""
+        return bool((self.baseline == self.other).all())
 
     def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
         """Return one over the wealth of the bettor who spreads his stakes."""
@@ -113,6 +127,11 @@ class OtherSamples:
     def loss(self) -> float:
         """The observed loss in points."""
         return 100.0 * (self.baseline_hits / self.baseline_n - self.other_hits / self.other_n)
+
+    @property
+    def alike(self) -> bool:
+        """Nobody knows."""
+        return False
 
     def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
         """Return the smallest error at which the two bounds show it."""

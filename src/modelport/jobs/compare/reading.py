@@ -111,10 +111,9 @@ class Read:
         return found or (() if self.labels or AGREEMENT not in self.figures else (AGREEMENT,))
 
     def counts_right(self, metric: str) -> bool:
-        """Whether a figure is known to be a share of right answers, one a sample: not every percentage is."""
+        """Whether the result tells that a figure counts right answers, one a sample: not every percentage does."""
         told = self.samples is not None and metric in self.samples.values
-        counted = told or metric == AGREEMENT or self.at("paired", metric) is not None
-        return counted and self.figures[metric].n == self.value["n"]
+        return told or metric == AGREEMENT or self.at("paired", metric) is not None
 
     def is_full_set(self, metric: str) -> bool:
         """Whether these are all the samples that a published figure of this metric was measured on."""
@@ -187,8 +186,8 @@ def _recipe(place: Path, value: Mapping[str, Any]) -> Recipe | None:
 def _samples(place: Path, value: Mapping[str, Any], figures: Mapping[str, Figure]) -> tuple[Samples | None, str]:
     """Return the samples beside the result, or why there are none. Raises DataError for those of another result."""
     path = place.with_name(SAMPLES)
-    if not path.exists():
-        return None, f"{plain(place.parent, 200)} holds no {SAMPLES}"
+    if place.name != RESULT or not path.exists():
+        return None, f"no {SAMPLES} lies beside {plain(place, 200)}"
     companions = value.get("companions")
     wanted = companions.get(SAMPLES) if isinstance(companions, dict) else None
     if wanted is None:

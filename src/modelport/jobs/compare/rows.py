@@ -94,9 +94,11 @@ def figure_row(metric: str, first: Read, other: Read, of: int, common: Common | 
         return replace(row, why="some samples were drawn more often than others: the change alone is told")
     # What a sample earns is the better the higher.
     values = None if common is None or row.rise_is_loss else common.values(first, other, metric)
-    if common is not None and values is not None:
-        return _of_common(row, common, values, _stopped(first) or _stopped(other))
-    return _of_others(row, mine, theirs, first, other, common is not None)
+    if common is None or values is None:
+        return _of_others(row, first, other, common is not None)
+    if _stopped(first) and _stopped(other) and first.at("seed") != other.at("seed"):
+        return replace(row, why="both stopped when their verdict was certain, in different orders (seed)")
+    return _of_common(row, common, values, _stopped(first) or _stopped(other))
 
 
 def _value(figure: Figure | None) -> float | None:
@@ -120,11 +122,15 @@ def _of_common(row: Row, common: Common, values: tuple[Floats, Floats], stopped:
     return replace(row, n=len(mine), change=0.0 - evidence.loss, evidence=evidence, why=why)
 
 
-def _of_others(row: Row, mine: Figure, theirs: Figure, first: Read, other: Read, shared: bool) -> Row:
+def _of_others(row: Row, first: Read, other: Read, shared: bool) -> Row:
     """Two shares of samples that are not known to be the same; of any other figure nothing can be told."""
-    known = first.counts_right(row.metric) or other.counts_right(row.metric)
-    if not known or mine.hits is None or theirs.hits is None:
+    mine, theirs = first.figures[row.metric], other.figures[row.metric]
+    counted = first.counts_right(row.metric) or other.counts_right(row.metric)
+    # Boxes or pairs of one image are not drawn one by one.
+    if not counted or (mine.n, theirs.n) != (first.at("n"), other.at("n")) or mine.hits is None or theirs.hits is None:
         return replace(row, why="no mean of samples: its change alone is told")
+    if _stopped(first) or _stopped(other):
+        return replace(row, why="one stopped when its verdict was certain: its share alone is not to be compared")
     why = first.without or other.without or "no sample is in both"
     why = "samples.jsonl does not tell it of each sample" if shared else why
     return replace(row, evidence=OtherSamples(mine.hits, mine.n, theirs.hits, theirs.n), why=f"unpaired: {why}")
@@ -140,7 +146,7 @@ def judged(rows: Sequence[Row]) -> list[Row]:
 def _judged(row: Row, evidence: Evidence, p: float) -> Row:
     low, high = evidence.bounds(CONFIDENCE)
     verdict = UNTOLD
-    if isinstance(evidence, SameSamples) and not evidence.seen.flipped:
+    if evidence.alike:
         verdict = SAME
     elif p <= ERROR and low > 0.0:
         verdict = WORSE
@@ -155,8 +161,8 @@ def held(row: Row, tolerance: Tolerance, whose: str, full_set: bool, tests: int)
     On the full published set the observed loss decides. ``tests``: how many figures may each make the whole worse.
     """
     verdict, rule = UNTOLD, "none"
-    if full_set and row.change is not None and row.values[0] is not None:
-        limit = allowed(row, tolerance)
+    limit = _allowed(row, tolerance) if full_set else None
+    if limit is not None and row.change is not None:
         loss = row.change if row.rise_is_loss else -row.change
         verdict, rule = (NOT_WORSE if loss <= limit else WORSE), "full_set"
     elif row.evidence is not None:
@@ -169,11 +175,14 @@ def held(row: Row, tolerance: Tolerance, whose: str, full_set: bool, tests: int)
     return replace(row, tolerance=told)
 
 
-def allowed(row: Row, tolerance: Tolerance) -> float:
-    """Return the largest loss that is tolerated, in the figure's unit; a point of a fraction is a hundredth."""
-    if tolerance.unit == "percent_of_reference":
-        return abs(row.values[0] or 0.0) * tolerance.value / 100.0
-    return tolerance.value * (0.01 if row.unit == "fraction" else 1.0)
+def _allowed(row: Row, tolerance: Tolerance) -> float | None:
+    """Return the largest loss that is tolerated, in the figure's unit; a point of a fraction is a hundredth.
+
+    None where the baseline has no figure, or is a distance: of what a percentage of it is, the result does not tell.
+    """
+    if tolerance.unit == "points":
+        return tolerance.value * (0.01 if row.unit == "fraction" else 1.0)
+    return None if row.values[0] is None or row.rise_is_loss else abs(row.values[0]) * tolerance.value / 100.0
 
 
 def overall(rows: Sequence[Row]) -> str:
