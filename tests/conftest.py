@@ -45,6 +45,8 @@ TINY = {
     "3, 224, 224]": "3, 32, 32]",
     "size = 256": "size = 40",
     "size = 224": "size = 32",
+    # 310 images settle so much, where next to none of the answers flips.
+    "[tolerance]\nvalue = 1.0": "[tolerance]\nvalue = 2.5",
 }
 
 
@@ -107,16 +109,13 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def few_samples(monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
-    """Let a few samples carry a classifier's verdict, and return the words that draw as many.
+@pytest.fixture(scope="session")
+def few_samples() -> tuple[str, int, str, int]:
+    """The words that draw a few samples, and tolerate what so few settle.
 
     For what is about a road and its words, which are the same for every number of samples.
     """
-    from modelport.tasks.classification.task import Classification
-
-    monkeypatch.setattr(Classification, "smallest_set", 80)
-    return "--limit", 80
+    return "--limit", 80, "--max-drop", 10
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_a_result_is_read_as_it_was_written(
     assert mp.Result.from_json(json.loads((tmp_path / "out" / "result.json").read_text())) == result
     # Without a source there is nothing that the engine is held against, and no file that nobody asked for.
     alone = mp.judge(recipe, answers)
-    assert alone.verdict == "inconclusive" and alone.companions is None and "source_agreement" not in alone.metrics
+    assert alone.verdict == "incomplete" and alone.companions is None and "source_agreement" not in alone.metrics
     # Of a source that lacks an answer nothing is compared.
     part = mp.judge(recipe, answers, source=mp.answer(source, data[:10]))
     assert part.n == 20 and part.metrics["top1"] == result.metrics["top1"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelport.core.artifacts import Artifact
-from modelport.core.options import MAX_SKIPPED
+from modelport.core.options import CONFIDENCE, MAX_SKIPPED
 from modelport.core.progress import Progress, Silent
 from modelport.core.trust import trust_code
 from modelport.core.values import Batch, DataSet, Sample
@@ -37,6 +37,7 @@ from modelport.stages.source import source_of
 from modelport.tasks.base import Rows
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
+from modelport.verdict.settings import Judging
 
 __all__ = [
     "Answers",
@@ -229,11 +230,13 @@ def judge(
     *,
     out: str | Path | None = None,
     max_skipped: float = MAX_SKIPPED,
+    confidence: float = CONFIDENCE,
+    max_drop: float | None = None,
 ) -> Result:
     """Score answers, hold them against the source's to the same samples, and return the verdict.
 
-    Where ``out`` is given, result.json, report.md and predictions.jsonl are written into that folder. Raises DataError
-    where no sample was answered.
+    ``max_drop`` takes the place of the recipe's tolerance, in its unit. Where ``out`` is given, result.json, report.md
+    and what they rest on are written into that folder. Raises DataError where no sample was answered.
     """
     begun, job = datetime.now(UTC), answers.job
     rows: Iterator[Rows] = iter(answers.rows) if source is None else _beside(answers, source)
@@ -245,7 +248,8 @@ def judge(
         scored.skipped = answers.outcome.skipped
         origin = _origin(answers, None if source is None else origin_of(source.source))
         speed = NOTHING_RAN if answers.model is None else speed_of(answers.model.plan, answers.outcome)
-        judged = assemble(recipe, job.task, scored, origin, speed, max_skipped)
+        judging = Judging(confidence, max_drop, max_skipped, planned=len(job.samples), seed=job.seed)
+        judged = assemble(recipe, job.task, scored, origin, speed, judging)
         result = replace(judged, seed=job.seed, started=begun.isoformat(timespec="seconds"))
         return result if out is None else written(folder, result)
 

@@ -59,7 +59,7 @@ def test_order_padding_and_bounds(concurrency: int, size: int, bound: int) -> No
 
 
 def test_busy_time_counts_overlap_once() -> None:
-    clocks = Clocks(runs=[(0, 10), (5, 15), (20, 30), (22, 24)], started=0, ended=40)
+    clocks = Clocks(runs=[(0, 10), (5, 15), (20, 30), (22, 24)], spent=40)
     assert clocks.busy_seconds == pytest.approx(25e-9)
     assert clocks.latencies_ms == [1e-5, 1e-5, 1e-5, 2e-6]
 

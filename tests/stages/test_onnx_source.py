@@ -37,7 +37,7 @@ def graph(exported_tiny: Exported, tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def run(
-    call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path, few_samples: tuple[str, int]
+    call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path, few_samples: tuple[str, int, str, int]
 ) -> Callable[..., Any]:
     def run(*words: object, recipe: Path = tiny_path) -> Any:
         common = ("--data", tiny_data, *few_samples, "--out", tmp_path / "out", "--force", "--json")

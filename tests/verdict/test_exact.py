@@ -30,7 +30,7 @@ def test_it_errs_in_at_most_five_of_a_hundred_samples(unit: Unit, tolerance: flo
     """All outcomes of a small sample, weighed at many shares whose loss is exactly the tolerance."""
     n = 9
     outcomes = _outcomes(n)
-    shown = np.array([p_value(seen, tolerance, unit, side) <= 0.05 for seen in outcomes])  # type: ignore[arg-type]
+    shown = np.array([p_value(seen, tolerance, unit, side) <= 0.05 for seen in outcomes])
     counts = np.array([(seen.both, seen.only_source, seen.only_engine, seen.neither) for seen in outcomes])
     ways = [math.lgamma(n + 1) - sum(math.lgamma(count + 1) for count in row) for row in counts.tolist()]
     assert shown.any()

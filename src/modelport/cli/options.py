@@ -43,6 +43,10 @@ ORDER = typer.Option(
 MAX_SKIPPED = typer.Option(
     options.MAX_SKIPPED, "--max-skipped", help="The share of unreadable images above which nothing passes.", metavar="X"
 )
+CONFIDENCE = typer.Option(
+    options.CONFIDENCE, "--confidence", help="How sure each bound of the drop is to be.", metavar="X"
+)
+MAX_DROP = typer.Option(None, "--max-drop", help="In place of the recipe's tolerance, in its unit.", metavar="X")
 ON_BAD_IMAGE = typer.Option("fail", "--on-bad-image", help="fail, or skip and count.", metavar="fail|skip")
 TIMEOUT = typer.Option(
     options.RUN_SECONDS, "--timeout", help="Seconds that one run of one batch may take.", metavar="SECONDS"

@@ -13,11 +13,13 @@ from modelport.cli.options import (
     CALIBRATION,
     CHECKPOINT_KEY,
     COCO_JSON,
+    CONFIDENCE,
     DETECTIONS,
     DRAW,
     DRAW_THRESHOLD,
     ENGINE,
     FORCE,
+    MAX_DROP,
     MAX_SKIPPED,
     ON_BAD_IMAGE,
     ORDER,
@@ -78,6 +80,11 @@ def run(
     batch: int | None = typer.Option(None, "--batch", help="Default: the recipe's.", metavar="N"),
     limit: int | None = typer.Option(None, "--limit", help="Score N samples only, drawn by --order.", metavar="N"),
     order: str | None = ORDER,
+    until_decided: bool = typer.Option(
+        False, "--until-decided", help="Draw samples at random and stop as soon as the verdict is certain."
+    ),
+    confidence: float = CONFIDENCE,
+    max_drop: float | None = MAX_DROP,
     max_skipped: float = MAX_SKIPPED,
     seed: int = seed_option(),
     variant: str | None = VARIANT,
@@ -110,6 +117,7 @@ def run(
     from modelport.jobs.run import RunRequest, wish_of
     from modelport.jobs.run import run as run_recipe
     from modelport.report.detections import DetectionFiles
+    from modelport.verdict.settings import Judging
 
     limit_runs(timeout)
     input_type = input_word(input_type)
@@ -123,7 +131,7 @@ def run(
         source=source_file(source),
         limit=limit,
         order=order,
-        max_skipped=max_skipped,
+        judging=Judging(confidence, max_drop, max_skipped, until_decided),
         seed=seed,
         variant=variant,
         shapes=shapes_of(shape),

@@ -145,6 +145,7 @@ def evaluate(
     from modelport.jobs.evaluate import EvaluateRequest
     from modelport.jobs.evaluate import evaluate as run_evaluate
     from modelport.report.detections import DetectionFiles
+    from modelport.verdict.settings import Judging
 
     request = EvaluateRequest(
         recipe=recipe,
@@ -157,7 +158,7 @@ def evaluate(
         seed=seed,
         limit=limit,
         order=order,
-        max_skipped=max_skipped,
+        judging=Judging(max_skipped=max_skipped),
         force=force,
         files=DetectionFiles(draw, detections, coco_json, score_threshold, draw_threshold),
         command=runs.COMMAND,

@@ -9,6 +9,8 @@ from modelport.core.text import plain
 
 # The share of the samples that may be missing from a verdict.
 MAX_SKIPPED = 0.01
+# Of each bound of an interval: as sure as a verdict is.
+CONFIDENCE = 0.95
 # A batch of the largest recipe takes seconds on two cores; a run that takes this long does not end.
 RUN_SECONDS = 600.0
 # A larger batch is a slip of the keyboard.
@@ -32,6 +34,20 @@ def seconds(option: str, value: float) -> float:
     """Return ``value``. Raises UsageError unless it is a time above 0 and below 1e9 s, some thirty years."""
     if not 0.0 < value < 1e9:
         raise UsageError(f"{option} {value:g}: no time that a run may take", "give seconds above 0")
+    return value
+
+
+def confidence(value: float) -> float:
+    """Return ``value``. Raises UsageError unless it is a level from 0.5 to 0.9999."""
+    if not 0.5 <= value <= 0.9999:
+        raise UsageError(f"--confidence {value:g}", "give a level from 0.5 to 0.9999, as in 0.95")
+    return value
+
+
+def drop(option: str, value: float | None) -> float | None:
+    """Return ``value``. Raises UsageError unless it is None or a number of at least 0."""
+    if value is not None and not 0.0 <= value < float("inf"):
+        raise UsageError(f"{option} {value:g}", "give a number of at least 0")
     return value
 
 

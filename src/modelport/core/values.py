@@ -202,6 +202,10 @@ class Batch:
     placements: tuple[Any, ...] = ()  # where each image lies in the input, where the preprocessing says so
 
 
+# Keys of a check that it has only where they are known.
+UNTOLD = ("interval", "needed_n")
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was held against what it should be. ``verdict``: pass, fail, inconclusive or incomplete."""
@@ -211,10 +215,15 @@ class Check:
     got: Any
     want: Any
     why: str
+    interval: Sequence[float | None] | None = None
+    """Of what rests on samples: bounds of the drop, each one-sided, in the tolerance's unit; None for no bound."""
+    needed_n: int | None = None
+    """Samples that would settle it, where it is inconclusive and some number would."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the check as the result file holds it."""
-        return asdict(self)
+        told = asdict(self)
+        return {name: value for name, value in told.items() if value is not None or name not in UNTOLD}
 
 
 def shape_fits(have: Sequence[int | str], want: Sequence[int | str]) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from modelport.core.progress import Progress
 from modelport.core.values import Array, Batch, RowId, Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build, Runner
-from modelport.engines.source import Source
 from modelport.evaluate.decoders import ROWS, Decoders, enough_decoders
 from modelport.evaluate.loop import run_batches
 from modelport.evaluate.score import Scored, Scoring, score
@@ -76,7 +75,18 @@ class Outcome:
     scored: Scored = field(default_factory=lambda: Scored(Soundness(), Ties()))
 
 
-def answer_with_source(job: Pass, source: Source, answers: SourceAnswers) -> None:
+class Answering(Protocol):
+    """What opens the source model."""
+
+    @property
+    def batch(self) -> int | None:
+        """The only batch that it takes; None: any."""
+
+    def open(self, build: Build) -> AbstractContextManager[Runner]:
+        """Open it at a batch."""
+
+
+def answer_with_source(job: Pass, source: Answering, answers: SourceAnswers) -> None:
     """Run the source model over the samples whose answers are not yet kept."""
     begun_anew = answers.times_begun_anew
     _answer_missing(job, source, answers)
@@ -85,7 +95,7 @@ def answer_with_source(job: Pass, source: Source, answers: SourceAnswers) -> Non
         _answer_missing(job, source, answers)
 
 
-def _answer_missing(job: Pass, source: Source, answers: SourceAnswers) -> None:
+def _answer_missing(job: Pass, source: Answering, answers: SourceAnswers) -> None:
     build = replace(job.build, recipe=job.recipe, precision="fp32", batch=source.batch or job.build.batch)
     job = replace(job, build=build, pixels=False, fast=False)
     with job.progress.bar("source model", job.rows, "images") as bar:

@@ -15,6 +15,7 @@ from modelport.data.stream.batches import Fingerprint
 from modelport.evaluate.sample_log import SAMPLES, SampleLog
 from modelport.tasks.base import Figures, Rows, Task, Ties
 from modelport.tasks.judged import Judged
+from modelport.verdict.sequential import Stop
 from modelport.verdict.soundness import Soundness
 
 
@@ -30,6 +31,7 @@ class Scored:
     fingerprint: str = ""
     duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
     labels: bool = True  # whether what labels decide is among the figures
+    stop: Stop | None = None  # what could end the run, with what it has seen
 
     @property
     def n(self) -> int:
@@ -47,6 +49,7 @@ class Scoring:
     predictions: Path
     advance: Callable[[int], None] = lambda rows: None
     labels: bool = True  # whether labels are looked at, where the task does
+    stop: Stop | None = None  # ends the scoring where what was seen is enough
 
 
 def score(rows: Iterable[Rows], how: Scoring) -> Scored:
@@ -58,7 +61,7 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
     ties, repeated contents. Raises DataError where no sample was scored.
     """
     blind = how.task.needs_labels and not how.labels
-    found = Scored(Soundness(how.task), Ties() if blind else how.task.ties(), labels=not blind)
+    found = Scored(Soundness(how.task), Ties() if blind else how.task.ties(), labels=not blind, stop=how.stop)
     scorer = how.task.unlabelled_scorer(how.against_source) if blind else how.task.scorer(how.against_source)
     fingerprint, uniques = Fingerprint(), Uniques(keep_all=how.full_set)
     with (
@@ -77,11 +80,13 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
             if found.ties.counts:
                 found.ties.take(dict(chunk.outputs), chunk.targets)
             log.expect(chunk)
-            _write(lines, log, scorer.take(chunk))
+            judged = _write(lines, log, scorer.take(chunk))
             for row, digest in zip(chunk.ids, chunk.digests, strict=True):
                 if row.view == 0:
                     found.ids.append(row.sample)
                     fingerprint.update(row.sample, digest)
+            if how.stop is not None and how.stop.take(judged):
+                break
         _write(lines, log, scorer.finish())
     if not found.ids:
         raise DataError("no sample could be scored", "check --data: every image was skipped")

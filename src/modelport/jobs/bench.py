@@ -24,7 +24,7 @@ from modelport.report.result import environment, latency_summary
 from modelport.report.speed import SCHEMA, Flag, best_of, compare, figures_of
 from modelport.stages.bench_model import BenchRequest, Subject, subject_of
 from modelport.stages.lower import speed_warnings
-from modelport.verdict.rules import FAIL
+from modelport.verdict.words import FAIL
 
 # The search for the number of runs in flight takes this share of a point's time for each candidate.
 SEARCH_SHARE = 0.2

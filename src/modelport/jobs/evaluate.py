@@ -13,7 +13,6 @@ from typing import Any
 
 from modelport.core.artifacts import Artifact, write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.options import MAX_SKIPPED
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
@@ -26,7 +25,7 @@ from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
 from modelport.evaluate.saved import Piece, SavedRows, Seen, pair
 from modelport.evaluate.score import Scored, Scoring, score
-from modelport.jobs.run import COMPANIONS, PREDICTIONS, RESULT, check_asked, written
+from modelport.jobs.run import COMPANIONS, PREDICTIONS, RESULT, check_asked, judging_of, written
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
@@ -37,6 +36,7 @@ from modelport.report.result import NOTHING_RAN, Result
 from modelport.tasks.base import Figures, Rows, Task
 from modelport.tasks.table import need_labels, task_of
 from modelport.verdict.rules import is_full_set, rounding_of, tie_notes
+from modelport.verdict.settings import Judging
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class EvaluateRequest:
     seed: int = 0
     limit: int | None = None
     order: str | None = None
-    max_skipped: float = MAX_SKIPPED
+    judging: Judging = field(default_factory=Judging)
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
@@ -80,7 +80,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     clock, started = time.perf_counter(), datetime.now(UTC)
     recipe = _recipe(request)
     cut = _Threshold(recipe, _threshold(request, task_of(recipe).finds_boxes))
-    check_asked(recipe, request.files, request.max_skipped)
+    check_asked(recipe, request.files)
     need_labels(recipe)
     dataset = open_dataset(recipe, request.data)
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
@@ -95,7 +95,8 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     notes = [*saved.rows.results.notes, *dataset.notes, *said, *_said(request, recipe, saved.rows.seen, cut)]
     origin = _origin(saved.rows.results, saved.rows.seen, notes)
     left_out = _write_detections(request, dataset, folder / PREDICTIONS, scored.figures, progress)
-    judged = assemble(recipe, task, scored, origin, NOTHING_RAN, request.max_skipped)
+    judging = judging_of(request.judging, len(samples), len(dataset), request.order, request.seed)
+    judged = assemble(recipe, task, scored, origin, NOTHING_RAN, judging)
     result = replace(
         judged,
         notes=(*judged.notes, *left_out),

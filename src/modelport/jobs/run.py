@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.options import MAX_SKIPPED, share
 from modelport.core.output_folder import drop_old_result, held_folder, write_result
 from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
@@ -28,6 +27,7 @@ from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
 from modelport.evaluate.sample_log import SAMPLES
 from modelport.evaluate.store import SourceAnswers
+from modelport.evaluate.until_decided import score_until_decided
 from modelport.measure.in_flight import with_best_in_flight
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
@@ -41,8 +41,11 @@ from modelport.report.result import Result, SourceOrigin, Speed, latency_summary
 from modelport.stages.lower import speed_warnings
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported, source_for
+from modelport.tasks.base import judged_metrics
 from modelport.tasks.table import need_labels, task_of
 from modelport.verdict.rules import is_full_set
+from modelport.verdict.sequential import Stop
+from modelport.verdict.settings import Judging
 
 RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
 COMPANIONS = (PREDICTIONS, SAMPLES, REPORT)
@@ -60,8 +63,8 @@ class RunRequest:
     source: Path | Literal["none"] | None = None
     wish: Wish = field(default_factory=Wish)
     limit: int | None = None
-    order: str | None = None  # data or random; None: random under a limit, else data
-    max_skipped: float = MAX_SKIPPED
+    order: str | None = None  # data or random; None: random under a limit or until it is decided, else data
+    judging: Judging = field(default_factory=Judging)
     seed: int = 0
     variant: str | None = None
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) in place of the recipe's
@@ -114,11 +117,18 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
     recipe = recipe.with_checkpoint_key(request.checkpoint_key)
     plan = Plan.of(recipe, request.wish, request.given, request.seed)
-    check_asked(recipe, request.files, request.max_skipped)
+    check_asked(recipe, request.files)
+    _check_until_decided(request, recipe)
     dataset = _dataset(request, recipe)
-    samples, said = chosen_samples(dataset, request.limit, request.order, request.seed)
+    until_decided = request.judging.until_decided
+    samples, said = chosen_samples(dataset, request.limit, request.order, request.seed, until_decided)
     held.enter_context(held_folder(request.out, RESULT, request.force))
     port = ported(plan, source_for(plan, progress), samples, progress)
+    if until_decided and port.source is None:
+        raise UsageError(
+            "--until-decided without a source model: there is nothing to hold the answers against",
+            "give --weights or --source FILE.onnx",
+        )
     plan, how = _with_runs_in_flight(plan, port, len(samples), progress)
     job = _pass(request, plan, dataset, samples, progress)
     outcome, notes, checks = _answered(request, plan, port, job)
@@ -130,7 +140,8 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     further, late = _beside_the_figures(request, dataset, job, outcome)
     further["quantization"] = port.trail.record
     further["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
-    judged = assemble(recipe, job.task, outcome.scored, origin, speed_of(plan, outcome), request.max_skipped)
+    judging = judging_of(request.judging, len(samples), len(dataset), request.order, request.seed)
+    judged = assemble(recipe, job.task, outcome.scored, origin, speed_of(plan, outcome), judging)
     result = replace(
         judged,
         dataset=judged.dataset if request.images is None else {**judged.dataset, "name": "images"},
@@ -161,11 +172,24 @@ def _beside_the_figures(
     return further, notes
 
 
-def check_asked(recipe: Recipe, files: DetectionFiles, max_skipped: float) -> None:
-    """Raise UsageError early for files of boxes of what finds none, or a share beyond 0 to 1."""
-    share("--max-skipped", max_skipped)
+def check_asked(recipe: Recipe, files: DetectionFiles) -> None:
+    """Raise UsageError early for files of boxes of what finds none."""
     if files.wanted and not task_of(recipe).finds_boxes:
         raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
+
+
+def _check_until_decided(request: RunRequest, recipe: Recipe) -> None:
+    """Raise UsageError for a run until it is decided where nothing could decide it."""
+    if not request.judging.until_decided:
+        return
+    if request.predict or not task_of(recipe).needs_labels:
+        raise UsageError("--until-decided without labels: what decides is who is right", "leave it out, or give labels")
+
+
+def judging_of(judging: Judging, samples: int, total: int, order: str | None, seed: int) -> Judging:
+    """Return how a verdict on so many ``samples`` of ``total`` is come by, with the order in which they came."""
+    drawn = order == "random" or (order is None and (judging.until_decided or samples < total))
+    return replace(judging, order="random" if drawn else "data", planned=samples, seed=seed)
 
 
 def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
@@ -245,16 +269,27 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
         answers, notes = None, list[str]()
         if port.source is not None:
             answers = held.enter_context(SourceAnswers(port.source.digest, plan.recipe.digest, request.seed))
-            answer_with_source(job, port.source, answers)
+            if not request.judging.until_decided:
+                answer_with_source(job, port.source, answers)
             notes += answers.notes
         with stage(job.progress, f"load into {plan.engine.name}"):
             runner = held.enter_context(opened(plan.engine, port.trail.model, plan.build, plan.launch))
         checks = _own_rows(request, job, runner)
         drop_old_result(request.out, RESULT, COMPANIONS)
-        outcome = score_with_engine(job, runner, answers, request.out / PREDICTIONS)
+        outcome = _scored(request, port, job, runner, answers)
         if answers is not None:
             _further_figures(request, job, runner, outcome)
     return outcome, notes, checks
+
+
+def _scored(request: RunRequest, port: Ported, job: Pass, runner: Runner, answers: SourceAnswers | None) -> Outcome:
+    """Score all samples, or as many as decide it."""
+    predictions, judging = request.out / PREDICTIONS, request.judging
+    if not judging.until_decided:
+        return score_with_engine(job, runner, answers, predictions)
+    assert port.source is not None and answers is not None
+    stop = Stop(judged_metrics(job.recipe), judging.tolerance(job.recipe), judging.confidence)
+    return score_until_decided(job, runner, port.source, answers, stop, predictions)
 
 
 def _own_rows(request: RunRequest, job: Pass, runner: Runner) -> list[Check]:

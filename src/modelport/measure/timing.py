@@ -77,13 +77,12 @@ class Clocks:
 
     runs: list[tuple[int, int]] = field(default_factory=list)  # (start, end) of each run, in order
     device: list[DeviceTimes] = field(default_factory=list)  # of each run, where the engine tells copies from computing
-    started: int = 0
-    ended: int = 0
+    spent: int = 0
 
     @property
     def seconds(self) -> float:
-        """From the first batch being asked for to the last output being consumed."""
-        return (self.ended - self.started) / 1e9
+        """From the first batch being asked for to the last output being consumed; of several ways, their sum."""
+        return self.spent / 1e9
 
     @property
     def busy_seconds(self) -> float:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from modelport.core.artifacts import Artifact
-from modelport.core.options import MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
@@ -15,6 +14,8 @@ from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, 
 from modelport.tasks.base import Figures, Task, judged_metrics
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
+from modelport.verdict.bootstrap import Resamples
+from modelport.verdict.settings import Judging
 from modelport.verdict.unlabelled import NO_LABELS, judge_unlabelled
 
 ABSENT = f"{NO_LABELS}: figures that need them are absent"
@@ -35,17 +36,14 @@ class Origin:
 
 
 def assemble(
-    recipe: Recipe, task: Task, scored: Scored, origin: Origin, speed: Speed, max_skipped: float = MAX_SKIPPED
+    recipe: Recipe, task: Task, scored: Scored, origin: Origin, speed: Speed, judging: Judging | None = None
 ) -> Result:
     """Judge the figures and return the result, but for what only the caller knows (seed, command, times)."""
+    judging = judging or Judging()
     n, figures, rounding = len(scored.ids), scored.figures, verdict.rounding_of(origin.rounded, scored.ties)
     full = scored.labels and verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
-    evidence = verdict.Evidence(
-        *(figures.metrics, figures.source, full, n, scored.skipped, task.smallest_set),
-        duplicates=scored.duplicates,
-        max_skipped=max_skipped,
-        unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {},
-    )
+    evidence = _evidence(recipe, task, scored, judging, full)
+    evidence = replace(evidence, unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {})
     ties = verdict.tie_notes(rounding, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
     checks = [*scored.soundness.checks(figures, origin.precision), *origin.checks]
@@ -82,10 +80,38 @@ def assemble(
         artifacts=tuple(row for artifact in origin.artifacts for row in artifact.to_json()),
         dataset={"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint}
         | ({} if scored.labels else {"labels": "not looked at"}),
-        notes=(*origin.notes, *figures.notes, *ties, *(() if scored.labels else (ABSENT,))),
+        notes=(*judging.notes(recipe), *origin.notes, *figures.notes, *ties, *(() if scored.labels else (ABSENT,))),
         environment=environment(),
-        further=({"per_class": figures.per_class} if figures.per_class else {}) | figures.further,
+        further={"statistics": judging.statistics(full, n, _decided(scored)), "paired": _paired(recipe, figures)}
+        | ({"per_class": figures.per_class} if figures.per_class else {})
+        | figures.further,
     )
+
+
+def _evidence(recipe: Recipe, task: Task, scored: Scored, judging: Judging, full: bool) -> verdict.Evidence:
+    """Return what the verdict rests on; images are drawn again for figures that decide and are no counts."""
+    figures = scored.figures
+    resampled = figures.resampled
+    wanted = scored.labels and set(judged_metrics(recipe)) - set(figures.paired)
+    return verdict.Evidence(
+        *(figures.metrics, figures.source, full, len(scored.ids), scored.skipped, task.smallest_set),
+        duplicates=scored.duplicates,
+        max_skipped=judging.max_skipped,
+        tolerance=judging.tolerance(recipe),
+        confidence=judging.confidence,
+        paired=figures.paired,
+        resamples=Resamples.of(resampled, judging.seed) if wanted and resampled is not None else None,
+        bets=None if scored.stop is None or full else scored.stop.bets,
+    )
+
+
+def _decided(scored: Scored) -> bool:
+    return scored.stop is not None and scored.stop.decided_at is not None
+
+
+def _paired(recipe: Recipe, figures: Figures) -> dict[str, dict[str, int]]:
+    """Return the counts of the recipe's metrics, as the result file holds them."""
+    return {name: asdict(seen) for name, seen in figures.paired.items() if name in recipe.metrics}
 
 
 def _reference(recipe: Recipe, full: bool, figures: Figures, origin: SourceOrigin) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+# The key of ``Judged.values`` of what is no figure, but tells of an image how well it was answered: it may stop a run.
+SURROGATE = "surrogate"
+
 Floats = NDArray[np.float64]
 Multiplicities = NDArray[np.int64]
 

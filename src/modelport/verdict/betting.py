@@ -50,14 +50,22 @@ class Game:
         """Return the game of the other side: it wins where the loss is larger than the tolerance."""
         return Game(-self.both, -self.only_source, -self.only_engine, -self.neither)
 
+    def largest_stake(self) -> float:
+        """Return the stake that would lose everything on the worst payoff; a large one where no payoff is a loss."""
+        worst = min(self.both, self.only_source, self.only_engine, self.neither)
+        return 1.0 / -worst if worst < 0.0 else 1e6
+
+    def payoffs(self, source: Floats, engine: Floats) -> Floats:
+        """Return what samples pay that are right in part: ``source`` and ``engine`` (n,) earn 0 to 1 each."""
+        # Both units' games are linear in what each earns.
+        return self.neither + source * (self.only_source - self.neither) + engine * (self.only_engine - self.neither)
+
     def log_factors(self, shares: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Return by what each stake multiplies the wealth, as logarithms: (stakes,) for each cell in order.
 
         ``shares`` of the largest stake, each above 0 and below 1.
         """
-        worst = min(self.both, self.only_source, self.only_engine, self.neither)
-        # A stake of all that can be staked loses everything on the worst payoff.
-        stakes = shares / -worst if worst < 0 else shares * 1e6
+        stakes = shares * self.largest_stake()
         both, source, engine, neither = (
             np.log1p(stakes * payoff) for payoff in (self.both, self.only_source, self.only_engine, self.neither)
         )
@@ -70,8 +78,12 @@ def log_wealths(game: Game, seen: Paired, shares: Floats) -> Floats:
     return seen.both * both + seen.only_source * source + seen.only_engine * engine + seen.neither * neither
 
 
+def log_mean(logs: Floats) -> float:
+    """Return the logarithm of the mean of what ``logs`` (n,) are the logarithms of."""
+    top = float(logs.max())
+    return top + math.log(float(np.exp(logs - top).mean()))
+
+
 def log_mixture(game: Game, seen: Paired) -> float:
     """Return the logarithm of the mean wealth over all stakes: it is valid at any moment, whichever stake was best."""
-    wealths = log_wealths(game, seen, STAKES)
-    top = float(wealths.max())
-    return top + math.log(float(np.exp(wealths - top).mean()))
+    return log_mean(log_wealths(game, seen, STAKES))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -38,6 +39,7 @@ MOST_PAIRS = 20_000
 PRECISION, FINEST = 0.02, 0.002
 
 
+@lru_cache(maxsize=4096)
 def p_value(seen: Paired, tolerance: float, unit: Unit, side: Literal["pass", "fail"]) -> float:
     """Return the chance of evidence as good or better for ``side``, were the loss on the other side of the tolerance.
 
@@ -66,27 +68,36 @@ def loss_bounds(seen: Paired, unit: Unit, confidence: float = 0.95) -> tuple[flo
     if not math.isfinite(loss):
         return -math.inf, math.inf
     most = 100.0 if unit == "points" else 100.0 * seen.n  # gain: as many times the source's figure as fit into all
-    # Of the order of a standard error.
-    step = 100.0 * math.sqrt(seen.flipped + 1.0) / (seen.n if unit == "points" else seen.both + seen.only_source)
-    upper = _crossing(lambda tolerance: p_value(seen, tolerance, unit, "pass") <= error, loss, 100.0, step)
-    lower = -_crossing(lambda tolerance: p_value(seen, -tolerance, unit, "fail") <= error, -loss, most, step)
+    # Two standard errors or so.
+    step = 200.0 * math.sqrt(seen.flipped + 1.0) / (seen.n if unit == "points" else seen.both + seen.only_source)
+    upper = _crossing(lambda tolerance: p_value(seen, tolerance, unit, "pass"), loss, 100.0, error, step)
+    lower = -_crossing(lambda gain: p_value(seen, -gain, unit, "fail"), -loss, most, error, step)
     return lower, upper
 
 
-def _crossing(holds: Callable[[float], bool], start: float, end: float, step: float) -> float:
-    """Return where ``holds`` begins to be true above ``start``, not above ``end``: steps are doubled, then halved."""
-    low = start
-    while low + step < end and not holds(low + step):
-        low, step = low + step, 2.0 * step
-    if low + step >= end:
-        if not holds(start + (end - start) * (1.0 - 1e-9)):
+def _crossing(chance: Callable[[float], float], start: float, end: float, error: float, step: float) -> float:
+    """Return where ``chance``, which falls from ``start`` on, begins to be at most ``error``, not above ``end``.
+
+    The root of its logarithm is nearly a line, along which each next place is looked for.
+    """
+    end -= (end - start) * 1e-9
+    low, high, place = start, math.inf, start + step
+    wanted, begun = math.sqrt(-math.log(error)), math.sqrt(-math.log(0.5))
+    while True:
+        place, wide = min(place, end), high - low
+        found = chance(place)
+        if found > error and place >= end:
             return end
-        step = end - low
-    while step > max(FINEST, PRECISION * (low - start)):
-        step /= 2.0
-        if not holds(low + step):
-            low += step
-    return low + step
+        low, high = (place, high) if found > error else (low, place)
+        if math.isfinite(high) and high - low <= max(FINEST, PRECISION * (high - start)):
+            return high
+        grown = math.sqrt(-math.log(max(found, 1e-300))) - begun if found < 1.0 else 0.0
+        away = (place - start) * (min(4.0, (wanted - begun) / grown) if grown > 0.0 else 4.0)
+        # A hair to the other side of where it is expected, so that it is caught between the two.
+        place = start + away + (0.4 if found > error else -0.4) * PRECISION * away
+        # Where it jumps, lines do not find it.
+        if not low < place < high or high - low > wide / 2.0:
+            place = (low + high) / 2.0 if math.isfinite(high) else start + 2.0 * (low - start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from modelport.core.options import MAX_SKIPPED
+from modelport.core.options import CONFIDENCE, MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Published, Tolerance
 from modelport.tasks.base import Score, Ties, judged_metrics
-
-PASS, FAIL, INCONCLUSIVE, INCOMPLETE = "pass", "fail", "inconclusive", "incomplete"
-NOT_APPLICABLE = "not_applicable"  # decides nothing
+from modelport.tasks.paired import Paired
+from modelport.verdict.bootstrap import Resamples
+from modelport.verdict.drop import Drop, by_bets, by_counts, by_resamples, unit_of
+from modelport.verdict.sequential import Bets
+from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, NOT_APPLICABLE, PASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,31 @@ class Evidence:
     smallest_set: int
     duplicates: Mapping[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
     max_skipped: float = MAX_SKIPPED
+    tolerance: Tolerance | None = None  # in place of the recipe's
+    confidence: float = CONFIDENCE  # of each bound
+    paired: Mapping[str, Paired] = field(default_factory=dict)  # metrics that are shares of right answers
+    resamples: Resamples | None = None  # of the others
+    bets: Mapping[str, Bets] | None = None  # of a run that may stop at any moment
     # Points by which a metric may be higher than it looks: rounding made ties, and a tie counts as wrong.
     unsure: Mapping[str, float] = field(default_factory=dict)
+
+    def is_sampled(self, name: str) -> bool:
+        """Whether statistics of samples tell of this metric how sure it is."""
+        drawn = self.resamples
+        return name in self.paired or name in (self.bets or {}) or (drawn is not None and name in drawn.engine)
+
+    def drop(self, name: str, got: Score, want: Score, tolerance: Tolerance) -> Drop | None:
+        """Return what is shown of the loss of a metric; None where nothing tells how sure it is."""
+        seen, bets = self.paired.get(name), (self.bets or {}).get(name)
+        if bets is not None and bets.n and seen is not None:
+            return by_bets(bets, seen, tolerance, self.confidence)
+        if seen is not None and seen.n:
+            return by_counts(seen, tolerance, self.confidence)
+        if self.resamples is None or name not in self.resamples.engine:
+            return None
+        unit = unit_of(want, tolerance)
+        loss = loss_of(got.value, want) / unit if unit > 0.0 else math.inf
+        return by_resamples(self.resamples, name, want, loss, tolerance, self.confidence)
 
 
 def is_full_set(recipe: Recipe, ids: Iterable[str], skipped: int) -> bool:
@@ -47,16 +72,24 @@ def is_full_set(recipe: Recipe, ids: Iterable[str], skipped: int) -> bool:
 
 def judge(recipe: Recipe, evidence: Evidence) -> list[Check]:
     """Return the checks of the accuracy. Only metrics with a published figure are judged; the others are told."""
-    checks = [_against_source(name, evidence, recipe.tolerance) for name in judged_metrics(recipe)]
+    judged = judged_metrics(recipe)
+    checks = [_against_source(name, evidence, evidence.tolerance or recipe.tolerance) for name in judged]
     checks += [_against_published(figure, evidence, recipe) for figure in recipe.published]
-    return checks + judge_samples(evidence)
+    if evidence.source is not None and not all(map(evidence.is_sampled, judged)):
+        checks.append(enough_samples(evidence))
+    return checks + judge_missing(evidence)
 
 
-def judge_samples(evidence: Evidence) -> list[Check]:
-    """Return the checks of how many samples there were, and which are not among them."""
+def enough_samples(evidence: Evidence) -> Check:
+    """Return the check of how many samples there are, where no statistics tell how many are enough."""
     enough = evidence.n >= evidence.smallest_set
     why = "enough samples for a verdict" if enough else f"below {evidence.smallest_set} samples no verdict is given"
-    checks = [Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why)]
+    return Check("samples", PASS if enough else INCONCLUSIVE, evidence.n, evidence.smallest_set, why)
+
+
+def judge_missing(evidence: Evidence) -> list[Check]:
+    """Return the checks of which samples are not among those that count."""
+    checks = []
     if evidence.skipped:
         checks.append(_skipped(evidence))
     if evidence.duplicates:
@@ -71,13 +104,8 @@ def overall(checks: Iterable[Check]) -> str:
 
 
 def limit_of(reference: Score, tolerance: Tolerance) -> float:
-    """Return the worst figure that still passes, in the reference's unit: above it where a rise is the loss.
-
-    A point of a figure that is told as a fraction is a hundredth.
-    """
-    scale = reference.value if reference.scale is None else reference.scale
-    point = 0.01 if reference.unit == "fraction" else 1.0
-    allowed = scale * tolerance.value / 100.0 if tolerance.unit == "percent_of_reference" else tolerance.value * point
+    """Return the worst figure that still passes, in the reference's unit: above it where a rise is the loss."""
+    allowed = tolerance.value * unit_of(reference, tolerance)
     return reference.value + allowed if reference.rise_is_loss else reference.value - allowed
 
 
@@ -159,7 +187,24 @@ def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Chec
     limit, end = limit_of(want, tolerance), end_of(want)
     why = f"source model {want.value:.4g}, {end} that passes {limit:.4g} ({tolerance_text(tolerance, want)})"
     word, more = _held(got.value, limit, want, evidence.unsure.get(name, 0.0))
-    return Check(f"{name}_vs_source", word, got.value, limit, why + more)
+    drop = evidence.drop(name, got, want, tolerance) if math.isfinite(got.value) and math.isfinite(limit) else None
+    if drop is None:
+        return Check(f"{name}_vs_source", word, got.value, limit, why + more)
+    if not evidence.full_set and not (drop.word == FAIL and word == INCONCLUSIVE):
+        word, more = drop.word, ""
+    needed_n = drop.needed_n if word == INCONCLUSIVE else None
+    told = f"{why}; {drop_text(drop, evidence, tolerance, needed_n)}{more}"
+    return Check(f"{name}_vs_source", word, got.value, limit, told, drop.to_json(), needed_n)
+
+
+def drop_text(drop: Drop, evidence: Evidence, tolerance: Tolerance, needed_n: int | None) -> str:
+    """Return in words between which bounds the loss lies, and how many samples would settle it."""
+    unit = "%" if tolerance.unit == "percent_of_reference" else "points"
+    low, high = (f"{end:.3g}" if math.isfinite(end) else "?" for end in drop.interval)
+    said = f"the loss lies between {low} and {high} {unit} ({evidence.confidence:.0%} each way; {drop.more})"
+    if evidence.full_set:
+        return f"{said}; on the full published set the observed figure decides"
+    return f"{said}; some {needed_n} samples would settle it" if needed_n is not None else said
 
 
 def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) -> Check:
@@ -175,12 +220,13 @@ def _against_published(figure: Published, evidence: Evidence, recipe: Recipe) ->
     if got is None:
         return Check(name, INCOMPLETE, None, figure.value, "the figure is missing")
     want = replace(got, value=figure.value)
-    limit = limit_of(want, recipe.tolerance)
+    tolerance = evidence.tolerance or recipe.tolerance
+    limit = limit_of(want, tolerance)
     why = f"published {figure.value} on {figure.device}, "
-    why += f"{end_of(want)} that passes {limit:.4g} ({tolerance_text(recipe.tolerance, want)})"
+    why += f"{end_of(want)} that passes {limit:.4g} ({tolerance_text(tolerance, want)})"
     word, more = _held(got.value, limit, want, evidence.unsure.get(figure.metric, 0.0))
     source = (evidence.source or {}).get(figure.metric)
-    if word != PASS and source is not None and excess_of(source.value, want, recipe.tolerance) > 0:
+    if word != PASS and source is not None and excess_of(source.value, want, tolerance) > 0:
         more += f"; the source model's own is {source.value:.4g}: look at the labels, the preprocessing and the "
         more += "weights, which both share"
     return Check(name, word, got.value, limit, why + more)

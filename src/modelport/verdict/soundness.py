@@ -13,7 +13,7 @@ import numpy as np
 
 from modelport.core.values import Array, Check, Tensors
 from modelport.tasks.base import Figures, Score, Task
-from modelport.verdict.rules import FAIL, INCONCLUSIVE, PASS
+from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
 
 AGREEMENT = "agreement_explained"  # the check's name
 # How likely chance, or sampling, may be to look as good or as bad as what was found.

@@ -14,8 +14,9 @@ from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Figures, Rows
 from modelport.tasks.regression.task import NEAR, Regression
 from modelport.tasks.table import task_of
-from modelport.verdict.rules import FAIL, PASS, Evidence, judge, limit_of
+from modelport.verdict.rules import Evidence, judge, limit_of
 from modelport.verdict.soundness import Soundness
+from modelport.verdict.words import FAIL, PASS
 from oracles import torchmetrics
 
 TEXT = """

@@ -14,17 +14,24 @@ Order = Literal["data", "random"]
 
 
 def chosen_samples(
-    dataset: DataSet, limit: int | None, order: str | None, seed: int
+    dataset: DataSet, limit: int | None, order: str | None, seed: int, until_decided: bool = False
 ) -> tuple[Sequence[Sample], list[str]]:
     """Return the samples to score, and what is to be said of the choice.
 
     ``order`` None is ``random`` under a limit, else ``data``. A data set is often sorted by class: its first samples
-    would be of one class. The same seed draws the same samples in every command. Raises UsageError.
+    would be of one class. The same seed draws the same samples in every command. A run that stops ``until_decided``
+    takes all at random. Raises UsageError.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}", "give a number of at least 1")
     if order is not None and order not in get_args(Order):
         raise UsageError(f"--order {order}", unknown("orders", order, get_args(Order)))
+    if until_decided and order == "data":
+        raise UsageError(
+            "--until-decided --order data: the first samples of a data set need not be like the others",
+            "leave --order out: samples are drawn at random",
+        )
+    order = "random" if until_decided and order is None else order
     total = len(dataset)
     if order == "data" or (order is None and (limit is None or limit >= total)):
         cut = limit is not None and limit < total

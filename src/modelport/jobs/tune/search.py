@@ -28,6 +28,7 @@ from modelport.stages.plan import Given, Plan
 from modelport.stages.port import Ported, ported
 from modelport.tasks.base import Score, Task
 from modelport.verdict import rules as verdict
+from modelport.verdict.words import PASS
 
 # A pair whose probe is this far behind the best scored one cannot catch up by batch and runs in flight.
 HOPELESS = 0.6
@@ -225,7 +226,7 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
         limit = f"{verdict.end_of(want)} that passes {verdict.limit_of(want, search.tolerance):.4g}"
         pair.why = f"{search.metric} {got.value:.4g}, {limit}"
         checks = pair.outcome.scored.soundness.checks(pair.outcome.scored.figures, pair.precision)
-        unsound = [check.why for check in checks if check.verdict != verdict.PASS]
+        unsound = [check.why for check in checks if check.verdict != PASS]
         unsound += [pair.other_answers] * bool(pair.other_answers)
         pair.accepted = verdict.excess_of(got.value, want, search.tolerance) <= 0 and not unsound
         pair.why += "".join(f"; {why}" for why in unsound)

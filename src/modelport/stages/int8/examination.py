@@ -19,8 +19,9 @@ from modelport.engines.registry import opened
 from modelport.stages.int8.calibrate import Calibration
 from modelport.tasks.base import Figures, Rows, Task, judged_metrics
 from modelport.tasks.table import task_of
-from modelport.verdict.rules import FAIL, PASS, limit_of, loss_of
+from modelport.verdict.rules import limit_of, loss_of
 from modelport.verdict.soundness import Soundness
+from modelport.verdict.words import FAIL, PASS
 
 # Images on which the layers are compared; the loss is measured on all that are held out.
 COMPARED = 32

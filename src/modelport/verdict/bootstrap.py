@@ -1,0 +1,67 @@
+"""Bounds of the loss of figures that are no counts of right answers: the images are drawn again, for both sides alike.
+
+The percentile bootstrap, expanded for small samples (Hesterberg, "What teachers should know about the bootstrap", Am.
+Stat. 69 (2015) 371): images that source and engine answer alike tell nothing of the loss, so that those that differ
+count as the sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from modelport.tasks.judged import Floats, Resampled
+
+# As many resamples as keep the numbers gone through below this, within these bounds.
+BUDGET, FEWEST, MOST = 4_000_000_000, 200, 2000
+# Below so many images, or so many that differ, resamples hold too little to show that a figure is kept.
+LEAST_IMAGES, LEAST_DIFFER = 100, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Resamples:
+    """The figures of both sides over resamples of the images, by metric, (count,) each."""
+
+    engine: Mapping[str, Floats]
+    source: Mapping[str, Floats]
+    images: int
+    differ: int
+
+    @staticmethod
+    def of(figures: Resampled, seed: int) -> Resamples:
+        """Draw them: of the same figures and seed the same."""
+        count = int(np.clip(BUDGET // max(1, figures.work), FEWEST, MOST))
+        rng, n = np.random.default_rng(seed), figures.images
+        drawn = [figures.figures(rng.multinomial(n, np.full(n, 1.0 / n))) for _ in range(count)]
+        engine, source = (
+            {name: np.array([one[side][name] for one in drawn]) for name in drawn[0][side]} for side in (0, 1)
+        )
+        return Resamples(engine, source, n, figures.differ)
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are images enough to show that a figure is kept."""
+        return self.images >= LEAST_IMAGES and self.differ >= LEAST_DIFFER
+
+
+def bounds(losses: Floats, differ: int, confidence: float) -> tuple[float, float]:
+    """Return the lower and the upper bound, each one-sided, of resampled losses (count,); infinite where none is.
+
+    ``differ``: how many images differ, at least 2.
+    """
+    known = losses[np.isfinite(losses)]
+    if differ < 2 or not len(known):
+        return -math.inf, math.inf
+    error = 1.0 - NormalDist().cdf(student(confidence, differ - 1) * math.sqrt(differ / (differ - 1)))
+    low, high = np.quantile(known, [error, 1.0 - error])
+    return float(low), float(high)
+
+
+def student(confidence: float, freedom: int) -> float:
+    """Return the quantile of Student's t by its expansion about the normal's (Abramowitz and Stegun 26.7.5)."""
+    z = NormalDist().inv_cdf(confidence)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
