@@ -55,6 +55,7 @@ class Detection(Task):
     difference_means = "share of the source's boxes that no box of the same class meets at IoU 0.9"
     trial_batch = 1
     finds_boxes = True
+    agrees_in_part = True
     gives_candidates = True
     # Each holds many objects.
     calibration_images = 48

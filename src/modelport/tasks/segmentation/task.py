@@ -46,6 +46,7 @@ class Segmentation(Task):
     placeholder = UNLABELLED
     smallest_set = 100
     agreement_floors = AGREEMENT_FLOORS
+    agrees_in_part = True
     # Each holds thousands of pixels.
     calibration_images = 100
     tuned_batches = (1, 2, 4)
