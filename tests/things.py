@@ -70,7 +70,9 @@ def hold_that_figures_are_counted_anew(task: Task, rows: Rows) -> tuple[Figures,
     samples = [json.loads(json.dumps(one, allow_nan=False)) for one in judged]
     figures, again = scorer.figures(), task.recount(zip(lines, samples, strict=True))
     assert again is not None and figures.source is not None and figures.resampled is not None
+    assert again.resampled is not None and again.resampled.work == figures.resampled.work
     once = figures.resampled.figures(np.ones(len(lines), np.int64))
+    assert again.resampled.figures(np.ones(len(lines), np.int64)) == once
     for side, anew, resampled in zip(
         (figures.metrics, figures.source), (again.metrics, again.source), once, strict=True
     ):
