@@ -19,7 +19,7 @@ from modelport.tasks.paired import Paired
 from modelport.verdict.betting import Game, log_mixture, log_wealths
 from modelport.verdict.bootstrap import Resamples, bounds
 from modelport.verdict.exact import FINE, clopper_pearson, loss_bounds, p_value
-from modelport.verdict.sequential import Bets
+from modelport.verdict.sequential import AnyBets
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 # Beyond so many samples nobody goes on; the number is not looked for.
@@ -66,7 +66,7 @@ def by_counts(seen: Paired, tolerance: Tolerance, confidence: float) -> Drop:
     return Drop(INCONCLUSIVE, (low, high), needed(seen, tolerance, side, confidence), more)
 
 
-def by_bets(bets: Bets, seen: Paired | None, tolerance: Tolerance, confidence: float) -> Drop:
+def by_bets(bets: AnyBets, seen: Paired | None, tolerance: Tolerance, confidence: float) -> Drop:
     """Judge a run that may have stopped at any moment."""
     word, interval = bets.word(), bets.interval()
     more = "" if seen is None else f"{seen.flipped} of {seen.n} answers flipped"
