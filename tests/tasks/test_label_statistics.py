@@ -205,6 +205,7 @@ def test_rows_are_packed_exactly_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) 
     ("name", "broken"),
     [
         ("multilabel", {"target": [5]}),
+        ("multilabel", {"target": [-1]}),
         ("multilabel", {"scores": "AAAA"}),
         ("multilabel", {"source_scores": "AAAAAA=="}),
         ("multilabel", {"classes": 4}),
