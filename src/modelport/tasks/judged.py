@@ -41,6 +41,9 @@ class Recounted:
 
     metrics: Mapping[str, float]
     source: Mapping[str, float]
+    resampled: Resampled | None = (
+        None  # the same figures over resamples as the scorer gives; None where lines tell none
+    )
 
 
 class Resampled(Protocol):

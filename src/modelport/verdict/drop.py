@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Score
 from modelport.tasks.judged import Floats
@@ -96,7 +98,9 @@ def losses_of(engine: Floats, source: Floats, reference: Score, tolerance: Toler
     """Return losses (n,) in the tolerance's unit; a percentage of the source's figure is one of each resample's."""
     away = engine - source if reference.rise_is_loss else source - engine
     if tolerance.unit == "percent_of_reference" and reference.scale is None:
-        return 100.0 * away / source
+        # Few images may be drawn, of which the source finds nothing.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 100.0 * away / source
     return away / unit_of(reference, tolerance)
 
 
