@@ -95,7 +95,8 @@ def assemble(
             *(() if scored.labels else (ABSENT,)),
         ),
         environment=environment(),
-        further={"statistics": judging.statistics(full, n, _decided(scored)), "paired": _paired(recipe, figures)}
+        further={"statistics": judging.statistics(recipe, full, n, _decided(scored))}
+        | {"paired": _paired(recipe, figures)}
         | ({"per_class": figures.per_class} if figures.per_class else {})
         | figures.further
         | slices,

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelport.core.text import plain
 from modelport.report.result import Result
+from modelport.report.sentence import sentence
 
 # Samples (or pixels) of a class from which on its figure stands in the report, and how much of what is worst does.
 FEW_IMAGES, WORST_CLASSES, WORST_CONFUSIONS = 5, 10, 5
@@ -52,7 +53,7 @@ def _head(result: Result) -> str:
     engine, precision, batch = map(number, (result.engine, result.precision, result.batch))
     facts = f"engine **{engine}**, precision **{precision}**, batch {batch}"
     said = f"{counted} of {result.dataset['name']}; {facts}, seed {result.seed}."
-    return f"# {result.recipe}: {result.verdict}\n\n{said}\n\n{result.rests_on}"
+    return f"# {result.recipe}: {result.verdict}\n\n{foreign(sentence(result))}\n\n{said}\n\n{result.rests_on}"
 
 
 def _metrics(result: Result) -> str:

@@ -35,7 +35,8 @@ class Score:
     def to_json(self) -> dict[str, Any]:
         """Return the score as the result file holds it."""
         told = {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
-        return told | ({"rise_is_loss": True} if self.rise_is_loss else {})
+        told |= {"rise_is_loss": True} if self.rise_is_loss else {}
+        return told | ({} if self.scale is None else {"scale": self.scale, "scale_is": self.scale_is})
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +244,8 @@ class Task:
     """By precision, the share of the source's answers, in percent, that what it rounds can explain."""
     one_class: bool = False
     """Whether the best of an output's columns is the answer: the same one for all samples is a collapse."""
+    agrees_in_part: bool = False
+    """Whether an answer can be the source's in part (of its boxes, of its pixels)."""
 
     finds_boxes: bool = False
     """Whether answers are boxes: placed in the image, drawn, listed, cut by a score."""
@@ -291,6 +294,11 @@ class Task:
         Raises UsageError where nothing tells it.
         """
         return ()
+
+    @property
+    def placed(self) -> bool:
+        """Whether targets lie in the image: then they are no JSON values."""
+        return self._recipe.placed
 
     @property
     def deciding(self) -> str:
