@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Score
 from modelport.tasks.judged import Floats
@@ -93,10 +95,15 @@ def by_resamples(
 
 
 def losses_of(engine: Floats, source: Floats, reference: Score, tolerance: Tolerance) -> Floats:
-    """Return losses (n,) in the tolerance's unit; a percentage of the source's figure is one of each resample's."""
+    """Return losses (n,) in the tolerance's unit; a percentage of the source's figure is one of each resample's.
+
+    NaN where that is zero.
+    """
     away = engine - source if reference.rise_is_loss else source - engine
     if tolerance.unit == "percent_of_reference" and reference.scale is None:
-        return 100.0 * away / source
+        # Of a source that found nothing no share is known.
+        shares: Floats = np.divide(100.0 * away, source, out=np.full(len(source), np.nan), where=source != 0.0)
+        return shares
     return away / unit_of(reference, tolerance)
 
 
