@@ -14,7 +14,8 @@ from modelport.report.result import Result
 from modelport.report.result_folder import PREDICTIONS
 from modelport.tasks.base import Score, Task, judged_metrics
 from modelport.tasks.paired import Paired
-from modelport.verdict import rules, soundness
+from modelport.verdict import rules
+from modelport.verdict.chance import AGREEMENT as AGREEMENT_CHECK
 from modelport.verdict.sequential import Stop
 from modelport.verdict.settings import Judging
 from modelport.verdict.unlabelled import judge_unlabelled
@@ -167,7 +168,7 @@ def _paired(result: Result, counted: Recount, found: Findings) -> dict[str, Pair
 def _judged(result: Result, recipe: Recipe, counted: Recount, evidence: rules.Evidence) -> Iterator[Check]:
     """Yield the checks that the rules make of the figures anew; none of a figure that was not counted anew."""
     if not counted.labels:
-        sound = [check for check in result.checks if check.name == soundness.AGREEMENT and check.got is not None]
+        sound = [check for check in result.checks if check.name == AGREEMENT_CHECK and check.got is not None]
         yield from judge_unlabelled(recipe, evidence, sound)
         return
     sides = (evidence.metrics, counted.means(0)), (evidence.source or {}, counted.means(1))

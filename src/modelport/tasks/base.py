@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -16,6 +15,7 @@ from modelport.core.values import Array, LabelForm, RowId, Tensors, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
+from modelport.tasks.answered import Numbering
 from modelport.tasks.judged import Judged, Recounted, Resampled
 from modelport.tasks.paired import Paired
 
@@ -105,7 +105,7 @@ class Figures:
     flips: Flips = field(default_factory=Flips)
     notes: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
-    offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
+    numbering: Numbering | None = None  # which class was answered to which label, where labels are single classes
     per_class: list[dict[str, Any]] = field(default_factory=list)
     """A figure by class: {"class": int, "name": str, "n": int, METRIC: value, "source": value or None}."""
     paired: dict[str, Paired] = field(default_factory=dict)
@@ -114,6 +114,8 @@ class Figures:
     """The other figures over any resample of the images; None where there is no source, or none of them is such."""
     further: dict[str, Any] = field(default_factory=dict)
     """JSON values that the result takes as keys of its own."""
+    agreement_by_chance: float | None = None
+    """The share of equal answers, 0 to 1, had both answered by themselves, each class as often as now; None: untold."""
 
 
 class Scorer(Protocol):
@@ -153,7 +155,9 @@ class Unlabelled(Scorer):
         found = self._inner.figures()
         for flip in found.flips.first:
             flip["target"] = None
-        return Figures({}, None if found.source is None else {}, found.flips, found.notes)
+        source: dict[str, Score] | None = None if found.source is None else {}
+        by_chance = found.agreement_by_chance
+        return Figures({}, source, found.flips, found.notes, agreement_by_chance=by_chance)
 
 
 # Points of a figure that tied rows may move before it is no figure; a tenth of the recipes' tolerance.
