@@ -24,6 +24,7 @@ SCRIPTS = {
     "bench_vs_bare_onnxruntime": ["--batches", "1", "8", "--duration", "1", "--rounds", "3"],
     "second_run": [],
     "tune_vs_grid": [],
+    "verdict_validity": [],
 }
 
 

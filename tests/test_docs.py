@@ -2,9 +2,9 @@
 
 A block of commands is fenced as ``bash``. A further word on the fence line says what it needs that is not at hand:
 ``make`` (run by CI itself), ``real-data``, ``npu``, ``long`` (run where MODELPORT_LONG_DOCS is set). A trailing
-``# exit N`` gives the expected exit code. A command is ``modelport …``, ``python -m modelport.ais_bench …``,
-``pip …``, or ``python FILE`` for a file that the page shows: a block of Python or TOML whose fence line ends in a
-file's name is written there first. Before ``modelport`` may stand ``PYTHONPATH=FOLDER``: its packages come first then.
+``# exit N`` gives the expected exit code. A command is ``modelport …``, ``python -m modelport.ais_bench …``, ``pip …``,
+or ``python FILE`` for a file that the page shows: a block of Python or TOML whose fence line ends in a file's name is
+written there first. Before ``modelport`` may stand ``PYTHONPATH=FOLDER``, whose packages come first then.
 """
 
 from __future__ import annotations

@@ -89,8 +89,10 @@ def test_vendor_packages_stay_in_their_rooms(file: Path) -> None:
 
 
 SCRIPTS = sorted((SOURCE.parents[1] / "benchmarks").glob("*.py"))
-# Beside the public names: the clocks, and the command line, whose verbs are measured.
-PUBLIC = ("modelport.measure.", "modelport.cli.main")
+# Beside the public names: the clocks, the command line, whose verbs are measured, and the statistics of verdicts with
+# the values that they take, which are replayed.
+VALUES = ("modelport.tasks.paired", "modelport.tasks.judged", "modelport.recipes.tables")
+PUBLIC = ("modelport.measure.", "modelport.cli.main", "modelport.verdict", *VALUES)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -102,7 +104,8 @@ def test_benchmarks_use_what_users_have(script: Path) -> None:
         assert name.startswith(PUBLIC), f"{script.name} imports {name}"
     for name in _imports(script, everywhere=True):
         part = name.removeprefix("modelport.").partition(".")[0]
-        assert not name.startswith("modelport.") or part in {"measure", "cli", *modelport.__all__}, name
+        public = name.startswith(PUBLIC) or part in {"measure", "cli", *modelport.__all__}
+        assert not name.startswith("modelport.") or public, name
     for name in re.findall(r"\bmp\.(\w+)", text):
         assert name in modelport.__all__, f"{script.name}: mp.{name}"
 

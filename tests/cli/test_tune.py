@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +139,11 @@ def test_what_was_scored_on_some_samples_only_is_not_chosen(
     monkeypatch.setattr(tuning_refine, "_climbed", lambda *_: [])
     speed, scored = tuning_search.pure_speed, tuning_refine._scored_point
 
-    def slow_in_bf16(runner: Any, build: Any, seconds: float) -> float:
+    def slow_in_bf16(runner: Any, build: Any, seconds: float, repeat: bool = False) -> Any:
         # Where other work takes the cores, one core's bfloat16 may be ahead of two cores' float32.
-        return speed(runner, build, seconds) * (1e-3 if build.precision == "bf16" else 1)
+        found = speed(runner, build, seconds, repeat)
+        slower = found.samples_per_second * (1e-3 if build.precision == "bf16" else 1)
+        return replace(found, samples_per_second=slower)
 
     monkeypatch.setattr(tuning_search, "pure_speed", slow_in_bf16)
 
@@ -183,6 +189,49 @@ def test_a_batch_whose_answers_are_others_is_not_chosen(
     mixed = next(row for row in found["points"] if row["batch"] == 16)
     assert not mixed["within_tolerance"] and "another model" in mixed["why"] and mixed["samples_per_second"] > 0
     assert found["chosen"]["batch"] == read_setting(out).batch == 8
+
+
+class Hurried:
+    """A runner that gives another answer where the measuring loop calls it."""
+
+    def __init__(self, runner: Any) -> None:
+        self.signature, self.concurrency, self.precision = runner.signature, runner.concurrency, runner.precision
+        self._runner = runner
+
+    def run(self, inputs: Any) -> Any:
+        # Behind the runner that holds names, dtypes and shapes.
+        timed = sys._getframe(2).f_code.co_name == "_once"
+        return {name: array + timed for name, array in self._runner.run(inputs).items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["openvino", "batch 16", "everywhere"])
+def test_what_answers_otherwise_while_it_is_timed_is_not_chosen(
+    call: Call, tmp_path: Path, words: list[object], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole engine by its probe, or a batch of the winner by its own; where all do, there is nothing to choose."""
+    for name in ("openvino", "onnxruntime"):
+        kind, honest = type(get_engine(name)), type(get_engine(name)).open
+
+        @contextmanager
+        def opened(self: Any, model: Any, build: Any, launch: Any, honest: Any = honest) -> Iterator[Any]:
+            with honest(self, model, build, launch) as runner:
+                yield Hurried(runner) if where in (self.name, f"batch {build.batch}", "everywhere") else runner
+
+        monkeypatch.setattr(kind, "open", opened)
+        monkeypatch.setattr(kind, "available", _fp32_only(get_engine(name)))
+    monkeypatch.setattr(Classification, "tuned_batches", (16,))
+    monkeypatch.setattr(tuning_search, "HOPELESS", 0.0)
+    out = tmp_path / "s.toml"
+    line = ["tune", *words, "--out", out, "--seconds", 0.02, "--limit", 40, "--engines", "openvino,onnxruntime"]
+    answer, said = call(*line, "--json"), "answers given while timing are not those of a calm run"
+    if where == "everywhere":
+        assert answer.code == 2 and answer.json["error"].count(said) == 2
+        return
+    refused = [row for row in answer.json["points"] if said in row["why"]]
+    assert refused and not any(row["within_tolerance"] or row["chosen"] for row in refused)
+    assert all(where in (row["engine"], f"batch {row['batch']}") for row in refused)
+    assert where != "openvino" or read_setting(out).engine == "onnxruntime"
 
 
 def _fp32_only(engine: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -13,14 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Exported
+from conftest import Call, Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError
 from modelport.core.progress import Silent
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.base import Build, DeviceTimes, Launch
+from modelport.engines.base import Build, DeviceTimes, Launch, Runner
+from modelport.engines.null import NullEngine
 from modelport.jobs import bench as bench_module
 from modelport.jobs.bench import bench
+from modelport.measure.held_answers import ANSWERS
 from modelport.measure.in_flight import Probe, chosen, probe_concurrency
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
@@ -283,6 +287,11 @@ def test_the_result_of_a_recipe(tiny_path: Path, tiny_weights: Path) -> None:
         assert point["latency_ms"]["min"] == min(runs) / 1e6
         assert len(point["runs_ns"]) == point["in_flight"]
     assert {(row["batch"], row["in_flight"]) for row in value["concurrency_search"]} >= {(1, 1), (4, 1)}
+    for point in value["points"]:
+        assert point["answers"] | {"held": 0} == {"held": 0, "differ": 0, "worst": 0.0, "tolerated": 1e-5}
+        assert 1 <= point["answers"]["held"] <= ANSWERS
+    assert [check["name"] for check in value["checks"]] == ["timed_answers", "repeated_input"]
+    assert value["checks"][0]["verdict"] == "pass"
     assert "no copies" in value["copies"]
     assert "seed 3" in value["inputs"]
     assert [speed["device"] for speed in value["published"]] == ["Ascend310P3"]
@@ -313,6 +322,77 @@ def test_more_in_flight_than_an_engine_serves_is_refused(tiny_path: Path, tiny_w
     request = BenchRequest(str(tiny_path), tiny_weights, engine="torch", batches=(1,), duration=0.01, concurrency=2)
     with pytest.raises(EngineError, match="1 runs in flight here, not 2"):
         bench(request, Silent())
+
+
+class Hurried:
+    """The null engine's runner, with answers of its own where it is called by another thread than the main one."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.signature, self.concurrency, self.precision = runner.signature, runner.concurrency, runner.precision
+        self._runner = runner
+        self.seen = Counter[bytes]()
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        CLOCK.now += MS
+        wrong = threading.current_thread() is not threading.main_thread()
+        return {name: array + np.float32(wrong) for name, array in self._runner.run(inputs).items()}
+
+
+class Caching(Hurried):
+    """Takes 20 ms more for an input that it does not know."""
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        key = next(iter(inputs.values())).tobytes()
+        self.seen[key] += 1
+        CLOCK.now += 20 * MS * (self.seen[key] == 1)
+        return super().run(inputs)
+
+
+CLOCK = ThreadClock()
+HURRIED = "answers given while timing are not those of a calm run"
+CACHED = "the same input repeated is 2000 % faster: something caches answers"
+
+
+@pytest.mark.parametrize(
+    ("kind", "in_flight", "failed", "short", "said"),
+    [
+        (Hurried, 2, "timed_answers", "other answers", HURRIED),
+        (Caching, 1, "repeated_input", "cached?", CACHED),
+    ],
+)
+def test_speeds_of_other_answers_or_of_a_cache_are_marked(
+    kind: type[Hurried],
+    in_flight: int,
+    failed: str,
+    short: str,
+    said: str,
+    call: Call,
+    null_path: Path,
+    null_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = NullEngine.open
+
+    @contextmanager
+    def opened(self: NullEngine, model: Artifact, build: Build, launch: Launch) -> Iterator[Hurried]:
+        with honest(self, model, build, launch) as runner:
+            yield kind(runner)
+
+    monkeypatch.setattr(NullEngine, "open", opened)
+    monkeypatch.setattr(bench_module.bench, "__defaults__", (CLOCK,))
+    words = (null_path, "--weights", null_weights, "--engine", "null", "--batch", 2, "--duration", 0.1)
+    answer = call("bench", *words, "--concurrency", in_flight, "--json")
+    value = answer.json
+    assert answer.code == 0
+    verdicts = {check["name"]: check["verdict"] for check in value["checks"]}
+    assert verdicts == {"timed_answers": "pass", "repeated_input": "pass"} | {failed: "fail"}
+    (warning,) = value["speed_warnings"]
+    assert warning.startswith(said)
+    marked = [point for point in value["points"] if short in {flag["short"] for flag in point["flags"]}]
+    # One run in flight is called by the main thread.
+    assert [point["in_flight"] for point in marked] == [in_flight]
+    if kind is Hurried:
+        assert marked[0]["answers"]["differ"] == marked[0]["answers"]["held"] > 0
 
 
 @pytest.mark.parametrize(

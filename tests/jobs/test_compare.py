@@ -146,9 +146,8 @@ def test_planted_changes_on_other_samples(
     assert (row["verdict"], answer.json["verdict"]) == (change, whole), row
     assert answer.code == CODES[whole]
     assert answer.json["paired"] is False and answer.json["samples"] == 0 and row["paired"] is None
-    assert (
-        "unpaired" in row["why"] and ("no sample is in both" if told else "no samples.jsonl lies beside") in answer.out
-    )
+    why = "no sample is in both" if told else "no samples.jsonl lies beside"
+    assert "unpaired" in row["why"] and why in answer.out
     assert row["interval"][0] <= row["change"] <= row["interval"][1]
 
 

@@ -110,6 +110,9 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
     if value["copies"]:
         console.aside(f"copies: {value['copies']}")
     console.aside(f"inputs: {value['inputs']}")
+    for check in value["checks"]:
+        if check["verdict"] == "pass":
+            console.aside(f"answers: {check['why']}")
     for note in value["notes"]:
         console.aside(f"note: {note}")
 

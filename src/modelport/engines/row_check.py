@@ -43,8 +43,8 @@ def check_rows(runner: Runner, batch: int, tolerated: float = TOLERATED) -> Chec
     ):
         return Check(name, "fail", "constant", "varying", "the outputs do not depend on the input: two gave the same")
     worst = max(
-        max(_difference(turned[key][::-1], first[key]) for key in first),
-        max(_difference(among[key][:1], first[key][:1]) for key in first),
+        max(difference(turned[key][::-1], first[key]) for key in first),
+        max(difference(among[key][:1], first[key][:1]) for key in first),
     )
     if worst <= tolerated:
         why = f"each row of a batch of {batch} answers as at another place, among other rows"
@@ -71,8 +71,11 @@ def _is_float(array: Array) -> bool:
     return array.dtype.kind == "f"
 
 
-def _difference(got: Array, want: Array) -> float:
-    """Return the largest difference over the largest finite output, infinite where one is finite and the other not."""
+def difference(got: Array, want: Array) -> float:
+    """Return the largest difference over the largest finite output, infinite where one is finite and the other not.
+
+    Of integers and truth values, the share that is another.
+    """
     if got.dtype.kind != "f":
         return float(np.mean(got != want))
     finite = np.isfinite(want)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from modelport.core import machine
 from modelport.core.errors import EngineError
 from modelport.core.progress import Progress
+from modelport.core.values import Check
 from modelport.engines.base import Build, DeviceTimes, TimedRunner
 from modelport.engines.registry import opened
+from modelport.measure import held_answers, repeated_input
+from modelport.measure.held_answers import Answers
 from modelport.measure.in_flight import Probe, chosen, probe_concurrency
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Clock, Load, Measured, measure
+from modelport.measure.repeated_input import Repeated
 from modelport.report.result import environment, latency_summary
-from modelport.report.speed import SCHEMA, best_of, compare, figures_of
+from modelport.report.speed import SCHEMA, Flag, best_of, compare, figures_of
 from modelport.stages.bench_model import BenchRequest, Subject, subject_of
 from modelport.stages.lower import speed_warnings
+from modelport.verdict.words import FAIL
 
 # The search for the number of runs in flight takes this share of a point's time for each candidate.
 SEARCH_SHARE = 0.2
@@ -34,6 +39,13 @@ class _Told:
     copies: str | None = None
     inputs: str = ""
     signature: dict[str, list[str]] | None = None
+    answers: list[Answers] = field(default_factory=list)  # of each point
+    repeated: list[Repeated] = field(default_factory=list)
+
+    @property
+    def checks(self) -> list[Check]:
+        """Whether the timed answers are those that would be judged, of all points together."""
+        return [held_answers.check_of(self.answers), repeated_input.check_of(self.repeated)]
 
 
 def bench(request: BenchRequest, progress: Progress, clock: Clock = time.perf_counter_ns) -> dict[str, Any]:
@@ -57,7 +69,8 @@ def bench(request: BenchRequest, progress: Progress, clock: Clock = time.perf_co
             ]
             bar.advance()
     points.sort(key=lambda point: (point["batch"], point["in_flight"]))
-    recipe = subject.recipe
+    recipe, checks = subject.recipe, told.checks
+    doubts = [check.why for check in checks if check.verdict == FAIL]
     return {
         "schema": SCHEMA,
         "recipe": recipe.name if recipe else None,
@@ -70,12 +83,13 @@ def bench(request: BenchRequest, progress: Progress, clock: Clock = time.perf_co
         "inputs": told.inputs,
         "copies": told.copies,
         "points": points,
+        "checks": [check.to_json() for check in checks],
         "concurrency_search": searches,
         "best": best_of(points),
         "published": compare(recipe.speeds, points) if recipe else [],
         "artifacts": [row for artifact in subject.artifacts for row in artifact.to_json()],
         "environment": environment(),
-        "speed_warnings": speed_warnings(subject.engine, told.precision),
+        "speed_warnings": [*speed_warnings(subject.engine, told.precision), *doubts],
         "notes": list(subject.notes),
         "seed": request.seed,
         "command": request.command,
@@ -112,9 +126,20 @@ def _point(
             "outputs": [str(spec) for spec in runner.signature.outputs],
         }
         told.copies = None if isinstance(runner, TimedRunner) else NO_COPIES
-        load = Load(runner, inputs.buffers, build.batch, in_flight, request.duration, clock)
+        load = Load(
+            runner, inputs.buffers, build.batch, in_flight, request.duration, clock, held_answers.ANSWERS, request.seed
+        )
         measured = measure(load)
-    return figures_of(measured.timed) | {
+        answers = held_answers.against_calm(runner, inputs.buffers, measured.held)
+        repeated = repeated_input.repeated_input(runner, inputs.buffers[0], request.duration, clock)
+    told.answers.append(answers)
+    told.repeated.append(repeated)
+    doubts = [Flag("answers", "other answers", answers.why), Flag("repeated", "cached?", repeated.why)]
+    figures = figures_of(measured.timed)
+    figures["flags"] += [asdict(flag) for flag in doubts if flag.text]
+    return figures | {
+        "answers": answers.to_json(),
+        "repeated_input": repeated.to_json(),
         "warm_up": {"runs": measured.warm_up_runs, "steady": measured.timed.steady},
         "device": _device(measured, build.batch),
     }

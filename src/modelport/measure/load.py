@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modelport.core.values import Tensors
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
+from modelport.measure.held_answers import Held, Reservoir
 from modelport.measure.timing import Timed
 
 # The warm-up is judged by blocks of runs: it is over when a block's mean is no longer below the one before.
@@ -31,6 +32,8 @@ class Load:
     in_flight: int
     seconds: float
     clock: Clock = time.perf_counter_ns
+    answers: int = 0  # how many of the timed runs' answers are held, of all workers together
+    seed: int = 0  # of the choice which
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,16 @@ class Measured:
     timed: Timed
     warm_up_runs: int  # of all workers
     device: tuple[DeviceTimes, ...]  # one per timed run, in the order of the workers; empty where none are told
+    held: tuple[Held, ...] = ()  # answers of some timed runs
 
 
 @dataclass(frozen=True, slots=True)
 class _Worked:
     warm_up: int
     steady: bool
-    runs: list[tuple[int, int]]
-    device: list[DeviceTimes]
+    reservoir: Reservoir
+    runs: list[tuple[int, int]] = field(default_factory=list)
+    device: list[DeviceTimes] = field(default_factory=list)
 
 
 def measure(load: Load) -> Measured:
@@ -72,7 +77,8 @@ def measure(load: Load) -> Measured:
         parts = [future.result() for future in futures]
     timed = Timed(load.batch, tuple(tuple(part.runs) for part in parts), all(part.steady for part in parts))
     device = tuple(times for part in parts for times in part.device)
-    return Measured(timed, sum(part.warm_up for part in parts), device)
+    held = tuple(one for part in parts for one in part.reservoir.held)
+    return Measured(timed, sum(part.warm_up for part in parts), device, held)
 
 
 class _Team:
@@ -94,7 +100,8 @@ class _Team:
             turn = itertools.count(place + 1)
             count, steady = self._warm_up(turn)
             self._start.wait()
-            worked = _Worked(count, steady, [], [])
+            reservoir = Reservoir.of(self._load.answers, place, self._load.in_flight, self._load.seed)
+            worked = _Worked(count, steady, reservoir)
             self._timed(turn, worked)
             with self._lock:
                 self._busy -= 1
@@ -110,7 +117,7 @@ class _Team:
     def _timed(self, turn: Iterator[int], worked: _Worked) -> None:
         deadline = self._load.clock() + int(self._load.seconds * 1e9)
         while not self._end.is_set():
-            run = self._once(turn, worked.device)
+            run = self._once(turn, worked)
             worked.runs.append(run)
             if run[1] >= deadline:
                 return
@@ -133,15 +140,19 @@ class _Team:
                 return count, True
             before = mean
 
-    def _once(self, turn: Iterator[int], device: list[DeviceTimes] | None) -> tuple[int, int]:
-        inputs = self._load.buffers[next(turn) % len(self._load.buffers)]
+    def _once(self, turn: Iterator[int], worked: _Worked | None) -> tuple[int, int]:
+        """Run once and return its start and end; what it answered is offered outside its clock."""
+        place = next(turn) % len(self._load.buffers)
+        inputs = self._load.buffers[place]
         clock, times = self._load.clock, None
         start = clock()
         if self._timed_run is None:
-            self._load.runner.run(inputs)
+            outputs = self._load.runner.run(inputs)
         else:
-            _, times = self._timed_run(inputs)
+            outputs, times = self._timed_run(inputs)
         end = clock()
-        if times is not None and device is not None:
-            device.append(times)
+        if worked is not None:
+            if times is not None:
+                worked.device.append(times)
+            worked.reservoir.offer(place, outputs)
         return start, end

@@ -9,7 +9,7 @@ from modelport.core import machine
 from modelport.engines.base import Launch
 from modelport.engines.registry import opened
 from modelport.jobs.tune.search import SPEED_SAMPLES, Pair, Search, pure_speed
-from modelport.verdict.soundness import AGREEMENT
+from modelport.verdict.chance import AGREEMENT
 from modelport.verdict.words import FAIL, PASS
 
 # Settings that go from the probe to a way through the data.
@@ -45,7 +45,7 @@ def refine(search: Search, pairs: Sequence[Pair]) -> list[Point]:
     cores = machine.cores()
     points = [_scored_point(pair) for pair in pairs if pair.outcome is not None]
     fresh = _climbed(search, winner) if winner.engine.consumes & {"onnx"} else []
-    fresh.sort(key=lambda point: -point.probed)
+    fresh.sort(key=lambda point: (bool(point.unsound), -point.probed))
     for point in fresh[:FINALISTS]:
         _take_through(search, point)
     if fresh:
@@ -94,7 +94,7 @@ def _take_through(search: Search, point: Point) -> None:
     outcome = search.run(point.pair, build, launch, SPEED_SAMPLES)
     point.end_to_end = outcome.rows / outcome.clocks.seconds
     checks = outcome.scored.soundness.checks(outcome.scored.figures, point.pair.precision)
-    point.unsound = tuple(
+    point.unsound += tuple(
         check.why for check in checks if check.verdict == FAIL or (check.name == AGREEMENT and check.verdict != PASS)
     )
 
@@ -112,4 +112,5 @@ def _probe(search: Search, pair: Pair, batch: int, in_flight: int, threads: int)
         if runner.concurrency != in_flight:
             return None
         speed = pure_speed(runner, build, search.request.seconds)
-    return Point(pair, batch, in_flight, threads, speed)
+    unsound = (speed.other_answers,) if speed.other_answers else ()
+    return Point(pair, batch, in_flight, threads, speed.samples_per_second, unsound=unsound)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,10 @@ from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import ENGINES, defaults, get_engine, opened
 from modelport.evaluate.answer import Outcome, Pass, score_with_engine
 from modelport.evaluate.store import SourceAnswers
+from modelport.measure.held_answers import ANSWERS, against_calm
 from modelport.measure.inputs import random_inputs
 from modelport.measure.load import Load, measure
+from modelport.measure.repeated_input import repeated_input
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
@@ -70,6 +73,7 @@ class Pair:
     outcome: Outcome | None = None
     accepted: bool = False
     whole: bool = True  # scored on all samples: only then can it be chosen
+    other_answers: str = ""  # why those of its probe are not those of a calm run; nothing where they are
     why: str = ""
 
 
@@ -172,15 +176,33 @@ def _probed(search: Search, engine: Engine, precision: str, calibration: Path | 
     trail = ported(plan, search.port.source, search.samples, search.progress).trail
     pair = Pair(engine, precision, trail.model, build)
     with opened(engine, pair.model, build) as runner:
-        pair.probed = pure_speed(runner, build, search.request.seconds)
+        speed = pure_speed(runner, build, search.request.seconds, repeat=True)
+    pair.probed, pair.other_answers = speed.samples_per_second, speed.other_answers
+    if speed.cached:
+        search.notes.append(f"{engine.name} {precision}: {speed.cached}")
     return pair
 
 
-def pure_speed(runner: Runner, build: Build, seconds: float) -> float:
-    """Return samples/s of pure inference."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What a probe gave; the words are empty where there is nothing to say."""
+
+    samples_per_second: float  # pure inference
+    other_answers: str  # the answers held meanwhile are not those of a calm run
+    cached: str = ""  # the same input repeated is faster than different ones
+
+
+def pure_speed(runner: Runner, build: Build, seconds: float, repeat: bool = False) -> Speed:
+    """Return samples/s of pure inference, and what is doubtful of it; ``repeat`` asks also whether answers are cached.
+
+    One probe of an engine and a precision does for that.
+    """
     batch = build.batch or 1
-    inputs = random_inputs(runner.signature.with_batch(batch), build.recipe, 0)
-    return measure(Load(runner, inputs.buffers, batch, runner.concurrency, seconds)).timed.samples_per_second
+    buffers = random_inputs(runner.signature.with_batch(batch), build.recipe, 0).buffers
+    measured = measure(Load(runner, buffers, batch, runner.concurrency, seconds, answers=ANSWERS))
+    answers = against_calm(runner, buffers, measured.held)
+    cached = repeated_input(runner, buffers[0], seconds, time.perf_counter_ns).why if repeat else ""
+    return Speed(measured.timed.samples_per_second, answers.why, cached)
 
 
 def score(search: Search, pairs: Sequence[Pair]) -> None:
@@ -205,6 +227,7 @@ def score(search: Search, pairs: Sequence[Pair]) -> None:
         pair.why = f"{search.metric} {got.value:.4g}, {limit}"
         checks = pair.outcome.scored.soundness.checks(pair.outcome.scored.figures, pair.precision)
         unsound = [check.why for check in checks if check.verdict != PASS]
+        unsound += [pair.other_answers] * bool(pair.other_answers)
         pair.accepted = verdict.excess_of(got.value, want, search.tolerance) <= 0 and not unsound
         pair.why += "".join(f"; {why}" for why in unsound)
         pair.whole = not hopeless or len(search.samples) <= SPEED_SAMPLES
