@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from modelport.data.drawn.imagenet import draw_imagenet
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.feeding import feed
 from modelport.engines.null import _features as features_of
+from modelport.jobs.verify import verify
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -222,6 +223,18 @@ class Answer:
 Call = Callable[..., Answer]
 
 
+def _hold_result(words: Sequence[object], code: int) -> None:
+    """Hold that the folder of a result passes ``verify``, whatever was run, and on which engine."""
+    if words[0] not in ("run", "evaluate") or code not in (0, 1, 3) or "--out" not in words:
+        return
+    out = Path(str(words[words.index("--out") + 1]))
+    if (out / "manifest.json").exists():
+        found = verify(out, Silent())
+        assert found["verdict"] == "pass", [
+            row for kind in ("digests", "figures", "checks") for row in found[kind] if not row["fits"]
+        ]
+
+
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Call:
     """Run ``modelport`` with these words."""
@@ -234,6 +247,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         except SystemExit as leave:
             code = leave.code if isinstance(leave.code, int) else 0
         printed = capsys.readouterr()
+        _hold_result(words, code)
         return Answer(code, printed.out, printed.err)
 
     return run

@@ -2,9 +2,9 @@
 
 A block of commands is fenced as ``bash``. A further word on the fence line says what it needs that is not at hand:
 ``make`` (run by CI itself), ``real-data``, ``npu``, ``long`` (run where MODELPORT_LONG_DOCS is set). A trailing
-``# exit N`` gives the expected exit code. A command is ``modelport …``, ``python -m modelport.ais_bench …``, or
-``python FILE`` for a file that the page shows: a block of Python or TOML whose fence line ends in a file's name is
-written there first.
+``# exit N`` gives the expected exit code. A command is ``modelport …``, ``python -m modelport.ais_bench …``, ``pip …``,
+or ``python FILE`` for a file that the page shows: a block of Python or TOML whose fence line ends in a file's name is
+written there first. Before ``modelport`` may stand ``PYTHONPATH=FOLDER``, whose packages come first then.
 """
 
 from __future__ import annotations
@@ -69,7 +69,12 @@ def test_commands_run(
     for command in _commands(page):
         line, _, wanted = command.partition("# exit")
         words = shlex.split(line)
-        if words[0] == "modelport":
+        first, _, folder = words[0].partition("=")
+        if first == "PYTHONPATH" and words[1] == "modelport":
+            answer = _process("-m", *words[1:], before=Path(folder).absolute())
+        elif words[0] == "pip":
+            answer = _process("-m", *words)
+        elif words[0] == "modelport":
             answer = _process("-m", *words) if files else call(*words[1:])
         elif words[:3] == ["python", "-m", "modelport.ais_bench"]:
             answer = Answer(ais_bench(words[3:]), *capsys.readouterr())
@@ -82,8 +87,13 @@ def test_commands_run(
         assert answer.code in codes, f"{line}\n{answer.out}\n{answer.err}"
 
 
-def _process(*words: str) -> Answer:
-    ended = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+def _process(*words: str, before: Path | None = None) -> Answer:
+    """Run Python with these words; packages in the folder ``before`` come before all others."""
+    known = os.environ.get("PYTHONPATH")
+    place = {} if before is None else {"PYTHONPATH": os.pathsep.join(filter(None, (str(before), known)))}
+    ended = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=False, env=os.environ | place
+    )
     return Answer(ended.returncode, ended.stdout, ended.stderr)
 
 

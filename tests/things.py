@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
+import pytest
 
 from modelport.core.values import Array
+from modelport.tasks.base import Figures, Rows, Task
 
 CATEGORIES = ((3, "car"), (1, "dog"), (9, "kite"))
 SIZES = ((120, 160), (96, 96), (150, 90), (64, 128))
@@ -54,3 +57,30 @@ def star_at(middle: Array, radius: float) -> Array:
     angles = np.arange(10) * np.pi / 5
     distance = radius * np.where(np.arange(10) % 2, 0.6, 1.0)
     return np.stack([middle[0] + distance * np.sin(angles), middle[1] - distance * np.cos(angles)], axis=1)
+
+
+def hold_that_figures_are_counted_anew(task: Task, rows: Rows) -> tuple[Figures, list[dict[str, Any]]]:
+    """Hold that the lines of both files give the scorer's figures again, and each image once the same over resamples.
+
+    Returns the figures and the lines of samples.jsonl.
+    """
+    scorer = task.scorer(True)
+    lines = [json.loads(json.dumps(line, allow_nan=False)) for line in scorer.take(rows)]
+    judged = [task.judged(line, target).to_json("mAP") for line, target in zip(lines, rows.targets, strict=True)]
+    samples = [json.loads(json.dumps(one, allow_nan=False)) for one in judged]
+    figures, again = scorer.figures(), task.recount(zip(lines, samples, strict=True))
+    assert again is not None and figures.source is not None and figures.resampled is not None
+    once = figures.resampled.figures(np.ones(len(lines), np.int64))
+    for side, anew, resampled in zip(
+        (figures.metrics, figures.source), (again.metrics, again.source), once, strict=True
+    ):
+        want = {name: score.value for name, score in side.items()}
+        assert anew == pytest.approx(want, abs=1e-9)
+        assert {name: resampled[name] for name in want if name in resampled} == pytest.approx(
+            {name: value for name, value in want.items() if name in resampled}, abs=1e-9
+        )
+    assert figures.resampled.images == len(lines) and len(once[0]) >= 2
+    assert again.metrics != again.source and figures.resampled.differ > 0
+    for sample in samples:
+        assert all(0 <= share <= 1 for share in sample["values"]["surrogate"])
+    return figures, samples

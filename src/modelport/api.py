@@ -24,13 +24,14 @@ from modelport.evaluate.answer import Outcome, Pass, live_rows, warmed_up
 from modelport.evaluate.held_rows import HeldRows, KeptRows
 from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import stack_rows
-from modelport.jobs.run import PREDICTIONS, origin_of, speed_of, written
+from modelport.jobs.run import origin_of, speed_of, written
 from modelport.model.architectures import build_random
 from modelport.model.samples.fit import save_as_published
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
 from modelport.report.result import NOTHING_RAN, Result, SourceOrigin
+from modelport.report.result_folder import PREDICTIONS
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported
 from modelport.stages.source import source_of
@@ -251,7 +252,7 @@ def judge(
         judging = Judging(confidence, max_drop, max_skipped, planned=len(job.samples), seed=job.seed)
         judged = assemble(recipe, job.task, scored, origin, speed, judging)
         result = replace(judged, seed=job.seed, started=begun.isoformat(timespec="seconds"))
-        return result if out is None else written(folder, result)
+        return result if out is None else written(folder, result, recipe)
 
 
 def _origin(answers: Answers, source: SourceOrigin | None) -> Origin:

@@ -106,7 +106,7 @@ def test_boxes_files_and_pictures(call: Call, coco: Path, null_detector: tuple[P
     words += ["--limit", 2, "--json"]
     files_of_boxes = [
         "--draw",
-        tmp_path / "draw",
+        tmp_path / "out" / "draw",
         "--detections",
         tmp_path / "text",
         "--coco-json",
@@ -121,9 +121,12 @@ def test_boxes_files_and_pictures(call: Call, coco: Path, null_detector: tuple[P
     rows = json.loads((tmp_path / "coco.json").read_text())
     assert len(rows) == sum(len(line["boxes"]) for line in lines) > 100
     for line in lines:
-        assert (tmp_path / "draw" / f"{line['id']}.jpg").is_file()
+        assert (tmp_path / "out" / "draw" / f"{line['id']}.jpg").is_file()
         text = (tmp_path / "text" / f"{line['id']}.txt").read_text().splitlines()
         assert len(text) == len(line["boxes"])
+    # What lies in the folder of the result is held with it.
+    listed = {name for name in json.loads((tmp_path / "out" / "manifest.json").read_text()) if "/" in name}
+    assert listed == {f"draw/{line['id']}.jpg" for line in lines}
 
 
 def test_detection_files_are_for_detectors(call: Call, cifar: Path, tmp_path: Path) -> None:

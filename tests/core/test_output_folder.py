@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from modelport.core.artifacts import digest_json
 from modelport.core.errors import OutputError
-from modelport.core.output_folder import LOCK, held_folder, write_result
+from modelport.core.output_folder import LOCK, MANIFEST, held_folder, write_manifest, write_result
 
 RESULT, BESIDE = "result.json", ("predictions.jsonl", "report.md")
 HOLD = (
@@ -44,13 +45,13 @@ def test_a_second_run_is_refused_while_the_first_lives_and_served_after_its_kill
 
 
 def test_a_forced_run_that_is_killed_leaves_no_old_verdict_beside_new_files(tmp_path: Path) -> None:
-    for name in (RESULT, "report.md", "predictions.jsonl"):
+    for name in (RESULT, MANIFEST, "report.md", "predictions.jsonl"):
         (tmp_path / name).write_text("old")
     first = _holder(tmp_path)
     first.kill()
     first.communicate()
     assert (tmp_path / "predictions.jsonl").read_text() == "new"
-    assert not (tmp_path / RESULT).exists() and not (tmp_path / "report.md").exists()
+    assert not any((tmp_path / name).exists() for name in (RESULT, MANIFEST, "report.md"))
 
 
 def test_nothing_is_removed_where_the_run_is_refused(tmp_path: Path) -> None:
@@ -73,6 +74,22 @@ def test_the_result_tells_the_digests_of_what_belongs_to_it(tmp_path: Path) -> N
     told = json.loads((tmp_path / RESULT).read_text())
     assert told["verdict"] == "pass"
     assert told["companions"] == {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in BESIDE}
+
+
+def test_the_manifest_tells_the_digests_of_what_lies_in_the_folder_and_its_own(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    for place in (folder / "drawn", elsewhere):
+        place.mkdir(parents=True)
+        (place / "a.jpg").write_bytes(b"a picture")
+    (folder / RESULT).write_text("{}")
+    (folder / "linked").symlink_to(elsewhere)
+    beside = [folder / "drawn" / "a.jpg", elsewhere / "a.jpg", folder / "linked" / "a.jpg"]
+    write_manifest(folder, [RESULT], beside)
+    told = json.loads((folder / MANIFEST).read_text())
+    own = told.pop(MANIFEST)
+    names = {RESULT, "drawn/a.jpg"}
+    assert told == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    assert own == digest_json(told)
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:

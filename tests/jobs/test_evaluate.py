@@ -17,6 +17,7 @@ from modelport.core.values import Array
 from modelport.data.sets.table import open_dataset
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+from modelport.report.result_folder import COMPANIONS
 from modelport.tasks.contrastive.task import drawn_pairs
 from modelport.tasks.detection.coco_map import CocoMap
 from saved_outputs import ENGINE, infer, lines, save
@@ -61,7 +62,7 @@ def test_evaluate_gives_the_figures_of_run(
     streamed, wanted = ran
     assert json.loads((out / "result.json").read_text()) == result and "# tiny:" in (out / "report.md").read_text()
     assert result["metrics"] == streamed["metrics"]
-    assert set(streamed["companions"]) == {"predictions.jsonl", "report.md"}
+    assert set(streamed["companions"]) == set(COMPANIONS)
     for name, digest in result["companions"].items():
         assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
     for key in ("schema", "verdict", "n", "dataset", "checks", "published", "reference", "recipe_sha256", "seed"):

@@ -16,8 +16,8 @@ from modelport.core.values import Array, Check, RowId, Truth
 from modelport.recipes.load import load_recipe
 from modelport.tasks.base import Rows
 from modelport.tasks.table import task_of
+from modelport.verdict.chance import AGREEMENT
 from modelport.verdict.rules import Evidence, overall
-from modelport.verdict.soundness import AGREEMENT
 from modelport.verdict.unlabelled import judge_unlabelled
 
 Call = Callable[..., Any]

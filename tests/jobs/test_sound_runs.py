@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,42 @@ def _images(data: Path) -> list[Path]:
 
 
 def test_labels_in_another_numbering_do_not_pass(call: Call, null_path: Path, null_weights: Path, data: Path) -> None:
-    lines = [line.split() for line in (data / LABELS).read_text().splitlines()]
-    (data / LABELS).write_text("".join(f"{name} {(int(label) + 1) % 10}\n" for name, label in lines))
+    _relabelled(data, lambda label: (label + 1) % 10)
     code, result = _run(call, null_path, null_weights, data)
     assert (code, result["verdict"]) == (3, "inconclusive")
     # The reason is told first.
     first = next(check for check in result["checks"] if check["verdict"] != "pass")
     assert first["name"] == "labels_aligned" and "by 9" in first["why"]
+
+
+def _relabelled(data: Path, label_of: Callable[[int], int]) -> None:
+    lines = [line.split() for line in (data / LABELS).read_text().splitlines()]
+    (data / LABELS).write_text("".join(f"{name} {label_of(int(label))}\n" for name, label in lines))
+
+
+@pytest.mark.parametrize(
+    ("label_of", "reason", "words"),
+    [
+        ({2: 5, 5: 2}.get, "labels_aligned", ("label 2", "is answered as 5")),
+        ({3: 7, 7: 9, 9: 3}.get, "labels_aligned", ("is answered as",)),
+        (lambda label, _: (7 * label + 3) % 10, "labels_aligned", ("is answered as",)),
+        (lambda label, _: 4, "labels_vary", ("310 labels are 4",)),
+    ],
+)
+def test_labels_permuted_or_constant_do_not_pass_and_the_reason_is_first(
+    call: Call,
+    null_path: Path,
+    null_weights: Path,
+    data: Path,
+    label_of: Callable[[int, int], int],
+    reason: str,
+    words: tuple[str, ...],
+) -> None:
+    _relabelled(data, lambda label: label_of(label, label))
+    code, result = _run(call, null_path, null_weights, data)
+    assert (code, result["verdict"]) == (3, "inconclusive")
+    first = next(check for check in result["checks"] if check["verdict"] != "pass")
+    assert first["name"] == reason and all(word in first["why"] for word in words)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import Call
+from modelport.core.errors import RecipeError
 from modelport.recipes.load import load_recipe, parse_recipe, recipe_names
 from modelport.recipes.toml import toml_text
 
@@ -31,3 +32,13 @@ def test_show_toml_gives_the_recipe_back(name: str, call: Call) -> None:
 @given(st.dictionaries(TEXT, VALUES, max_size=4))
 def test_any_table_comes_back(table: dict[str, Any]) -> None:
     assert tomllib.loads(toml_text(table)) == table
+
+
+def test_a_recipe_with_its_variant_comes_back_as_it_ran() -> None:
+    """As result folders hold it; beside variants that can still be chosen the key is none."""
+    ran = load_recipe("simclr").with_variant("published")
+    text = toml_text(ran.to_json())
+    back = parse_recipe(text, "recipe.toml")
+    assert (back.variant, back.digest) == ("published", ran.digest)
+    with pytest.raises(RecipeError, match="variant: unknown key"):
+        parse_recipe(text.replace("[variants]", '[variants.more]\nabout = "x"\nchanges = {}'), "recipe.toml")

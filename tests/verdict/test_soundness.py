@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
-from modelport.core.values import Array
+from modelport.core.values import Array, Check
 from modelport.tasks.base import Figures, Flips, Score
 from modelport.tasks.classification.task import Classification
-from modelport.verdict.soundness import Soundness, binomial_tail
+from modelport.verdict.soundness import Soundness, on_ground
 
 
 def _verdicts(outputs: Array, source: Array | None, figures: Figures | None = None, precision: str = "fp32") -> Any:
@@ -86,13 +86,32 @@ def test_few_samples_do_not_alarm(logits: Array) -> None:
     assert _verdicts(logits, logits, _at(80, 20, 19, 20))["agreement_explained"] == "pass"
 
 
-def test_the_tail_is_the_binomials() -> None:
-    for hits, n, share in (
-        (0, 10, 0.1),
-        (3, 10, 0.1),
-        (31, 310, 0.1),
-        (60, 310, 0.1),
-        (700, 50_000, 0.01),
-        (5, 5, 1.0),
-    ):
-        assert binomial_tail(hits, n, share) == pytest.approx(binom.sf(hits - 1, n, share), rel=1e-6)
+@pytest.mark.parametrize(("labels", "word"), [([3] * 40, "inconclusive"), ([3] * 39 + [4], "pass"), ([], None)])
+def test_labels_that_are_all_the_same_are_told(logits: Array, labels: list[int], word: str | None) -> None:
+    watch = Soundness(Classification)
+    watch.take([str(row) for row in range(40)], {"y": logits}, {"y": logits}, labels)
+    found = {check.name: check.verdict for check in watch.checks(Figures({}, None), "fp32")}
+    assert found.get("labels_vary") == word
+
+
+def _failed(name: str = "top1_vs_source") -> Check:
+    return Check(name, "fail", 1.0, 2.0, "too low")
+
+
+@pytest.mark.parametrize("name", ["answers_vary", "labels_vary", "labels_aligned"])
+def test_a_drop_fails_nothing_where_the_figures_mean_nothing(name: str) -> None:
+    sound = [Check("finite", "pass", 0, 0, ""), Check(name, "inconclusive", 0, 0, "")]
+    (check,) = on_ground(sound, Figures({}, None), [_failed()])
+    assert check.verdict == "inconclusive" and name in check.why
+    # What is not the labels' or both models' fault stays.
+    (check,) = on_ground([replace(sound[1], verdict="fail")], Figures({}, None), [_failed()])
+    assert check.verdict == "fail"
+
+
+@pytest.mark.parametrize(("source", "word"), [(11.0, "inconclusive"), (60.0, "fail")])
+def test_an_engine_at_chance_fails_where_its_source_is_not(source: float, word: str) -> None:
+    mine, theirs = ({"top1": Score(value, "percent", 300, 0.1)} for value in (10.0, source))
+    figures = Figures(mine, theirs, chance={"top1": 10.0})
+    sound = [check for check in Soundness(Classification).checks(figures, "fp32") if check.name == "top1_above_chance"]
+    assert sound[0].verdict == "inconclusive"
+    assert on_ground(sound, figures, [_failed()])[0].verdict == word

@@ -160,6 +160,7 @@ def demo(
     Exit code: 0 unless a verdict is fail.
     """
     from modelport.jobs.demo import demo as run_demo
+    from modelport.report.sentence import sentence
 
     value = run_demo(out, everything, COMMAND, TALK.progress)
 
@@ -171,6 +172,8 @@ def demo(
         console.aside("sample data and sample weights: the figures say nothing of the published model")
         for report in value.reports:
             console.aside(f"report: {report}", soft_wrap=True)
+        for result in value.runs:
+            console.aside(f"{result.recipe} on {result.engine}: {sentence(result)}", soft_wrap=True)
         console.print(cell("verdict: ") + _verdict(value.verdict))
 
     TALK.give(value.to_json(), draw)
@@ -186,7 +189,10 @@ def draw_run(console: Any, result: Result, out: Path | None) -> None:
     for note in (*result.notes, *result.speed.warnings):
         console.aside(f"note: {note}")
     console.aside(f"{result.n} samples, {result.skipped} skipped, {_rate(result)} samples/s end to end")
+    from modelport.report.sentence import sentence
+
     console.aside(result.rests_on)
+    console.aside(sentence(result))
     report = f"   report: {out / 'report.md'}" if out else ""
     console.print(cell("verdict: ") + _verdict(result.verdict) + cell(report), soft_wrap=True)
 

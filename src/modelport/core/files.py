@@ -9,6 +9,7 @@ import json
 import math
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,13 +45,27 @@ def open_regular(
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as failed:  # ValueError: a NUL inside the name
         raise error(f"{path}: {getattr(failed, 'strerror', None) or failed}", fix) from failed
+    return regular(handle, path, limit, error, fix)
+
+
+def regular(
+    handle: int,
+    place: Path | str,
+    limit: int | None = None,
+    error: type[ModelportError] = DataError,
+    fix: str = "check the path",
+) -> BufferedReader:
+    """Return the stream of an open file, which is closed where it is no regular one or beyond ``limit`` bytes.
+
+    ``place`` names it. Raises ``error``.
+    """
     found = os.fstat(handle)
     if kind := kind_of(found.st_mode):
         os.close(handle)
-        raise error(f"{path}: is {kind}, not a file", fix)
+        raise error(f"{place}: is {kind}, not a file", fix)
     if limit is not None and found.st_size > limit:
         os.close(handle)
-        raise error(f"{path}: {found.st_size} bytes, more than the {limit} that such a file may have", fix)
+        raise error(f"{place}: {found.st_size} bytes, more than the {limit} that such a file may have", fix)
     return os.fdopen(handle, "rb")
 
 

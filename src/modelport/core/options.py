@@ -38,9 +38,9 @@ def seconds(option: str, value: float) -> float:
 
 
 def confidence(value: float) -> float:
-    """Return ``value``. Raises UsageError unless it is a level from 0.5 to 0.9999."""
-    if not 0.5 <= value <= 0.9999:
-        raise UsageError(f"--confidence {value:g}", "give a level from 0.5 to 0.9999, as in 0.95")
+    """Return ``value``. Raises UsageError unless it is a level from 0.5 to 0.99."""
+    if not 0.5 <= value <= 0.99:
+        raise UsageError(f"--confidence {value:g}", "give a level from 0.5 to 0.99, as in 0.95")
     return value
 
 

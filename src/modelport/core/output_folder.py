@@ -1,19 +1,21 @@
-"""The folder that one run writes: held by it alone, without an old verdict, the result written last."""
+"""The folder that one run writes: held by it alone, without an old verdict, result and manifest written last."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelport.core.artifacts import digest_file, prepare_output_folder, write_json, writing
+from modelport.core.artifacts import digest_file, digest_json, prepare_output_folder, write_json, write_text, writing
 from modelport.core.errors import OutputError
 from modelport.core.scratch import sweep
 
 LOCK = ".modelport.lock"
+MANIFEST = "manifest.json"
 
 
 @contextlib.contextmanager
@@ -45,23 +47,44 @@ def held_results(folder: Path, summary: Path) -> Iterator[None]:
 
 
 def drop_old_result(folder: Path, result: str, companions: Sequence[str]) -> None:
-    """Remove an earlier run's ``result``, and then its ``companions``, before anything new is written.
+    """Remove an earlier run's ``result``, its manifest and its ``companions``, before anything new is written.
 
     A run that is killed then leaves no verdict beside files of another. Raises OutputError.
     """
-    for name in (result, *companions):
+    for name in (result, MANIFEST, *companions):
         with writing(folder / name):
             (folder / name).unlink(missing_ok=True)
 
 
 def write_result(folder: Path, name: str, result: Mapping[str, Any], companions: Sequence[str]) -> dict[str, str]:
-    """Write the result as the last file of a folder, with the sha256 of those that belong to it, and return these.
+    """Write the result after all that belongs to it, with the sha256 of those files, and return these.
 
     In the file they are the key ``companions`` {file name: sha256 in hexadecimal digits}.
     """
     digests = {file: digest_file(folder / file) for file in companions}
     write_json(folder / name, {**result, "companions": digests})
     return digests
+
+
+def write_manifest(folder: Path, files: Iterable[str], beside: Iterable[Path] = ()) -> None:
+    """Write manifest.json, the last file of a folder: the sha256 of each of ``files``, and of this list itself.
+
+    Of the files ``beside``, which may lie anywhere, those in the folder are listed as well, ``/`` between the parts of
+    their names.
+    """
+    base = folder.resolve()
+    places = [path.resolve() for path in beside]
+    names = {*files, *(place.relative_to(base).as_posix() for place in places if place.is_relative_to(base))}
+    write_text(folder / MANIFEST, manifest_text({name: digest_file(folder / name) for name in sorted(names)}))
+
+
+def manifest_text(digests: Mapping[str, str]) -> str:
+    """Return the whole text of a manifest: JSON {file: sha256}.
+
+    Under its own name it holds the sha256 of the other entries' canonical JSON.
+    """
+    own = {MANIFEST: digest_json(digests)}
+    return json.dumps({**digests, **own}, indent=2, ensure_ascii=False) + "\n"
 
 
 @contextlib.contextmanager

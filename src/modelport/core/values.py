@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload
 
@@ -89,6 +89,8 @@ class Sample:
     path: Path
     content: bytes | None = None
     sha256: str | None = None
+    facts: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What the data set tells of it beside the label, JSON values by name: ``columns``, those of a table."""
 
     def read(self) -> bytes:
         """Return the sample's bytes; raises BadSampleError where the file cannot be read."""
@@ -200,6 +202,7 @@ class Batch:
     targets: tuple[Any, ...]
     digests: tuple[str, ...]  # sha256 of each sample's content
     placements: tuple[Any, ...] = ()  # where each image lies in the input, where the preprocessing says so
+    facts: tuple[Mapping[str, Any], ...] = ()  # what is told of each sample beside; JSON values
 
 
 # Keys of a check that it has only where they are known.

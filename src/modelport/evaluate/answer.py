@@ -164,7 +164,7 @@ def live_rows(
         for batch, outputs in _together(run_batches(runner, batches, outcome.clocks)):
             outcome.rows += len(batch.ids)
             source = _kept(job, answers, batch)
-            yield Rows(batch.ids, batch.targets, outputs, source, batch.placements, batch.digests)
+            yield Rows(batch.ids, batch.targets, outputs, source, batch.placements, batch.digests, batch.facts)
 
 
 def _together(answered: Iterator[tuple[Batch, Tensors]]) -> Iterator[tuple[Batch, Tensors]]:
@@ -186,7 +186,7 @@ def _joined(held: Sequence[tuple[Batch, Tensors]]) -> tuple[Batch, Tensors]:
     batches, outputs = zip(*held, strict=True)
     parts = {
         name: tuple(chain.from_iterable(getattr(batch, name) for batch in batches))
-        for name in ("ids", "targets", "digests", "placements")
+        for name in ("ids", "targets", "digests", "placements", "facts")
     }
     return Batch(inputs={}, **parts), {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 

@@ -31,7 +31,7 @@ class SampleLog:
                 continue
             name = row.sample
             told = {"id": name, "sha256": digest, "draw": self._drawn, "weight": 1.0}
-            if rows.facts:
+            if rows.facts and rows.facts[place]:
                 told["facts"] = dict(rows.facts[place])
             self._waiting[name], self._targets[name] = told, target
             self._drawn += 1

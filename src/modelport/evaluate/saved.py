@@ -178,6 +178,7 @@ def _joined(landed: Sequence[tuple[Piece, Tensors, list[tuple[str, Any]]]]) -> R
         None,
         [place for _, _, facts in landed for _, place in facts],
         [digest for _, _, facts in landed for digest, _ in facts],
+        [sample.facts or {} for piece, _, _ in landed for sample in piece.samples],
     )
 
 

@@ -31,6 +31,7 @@ class Scored:
     fingerprint: str = ""
     duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
     labels: bool = True  # whether what labels decide is among the figures
+    samples: Path | None = None  # samples.jsonl
     stop: Stop | None = None  # what could end the run, with what it has seen
 
     @property
@@ -61,14 +62,16 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
     ties, repeated contents. Raises DataError where no sample was scored.
     """
     blind = how.task.needs_labels and not how.labels
-    found = Scored(Soundness(how.task), Ties() if blind else how.task.ties(), labels=not blind, stop=how.stop)
+    beside = how.predictions.with_name(SAMPLES)
+    found = Scored(Soundness(how.task), Ties() if blind else how.task.ties(), labels=not blind)
+    found.stop, found.samples = how.stop, beside
     scorer = how.task.unlabelled_scorer(how.against_source) if blind else how.task.scorer(how.against_source)
     fingerprint, uniques = Fingerprint(), Uniques(keep_all=how.full_set)
     with (
         written_aside(how.predictions) as aside,
         aside.open("w", encoding="utf-8") as lines,
-        written_aside(how.predictions.with_name(SAMPLES)) as beside,
-        beside.open("w", encoding="utf-8") as samples,
+        written_aside(beside) as sample_lines,
+        sample_lines.open("w", encoding="utf-8") as samples,
     ):
         log = SampleLog(how.task, samples, labels=not blind)
         for chunk in rows:
@@ -76,7 +79,8 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
             chunk = _counted_once(chunk, uniques)
             if not chunk.ids:
                 continue
-            found.soundness.take(chunk.ids, chunk.outputs, chunk.source)
+            looked_at = chunk.targets if how.task.needs_labels and not blind else ()
+            found.soundness.take(chunk.ids, chunk.outputs, chunk.source, looked_at)
             if found.ties.counts:
                 found.ties.take(dict(chunk.outputs), chunk.targets)
             log.expect(chunk)

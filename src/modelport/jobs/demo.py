@@ -8,10 +8,11 @@ from typing import Any
 
 from modelport.core.progress import Progress
 from modelport.engines.registry import availabilities, defaults
-from modelport.jobs.run import REPORT, RunRequest, run
+from modelport.jobs.run import RunRequest, run
 from modelport.jobs.samples import make_data, make_weights
 from modelport.recipes.load import load_recipe
 from modelport.report.result import Result
+from modelport.report.result_folder import REPORT
 from modelport.stages.plan import Wish
 
 RECIPES = ("moco-v2",)

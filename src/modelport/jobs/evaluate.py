@@ -25,7 +25,7 @@ from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
 from modelport.evaluate.saved import Piece, SavedRows, Seen, pair
 from modelport.evaluate.score import Scored, Scoring, score
-from modelport.jobs.run import COMPANIONS, PREDICTIONS, RESULT, check_asked, judging_of, written
+from modelport.jobs.run import check_asked, judging_of, written
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
@@ -33,10 +33,13 @@ from modelport.report.assemble import Origin, assemble
 from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_detection_files
 from modelport.report.guide_json import guide_json, guide_text
 from modelport.report.result import NOTHING_RAN, Result
+from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RESULT
 from modelport.tasks.base import Figures, Rows, Task
 from modelport.tasks.table import need_labels, task_of
 from modelport.verdict.rules import is_full_set, rounding_of, tie_notes
 from modelport.verdict.settings import Judging
+
+GUIDE_TEXT = "coco_detection_result.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,9 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     guide = guide_json(task, scored.figures.metrics, len(saved.samples))
     few = tie_notes(rounding_of(origin.rounded, scored.ties), scored.ties)
     guide["value"] += [{"key": "Note", "value": note} for note in (*few, *left_out)]
-    return Evaluation(result if request.out is None else written(request.out, result), guide)
+    if request.out is not None:
+        result = written(request.out, result, recipe, _beside(request, request.out / PREDICTIONS))
+    return Evaluation(result, guide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +165,15 @@ def _write_detections(
         return []
     said = write_detection_files(request.files, dataset, predictions, progress)
     if request.style == "guide" and request.files.coco_json is not None:
-        write_text(request.files.coco_json.parent / "coco_detection_result.txt", guide_text(figures.metrics))
+        write_text(request.files.coco_json.parent / GUIDE_TEXT, guide_text(figures.metrics))
     return said
+
+
+def _beside(request: EvaluateRequest, predictions: Path) -> Iterator[Path]:
+    """Yield the files of boxes that were written."""
+    yield from request.files.written(predictions)
+    if request.style == "guide" and request.files.coco_json is not None:
+        yield request.files.coco_json.parent / GUIDE_TEXT
 
 
 def _recipe(request: EvaluateRequest) -> Recipe:

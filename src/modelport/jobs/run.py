@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.output_folder import drop_old_result, held_folder, write_result
+from modelport.core.output_folder import drop_old_result, held_folder, write_manifest, write_result
 from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
@@ -25,7 +25,6 @@ from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, answer_with_source, score_with_engine
 from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
-from modelport.evaluate.sample_log import SAMPLES
 from modelport.evaluate.store import SourceAnswers
 from modelport.evaluate.until_decided import score_until_decided
 from modelport.measure.in_flight import with_best_in_flight
@@ -33,11 +32,13 @@ from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.recipes.setting import read_setting
+from modelport.recipes.toml import toml_text
 from modelport.report import markdown
 from modelport.report.assemble import Origin, assemble
 from modelport.report.clocks import device_latencies, throughputs
 from modelport.report.detections import DetectionFiles, write_detection_files
 from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
+from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RECIPE, REPORT, RESULT
 from modelport.stages.lower import speed_warnings
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported, source_for
@@ -46,9 +47,6 @@ from modelport.tasks.table import need_labels, task_of
 from modelport.verdict.rules import is_full_set
 from modelport.verdict.sequential import Stop
 from modelport.verdict.settings import Judging
-
-RESULT, PREDICTIONS, REPORT = "result.json", "predictions.jsonl", "report.md"
-COMPANIONS = (PREDICTIONS, SAMPLES, REPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
         seconds=time.perf_counter() - clock,
         further={**judged.further, **further},
     )
-    return written(request.out, result)
+    return written(request.out, result, recipe, request.files.written(request.out / PREDICTIONS))
 
 
 def _beside_the_figures(
@@ -231,10 +229,16 @@ def origin_of(source: Source | None) -> SourceOrigin | None:
     return SourceOrigin(source.kind, str(source.artifact.shown), source.artifact.sha256, source.title)
 
 
-def written(folder: Path, result: Result) -> Result:
-    """Write report.md and, last of all, result.json, which holds the digests of what lies beside it."""
+def written(folder: Path, result: Result, recipe: Recipe, beside: Iterable[Path] = ()) -> Result:
+    """Write report.md, recipe.toml, result.json with the digests of these, and last of all manifest.json.
+
+    ``recipe`` is the one that ran. Files written ``beside`` are held by the manifest where they lie in ``folder``.
+    """
     write_text(folder / REPORT, markdown.render(result))
-    return replace(result, companions=write_result(folder, RESULT, result.to_json(), COMPANIONS))
+    write_text(folder / RECIPE, toml_text(recipe.to_json()))
+    companions = write_result(folder, RESULT, result.to_json(), COMPANIONS)
+    write_manifest(folder, [RESULT, *COMPANIONS], beside)
+    return replace(result, companions=companions)
 
 
 def _with_runs_in_flight(plan: Plan, port: Ported, samples: int, progress: Progress) -> tuple[Plan, str]:

@@ -53,7 +53,8 @@ def parse_recipe(text: str, place: str) -> Recipe:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{place}: no valid TOML: {error}", "mend the file") from error
-    if "variant" in content:
+    # A recipe that a variant was applied to has no variants any more: so result folders hold it.
+    if "variant" in content and content.get("variants") != {}:
         raise RecipeError(f"{place}: variant: unknown key", "the table is called variants; --variant names one")
     try:
         recipe = Recipe.model_validate(content)

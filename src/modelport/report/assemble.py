@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,12 +11,15 @@ from modelport.core.artifacts import Artifact
 from modelport.core.values import Check
 from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, environment
 from modelport.tasks.base import Figures, Task, judged_metrics
 from modelport.tasks.classification.topk import percent
 from modelport.verdict import rules as verdict
 from modelport.verdict.bootstrap import Resamples
 from modelport.verdict.settings import Judging
+from modelport.verdict.slices import suffering
+from modelport.verdict.soundness import on_ground
 from modelport.verdict.unlabelled import NO_LABELS, judge_unlabelled
 
 ABSENT = f"{NO_LABELS}: figures that need them are absent"
@@ -46,12 +50,14 @@ def assemble(
     evidence = replace(evidence, unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {})
     ties = verdict.tie_notes(rounding, scored.ties)
     # What keeps the figures from meaning anything is told before the figures.
-    checks = [*scored.soundness.checks(figures, origin.precision), *origin.checks]
+    sound = scored.soundness.checks(figures, origin.precision)
+    checks = [*sound, *origin.checks]
     if scored.labels:
         checks += verdict.digit_checks(rounding, recipe, scored.ties, ties)
-        checks += verdict.judge(recipe, evidence)
+        checks += on_ground(sound, figures, verdict.judge(recipe, evidence))
     else:
         checks = judge_unlabelled(recipe, evidence, checks)
+    slices, suffers = _slices(task, scored, evidence.tolerance or recipe.tolerance)
     metrics = dict(figures.metrics)
     flips = figures.flips
     if flips.of:
@@ -80,11 +86,20 @@ def assemble(
         artifacts=tuple(row for artifact in origin.artifacts for row in artifact.to_json()),
         dataset={"name": recipe.dataset.kind, "n": n, "fingerprint": scored.fingerprint}
         | ({} if scored.labels else {"labels": "not looked at"}),
-        notes=(*judging.notes(recipe), *origin.notes, *figures.notes, *ties, *(() if scored.labels else (ABSENT,))),
+        notes=(
+            *judging.notes(recipe),
+            *origin.notes,
+            *figures.notes,
+            *ties,
+            *suffers,
+            *(() if scored.labels else (ABSENT,)),
+        ),
         environment=environment(),
-        further={"statistics": judging.statistics(full, n, _decided(scored)), "paired": _paired(recipe, figures)}
+        further={"statistics": judging.statistics(recipe, full, n, _decided(scored))}
+        | {"paired": _paired(recipe, figures)}
         | ({"per_class": figures.per_class} if figures.per_class else {})
-        | figures.further,
+        | figures.further
+        | slices,
     )
 
 
@@ -112,6 +127,19 @@ def _decided(scored: Scored) -> bool:
 def _paired(recipe: Recipe, figures: Figures) -> dict[str, dict[str, int]]:
     """Return the counts of the recipe's metrics, as the result file holds them."""
     return {name: asdict(seen) for name, seen in figures.paired.items() if name in recipe.metrics}
+
+
+def _slices(task: Task, scored: Scored, tolerance: Tolerance) -> tuple[dict[str, Any], list[str]]:
+    """Return the keys of a result that tell where more is lost than elsewhere, and what is to be said of it.
+
+    None where there is no source, or where samples are neither right nor wrong.
+    """
+    if scored.samples is None or task.deciding not in scored.figures.paired:
+        return {}, []
+    with scored.samples.open(encoding="utf-8") as lines:
+        found = suffering(map(json.loads, lines), tolerance)
+    names = {row["class"]: row["name"] for row in scored.figures.per_class}
+    return found.to_json(names), found.notes(task.deciding, names)
 
 
 def _reference(recipe: Recipe, full: bool, figures: Figures, origin: SourceOrigin) -> dict[str, Any]:

@@ -49,6 +49,14 @@ class DetectionFiles:
         """Whether any is wanted."""
         return any(place is not None for place in (self.draw, self.detections, self.coco_json))
 
+    def written(self, predictions: Path) -> Iterator[Path]:
+        """Yield the files that are written for these predictions."""
+        if self.coco_json:
+            yield self.coco_json
+        for place, suffix in ((self.draw, "jpg"), (self.detections, "txt")):
+            if place:
+                yield from (place / f"{line['id']}.{suffix}" for line in _lines(predictions))
+
 
 def write_detection_files(files: DetectionFiles, dataset: DataSet, predictions: Path, progress: Progress) -> list[str]:
     """Write what is wanted from the lines of predictions.jsonl, and return what is to be said of it.

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelport.core.text import plain
 from modelport.report.result import Result
+from modelport.report.sentence import sentence
 
 # Samples (or pixels) of a class from which on its figure stands in the report, and how much of what is worst does.
 FEW_IMAGES, WORST_CLASSES, WORST_CONFUSIONS = 5, 10, 5
@@ -21,6 +22,7 @@ def render(result: Result) -> str:
         _head(result),
         _metrics(result),
         _classes(result),
+        _slices(result),
         _checks(result),
         _speed(result),
         _quantization(result.further.get("quantization")),
@@ -51,7 +53,7 @@ def _head(result: Result) -> str:
     engine, precision, batch = map(number, (result.engine, result.precision, result.batch))
     facts = f"engine **{engine}**, precision **{precision}**, batch {batch}"
     said = f"{counted} of {result.dataset['name']}; {facts}, seed {result.seed}."
-    return f"# {result.recipe}: {result.verdict}\n\n{said}\n\n{result.rests_on}"
+    return f"# {result.recipe}: {result.verdict}\n\n{foreign(sentence(result))}\n\n{said}\n\n{result.rests_on}"
 
 
 def _metrics(result: Result) -> str:
@@ -92,6 +94,25 @@ def _classes(result: Result) -> str:
         for row in result.further.get("confusions", ())[:WORST_CONFUSIONS]
     ]
     return text + (f"\n\nMost often: {', '.join(often)}." if often else "")
+
+
+def _slices(result: Result) -> str:
+    """The classes and slices that lose more than the rest, where any holds."""
+    found = result.further.get("slices", ())
+    rows = [
+        [
+            foreign(row["slice"]),
+            _name(row["value"]) + (f" ({_name(row['name'])})" if row.get("name") else ""),
+            row["n"],
+            *(number(row[key]) for key in ("engine", "source", "loss", "p")),
+        ]
+        for row in found
+    ]
+    if not rows:
+        return ""
+    text = "## Who suffers\n\nWhere more is lost than elsewhere; it holds for all "
+    text += f"{result.further['slices_looked_at']} classes and slices that were looked at.\n\n"
+    return text + table(["slice", "value", "n", "this run %", "source model %", "loss in points", "p"], rows)
 
 
 def _class(row: Mapping[str, Any], side: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -16,6 +15,7 @@ from modelport.core.values import Array, LabelForm, RowId, Tensors, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
+from modelport.tasks.answered import Numbering
 from modelport.tasks.judged import Judged, Recounted, Resampled
 from modelport.tasks.paired import Paired
 
@@ -35,7 +35,8 @@ class Score:
     def to_json(self) -> dict[str, Any]:
         """Return the score as the result file holds it."""
         told = {"value": self.value, "unit": self.unit, "n": self.n, "stderr": self.stderr}
-        return told | ({"rise_is_loss": True} if self.rise_is_loss else {})
+        told |= {"rise_is_loss": True} if self.rise_is_loss else {}
+        return told | ({} if self.scale is None else {"scale": self.scale, "scale_is": self.scale_is})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Figures:
     flips: Flips = field(default_factory=Flips)
     notes: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)  # what guessing gives, in the figure's unit
-    offsets: Counter[int] = field(default_factory=Counter)  # (answered class - target) modulo the classes, counted
+    numbering: Numbering | None = None  # which class was answered to which label, where labels are single classes
     per_class: list[dict[str, Any]] = field(default_factory=list)
     """A figure by class: {"class": int, "name": str, "n": int, METRIC: value, "source": value or None}."""
     paired: dict[str, Paired] = field(default_factory=dict)
@@ -113,6 +114,8 @@ class Figures:
     """The other figures over any resample of the images; None where there is no source, or none of them is such."""
     further: dict[str, Any] = field(default_factory=dict)
     """JSON values that the result takes as keys of its own."""
+    agreement_by_chance: float | None = None
+    """The share of equal answers, 0 to 1, had both answered by themselves, each class as often as now; None: untold."""
 
 
 class Scorer(Protocol):
@@ -152,7 +155,9 @@ class Unlabelled(Scorer):
         found = self._inner.figures()
         for flip in found.flips.first:
             flip["target"] = None
-        return Figures({}, None if found.source is None else {}, found.flips, found.notes)
+        source: dict[str, Score] | None = None if found.source is None else {}
+        by_chance = found.agreement_by_chance
+        return Figures({}, source, found.flips, found.notes, agreement_by_chance=by_chance)
 
 
 # Points of a figure that tied rows may move before it is no figure; a tenth of the recipes' tolerance.
@@ -239,6 +244,8 @@ class Task:
     """By precision, the share of the source's answers, in percent, that what it rounds can explain."""
     one_class: bool = False
     """Whether the best of an output's columns is the answer: the same one for all samples is a collapse."""
+    agrees_in_part: bool = False
+    """Whether an answer can be the source's in part (of its boxes, of its pixels)."""
 
     finds_boxes: bool = False
     """Whether answers are boxes: placed in the image, drawn, listed, cut by a score."""
@@ -287,6 +294,11 @@ class Task:
         Raises UsageError where nothing tells it.
         """
         return ()
+
+    @property
+    def placed(self) -> bool:
+        """Whether targets lie in the image: then they are no JSON values."""
+        return self._recipe.placed
 
     @property
     def deciding(self) -> str:

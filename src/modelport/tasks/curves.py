@@ -33,14 +33,29 @@ def chance_precision(positives: int, n: int) -> float:
     return float(((1 + before) / ranks).mean())
 
 
-def acceptance(genuine: Array, impostor: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the shares of both that score at least as high as each genuine one, from the highest on, and of none.
+class Acceptance:
+    """The shares of genuine and of impostor scores that are accepted, as a threshold moves: a receiver operating curve.
 
-    The receiver operating characteristic at the thresholds that matter: from one genuine score to the next, a higher
-    threshold loses nothing and lets fewer impostors pass. Both (N,) float without NaN, at least one each.
+    The thresholds that matter are the genuine scores: from one to the next, a higher threshold loses nothing and lets
+    fewer impostors pass.
     """
-    right, wrong = np.sort(genuine), np.sort(impostor)
-    thresholds = np.unique(right)[::-1]
-    passed = (len(side) - np.searchsorted(side, thresholds) for side in (right, wrong))
-    accepted, mistaken = (np.append(0, counts) for counts in passed)
-    return accepted / len(right), mistaken / len(wrong)
+
+    def __init__(self, genuine: Array, impostor: Array) -> None:
+        """Take scores (N,) float without NaN, at least one of each."""
+        self.thresholds = np.unique(genuine)[::-1]
+        # How many thresholds a score meets.
+        self._met = tuple(
+            np.searchsorted(self.thresholds[::-1], scores, side="right").astype(np.int32)
+            for scores in (genuine, impostor)
+        )
+
+    def rates(self, weights: tuple[Array, Array] | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the shares of both that are accepted at no threshold, then at each, from the highest on.
+
+        ``weights`` (N,) of both, 0 or more, some above: how often a score counts.
+        """
+        shares = []
+        for met, each in zip(self._met, weights or (None, None), strict=True):
+            passed = np.bincount(met, each, len(self.thresholds) + 1)[:0:-1].cumsum()
+            shares.append(np.append(0, passed) / (len(met) if each is None else each.sum()))
+        return shares[0], shares[1]

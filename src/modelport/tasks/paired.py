@@ -31,6 +31,10 @@ class Paired:
         mine, theirs = ((one.both, one.only_source, one.only_engine, one.neither) for one in (self, other))
         return Paired(*(first + second for first, second in zip(mine, theirs, strict=True)))
 
+    def __sub__(self, part: Paired) -> Paired:
+        """Return the counts of the samples that are not in ``part``, some of these."""
+        return self + Paired(-part.both, -part.only_source, -part.only_engine, -part.neither)
+
     @property
     def n(self) -> int:
         """All samples."""

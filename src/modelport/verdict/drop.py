@@ -7,8 +7,8 @@ resampled images for figures that are no counts (``bootstrap``). Losses are in t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from statistics import NormalDist
 
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Score
@@ -22,6 +22,8 @@ from modelport.verdict.sequential import Bets
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 # Beyond so many samples nobody goes on; the number is not looked for.
 MOST_NEEDED = 10_000_000
+# Up to so many, the number that is told was tried by the exact test.
+SUMMED = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +109,21 @@ def needed(seen: Paired, tolerance: Tolerance, side: str, confidence: float, at_
     game = game if side == PASS else game.against()
     growth = float(log_wealths(game, seen, FINE).max()) / seen.n
     error = 1.0 - confidence
-    if growth <= 0.0 or -math.log(error) / growth > MOST_NEEDED:
+    # Twice the evidence is about a chi-squared.
+    least = NormalDist().inv_cdf(error) ** 2 / 2.0
+    if growth <= 0.0 or least / growth > MOST_NEEDED:
         return None
 
     def settles(n: int) -> bool:
         if at_any_moment:
             return log_mixture(game, seen.scaled(n)) >= -math.log(error)
-        return p_value(seen.scaled(n), tolerance.value, tolerance.unit, PASS if side == PASS else FAIL) <= error
+        # Of many samples, that approximation serves, and the exact sum would take long.
+        exact = n <= SUMMED
+        return not exact or p_value(seen.scaled(n), tolerance.value, tolerance.unit, side) <= error
 
-    return _smallest(settles, max(seen.n + 1, math.ceil(-math.log(error) / growth / 2.0)))
-
-
-def _smallest(settles: Callable[[int], bool], n: int) -> int:
-    """Return a number from ``n`` on that settles it, in steps of a seventh."""
+    n = max(seen.n + 1, math.ceil(least / growth))
     while not settles(n) and n < MOST_NEEDED:
-        n = math.ceil(n * 1.15)
+        n = math.ceil(n * 1.1)
     return n
 
 
@@ -163,8 +165,3 @@ def _needed_images(n: int, loss: float, interval: tuple[float, float], limit: fl
         return None
     wanted = math.ceil(n * (near / away) ** 2)
     return max(n + 1, wanted) if wanted <= MOST_NEEDED else None
-
-
-def observed(drop: Drop, loss: float, tolerance: Tolerance) -> Drop:
-    """Return what the observed loss says by itself, on the full published set; the interval stands beside it."""
-    return replace(drop, word=PASS if loss <= tolerance.value else FAIL, needed_n=None)

@@ -52,9 +52,10 @@ def p_value(seen: Paired, tolerance: float, unit: Unit, side: Literal["pass", "f
     null = _Null.of(seen, tolerance / 100.0, unit)
     if null is None:
         return OUTSIDE
-    if null.pairs > MOST_PAIRS:
+    # In points one share alone is free: as many more pairs take no longer.
+    if null.pairs > MOST_PAIRS * (GRID if unit == "points" else 1):
         return min(1.0, math.exp(-log_mixture(game, seen)))
-    logs = _log_factorials(seen.n)
+    logs = log_factorials(seen.n)
     chance = null.worst(lambda shares: _chance(seen.n, logs, shares, game, best))
     return min(1.0, chance + OUTSIDE)
 
@@ -176,7 +177,7 @@ def clopper_pearson(hits: int, n: int, error: float) -> tuple[float, float]:
 
     Clopper and Pearson, Biometrika 26 (1934) 404; found by halving.
     """
-    logs = _log_factorials(n)
+    logs = log_factorials(n)
 
     def bound(holds: Callable[[float], bool]) -> float:
         low, high = 0.0, 1.0
@@ -185,12 +186,12 @@ def clopper_pearson(hits: int, n: int, error: float) -> tuple[float, float]:
             low, high = (middle, high) if holds(middle) else (low, middle)
         return (low + high) / 2.0
 
-    lower = 0.0 if hits == 0 else bound(lambda share: _tail(hits, n, share, logs) <= error / 2.0)
-    upper = 1.0 if hits == n else bound(lambda share: 1.0 - _tail(hits + 1, n, share, logs) > error / 2.0)
+    lower = 0.0 if hits == 0 else bound(lambda share: tail(hits, n, share, logs) <= error / 2.0)
+    upper = 1.0 if hits == n else bound(lambda share: 1.0 - tail(hits + 1, n, share, logs) > error / 2.0)
     return lower, upper
 
 
-def _tail(hits: int, n: int, share: float, logs: Floats) -> float:
+def tail(hits: int, n: int, share: float, logs: Floats) -> float:
     """Return P(X ≥ hits) of a binomial X."""
     if share <= 0.0 or share >= 1.0:
         return float(share >= 1.0 or hits <= 0)
@@ -199,7 +200,7 @@ def _tail(hits: int, n: int, share: float, logs: Floats) -> float:
     return float(min(1.0, np.exp(terms).sum()))
 
 
-def _log_factorials(n: int) -> Floats:
+def log_factorials(n: int) -> Floats:
     """Return log(k!) for k = 0 … n."""
     return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 

@@ -41,9 +41,10 @@ class Judging:
         unit = "percent of the reference" if recipe.tolerance.unit == "percent_of_reference" else "points"
         return [f"the tolerance is {self.max_drop:g} {unit} by --max-drop, the recipe's is {recipe.tolerance.value:g}"]
 
-    def statistics(self, full_set: bool, n: int, decided: bool) -> dict[str, Any]:
+    def statistics(self, recipe: Recipe, full_set: bool, n: int, decided: bool) -> dict[str, Any]:
         """Return the result's key ``statistics``; ``n`` samples were scored."""
         rule = "full_set" if full_set else "sequential" if self.until_decided else "fixed"
         told = {"rule": rule, "confidence": self.confidence, "n_planned": self.planned or n}
         told |= {"stopped_at": n if decided else None, "order": self.order, "seed": self.seed}
+        told["tolerance"] = self.tolerance(recipe).model_dump(mode="json")
         return told | ({} if self.max_drop is None else {"max_drop": self.max_drop})

@@ -5,21 +5,21 @@ Two models that share a mistake agree; equal figures at chance, or of outputs th
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from modelport.core.text import plain
 from modelport.core.values import Array, Check, Tensors
-from modelport.tasks.base import Figures, Score, Task
+from modelport.tasks.base import Figures, Task
+from modelport.verdict.alignment import NAME as ALIGNED
+from modelport.verdict.alignment import aligned
+from modelport.verdict.chance import ABOVE_CHANCE, above_chance, agreement, agreement_above_chance, beats
 from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
 
-AGREEMENT = "agreement_explained"  # the check's name
-# How likely chance, or sampling, may be to look as good or as bad as what was found.
-SIGNIFICANCE = 0.01
-# A figure from 0 to 1 that is not above this has found nothing (mAP of boxes that meet none).
-NOTHING_FOUND = 0.001
+VARY, LABELS_VARY = "answers_vary", "labels_vary"
 
 
 @dataclass(slots=True)
@@ -54,12 +54,19 @@ class Soundness:
         self._theirs: dict[str, _Side] = {}
         self._rows = 0
         self._has_source = False
+        self._labels: set[Any] = set()  # the first two that differ
         self.broken_alone: list[str] = []  # rows where the engine is not finite and the source is, or is unknown
         self.broken_both: list[str] = []
 
-    def take(self, ids: Sequence[str], outputs: Tensors, source: Tensors | None) -> None:
-        """Look at some rows of the engine's answers and, where there are any, the source's to the same samples."""
+    def take(self, ids: Sequence[str], outputs: Tensors, source: Tensors | None, targets: Iterable[Any] = ()) -> None:
+        """Look at some rows of the engine's answers and, where there are any, the source's to the same samples.
+
+        ``targets`` are their labels, where these are looked at.
+        """
         self._rows += len(ids)
+        if len(self._labels) < 2:
+            # Boxes and masks are never all the same; what a file holds is compared by nobody.
+            self._labels |= {target for target in targets if isinstance(target, int | str | tuple)}
         self._has_source |= source is not None
         mine, theirs = finite_rows(outputs), None if source is None else finite_rows(source)
         for row, good in enumerate(mine):
@@ -72,9 +79,12 @@ class Soundness:
 
     def checks(self, figures: Figures, precision: str | None) -> list[Check]:
         """Return what keeps the figures from carrying a verdict, and what was found in order."""
-        found = [self._finite(), self._varies(), _aligned(figures)]
-        found += [_above_chance(name, chance, figures) for name, chance in figures.chance.items()]
-        found.append(_agreement(figures, self._floors, precision))
+        found = [self._finite(), self._varies(), self._labels_vary()]
+        if figures.numbering is not None:
+            names = {row["class"]: row["name"] for row in figures.per_class}
+            found.append(aligned(figures.numbering, names))
+        found += [above_chance(name, chance, figures) for name, chance in figures.chance.items()]
+        found += [agreement_above_chance(figures), agreement(figures, self._floors, precision)]
         return [check for check in found if check is not None]
 
     def _finite(self) -> Check:
@@ -98,13 +108,22 @@ class Soundness:
             if side.same and not (self._is_side_output(name) and alike):
                 why = f"'{name}' is the same for all {self._rows} rows"
                 why += ", and so is the source's" if other is not None and alike else ""
-                return Check("answers_vary", INCONCLUSIVE if alike else FAIL, "constant", "varying", why)
+                return Check(VARY, INCONCLUSIVE if alike else FAIL, "constant", "varying", why)
             if self._classes and len(side.classes) == 1:
                 alike = other is None or len(other.classes) == 1
                 why = f"'{name}' gives class {next(iter(side.classes))} for all {self._rows} rows"
                 why += ", and so does the source's" if other is not None and alike else ""
-                return Check("answers_vary", INCONCLUSIVE if alike else FAIL, "one class", "several", why)
-        return Check("answers_vary", PASS, "varying", "varying", "the outputs differ from sample to sample")
+                return Check(VARY, INCONCLUSIVE if alike else FAIL, "one class", "several", why)
+        return Check(VARY, PASS, "varying", "varying", "the outputs differ from sample to sample")
+
+    def _labels_vary(self) -> Check | None:
+        if self._rows < 2 or not self._labels:
+            return None
+        if len(self._labels) > 1:
+            return Check(LABELS_VARY, PASS, "varying", "varying", "the labels differ from sample to sample")
+        label = plain(next(iter(self._labels)), 60)
+        why = f"all {self._rows} labels are {label}: whoever always answers that is always right; draw samples of more "
+        return Check(LABELS_VARY, INCONCLUSIVE, "one label", "several", why + "labels, or look at the label file")
 
     def _is_side_output(self, name: str) -> bool:
         """Whether another output varies: the labels of a detector of one class are always the same."""
@@ -121,72 +140,25 @@ def finite_rows(tensors: Tensors) -> Array:
     return good
 
 
-def binomial_tail(hits: int, n: int, share: float) -> float:
-    """Return P(X ≥ hits) for X binomial(n, share), summed in logarithms.
+def on_ground(sound: Sequence[Check], figures: Figures, checks: Iterable[Check]) -> list[Check]:
+    """Return the checks of figures; one that fails is inconclusive where the figures mean nothing at all.
 
-    Exact but for rounding; https://en.wikipedia.org/wiki/Binomial_distribution.
+    They do where labels do not vary or fit another numbering, where source and engine both answer the same to all, and
+    where the source itself (the engine, where there is none) is at chance. ``sound`` are the checks of soundness.
     """
-    if hits <= 0 or share >= 1.0:
-        return 1.0
-    if share <= 0.0:
-        return 0.0
-    counts = np.arange(hits, n + 1)
-    logs = np.array([math.lgamma(k + 1) + math.lgamma(n - k + 1) for k in counts.tolist()])
-    terms = math.lgamma(n + 1) - logs + counts * math.log(share) + (n - counts) * math.log1p(-share)
-    return float(min(1.0, np.exp(terms).sum()))
+    faults = [check.name for check in sound if check.verdict == INCONCLUSIVE and _is_ground(check.name, figures)]
+    if not faults:
+        return list(checks)
+    why = f"; the figures decide nothing: {faults[0]}"
+    return [
+        replace(check, verdict=INCONCLUSIVE, why=check.why + why) if check.verdict == FAIL else check
+        for check in checks
+    ]
 
 
-def _above_chance(name: str, chance: float, figures: Figures) -> Check:
-    """Hold a figure, the engine's and the source's, against what guessing gives; ``chance`` in the figure's unit."""
-    whose: Mapping[str, Score | None] = {
-        "the engine's": figures.metrics.get(name),
-        "the source's": (figures.source or {}).get(name),
-    }
-    at_chance = [who for who, score in whose.items() if score is not None and not _beats(score, chance)]
-    got = figures.metrics.get(name)
-    value = None if got is None else got.value
-    if not at_chance:
-        return Check(f"{name}_above_chance", PASS, value, chance, "better than guessing")
-    why = f"{' and '.join(at_chance)} {name} cannot be told from guessing ({chance:.3g}): look at the labels' "
-    why += "numbering, the preprocessing and the weights, which source and engine share"
-    return Check(f"{name}_above_chance", INCONCLUSIVE, value, chance, why)
-
-
-def _beats(score: Score, chance: float) -> bool:
-    if not math.isfinite(score.value):
-        return False
-    if score.unit != "percent":
-        return score.value > max(chance, NOTHING_FOUND)
-    return binomial_tail(round(score.value * score.n / 100.0), score.n, chance / 100.0) < SIGNIFICANCE
-
-
-def _aligned(figures: Figures) -> Check | None:
-    """Hold the labels as they are against the same labels, all moved by some number of classes.
-
-    Where another numbering matches more answers, by a sign test over the answers that decide between the two (corrected
-    for as many numberings as were seen), the labels and the model count their classes differently.
-    """
-    if not figures.offsets:
-        return None
-    straight = figures.offsets[0]
-    offset, hits = max(figures.offsets.items(), key=lambda entry: entry[1])
-    significance = SIGNIFICANCE / len(figures.offsets)
-    if offset == 0 or binomial_tail(hits, hits + straight, 0.5) >= significance:
-        return Check("labels_aligned", PASS, straight, hits, "no other numbering of the classes matches better")
-    why = f"moved by {offset}, the labels would match {hits} answers, as they are they match {straight}: look at the "
-    return Check("labels_aligned", INCONCLUSIVE, straight, hits, why + "label file and at dataset.label_offset")
-
-
-def _agreement(figures: Figures, floors: Mapping[str, float], precision: str | None) -> Check | None:
-    """Hold the share of the source's answers against what the precision can explain."""
-    floor = floors.get(precision or "", min(floors.values()))
-    met, of = figures.flips.met, figures.flips.of
-    if not of:
-        return None
-    share = 100.0 * met / of
-    # As many disagreements or more, were the floor the truth.
-    chance = binomial_tail(round(of - met), of, 1.0 - floor / 100.0)
-    if share >= floor or chance >= SIGNIFICANCE:
-        return Check(AGREEMENT, PASS, share, floor, f"{precision} explains what differs")
-    why = f"{share:.4g} % of the answers are the source's, {precision} explains {floor:g} % and more: "
-    return Check(AGREEMENT, INCONCLUSIVE, share, floor, why + "this may be another model")
+def _is_ground(name: str, figures: Figures) -> bool:
+    metric = name.removesuffix(ABOVE_CHANCE)
+    if metric not in figures.chance:
+        return name in (VARY, LABELS_VARY, ALIGNED)
+    score = (figures.metrics if figures.source is None else figures.source).get(metric)
+    return score is not None and not beats(score, figures.chance[metric])

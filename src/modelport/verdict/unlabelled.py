@@ -9,9 +9,9 @@ from dataclasses import replace
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import judged_metrics
+from modelport.verdict.chance import AGREEMENT
 from modelport.verdict.exact import clopper_pearson
 from modelport.verdict.rules import Evidence, judge_missing
-from modelport.verdict.soundness import AGREEMENT
 from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, NOT_APPLICABLE, PASS
 
 NO_LABELS = "labels were not looked at"

@@ -34,7 +34,7 @@ class Numbers:
         self.seconds = seconds
         self.seen = 0
 
-    def __call__(self, content: bytes, name: str, out: NDArray[np.float32]) -> None:
+    def __call__(self, content: bytes, name: str, out: NDArray[np.float32], facts: dict[str, Any]) -> None:
         self.seen += 1
         # The later of two neighbours is the faster, so that an order kept by chance does not last.
         time.sleep(self.seconds * (self.seen % 2))

@@ -94,3 +94,15 @@ def test_repeats_teach_nothing_and_are_left_out(tiny: Recipe, tiny_data: Path, t
     assert len(used) == len(set(used)) == 4
     assert any("39 calibration images" in note for note in found.notes)
     assert any("only 3 calibration images" in note for note in found.notes)
+    # Most of what was given is one picture.
+    assert found.check.verdict == "inconclusive" and "43 calibration images have 4" in found.check.why
+
+
+@pytest.mark.parametrize(("contents", "each", "word"), [(1, 1, "inconclusive"), (2, 1, "pass"), (3, 2, "pass")])
+def test_images_of_one_content_cannot_carry_a_verdict(
+    tiny: Recipe, tiny_data: Path, tmp_path: Path, contents: int, each: int, word: str
+) -> None:
+    for file in sorted((tiny_data / "train" / "n00000001").iterdir())[:contents]:
+        for number in range(each):
+            shutil.copy(file, tmp_path / f"{number}_{file.name}")
+    assert open_calibration(tiny, tmp_path, 0).check.verdict == word

@@ -17,7 +17,7 @@ from modelport.core.errors import DataError
 from modelport.core.values import RowId
 from modelport.tasks.base import Rows as Answers
 from modelport.tasks.base import Score
-from modelport.tasks.contrastive.pairs import hits, nearest, published_hits, published_top1
+from modelport.tasks.contrastive.pairs import hits, nearest, pairs_hit, published_found, published_hits, top1
 from modelport.tasks.contrastive.task import PairScorer
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -39,6 +39,10 @@ def scorer(rows: Rows, batch: int = 1000) -> PairScorer:
 
 def scored(rows: Rows, batch: int = 1000) -> Score:
     return scorer(rows, batch).figures().metrics["contrastive_top1"]
+
+
+def published_top1(features: NDArray[np.float32], pairs: NDArray[np.int64]) -> Score:
+    return top1(pairs_hit(published_found(features, pairs)))
 
 
 def in_loops(rows: Rows) -> list[bool]:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from coco_oracle import added, categories, drawn_boxes, truth
 from modelport.core.errors import DataError, ModelportError
-from modelport.core.values import Truth
 from modelport.tasks.detection import coco_map
 from modelport.tasks.detection.coco_map import CocoMap, detection_text, to_results
 
@@ -26,37 +26,6 @@ TRUTH = json.loads((GOLDEN / "coco_ground_truth.json").read_text())
 FOUND = json.loads((GOLDEN / "coco_detections.json").read_text())
 FIGURES = json.loads((GOLDEN / "metrics.json").read_text())
 NAMES = ["mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"]
-
-
-def truth(image: int, rows: list[dict[str, Any]]) -> Truth:
-    return Truth(
-        image,
-        np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4),
-        np.array([row["category_id"] for row in rows], np.int64),
-        np.array([row["iscrowd"] for row in rows], np.bool_),
-        np.array([row["area"] for row in rows], np.float64),
-    )
-
-
-def categories(content: dict[str, Any]) -> list[tuple[int, str]]:
-    return [(row["id"], row["name"]) for row in content["categories"]]
-
-
-def added(
-    metric: CocoMap, content: dict[str, Any], results: list[dict[str, Any]], images: list[int] | None = None
-) -> CocoMap:
-    index = {number: place for place, (number, _) in enumerate(categories(content))}
-    for image in [row["id"] for row in content["images"]] if images is None else images:
-        own = [row for row in results if row["image_id"] == image]
-        boxes = np.array([row["bbox"] for row in own], np.float64).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        metric.add(
-            truth(image, [row for row in content["annotations"] if row["image_id"] == image]),
-            boxes,
-            np.array([row["score"] for row in own]),
-            np.array([index[row["category_id"]] for row in own], np.int64),
-        )
-    return metric
 
 
 def values(metric: CocoMap) -> dict[str, float]:
@@ -102,34 +71,10 @@ def test_how_many_categories_are_judged_at_once_does_not_matter(monkeypatch: pyt
     assert got == pytest.approx(FIGURES["coco_bbox_maxDets_1000"]["mAP"], abs=1e-9)
 
 
-def drawn(seed: int, images: int, per_image: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return annotations and detections near them: crowds, ties of scores, empty images, more than 100 boxes."""
-    rng = np.random.default_rng(seed)
-    content: dict[str, Any] = {
-        "images": [{"id": 3 + 7 * image} for image in range(images)],
-        "categories": [{"id": number, "name": f"c{number}"} for number in (2, 5, 11)],
-        "annotations": [],
-    }
-    results = []
-    for image in content["images"]:
-        for _ in range(rng.integers(0, 6)):
-            box = np.concatenate([rng.uniform(0, 200, 2), rng.uniform(3, 150, 2)]).round(1).tolist()
-            row = {"image_id": image["id"], "category_id": int(rng.choice([2, 5, 11])), "bbox": box}
-            more = {"id": len(content["annotations"]) + 1, "area": box[2] * box[3] * 0.8}
-            content["annotations"].append(row | more | {"iscrowd": int(rng.random() < 0.15)})
-            for _ in range(per_image):
-                near = (np.array(box) * rng.uniform(0.85, 1.15, 4)).tolist()
-                score = float(rng.integers(1, 20)) / 20
-                results.append({**row, "bbox": near, "score": score})
-                if rng.random() < 0.2:
-                    results[-1]["category_id"] = 5
-    return content, results
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 8), st.integers(1, 4), st.data())
 def test_any_set_is_scored_as_pycocotools_does(seed: int, images: int, per_image: int, data: st.DataObject) -> None:
-    content, results = drawn(seed, images, per_image)
+    content, results = drawn_boxes(seed, images, per_image)
     if not results:
         return
     ids = [row["id"] for row in content["images"]]
@@ -143,7 +88,7 @@ def test_any_set_is_scored_as_pycocotools_does(seed: int, images: int, per_image
 
 
 def test_more_boxes_than_a_hundred_count_up_to_a_thousand() -> None:
-    content, results = drawn(3, 2, 60)
+    content, results = drawn_boxes(3, 2, 60)
     row = next(row for row in content["annotations"] if not row["iscrowd"])
     # A hundred and fifty wrong boxes stand before the right one.
     wrong = [{**results[0], "image_id": row["image_id"], "category_id": row["category_id"], "bbox": [0, 0, 1, 1]}]
@@ -155,14 +100,14 @@ def test_more_boxes_than_a_hundred_count_up_to_a_thousand() -> None:
 
 
 def test_perfect_boxes_score_one_and_no_boxes_zero() -> None:
-    content, _ = drawn(1, 6, 1)
+    content, _ = drawn_boxes(1, 6, 1)
     perfect = [{**row, "score": 0.5} for row in content["annotations"] if not row["iscrowd"]]
     assert set(values(added(CocoMap(categories(content)), content, perfect)).values()) == {1.0}
     assert set(values(added(CocoMap(categories(content)), content, [])).values()) == {0.0}
 
 
 def test_a_figure_that_nothing_bears_on_is_missing() -> None:
-    content, results = drawn(1, 6, 1)
+    content, results = drawn_boxes(1, 6, 1)
     small = {**content, "annotations": [row for row in content["annotations"] if row["area"] < 1024]}
     assert small["annotations"]
     got = values(added(CocoMap(categories(content)), small, results))
@@ -253,5 +198,5 @@ def test_a_classes_figure_is_its_own_whatever_the_order_of_the_ids() -> None:
     ]
     metric.add(truth(1, rows), np.array([[0, 0, 10, 10], [40, 0, 50, 10]]), np.array([0.9, 0.8]), np.array([0, 2]))
     metric.compute()
-    found = {metric.annotated(index)[0]: value for index, value in metric.per_class()}
+    found = {row["name"]: row["mAP"] for row in metric.class_rows("mAP", None)}
     assert found == {"met": pytest.approx(1.0), "missed": 0.0, "half": pytest.approx(51 / 101)}

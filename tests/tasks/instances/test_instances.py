@@ -21,7 +21,7 @@ from modelport.recipes.load import parse_recipe
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Rows
 from modelport.tasks.table import TASKS, task_class, task_of
-from things import CATEGORIES, SIZES, drawn_things
+from things import CATEGORIES, SIZES, drawn_things, hold_that_figures_are_counted_anew
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
 RECIPE = """
@@ -124,6 +124,20 @@ def test_masks_of_the_input_equal_pycocotools(seed: int, tmp_path: Path) -> None
     assert figures.flips.of == sum(row["score"] >= 0.25 for row in results)
     assert sum(row["mask_mAP"] for row in figures.per_class) / len(figures.per_class) == pytest.approx(want["mask_mAP"])
     assert len(lines[0]["boxes"]) == (outputs["labels"][0] >= 0).sum()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_figures_are_counted_anew_from_the_lines(seed: int, tmp_path: Path) -> None:
+    content = drawn_things(seed)
+    recipe, truths, categories = opened(RECIPE, written(tmp_path / "set", content))
+    source, mine = answers(content, seed, 28), answers(content, seed + 100, 28)
+    mine["dets"][0, 0, 4] = np.nan
+    task = task_of(recipe, categories)
+    figures, samples = hold_that_figures_are_counted_anew(task, rows(content, truths, mine, source))
+    assert {"mask_mAP", "mask_mAP_50", "mask_mAP_75"} <= figures.metrics.keys()
+    assert not any(sample["agrees"] for sample in samples)
+    same = task.scorer(True).take(rows(content, truths, source, source))
+    assert all(task.judged(line, truths[line["target"]]).agrees for line in same)
 
 
 def test_masks_of_boxes_are_pasted_and_their_outputs_told_apart(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Rows
 from modelport.tasks.keypoints.task import COCO_SIGMAS
 from modelport.tasks.table import task_of
-from things import CATEGORIES, drawn_things
+from things import CATEGORIES, drawn_things, hold_that_figures_are_counted_anew
 
 RECIPE = """
 schema = "modelport.recipe/1"
@@ -105,6 +105,18 @@ def test_figures_equal_pycocotools(seed: int, points: int, tmp_path: Path) -> No
     )
     assert 0.05 < want["oks_mAP"] < 0.99
     assert figures.source == figures.metrics and figures.flips.met == figures.flips.of
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_figures_are_counted_anew_from_the_lines(seed: int, tmp_path: Path) -> None:
+    content = drawn_things(seed, 5)
+    recipe, truths, categories = opened(FIVE, written(tmp_path / "set", content))
+    source, mine = answers(content, seed, 5)[0], answers(content, seed + 100, 5)[0]
+    mine["points"][0, 0, 1] = np.nan
+    task = task_of(recipe, categories)
+    figures, samples = hold_that_figures_are_counted_anew(task, rows(content, truths, mine, source))
+    assert {"oks_mAP", "oks_mAP_50", "oks_mAP_75"} <= figures.metrics.keys()
+    assert any(0 in sample["target"]["num_keypoints"] for sample in samples) or seed
 
 
 def test_what_is_not_the_sources_is_a_flip(tmp_path: Path) -> None:

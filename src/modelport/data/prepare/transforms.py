@@ -13,6 +13,7 @@ from modelport.core.errors import BadSampleError, RecipeError
 from modelport.core.placement import Placement
 from modelport.data.prepare.arithmetic import Arithmetic
 from modelport.data.prepare.decoding import MODES, open_image, read_array, refuse_no_alpha, told_of
+from modelport.data.prepare.facts import image_facts
 from modelport.data.prepare.fast import fast_crop, quickly_cropped
 from modelport.data.prepare.geometry import applied, at_once, most_pixels, turned
 from modelport.data.prepare.image_limits import IN_FLIGHT, OR_SKIP
@@ -88,25 +89,31 @@ class Preprocess:
                     width, height = height, width
                 return self._box.place(width, height, name)[0]
 
-    def into(self, content: bytes, name: str, out: NDArray[Any]) -> Placement | None:
+    def into(
+        self, content: bytes, name: str, out: NDArray[Any], facts: dict[str, Any] | None = None
+    ) -> Placement | None:
         """Write the normalised image into ``out``, of ``dtype`` and ``layout``, such as one row of a batch.
 
-        Returns where the image lies in ``out`` if it is padded there or ``placed``, else None. Raises BadSampleError
-        where the bytes are no sound image, or one of another size than ``out``.
+        Returns where the image lies in ``out`` if it is padded there or ``placed``, else None; ``facts`` takes what
+        ``image_facts`` tells of it. Raises BadSampleError where the bytes are no sound image, or one of another size
+        than ``out``.
         """
-        pixels, placement = self._decoded(content, name)
+        pixels, placement = self._decoded(content, name, facts)
         planes = pixels.transpose(2, 0, 1)
         target = out.transpose(2, 0, 1) if self.layout == "NHWC" else out
         self._check_size(self._canvas or planes.shape, target.shape, name)
         self._fill(planes, placement, target)
         return placement
 
-    def pixels_into(self, content: bytes, name: str, out: Bytes) -> Placement | None:
+    def pixels_into(
+        self, content: bytes, name: str, out: Bytes, facts: dict[str, Any] | None = None
+    ) -> Placement | None:
         """Write the image before its normalisation into ``out``, uint8 (H, W, C), for a graph that normalises.
 
-        What the recipe pads with zeros after the normalisation is ``padding`` here. Returns and raises as ``into``.
+        What the recipe pads with zeros after the normalisation is ``padding`` here. Returns, tells and raises as
+        ``into``.
         """
-        pixels, placement = self._decoded(content, name)
+        pixels, placement = self._decoded(content, name, facts)
         height, width, channels = pixels.shape
         if placement is not None and self._late is not None:
             out[:] = self.padding
@@ -136,19 +143,32 @@ class Preprocess:
                 "add resize_shorter and center_crop to the recipe, " + OR_SKIP,
             )
 
-    def _decoded(self, content: bytes, name: str) -> tuple[Bytes, Placement | None]:
-        """Return what ``pixels`` returns, and where a letterbox puts it."""
+    def _decoded(
+        self, content: bytes, name: str, facts: dict[str, Any] | None = None
+    ) -> tuple[Bytes, Placement | None]:
+        """Return what ``pixels`` returns, and where a letterbox puts it; ``facts`` as ``into`` does."""
         with told_of(name):
             if isinstance(self._decode, DecodeArray):
                 array = read_array(content, self._decode.channels, name)
                 self._most_pixels(size_of(array), name)
-                return self._shaped(array, name)
+                return self._told(size_of(array), self._shaped(array, name), facts)
             with open_image(content, name) as opened, IN_FLIGHT.share(self._most_pixels(opened.size, name)):
                 image = ImageOps.exif_transpose(opened) if self._rotates else opened
+                size = image.size  # as the file has it: the quick way decodes fewer pixels
                 if (made := self._in_one(image, name)) is not None:
-                    return (made[0][:, :, ::-1] if self._blue_first else made[0]), made[1]
-                image = image if image.mode == self._mode else image.convert(self._mode)
-                return self._shaped(turned(image) if self._blue_first else image, name)
+                    found = (made[0][:, :, ::-1] if self._blue_first else made[0]), made[1]
+                else:
+                    image = image if image.mode == self._mode else image.convert(self._mode)
+                    found = self._shaped(turned(image) if self._blue_first else image, name)
+                return self._told(size, found, facts)
+
+    @staticmethod
+    def _told(
+        size: tuple[int, int], found: tuple[Bytes, Placement | None], facts: dict[str, Any] | None
+    ) -> tuple[Bytes, Placement | None]:
+        if facts is not None:
+            facts |= image_facts(size, found[0])
+        return found
 
     def _in_one(self, image: Image.Image, name: str) -> tuple[Bytes, Placement | None] | None:
         """Return what all steps make of an image, red first, where something makes it in one go; None elsewhere."""

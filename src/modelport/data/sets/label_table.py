@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,6 +52,15 @@ class LabelTable(DataKind):
             return _labelled(images, labels, wanted)
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a line tells of its image."""
+
+    label: Any
+    number: int
+    facts: Mapping[str, Any] | None
+
+
 def _tables(folder: Path, split: Split) -> list[Path]:
     named = (folder / (stem + suffix) for stem in STEMS[split] for suffix in SUFFIXES)
     return [file for file in named if file.exists()]
@@ -69,24 +79,24 @@ def _table_of(folder: Path, split: Split) -> Path:
 
 def _labelled(folder: Path, file: Path, wanted: Wanted) -> ImageFiles:
     """Pair the images below ``folder`` or its images/ with the lines of a table."""
-    labels, said = _read(file, wanted)
-    used = {PurePosixPath(path).parts[0] for path in labels}
+    lines, said = _read(file, wanted)
+    used = {PurePosixPath(path).parts[0] for path in lines}
     images = images_below(folder, SPLITS - used)
     found = _Images(folder, images)
-    paired: dict[str, tuple[Any, int]] = {}
-    for path, (label, line) in labels.items():
-        place = found.place(path, f"{file} line {line}")
+    paired: dict[str, _Line] = {}
+    for path, line in lines.items():
+        place = found.place(path, f"{file} line {line.number}")
         if place in paired:
             raise DataError(
-                f"{file} line {line}: {plain(place, 100)} was labelled in line {paired[place][1]} already",
+                f"{file} line {line.number}: {plain(place, 100)} was labelled in line {paired[place].number} already",
                 "keep one of the two lines",
             )
-        paired[place] = label, line
+        paired[place] = line
     names = {place: found.name(place) for place in paired}
     alike = len({stem_of(name) for name in names.values()}) < len(names)
     samples = [
-        Sample(names[place] if alike else stem_of(names[place]), label, images[place])
-        for place, (label, _) in paired.items()
+        Sample(names[place] if alike else stem_of(names[place]), line.label, images[place], facts=line.facts)
+        for place, line in paired.items()
     ]
     samples.sort(key=lambda sample: sample.id)
     of = len([place for place in images if place.startswith(f"{IMAGES}/")] if found.all_inside(paired) else images)
@@ -95,23 +105,24 @@ def _labelled(folder: Path, file: Path, wanted: Wanted) -> ImageFiles:
     return ImageFiles(tuple(samples), (*said, *part, *suffix))
 
 
-def _read(file: Path, wanted: Wanted) -> tuple[dict[str, tuple[Any, int]], tuple[str, ...]]:
-    """Return by path as written the label and its line, and what is to be said of them all. Raises DataError."""
+def _read(file: Path, wanted: Wanted) -> tuple[dict[str, _Line], tuple[str, ...]]:
+    """Return by path as written what its line tells, and what is to be said of them all. Raises DataError."""
     table, values = read_rows(file), LabelValues(wanted)
-    path_column, label_columns, said = choose_columns(file, table.columns, wanted.columns)
-    labels: dict[str, tuple[Any, int]] = {}
+    chosen = choose_columns(file, table.columns, wanted.columns)
+    lines: dict[str, _Line] = {}
     for row in table.rows:
         place = f"{file} line {row.line}"
-        path = _inside(row.values[path_column], place)
-        if path in labels:
+        path = _inside(row.values[chosen.path], place)
+        if path in lines:
             raise DataError(
-                f"{place}: {plain(path, 100)} was labelled in line {labels[path][1]} already",
+                f"{place}: {plain(path, 100)} was labelled in line {lines[path].number} already",
                 "keep one of the two lines",
             )
-        labels[path] = values.read([row.values[column] for column in label_columns], place), row.line
-    if not labels:
+        label = values.read([row.values[column] for column in chosen.labels], place)
+        lines[path] = _Line(label, row.line, chosen.facts.read(row.values))
+    if not lines:
         raise DataError(f"{file} labels no image", "write a line for each image below the header")
-    return labels, (*said, *values.notes(file, [label for label, _ in labels.values()]))
+    return lines, (*chosen.notes, *values.notes(file, [line.label for line in lines.values()]))
 
 
 def _inside(path: Any, place: str) -> str:

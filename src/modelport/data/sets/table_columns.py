@@ -1,20 +1,32 @@
-"""Which columns of a table name the images, and which hold their labels."""
+"""Which columns of a table name the images, which hold their labels, and which tell more of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelport.core.errors import DataError
 from modelport.core.text import listed, plain, some
+from modelport.data.sets.table_facts import TableFacts
 from modelport.recipes.tables import Columns
 
 PATHS = ("path", "file", "file_name", "filename", "image", "name")
 LABELS = ("label", "labels", "class", "target", "text", "value", "values")
 
 
-def choose_columns(file: Path, header: Sequence[str], told: Columns | None) -> tuple[int, list[int], tuple[str, ...]]:
-    """Return the column of the paths, those of the labels, and what is to be said of the choice.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Places of columns, and what is to be said of the choice."""
+
+    path: int
+    labels: tuple[int, ...]
+    facts: TableFacts  # the other columns
+    notes: tuple[str, ...] = ()
+
+
+def choose_columns(file: Path, header: Sequence[str], told: Columns | None) -> Chosen:
+    """Return the column of the paths, those of the labels, and the others.
 
     Raises DataError where a column is missing, or more than one has a usual name.
     """
@@ -26,12 +38,16 @@ def choose_columns(file: Path, header: Sequence[str], told: Columns | None) -> t
         labels = [_named(file, header, name) for name in ([told.label] if isinstance(told.label, str) else told.label)]
     if path in labels or len(set(labels)) < len(labels):
         raise DataError(f"{file}: the column {header[path]!r} is read twice", "name other dataset.columns")
-    left = [plain(name, 40) for place, name in enumerate(header) if place not in (path, *labels)]
-    unread = f"; not read: {listed(left, 5)}" if left else ""
+    left = [place for place in range(len(header)) if place not in (path, *labels)]
+    facts = TableFacts(header, left)
     if told.path is not None and told.label is not None and not left:
-        return path, labels, ()
+        return Chosen(path, tuple(labels), facts)
     names = ", ".join(plain(header[place], 40) for place in labels)
-    return path, labels, (f"{file}: images from the column {plain(header[path], 40)}, labels from {names}{unread}",)
+    beside = f"; kept beside them: {listed(facts.columns, 5)}" if facts.columns else ""
+    unread = len(left) - len(facts.columns)
+    more = f"; {unread} further columns are not read" if unread else ""
+    said = f"{file}: images from the column {plain(header[path], 40)}, labels from {names}{beside}{more}"
+    return Chosen(path, tuple(labels), facts, (said,))
 
 
 def _usual(file: Path, header: Sequence[str], usual: Sequence[str], key: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -26,11 +26,11 @@ Skip = Callable[[Sample, BadSampleError], None]
 class Prepare(Protocol):
     """What turns bytes into a row, such as ``Preprocess.into``; called by several threads at once.
 
-    Writes the sample into ``out``, one row of a batch, and returns where the image lies in it, or None. Raises
-    BadSampleError naming ``name``.
+    Writes the sample into ``out``, one row of a batch, and what is told of it beside into ``facts``, JSON values by
+    name; returns where the image lies in the row, or None. Raises BadSampleError naming ``name``.
     """
 
-    def __call__(self, content: bytes, name: str, out: NDArray[Any], /) -> Any: ...
+    def __call__(self, content: bytes, name: str, out: NDArray[Any], facts: dict[str, Any], /) -> Any: ...
 
 
 class Fingerprint:
@@ -111,7 +111,7 @@ def _stream(
         pool.shutdown(cancel_futures=True)
 
 
-Loaded = tuple[str, Any]  # sha256 of the content, placement
+Loaded = tuple[str, Any, Mapping[str, Any]]  # sha256 of the content, placement, facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,7 @@ class _Loader:
             targets=tuple(row.sample.target for row in rows),
             digests=tuple(row.loaded()[0] for row in rows),
             placements=tuple(row.loaded()[1] for row in rows),
+            facts=tuple(row.loaded()[2] for row in rows),
         )
 
     def _load(self, samples: list[Sample], out: NDArray[Any]) -> list[Loaded | BadSampleError]:
@@ -178,8 +179,9 @@ class _Loader:
             try:
                 content = sample.read()
                 name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
-                placement = self.prepare(content, name, row)
-                found.append((sample.sha256 or digest_bytes(content), placement))
+                facts = dict(sample.facts or {})
+                placement = self.prepare(content, name, row, facts)
+                found.append((sample.sha256 or digest_bytes(content), placement, facts))
             except BadSampleError as error:
                 found.append(error)
         return found

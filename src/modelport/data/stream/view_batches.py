@@ -139,4 +139,5 @@ def _pack(rows: list[_Row], views: Views, input_name: str, batch: int, seed: int
         digests=tuple(
             sample.sha256 or digest_bytes(content) for (sample, _), content in zip(rows, contents, strict=True)
         ),
+        facts=tuple(sample.facts or {} for sample, _ in rows),
     )

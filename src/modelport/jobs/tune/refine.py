@@ -9,7 +9,7 @@ from modelport.core import machine
 from modelport.engines.base import Launch
 from modelport.engines.registry import opened
 from modelport.jobs.tune.search import SPEED_SAMPLES, Pair, Search, pure_speed
-from modelport.verdict.soundness import AGREEMENT
+from modelport.verdict.chance import AGREEMENT
 from modelport.verdict.words import FAIL, PASS
 
 # Settings that go from the probe to a way through the data.

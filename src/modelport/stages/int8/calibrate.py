@@ -12,7 +12,7 @@ import numpy as np
 
 from modelport.core.artifacts import digest_bytes, digest_json
 from modelport.core.errors import DataError, UsageError
-from modelport.core.values import Batch, DataSet, Sample
+from modelport.core.values import Batch, Check, DataSet, Sample
 from modelport.data.sets.images import open_unlabelled
 from modelport.data.sets.table import open_dataset
 from modelport.data.sets.unlabelled import open_images
@@ -20,10 +20,13 @@ from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build
 from modelport.recipes.schema import Recipe
 from modelport.tasks.table import task_of
+from modelport.verdict.words import INCONCLUSIVE, PASS
 
 # Fewer tell little of the ranges that real images have.
 FEW = 32
 NAMED = 5
+# Contents below which nothing varies: of one picture the ranges are its own.
+FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Calibration:
     ranges: tuple[Sample, ...]
     held_out: tuple[Sample, ...]
     digests: dict[str, str]  # sha256 of the content by id
+    repeats: int = 0  # images met that have the content of another, and were left out
     categories: tuple[tuple[int, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -43,6 +47,19 @@ class Calibration:
     def labelled(self) -> bool:
         """Whether the images have labels to be held against."""
         return self.split != "unlabelled"
+
+    @property
+    def check(self) -> Check:
+        """Whether the images differ: of one content, or where most are repeats, int8 was fitted to less than it seems.
+
+        What was given as many images and is a few may be a mistake of whoever gathered them.
+        """
+        name, distinct = "calibration_varies", len(self.digests)
+        met = distinct + self.repeats
+        if distinct >= FEWEST and self.repeats <= distinct:
+            return Check(name, PASS, distinct, met, "the calibration images differ")
+        why = f"{met} calibration images have {distinct} different contents: ranges from so few tell little of others; "
+        return Check(name, INCONCLUSIVE, distinct, met, why + "calibrate on images that differ")
 
     @property
     def digest(self) -> str:
@@ -92,7 +109,8 @@ def open_calibration(recipe: Recipe, folder: Path, seed: int) -> Calibration:
     ranges, held_out = tuple(unique[:count]), tuple(unique[count : count + most])
     if len(ranges) < FEW:
         notes = (*notes, f"only {len(ranges)} calibration images: ranges may be too narrow; {most} are usual")
-    return Calibration(recipe, folder, split, ranges, held_out, digests, getattr(pool, "categories", ()), notes)
+    categories = getattr(pool, "categories", ())
+    return Calibration(recipe, folder, split, ranges, held_out, digests, repeats, categories, notes)
 
 
 def _each_once(samples: Sequence[Sample], enough: int) -> tuple[list[Sample], dict[str, str], int]:

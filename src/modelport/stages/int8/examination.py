@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -157,7 +156,7 @@ class Examination:
         scorer.finish()
         figures = scorer.figures()
         if not self._labelled:
-            figures = replace(figures, chance={}, offsets=Counter())
+            figures = replace(figures, chance={}, numbering=None)
         checks = soundness.checks(figures, "int8")
         return figures, [check for check in checks if check.verdict != PASS]
 

@@ -100,7 +100,8 @@ def quantized(job: Int8Job, progress: Progress) -> Made:
     artifact = model_artifact(path)
     chained = replace(artifact, made_from=job.model.digests, stands_for=job.model.shown)
     said = {"calibration": job.calibration.to_json(), "plan_file": str(plan_beside(path))}
-    return Made(chained, notes=(*job.calibration.notes, *known["notes"]), record=known["record"] | said)
+    checks = (job.calibration.check,)
+    return Made(chained, checks, notes=(*job.calibration.notes, *known["notes"]), record=known["record"] | said)
 
 
 def _quantizer_of(engine: Engine) -> Quantizer:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
+from modelport.tasks.answered import Answered, Numbering
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
 from modelport.tasks.classification.lines import judged, recount
 from modelport.tasks.classification.per_class import ClassCounts
@@ -116,7 +115,7 @@ class ClassScorer(Scorer):
         self._paired = [Paired(0, 0, 0, 0)] * 5
         self._targets: Counter[int] = Counter()
         self._width = 1
-        self._offsets: Counter[int] = Counter()
+        self._answered, self._answered_by_source = Answered(), Answered()
         self._flips = Flips()
 
     def take(self, rows: Rows) -> list[dict[str, Any]]:
@@ -131,11 +130,12 @@ class ClassScorer(Scorer):
         if self._source is not None and rows.source is not None:
             others = self._source.update(rows.source, targets)
             self._counts.take_source(targets, others)
+            self._answered_by_source.take(rows.ids, targets, rows.source[self._output].argmax(axis=1))
             self._sourced += len(targets)
             for k, paired in enumerate(self._paired):
                 self._paired[k] = paired + Paired.of(others <= k, ranks <= k)
             other_ranks = others.tolist()
-        self._offsets.update(map(int, (answers - np.array(targets)) % self._width))
+        self._answered.take(rows.ids, targets, answers)
         theirs = [None] * len(targets) if rows.source is None else rows.source[self._output]
         lines = zip(rows.ids, targets, rows.outputs[self._output], theirs, strict=True)
         told = [self._line(name, target, mine, other) for name, target, mine, other in lines]
@@ -148,9 +148,12 @@ class ClassScorer(Scorer):
         source = None if self._source is None else self._source.compute() if self._sourced else {}
         notes, told = self._counts.notes(), {"confusions": self._counts.confusions()}
         per_class = self._counts.per_class()
-        found = (self._metric.compute(), source, self._flips, notes, self._chance(), self._offsets)
+        whole = 0 < self._sourced == self._targets.total()
+        numbering = Numbering(self._width, self._answered, self._answered_by_source if whole else None)
+        found = (self._metric.compute(), source, self._flips, notes, self._chance(), numbering)
         paired = {f"top{k + 1}": counts for k, counts in enumerate(self._paired) if counts.n}
-        return Figures(*found, per_class=per_class, paired=paired, further=told)
+        by_chance = self._answered.share_by_chance(self._answered_by_source) if self._sourced else None
+        return Figures(*found, per_class=per_class, paired=paired, further=told, agreement_by_chance=by_chance)
 
     def _scores(self, outputs: Tensors) -> dict[str, Array]:
         return {self._output: class_scores(outputs[self._output], self._classes)}

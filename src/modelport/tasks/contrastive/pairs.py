@@ -95,14 +95,14 @@ def too_few(images: int) -> DataError:
     )
 
 
-def published_top1(features: Array, pairs: Array) -> Score:
-    """Return the accuracy as the published script measures it, over batches of images drawn with replacement.
+def published_found(features: Array, pairs: Array) -> Array:
+    """Return whether each view finds its other one as in the published script, bool (batches · images, 2).
 
-    ``features`` (n, 2, D) float: both views of each image; ``pairs`` int (batches, images): the images of each batch.
-    As there, an image that is drawn twice in a batch is found by nobody unless its views are the same, and a tie counts
-    for: the script lists the other view first. Views of 0 and 1 tie often. ``n`` counts images drawn.
+    ``features`` (n, 2, D) float: both views of each image; ``pairs`` int (batches, images): the images of each batch,
+    drawn with replacement. As there, an image that is drawn twice in a batch is found by nobody unless its views are
+    the same, and a tie counts for: the script lists the other view first. Views of 0 and 1 tie often.
     """
-    return top1(pairs_hit(np.concatenate([published_hits(features[drawn]) for drawn in pairs])))
+    return np.concatenate([published_hits(features[drawn]) for drawn in pairs])
 
 
 class TiedViews(Ties):

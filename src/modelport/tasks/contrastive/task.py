@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ import numpy as np
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task, own_table
-from modelport.tasks.contrastive.pairs import PAIRS, TiedViews, hits, nearest, pairs_hit, published_top1, too_few, top1
+from modelport.tasks.contrastive.lines import judged, recount
+from modelport.tasks.contrastive.pairs import PAIRS, TiedViews, hits, nearest, pairs_hit, published_found, too_few, top1
 from modelport.tasks.contrastive.recipe_table import Contrastive
+from modelport.tasks.judged import Judged, MeanFigures, Recounted
+from modelport.tasks.ratios import RatioFigures
 
 VIEW_MARK = "#"
 
@@ -36,6 +39,14 @@ class ContrastivePairs(Task):
         """Return a scorer of features (N, D)."""
         return PairScorer(self._output, against_source, self._drawn_seed)
 
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return how many of the views are found; ``surrogate`` where the figure is of drawn pairs."""
+        return judged(line, in_order=self._drawn_seed is None)
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Return the figure of pairs in order; that of drawn pairs would need the features, which no line holds."""
+        return Recounted({}, {}) if self._drawn_seed is not None else recount(line for line, _ in lines)
+
     def ties(self) -> TiedViews:
         """Return what counts equal cosines; in pairs that are drawn with replacement a tie counts as right."""
         return TiedViews(self._output, count_as_right=self._drawn_seed is not None)
@@ -53,6 +64,7 @@ class PairScorer(Scorer):
         self._seed = drawn_seed
         self._against_source = against_source
         self._counts, self._source_counts = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        self._both: list[tuple[Array, Array]] = []  # of each block, how many views of each image engine and source find
         self._flips = Flips()
         self._held: list[tuple[str, Any, Array, Array | None]] = []
         self._all: list[tuple[Array, Array | None]] = []
@@ -77,21 +89,23 @@ class PairScorer(Scorer):
 
     def figures(self) -> Figures:
         """Return contrastive_top1, and the source's on the same images."""
-        notes = []
-        if self._seed is None:
-            if not self._counts.any():
-                raise too_few(len(self._held) // 2)
-            metrics = {"contrastive_top1": top1(self._counts)}
-            source = {"contrastive_top1": top1(self._source_counts)} if self._source_counts.any() else {}
-            if self._held:
-                notes.append(f"{len(self._held) // 2} images fill no batch of {PAIRS} pairs and are not scored")
-        else:
-            metrics, source = self._drawn()
-            notes.append(f"pairs drawn with replacement, seed {self._seed}, as the published script draws them")
         # One of the 255 other views of a block is the right one.
         chance = {"contrastive_top1": 100.0 / (2 * PAIRS - 1)}
-        theirs = source if self._against_source else None
-        return Figures(metrics, theirs, self._flips, notes, chance)
+        figures = Figures({}, {} if self._against_source else None, self._flips, [], chance)
+        if self._seed is not None:
+            self._drawn(figures, self._seed)
+            return figures
+        if not self._counts.any():
+            raise too_few(len(self._held) // 2)
+        figures.metrics = {"contrastive_top1": top1(self._counts)}
+        if self._both:
+            figures.source = {"contrastive_top1": top1(self._source_counts)}
+            engine, source = (50.0 * np.concatenate(side) for side in zip(*self._both, strict=True))
+            # An image's share among the others of its batch, which stay.
+            figures.resampled = MeanFigures({"contrastive_top1": (engine, source)})
+        if self._held:
+            figures.notes.append(f"{len(self._held) // 2} images fill no batch of {PAIRS} pairs and are not scored")
+        return figures
 
     def _block(self, block: list[tuple[str, Any, Array, Array | None]]) -> list[dict[str, Any]]:
         ours = np.stack([row for _, _, row, _ in block])
@@ -100,32 +114,51 @@ class PairScorer(Scorer):
         sourced = [row for _, _, _, row in block if row is not None]
         theirs = np.stack(sourced) if len(sourced) == len(block) else None
         lines = []
-        theirs_found = None if theirs is None else hits(theirs)
-        if theirs is not None and theirs_found is not None and self._against_source:
+        theirs_found, agrees = None, None
+        if theirs is not None and self._against_source:
+            theirs_found = hits(theirs)
             self._source_counts += pairs_hit(theirs_found)
-            self._compare(block, nearest(ours), nearest(theirs))
+            self._both.append((_found_of(found), _found_of(theirs_found)))
+            agrees = self._compare(block, nearest(ours), nearest(theirs))
         for row in range(0, len(block), 2):
             name, target, _, _ = block[row]
-            line = {"id": name.rpartition(VIEW_MARK)[0], "target": target, "found": found[row : row + 2].tolist()}
-            line["source_found"] = None if theirs_found is None else theirs_found[row : row + 2].tolist()
+            views = slice(row, row + 2)
+            line = {"id": name.rpartition(VIEW_MARK)[0], "target": target, "found": found[views].tolist()}
+            line["source_found"] = None if theirs_found is None else theirs_found[views].tolist()
+            line["agrees"] = None if agrees is None else agrees[views]
             lines.append(line)
         return lines
 
-    def _compare(self, block: list[tuple[str, Any, Array, Array | None]], ours: Array, theirs: Array) -> None:
-        for (name, target, _, _), mine, other in zip(block, ours, theirs, strict=True):
+    def _compare(self, block: list[tuple[str, Any, Array, Array | None]], ours: Array, theirs: Array) -> list[bool]:
+        """Count which views have the source's neighbours, and return it."""
+        same = [mine == other and mine >= 0 for mine, other in zip(ours.tolist(), theirs.tolist(), strict=True)]
+        for (name, target, _, _), mine, other, agrees in zip(block, ours, theirs, same, strict=True):
             flip = {"id": name, "target": target, "source": block[other][0], "engine": block[mine][0]}
-            self._flips.add(int(mine == other and mine >= 0), 1, flip)
+            self._flips.add(int(agrees), 1, flip)
+        return same
 
-    def _drawn(self) -> tuple[dict[str, Score], dict[str, Score]]:
+    def _drawn(self, figures: Figures, seed: int) -> None:
+        """Take the figures of pairs that are drawn with replacement."""
         ours = _pairs([row for row, _ in self._all])
         if len(ours) < PAIRS:
             raise too_few(len(ours))
-        assert self._seed is not None
-        drawn = drawn_pairs(len(ours), self._seed)
-        metrics = {"contrastive_top1": published_top1(ours, drawn)}
+        drawn = drawn_pairs(len(ours), seed)
+        figures.notes.append(f"pairs drawn with replacement, seed {seed}, as the published script draws them")
+        found = published_found(ours, drawn)
+        figures.metrics = {"contrastive_top1": top1(pairs_hit(found))}
         kept = [row for _, row in self._all if row is not None]
-        source = {"contrastive_top1": published_top1(_pairs(kept), drawn)} if len(kept) == len(self._all) else {}
-        return metrics, source
+        if self._against_source and len(kept) == len(self._all):
+            theirs = published_found(_pairs(kept), drawn)
+            figures.source = {"contrastive_top1": top1(pairs_hit(theirs))}
+            times = np.bincount(drawn.ravel())
+            mine, other = (np.bincount(drawn.ravel(), 50.0 * _found_of(side))[times > 0] for side in (found, theirs))
+            # An image counts with all its places in the batches that were drawn, which stay.
+            figures.resampled = RatioFigures({"contrastive_top1": (mine, other, times[times > 0])})
+
+
+def _found_of(found: Array) -> Array:
+    """Return how many views of each image are found, uint8 (n,); ``found`` bool (2n,) or (n, 2)."""
+    return np.asarray(found.reshape(-1, 2).sum(axis=1, dtype=np.uint8))
 
 
 def _pairs(rows: list[Array]) -> Array:

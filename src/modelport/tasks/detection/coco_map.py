@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from modelport.core.errors import DataError, ModelportError, raised_as
 from modelport.core.values import Array, Truth
 from modelport.tasks.base import Score
+from modelport.tasks.detection.matching import Annotated, Answered, box_overlaps, finite, meeting, sizes
 
 MAX_DETECTIONS = (100, 300, 1000)
 # Categories are judged one by one; of all at once the library would hold a gigabyte for 5,000 images.
@@ -21,8 +23,8 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """One scored image."""
+class SeenImage:
+    """One scored image; what is not finite was replaced."""
 
     truth: Truth
     boxes: NDArray[np.float64]  # (n, 4) x1 y1 x2 y2
@@ -49,7 +51,8 @@ class CocoMap:
     def __init__(self, categories: Sequence[tuple[int, str]], max_dets: tuple[int, ...] = MAX_DETECTIONS) -> None:
         self._categories = tuple(categories)
         self._max_dets = tuple(sorted(max_dets))
-        self._seen: dict[int, _Seen] = {}
+        self._index = {number: index for index, (number, _) in enumerate(categories)}
+        self._seen: dict[int, SeenImage] = {}
         self._by_class: list[tuple[int, float]] = []
 
     def add(
@@ -60,11 +63,12 @@ class CocoMap:
         classes: Array,
         shapes: Sequence[Row] = (),
         true_shapes: Sequence[Row] = (),
-    ) -> None:
+    ) -> Answered:
         """Count one image: boxes (n, 4) x1 y1 x2 y2 in its pixels, scores (n,), class indices (n,); n may be 0.
 
-        ``shapes`` (n) and ``true_shapes`` are keys of the library's rows, of boxes and of annotations. Raises
-        DataError for an image that was added already, or a class that is none of the categories.
+        ``shapes`` (n) and ``true_shapes`` are keys of the library's rows, of boxes and of annotations. Returns what of
+        this image is found and annotated, and how far they overlap. Raises DataError for an image that was added
+        already, or a class that is none of the categories.
         """
         if truth.image_id in self._seen:
             raise DataError(f"image {truth.image_id} was scored twice", "give each image once")
@@ -75,15 +79,32 @@ class CocoMap:
                 f"the data set has {len(self._categories)} categories",
                 "check that the recipe and the data set belong together",
             )
-        # A NaN would sort anywhere; so it comes last and meets nothing.
-        self._seen[truth.image_id] = _Seen(
-            truth,
-            np.nan_to_num(np.array(boxes, np.float64).reshape(-1, 4)),
-            np.nan_to_num(np.array(scores, np.float64).reshape(-1), nan=-1.0),
-            found.copy(),
-            shapes,
-            true_shapes,
-        )
+        seen = SeenImage(truth, *finite(boxes, scores), found.copy(), shapes, true_shapes)
+        self._seen[truth.image_id] = seen
+        own = np.array([self._index.get(number, -1) for number in truth.category_ids.tolist()], np.int64)
+        pairs = meeting(self.overlaps(seen), found, own)
+        annotated = Annotated(own, truth.iscrowd, truth.iscrowd | self.passed_over(seen) | (own < 0), truth.areas)
+        return Answered(truth.image_id, seen.scores, found, self.found_areas(seen), annotated, pairs)
+
+    def overlaps(self, seen: SeenImage) -> Array:
+        """Return how far boxes and annotations of one image overlap, (n, annotations), as the library does."""
+        return box_overlaps(sizes(seen.boxes), seen.truth.boxes, seen.truth.iscrowd)
+
+    def found_areas(self, seen: SeenImage) -> NDArray[np.float64]:
+        """Return the areas (n,) of what was found, in square pixels."""
+        if seen.shapes:
+            return np.array([shape["area"] for shape in seen.shapes], np.float64)
+        areas: NDArray[np.float64] = sizes(seen.boxes)[:, 2:].prod(axis=1)
+        return areas
+
+    def passed_over(self, seen: SeenImage) -> NDArray[np.bool_]:
+        """Return which annotations, beside crowds, are neither found nor missed."""
+        return np.zeros(len(seen.truth.boxes), np.bool_)
+
+    @property
+    def most(self) -> int:
+        """How many detections of an image and class count."""
+        return self._max_dets[-1]
 
     def compute(self) -> dict[str, Score]:
         """Return the figures, fractions; one that no annotation bears on (no large box, say) is left out.
@@ -109,18 +130,13 @@ class CocoMap:
     def class_rows(self, figure: str, source: CocoMap | None) -> list[dict[str, Any]]:
         """Return a row of ``Figures.per_class`` for each annotated class, once the figures of both were computed."""
         theirs = {} if source is None else dict(source.per_class())
+        truths = [one.truth for one in self._seen.values()]
+        shown = Counter(number for truth in truths for number in truth.category_ids[~truth.iscrowd].tolist())
         rows = []
         for index, value in self.per_class():
-            name, n = self.annotated(index)
-            rows.append({"class": index, "name": name, "n": n, figure: value, "source": theirs.get(index)})
+            number, name = self._categories[index]
+            rows.append({"class": index, "name": name, "n": shown[number], figure: value, "source": theirs.get(index)})
         return rows
-
-    def annotated(self, index: int) -> tuple[str, int]:
-        """Return the name of a class, and how many of its boxes are annotated in the added images, crowds left out."""
-        number, name = self._categories[index]
-        return name, sum(
-            int(((one.truth.category_ids == number) & ~one.truth.iscrowd).sum()) for one in self._seen.values()
-        )
 
     def _evaluate(self) -> tuple[Array, Array]:
         """Return precision (IoU, recall, category, area, max_dets) and recall (IoU, category, area, max_dets)."""
@@ -160,7 +176,7 @@ class CocoMap:
         places = [run.params.catIds.index(number) for number, _ in chosen]
         return np.asarray(run.eval["precision"])[:, :, places], np.asarray(run.eval["recall"])[:, places]
 
-    def _result_rows(self, one: _Seen, classes: range) -> Iterator[dict[str, Any]]:
+    def _result_rows(self, one: SeenImage, classes: range) -> Iterator[dict[str, Any]]:
         some = np.flatnonzero((one.classes >= classes.start) & (one.classes < classes.stop))
         image = one.truth.image_id
         rows = to_results(image, one.boxes[some], one.scores[some], one.classes[some], self._categories)
@@ -186,9 +202,8 @@ def to_results(
     image_id: int, boxes: Array, scores: Array, classes: Array, categories: Sequence[tuple[int, str]]
 ) -> list[dict[str, Any]]:
     """Return the rows of a COCO result list; boxes (n, 4) x1 y1 x2 y2, scores (n,), class indices (n,)."""
-    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
-    sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    rows = zip(sizes.tolist(), np.asarray(scores).tolist(), np.asarray(classes).tolist(), strict=True)
+    placed = sizes(np.asarray(boxes, np.float64).reshape(-1, 4))
+    rows = zip(placed.tolist(), np.asarray(scores).tolist(), np.asarray(classes).tolist(), strict=True)
     return [
         {"image_id": image_id, "category_id": categories[kind][0], "bbox": box, "score": score}
         for box, score, kind in rows
@@ -208,7 +223,7 @@ def _mean(values: Array) -> float | None:
     return float(measured.mean()) if measured.size else None
 
 
-def _truth_rows(one: _Seen) -> Iterator[dict[str, Any]]:
+def _truth_rows(one: SeenImage) -> Iterator[dict[str, Any]]:
     truth = one.truth
     columns = (truth.boxes, truth.category_ids, truth.iscrowd, truth.areas)
     shapes = one.true_shapes or ({},) * len(truth.boxes)

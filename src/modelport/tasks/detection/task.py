@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Draft, Score, Task, Unlabelled, own_table
+from modelport.tasks.base import Draft, Score, Task, Unlabelled, judged_metrics, own_table
 from modelport.tasks.detection.boxes import best_detections
+from modelport.tasks.detection.coco_map import MAX_DETECTIONS
 from modelport.tasks.detection.decode import Decoder
 from modelport.tasks.detection.forms import (
     CANDIDATES,
@@ -27,8 +29,10 @@ from modelport.tasks.detection.forms import (
     likely_form,
     outputs_of,
 )
+from modelport.tasks.detection.lines import judged, recount
 from modelport.tasks.detection.recipe_table import Boxes
 from modelport.tasks.detection.scorer import BoxScorer, agreement
+from modelport.tasks.judged import Judged, Recounted
 
 # What TensorFlow's detectors call their boxes.
 TENSORFLOW = "detection_boxes"
@@ -51,6 +55,7 @@ class Detection(Task):
     difference_means = "share of the source's boxes that no box of the same class meets at IoU 0.9"
     trial_batch = 1
     finds_boxes = True
+    agrees_in_part = True
     gives_candidates = True
     # Each holds many objects.
     calibration_images = 48
@@ -118,11 +123,20 @@ class Detection(Task):
         """Return a scorer. Raises DataError where the data set named no categories."""
         if not self._categories:
             raise DataError("the data set names no categories", "give a data set of boxes: coco, yolo or voc")
-        return BoxScorer(self._decoder, self._categories, against_source)
+        wanted = [name for name in judged_metrics(self._recipe) if name in self.metrics]
+        return BoxScorer(self._decoder, self._categories, against_source, wanted)
 
     def unlabelled_scorer(self, against_source: bool) -> Unlabelled:
         """Return a scorer that counts the source's boxes that are met."""
         return Unlabelled(BoxScorer(self._decoder, None, against_source), None)
+
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return what is annotated, whether the source's boxes are met, and the image's own average precision."""
+        return judged(line, target, self._categories, self._decoder.worth)
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Compute COCO's figures from the boxes and annotations of each image, without faster-coco-eval."""
+        return recount(lines, self.metrics, MAX_DETECTIONS[-1])
 
     def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
         """Suppress doubles among a module's candidates, boxes (N, K, 4) and scores (N, K, C), where dets are wanted."""

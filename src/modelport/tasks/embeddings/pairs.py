@@ -14,6 +14,8 @@ DRAWN = 1_000_000
 NOWHERE = -2.0
 # Vectors that are the same by arithmetic are not so by BLAS, whose last bits hang on where a row lies in its block.
 DECIMALS = 12
+# The share of pairs of two identities that are accepted by mistake where tar_at_far_1e-3 is read.
+FALSE_ACCEPTS = 1e-3
 _BLOCK = 512
 
 
@@ -44,7 +46,8 @@ def genuine_and_impostor(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the cosines of pairs of one identity, and of two.
 
-    ``units`` (N, D) directions, ``labels`` (N,) int; ``drawn``: the pairs of each kind (2, P), None for all pairs.
+    ``units`` (N, D) directions, ``labels`` (N,) int; ``drawn``: the pairs of each kind (2, P), None for all pairs, in
+    the order of ``all_pairs``.
     """
     if drawn is not None:
         genuine, impostor = (paired_cosines(units, *pairs) for pairs in drawn)
@@ -57,6 +60,13 @@ def genuine_and_impostor(
         same.append(found[later & equal])
         other.append(found[later & ~equal])
     return np.concatenate(same), np.concatenate(other)
+
+
+def all_pairs(labels: Array) -> tuple[Array, Array]:
+    """Return all pairs of one identity and of two, int32 (2, P) each, the earlier image first; ``labels`` (N,) int."""
+    first, second = (part.astype(np.int32) for part in np.triu_indices(len(labels), 1))
+    same = labels[first] == labels[second]
+    return np.stack([first[same], second[same]]), np.stack([first[~same], second[~same]])
 
 
 def drawn_pairs(labels: Array, seed: int) -> tuple[Array, Array] | None:
@@ -98,7 +108,7 @@ def best_accuracy(accepted: Array, mistaken: Array) -> float:
     """Return the highest (share of genuine pairs accepted + share of others rejected) / 2, over all thresholds, 0 to 1.
 
     Of as many pairs of each kind, as in LFW's protocol, this is the share of right answers; of others it counts both
-    kinds alike, since nearly all pairs are of two identities. Takes what ``curves.acceptance`` returns.
+    kinds alike, since nearly all pairs are of two identities. Takes what ``curves.Acceptance.rates`` returns.
     """
     return float(((accepted + 1.0 - mistaken) / 2).max())
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelport.core.values import Array, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
-from modelport.tasks.classification.topk import percent
-from modelport.tasks.curves import acceptance
-from modelport.tasks.embeddings.pairs import accepted_at, best_accuracy, directions, drawn_pairs, genuine_and_impostor
-from modelport.tasks.embeddings.retrieval import chance, queries_of, retrieved
+from modelport.tasks.embeddings.lines import judged, recount
+from modelport.tasks.embeddings.pairs import all_pairs, directions, drawn_pairs
+from modelport.tasks.embeddings.resampled import ENOUGH_IDENTITIES, VectorFigures
+from modelport.tasks.embeddings.retrieval import chance, queries_of
+from modelport.tasks.embeddings.side import Side
+from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.kept import Kept
+from modelport.tasks.packed import Packer
+from modelport.tasks.paired import Paired
 
 # A row's vector is the source's where the cosine of the two is at least this. Chosen, not measured: another model's
 # has a cosine near 0, rounding to int8 leaves about 0.99.
 NEAR = 0.98
-FALSE_ACCEPTS = 1e-3
 
 
 class Embeddings(Task):
@@ -60,6 +62,14 @@ class Embeddings(Task):
         """Return a scorer of vectors (N, D) against identities."""
         return VectorScorer(self._output, self._seed, against_source)
 
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return the identity: what else the figures need is told by all images together."""
+        return judged(line)
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Return the figures of the vectors in the lines; pairs and queries that are drawn hang on the seed."""
+        return recount((line for line, _ in lines), self._seed)
+
 
 class VectorScorer(Scorer):
     """Keeps the vectors of all rows, at most ``tasks.kept.MOST_VALUES``: every pair of images counts.
@@ -70,6 +80,7 @@ class VectorScorer(Scorer):
     def __init__(self, output: str, seed: int, against_source: bool) -> None:
         self._output, self._seed = output, seed
         self._mine, self._theirs = Kept(), Kept() if against_source else None
+        self._packed = Packer(), Packer()
         self._labels: list[int] = []
         self._flips = Flips()
 
@@ -78,16 +89,22 @@ class VectorScorer(Scorer):
         labels = [int(label) for label in rows.targets]
         self._labels += labels
         self._mine.take(rows.outputs[self._output])
-        near: list[float | None] = [None] * len(labels)
+        cosines: list[float | None] = [None] * len(labels)
+        theirs: list[str | None] = [None] * len(labels)
         if self._theirs is not None and rows.source is not None:
             self._theirs.take(rows.source[self._output])
-            pair = (directions(side[self._output]) for side in (rows.outputs, rows.source))
-            near = [_finite(value) for value in np.einsum("nd,nd->n", *pair).tolist()]
-            for name, label, cosine in zip(rows.ids, labels, near, strict=True):
-                flip = {"id": str(name), "target": label, "source": 1.0, "engine": cosine}
-                self._flips.add(int(cosine is not None and cosine >= NEAR), 1, flip)
-        told = zip(rows.ids, labels, near, strict=True)
-        return [{"id": str(name), "target": label, "source_cosine": cosine} for name, label, cosine in told]
+            units = (directions(side[self._output]) for side in (rows.outputs, rows.source))
+            cosines = np.einsum("nd,nd->n", *units).tolist()
+            theirs = self._packed[1].pack(rows.source[self._output])
+        mine, lines = self._packed[0].pack(rows.outputs[self._output]), []
+        for name, label, cosine, own, other in zip(rows.ids, labels, cosines, mine, theirs, strict=True):
+            near, agrees = (None, None) if cosine is None else (_finite(cosine), cosine >= NEAR)
+            if agrees is not None:
+                flip = {"id": str(name), "target": label, "source": 1.0, "engine": near}
+                self._flips.add(int(agrees), 1, flip)
+            line = {"id": str(name), "target": label, "source_cosine": near, "agrees": agrees}
+            lines.append(line | {"vector": own, "source_vector": other})
+        return lines
 
     def figures(self) -> Figures:
         """Return the figures, and the source's on the same images; none where there are no pairs of both kinds."""
@@ -98,13 +115,20 @@ class VectorScorer(Scorer):
         if not len(queries) or identities < 2:
             found = f"{len(labels)} images of {identities} identities: without pairs of one identity and of two no "
             return Figures({}, source, self._flips, [found + "figure is defined"])
-        pairs = drawn_pairs(labels, self._seed)
-        metrics = _scores(self._mine.whole(), labels, queries, pairs)
-        if self._theirs is not None and len(self._theirs.whole()) == len(labels):
-            source = _scores(self._theirs.whole(), labels, queries, pairs)
+        drawn = drawn_pairs(labels, self._seed)
+        mine = Side.of(self._mine.whole(), labels, queries, drawn)
         rank1, precision = chance(labels, queries)
         guess = {"verification_accuracy": 50.0, "rank1": 100.0 * rank1, "retrieval_mAP": 100.0 * precision}
-        return Figures(metrics, source, self._flips, self._notes(labels, queries, pairs), guess)
+        figures = Figures(mine.scores(), source, self._flips, self._notes(labels, queries, drawn), guess)
+        if self._theirs is not None and len(self._theirs.whole()) == len(labels):
+            theirs = Side.of(self._theirs.whole(), labels, queries, drawn)
+            figures.source = theirs.scores()
+            figures.paired = {"rank1": Paired.of(theirs.first, mine.first)}
+            if identities < ENOUGH_IDENTITIES:
+                told = f"images are resampled, since {identities} identities are fewer than {ENOUGH_IDENTITIES}: "
+                figures.notes.append(told + "intervals of pairs and searches hold for these identities alone")
+            figures.resampled = VectorFigures(labels, drawn or all_pairs(labels), queries, (mine, theirs))
+        return figures
 
     def _notes(self, labels: Array, queries: Array, pairs: tuple[Array, Array] | None) -> list[str]:
         _, counts = np.unique(labels, return_counts=True)
@@ -117,24 +141,6 @@ class VectorScorer(Scorer):
             counted = f"{pairs[0].shape[1]} pairs of one identity and {pairs[1].shape[1]} of two"
             notes.append(f"verification over {counted}, drawn with seed {self._seed}")
         return notes
-
-
-def _scores(rows: Array, labels: Array, queries: Array, pairs: tuple[Array, Array] | None) -> dict[str, Score]:
-    units = directions(rows)
-    rates = acceptance(*genuine_and_impostor(units, labels, pairs))
-    first, precision = retrieved(units, labels, queries)
-    verified = {
-        "verification_accuracy": best_accuracy(*rates),
-        "tar_at_far_1e-3": accepted_at(*rates, FALSE_ACCEPTS),
-    }
-    # Pairs share images, so that no simple formula tells the error of a figure of pairs.
-    found = {name: Score(100.0 * value, "percent", len(labels), None) for name, value in verified.items()}
-    return found | {"rank1": percent(int(first.sum()), len(queries)), "retrieval_mAP": _mean(100.0 * precision)}
-
-
-def _mean(values: NDArray[np.float64]) -> Score:
-    n = len(values)
-    return Score(float(values.mean()), "percent", n, float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None)
 
 
 def _finite(value: float) -> float | None:

@@ -93,11 +93,12 @@ def area_of(mask: Encoded) -> float:
     return float(_library().area(mask))
 
 
-def overlaps(masks: Sequence[Encoded], others: Sequence[Encoded]) -> Array:
-    """Return intersections over unions (n, m)."""
+def overlaps(masks: Sequence[Encoded], others: Sequence[Encoded], crowd: Array | None = None) -> Array:
+    """Return intersections over unions (n, m); of others that are a ``crowd`` (m,), the share of the mask within."""
     if not masks or not others:
         return np.zeros((len(masks), len(others)))
-    found: Array = np.asarray(_library().iou(list(masks), list(others), [0] * len(others)), np.float64)
+    many = [0] * len(others) if crowd is None else crowd.astype(int).tolist()
+    found: Array = np.asarray(_library().iou(list(masks), list(others), many), np.float64)
     return found
 
 

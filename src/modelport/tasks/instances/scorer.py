@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from modelport.core.placement import Placement, known
 from modelport.core.values import Array, Tensors, Truth
 from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer
+from modelport.tasks.detection.both import BothMaps, InImage
 from modelport.tasks.detection.boxes import pairs_met
 from modelport.tasks.detection.coco_map import CocoMap
-from modelport.tasks.detection.scorer import listed
+from modelport.tasks.detection.lines import listed
 from modelport.tasks.instances.outputs import Parts, Things
 
 # A thing of the source's is met by one of its class that overlaps it so far: by pixels, or by keypoints' similarity.
@@ -31,6 +33,10 @@ class Seen(NamedTuple):
     def where(self, kept: Array) -> Seen:
         """Return those that indices choose."""
         return Seen(self.things.where(kept), [self.shapes[place] for place in kept.tolist()])
+
+    def in_image(self) -> InImage:
+        """Return what COCO's figures look at."""
+        return InImage(*self.things[:3], self.shapes)
 
 
 class Judge:
@@ -82,50 +88,49 @@ class Judge:
 class ThingScorer(Scorer):
     """Counts the things of each image; keeps annotations and what was found, masks encoded."""
 
-    def __init__(self, judge: Judge, categories: Sequence[tuple[int, str]] | None, against_source: bool) -> None:
-        """``categories`` None: there are no annotations, and only things that are the source's are counted."""
+    def __init__(
+        self,
+        judge: Judge,
+        categories: Sequence[tuple[int, str]] | None,
+        against_source: bool,
+        judged: Sequence[str] = (),
+    ) -> None:
+        """``categories`` None: there are no annotations, and only things that are the source's are counted.
+
+        ``judged`` are figures that are wanted over resamples, beside mAP, mAP_50 and mAP_75.
+        """
         self._judge = judge
         self._against_source = against_source
-        self._mine = None if categories is None else judge.metric(categories)
-        self._theirs = judge.metric(categories) if categories is not None and against_source else None
-        self._sourced = 0
+        self._maps = None
+        if categories is not None:
+            self._maps = BothMaps(partial(judge.metric, categories), against_source, judged, judge.name)
         self._flips = Flips()
 
     def take(self, rows: Rows) -> list[dict[str, Any]]:
         """Score some images and return a line for each. Raises DataError for annotations that do not fit."""
-        lines = []
-        for index, (name, truth, where) in enumerate(zip(rows.ids, rows.targets, rows.placements, strict=True)):
-            placement = known(where)
-            mine = self._judge.seen(rows.outputs, index, placement)
-            line: dict[str, Any] = {
-                "id": str(name),
-                "target": truth and truth.image_id,
-                "boxes": listed(*mine.things[:3]),
-            }
-            true = [] if self._mine is None else self._judge.true_shapes(truth, placement)
-            _count(self._mine, truth, mine, true)
-            if self._against_source and rows.source is not None:
-                theirs = self._judge.seen(rows.source, index, placement)
-                _count(self._theirs, truth, theirs, true)
-                self._sourced += 1
-                hit, of = self._judge.met(theirs, mine)
-                told = {"source": f"{of} things", "engine": f"{hit} of them met"}
-                self._flips.add(hit, of, {"id": line["id"], "target": line["target"], **told})
-                line["source_met"] = [hit, of]
-            lines.append(line)
-        return lines
+        return [self._line(rows, index) for index in range(len(rows.ids))]
+
+    def _line(self, rows: Rows, index: int) -> dict[str, Any]:
+        truth, placement = rows.targets[index], known(rows.placements[index])
+        mine, theirs = self._judge.seen(rows.outputs, index, placement), None
+        line: dict[str, Any] = {"id": str(rows.ids[index]), "target": truth and truth.image_id}
+        line["boxes"] = listed(*mine.things[:3])
+        if self._against_source and rows.source is not None:
+            theirs = self._judge.seen(rows.source, index, placement)
+            hit, of = self._judge.met(theirs, mine)
+            told = {"source": f"{of} things", "engine": f"{hit} of them met"}
+            self._flips.add(hit, of, {"id": line["id"], "target": line["target"], **told})
+            line |= {"source_boxes": listed(*theirs.things[:3]), "source_met": [hit, of]}
+        if self._maps is not None:
+            true = self._judge.true_shapes(truth, placement)
+            line |= self._maps.add(truth, mine.in_image(), None if theirs is None else theirs.in_image(), true)
+        return line
 
     def figures(self) -> Figures:
         """Return COCO's figures, and the source's on the same images."""
         source: dict[str, Score] | None = {} if self._against_source else None
-        if self._theirs is not None and self._sourced:
-            source = self._theirs.compute()
-        metrics = {} if self._mine is None else self._mine.compute()
-        figures = Figures(metrics, source, self._flips, self._judge.notes())
-        if metrics:
-            figures.chance = {f"{self._judge.name}mAP": 0.0}
-            assert self._mine is not None
-            figures.per_class = self._mine.class_rows(f"{self._judge.name}mAP", self._theirs if self._sourced else None)
+        figures = Figures({}, source, self._flips) if self._maps is None else self._maps.figures(self._flips)
+        figures.notes += self._judge.notes()
         return figures
 
 
@@ -143,8 +148,3 @@ def mean_difference(shares: Sequence[float]) -> float:
     """Return the mean of such shares; infinite where it is NaN."""
     missed = float(np.mean(shares))
     return missed if math.isfinite(missed) else math.inf
-
-
-def _count(metric: CocoMap | None, truth: Truth, seen: Seen, true: Sequence[Mapping[str, Any]]) -> None:
-    if metric is not None:
-        metric.add(truth, *seen.things[:3], shapes=seen.shapes, true_shapes=true)

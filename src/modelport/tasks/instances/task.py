@@ -9,7 +9,7 @@ from modelport.core.placement import Placement
 from modelport.core.values import Array, TensorSpec, Truth
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, own_table
-from modelport.tasks.detection.coco_map import CocoMap
+from modelport.tasks.detection.coco_map import CocoMap, SeenImage
 from modelport.tasks.instances.encoded import area_of, encoded_outline, laid_out, overlaps, pasted
 from modelport.tasks.instances.outputs import Parts, Things
 from modelport.tasks.instances.recipe_table import Instances
@@ -27,6 +27,7 @@ class InstanceMasks(ThingTask):
 
     metrics = ("mask_mAP", "mask_mAP_50", "mask_mAP_75", "mask_mAP_s", "mask_mAP_m", "mask_mAP_l")
     recipe_table = Instances
+    most = 100
     label_form = "outlines"
     difference_means = "share of the source's things that no thing of the same class meets at a mask IoU of 0.9"
 
@@ -95,7 +96,12 @@ class MaskMap(CocoMap):
     iou_type = "segm"
 
     def __init__(self, categories: Sequence[tuple[int, str]]) -> None:
-        super().__init__(categories, (100,))
+        super().__init__(categories, (InstanceMasks.most,))
+
+    def overlaps(self, seen: SeenImage) -> Array:
+        """Return the masks' intersections over unions; over a crowd, the share of the mask that lies within."""
+        masks, outlines = ([shape["segmentation"] for shape in side] for side in (seen.shapes, seen.true_shapes))
+        return overlaps(masks, outlines, seen.truth.iscrowd)
 
     def _figures(self, precision: Array, recall: Array) -> Iterator[tuple[str, float | None]]:
         return prefixed("mask_", super()._figures(precision, recall))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from modelport.core.errors import DataError
 from modelport.core.placement import Placement
@@ -10,15 +11,18 @@ from modelport.core.values import Tensors, TensorSpec
 from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Draft, Task, Unlabelled
+from modelport.tasks.base import Draft, Task, Unlabelled, judged_metrics
+from modelport.tasks.detection.lines import judged, recount
 from modelport.tasks.instances.outputs import Parts
-from modelport.tasks.instances.scorer import Judge, ThingScorer, difference, mean_difference
+from modelport.tasks.instances.scorer import WORTH, Judge, ThingScorer, difference, mean_difference
+from modelport.tasks.judged import Judged, Recounted
 
 
 class ThingTask(Task):
     """A task whose answers are things; a class of it says by ``judge`` what a thing has beside its box."""
 
     smallest_set = 100
+    agrees_in_part = True
     tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
@@ -26,6 +30,9 @@ class ThingTask(Task):
     # Each holds many objects.
     calibration_images = 48
     tuned_batches = (1, 2)
+
+    most: int
+    """How many things of an image and class count."""
 
     def judge(self) -> Judge:
         """Return what knows masks, or keypoints."""
@@ -38,11 +45,23 @@ class ThingTask(Task):
 
     def scorer(self, against_source: bool) -> ThingScorer:
         """Return a scorer. Raises DataError where the data set named no categories."""
-        return ThingScorer(self._judge, named(self._categories), against_source)
+        wanted = [name for name in judged_metrics(self._recipe) if name in self.metrics]
+        return ThingScorer(self._judge, named(self._categories), against_source, wanted)
 
     def unlabelled_scorer(self, against_source: bool) -> Unlabelled:
         """Return a scorer that counts the source's things that are met."""
         return Unlabelled(ThingScorer(self._judge, None, against_source), None)
+
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return what is annotated, whether the source's things are met, and the image's own average precision."""
+        return judged(line, target, self._categories, WORTH)
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Compute COCO's figures from the things and annotations of each image, and their overlaps as they were found.
+
+        Masks and keypoints themselves are in no line.
+        """
+        return recount(lines, self.metrics, self.most, self._judge.name)
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return the share of the source's things that are not met."""

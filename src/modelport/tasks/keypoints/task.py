@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, TensorSpec, Truth
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, own_table
-from modelport.tasks.detection.coco_map import CocoMap
+from modelport.tasks.detection.coco_map import CocoMap, SeenImage
 from modelport.tasks.instances.outputs import Parts, Things
 from modelport.tasks.instances.scorer import Judge, Seen
 from modelport.tasks.instances.things import ThingTask, check_size, drafted, prefixed
@@ -36,6 +37,7 @@ class Keypoints(ThingTask):
 
     metrics = ("oks_mAP", "oks_mAP_50", "oks_mAP_75", "oks_mAP_m", "oks_mAP_l")
     recipe_table = Sigmas
+    most = 20
     label_form = "keypoints"
     difference_means = "share of the source's things that no thing of the same class meets at a similarity of 0.9"
 
@@ -119,8 +121,35 @@ class KeypointMap(CocoMap):
     areas = ("m", "l")
 
     def __init__(self, categories: Sequence[tuple[int, str]], sigmas: Sequence[float]) -> None:
-        super().__init__(categories, (20,))
+        super().__init__(categories, (Keypoints.most,))
         self.options = {"kpt_oks_sigmas": list(sigmas)}
+        self._spread = np.square(2 * np.array(sigmas))
+
+    def overlaps(self, seen: SeenImage) -> Array:
+        """Return the similarities of things and annotations (pycocotools' ``computeOks``).
+
+        Of an annotation without labelled keypoints it is how near they lie to three times its box.
+        """
+        count = len(self._spread)
+        found, true = (
+            np.array([shape["keypoints"] for shape in side], np.float64).reshape(-1, count, 3)
+            for side in (seen.shapes, seen.true_shapes)
+        )
+        similar = np.zeros((len(found), len(true)))
+        for place, (points, box, area) in enumerate(zip(true, seen.truth.boxes, seen.truth.areas, strict=True)):
+            labelled = points[:, 2] > 0
+            away = found[:, :, :2] - points[:, :2]
+            if not labelled.any():
+                low, high = box[:2] - box[2:], box[:2] + 2 * box[2:]
+                away = np.maximum(0, low - found[:, :, :2]) + np.maximum(0, found[:, :, :2] - high)
+            distances = np.square(away[..., 0]) + np.square(away[..., 1])
+            kept = np.exp(-(distances / self._spread / (area + np.spacing(1)) / 2))
+            similar[:, place] = (kept[:, labelled] if labelled.any() else kept).mean(axis=1)
+        return similar
+
+    def passed_over(self, seen: SeenImage) -> NDArray[np.bool_]:
+        """Return which annotations have no labelled keypoints."""
+        return np.array([shape["num_keypoints"] == 0 for shape in seen.true_shapes], np.bool_)
 
     def _figures(self, precision: Array, recall: Array) -> Iterator[tuple[str, float | None]]:
         return prefixed("oks_", super()._figures(precision, recall))

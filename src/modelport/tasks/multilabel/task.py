@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,13 @@ from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, own_table
 from modelport.tasks.classification.topk import best
+from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.kept import Kept
 from modelport.tasks.multilabel.figures import average_precisions, chance, macro_f1, probabilities, truth_of
+from modelport.tasks.multilabel.lines import judged, recount
 from modelport.tasks.multilabel.recipe_table import Threshold
+from modelport.tasks.multilabel.resampled import SetFigures
+from modelport.tasks.packed import Packer
 
 
 class MultiLabel(Task):
@@ -71,6 +75,14 @@ class MultiLabel(Task):
         table, offset = own_table(self._recipe, Threshold), self._recipe.dataset.label_offset
         return SetScorer(self._output, table, (offset, names), against_source)
 
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return the set as the output counts classes, and the F1 of the image's own sets as ``surrogate``."""
+        return judged(line)
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Return both figures by their definitions."""
+        return recount(line for line, _ in lines)
+
 
 class SetScorer(Scorer):
     """Keeps the scores of all rows, since mAP ranks them; at most ``tasks.kept.MOST_VALUES``.
@@ -83,6 +95,7 @@ class SetScorer(Scorer):
         self._output, self._table = output, table
         self._offset, self._names = labels
         self._mine, self._theirs = Kept(), Kept() if against_source else None
+        self._packed = Packer(), Packer()
         self._truth: list[NDArray[np.bool_]] = []
         self._flips = Flips()
         self._range = (np.inf, -np.inf)
@@ -95,15 +108,16 @@ class SetScorer(Scorer):
         if (finite := scores[np.isfinite(scores)]).size:
             self._range = min(self._range[0], float(finite.min())), max(self._range[1], float(finite.max()))
         answers = [_classes(row) for row in self._answered(scores)]
-        sources = self._source_answers(rows)
+        theirs = self._source_lines(rows)
         lines = []
-        for name, truth, row, answer, source in zip(rows.ids, self._truth[-1], scores, answers, sources, strict=True):
-            target = _classes(truth)
-            line = {"id": str(name), "target": target, "classes": answer, "top5": best(row), "source_classes": source}
-            lines.append(line)
-            if source is not None:
-                same = source == answer and not np.isnan(row).any()
-                self._flips.add(int(same), 1, {"id": str(name), "target": target, "source": source, "engine": answer})
+        told = zip(rows.ids, self._truth[-1], scores, answers, self._packed[0].pack(scores), theirs, strict=True)
+        for name, truth, row, answer, packed, source in told:
+            target, other = _classes(truth), source["source_classes"]
+            line = {"id": str(name), "target": target, "classes": answer, "top5": best(row), "scores": packed}
+            same = None if other is None else other == answer and not bool(np.isnan(row).any())
+            lines.append(line | source | {"agrees": same})
+            if same is not None:
+                self._flips.add(int(same), 1, {"id": str(name), "target": target, "source": other, "engine": answer})
         return lines
 
     def figures(self) -> Figures:
@@ -119,6 +133,8 @@ class SetScorer(Scorer):
         if self._theirs is not None and len(self._theirs.whole()) == len(truth):
             theirs = average_precisions(self._theirs.whole(), truth)
             figures.source = self._scores(self._theirs.whole(), truth, theirs)
+            sides = self._mine.whole(), self._theirs.whole()
+            figures.resampled = SetFigures(truth, sides, (self._answered(sides[0]), self._answered(sides[1])))
         figures.metrics = self._scores(self._mine.whole(), truth, each)
         figures.chance = {"multilabel_mAP": chance(truth)}
         figures.per_class = [
@@ -148,13 +164,18 @@ class SetScorer(Scorer):
             return f"{told}: these are no probabilities, multilabel.activation says none"
         return ""
 
-    def _source_answers(self, rows: Rows) -> list[list[int] | None]:
-        """Keep the source's scores and return its sets of classes, None where there is none."""
+    def _source_lines(self, rows: Rows) -> list[dict[str, Any]]:
+        """Keep the source's scores and return what the lines tell of them, None where there are none."""
         if self._theirs is None or rows.source is None:
-            return [None] * len(rows.ids)
+            return [dict.fromkeys(("source_classes", "source_scores", "source_margin"))] * len(rows.ids)
         scores = rows.source[self._output]
         self._theirs.take(scores)
-        return [_classes(row) for row in self._answered(scores)]
+        away = np.abs(probabilities(scores, self._table.activation) - self._table.threshold).min(axis=1)
+        told = zip(self._answered(scores), self._packed[1].pack(scores), away.tolist(), strict=True)
+        return [
+            {"source_classes": _classes(row), "source_scores": packed, "source_margin": _finite(margin)}
+            for row, packed, margin in told
+        ]
 
 
 def _classes(row: Array) -> list[int]:

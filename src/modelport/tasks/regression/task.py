@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,11 @@ from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tensor, Tolerance
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, relative_difference
+from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.kept import Kept
 from modelport.tasks.regression.figures import METRICS, near, scores
+from modelport.tasks.regression.lines import recount
+from modelport.tasks.regression.resampled import NumberFigures
 
 # A row's numbers are the source's where none is further off than this share of its standard deviation over all rows:
 # errors of that size cost R² 0.0025. Chosen, not measured.
@@ -56,6 +59,17 @@ class Regression(Task):
         outputs = self._recipe.tensors.outputs
         return NumberScorer([output.name for output in outputs], _names_told(self._recipe), against_source)
 
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return the label; whether two rows agree hangs on the spread of all rows, which no line tells."""
+        return Judged(line["target"])
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Return the figures of the numbers in the lines; of each column where the recipe tells the columns."""
+        names = _names_told(self._recipe)
+        if not names and _width(self._recipe.tensors.outputs) is not None:
+            names = _own_names({output.name: _width([output]) or 1 for output in self._recipe.tensors.outputs})
+        return recount((line for line, _ in lines), names)
+
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return the largest difference of any output, as a share of its largest wanted value; NaN where one is NaN."""
         shares = [relative_difference(got[tensor.name], want[tensor.name]) for tensor in self._recipe.tensors.outputs]
@@ -78,7 +92,7 @@ class NumberScorer(Scorer):
         """Score some rows and return a line for each."""
         numbers = self._columns(rows.outputs)
         if not self._names:
-            self._names = _own_names({name: rows.outputs[name] for name in self._outputs})
+            self._names = _own_names({name: rows.outputs[name][0].size for name in self._outputs})
         for name, target in zip(rows.ids, rows.targets, strict=True):
             if len(target) not in (0, numbers.shape[1]):
                 raise DataError(
@@ -111,10 +125,14 @@ class NumberScorer(Scorer):
         targets = np.array(self._targets, np.float64).reshape(mine.shape)
         notes: list[str] = []
         metrics = self._scores(mine, targets, notes)
-        same_rows = source is not None and len(source) == len(mine)
-        theirs = None if source is None else self._scores(source, targets, []) if same_rows else {}
         # Whoever always answers the mean explains nothing.
-        return Figures(metrics, theirs, flips, notes, {"r2": 0.0} if "r2" in metrics else {})
+        figures = Figures(metrics, None, flips, notes, {"r2": 0.0} if "r2" in metrics else {})
+        if source is not None:
+            figures.source = {}
+            if len(source) == len(mine):
+                figures.source = self._scores(source, targets, [])
+                figures.resampled = NumberFigures(mine, source, targets, self._names)
+        return figures
 
     def _scores(self, answers: Array, targets: Array, notes: list[str]) -> dict[str, Score]:
         finite = np.isfinite(answers).all(axis=1)
@@ -140,9 +158,8 @@ def _names_told(recipe: Recipe) -> Sequence[str]:
     return label if isinstance(label, list) else recipe.dataset.names or ()
 
 
-def _own_names(outputs: Mapping[str, Array]) -> list[str]:
+def _own_names(widths: Mapping[str, int]) -> list[str]:
     """Return a name for each number: its output's, with its place where it is one of several."""
-    widths = {name: array[0].size for name, array in outputs.items()}
     return [name if width == 1 else f"{name}[{place}]" for name, width in widths.items() for place in range(width)]
 
 

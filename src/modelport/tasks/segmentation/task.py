@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from modelport.core.values import Array, Mask, Tensors, TensorSpec
 from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Scorer, Task, relative_difference
+from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.segmentation.confusion import Confusion
+from modelport.tasks.segmentation.counted import Counts, Pixelwise, counted, judged, recount
 from modelport.tasks.segmentation.pixels import NO_CLASS, InImage, classes_in_image
 from modelport.tasks.segmentation.recipe_table import Segmentation as SegmentationTable
 from modelport.tasks.segmentation.truth import Labels
@@ -29,6 +31,8 @@ ALIKE = 0.99
 # A map that nobody has called scores is taken for such: not three channels, which are an image's, nor the hundreds and
 # the few places of features.
 IMAGE_CHANNELS, MOST_CLASSES, FEWEST_PLACES = 3, 300, 16
+# Of a line, what the result lists of a flip.
+FLIP_KEYS = ("id", "target", "classes", "miou", "pixel_accuracy")
 # Classes of an image that its line lists.
 LISTED = 5
 
@@ -42,6 +46,7 @@ class Segmentation(Task):
     placeholder = UNLABELLED
     smallest_set = 100
     agreement_floors = AGREEMENT_FLOORS
+    agrees_in_part = True
     # Each holds thousands of pixels.
     calibration_images = 100
     tuned_batches = (1, 2, 4)
@@ -82,6 +87,14 @@ class Segmentation(Task):
     def scorer(self, against_source: bool) -> MaskScorer:
         """Return a scorer of the recipe's first output against masks."""
         return MaskScorer(self._recipe, against_source)
+
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return the mask's name, whether each pixel has the source's class, and the image's own mIoU."""
+        return judged(line)
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Compute both figures from the pixels of each image by class."""
+        return recount(line for line, _ in lines)
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return the largest difference of scores as a share of the largest, or the share of other classes."""
@@ -130,6 +143,7 @@ class MaskScorer(Scorer):
         self._names = (*before, *recipe.dataset.names) if recipe.dataset.names else ()
         classes = recipe.dataset.classes or 0
         self._mine, self._theirs = Confusion(classes), Confusion(classes) if against_source else None
+        self._pairs: list[tuple[Counts, Counts]] = []
         self._flips = PixelFlips()
         self._seen = self._shown = 0  # pixels of the images, and of these what the network was shown
         self._ignored = 0
@@ -151,6 +165,8 @@ class MaskScorer(Scorer):
         whole = self._theirs is not None and self._theirs.images == self._mine.images
         source = None if self._theirs is None else self._theirs.scores() if whole else {}
         found = Figures(self._mine.scores(), source, self._flips, self._notes(), {"miou": self._mine.chance()})
+        if self._pairs:
+            found.resampled = Pixelwise(self._pairs, len(self._mine.counts))
         found.per_class = self._mine.per_class(self._names, self._theirs if source else None)
         return found
 
@@ -170,21 +186,23 @@ class MaskScorer(Scorer):
             same = (mine.classes == theirs.classes) & (theirs.classes != NO_CLASS)
             share = float(same.mean()) if same.size else 1.0
             told = f"{100 * share:.2f} % of its pixels"
-            self._flips.add(share, 1, {**line, "source": "every pixel", "engine": told})
+            kept = {name: line[name] for name in FLIP_KEYS if name in line}
+            self._flips.add(share, 1, {**kept, "source": "every pixel", "engine": told})
             line["source_same"] = share
         return line
 
     def _count(self, mask: Mask, placement: Placement, mine: InImage, theirs: InImage | None) -> dict[str, Any]:
-        """Count the pixels that are shown and not ignored; return the image's own figures."""
+        """Count the pixels that are shown and not ignored; return the image's own figures and counts of both sides."""
         truth = mine.cut(self._labels.read(mask, placement))
         kept = truth != NO_CLASS
         self._ignored += int(truth.size - kept.sum())
         alone = self._mine.add(truth[kept], mine.classes[kept])
+        told, counts = _told("", alone)
         if self._theirs is not None and theirs is not None:
-            self._theirs.add(truth[kept], theirs.classes[kept])
-        if not alone.pixels:
-            return {"miou": None, "pixel_accuracy": None}
-        return {"miou": 100.0 * alone.miou(), "pixel_accuracy": 100.0 * alone.accuracy()}
+            more, others = _told("source_", self._theirs.add(truth[kept], theirs.classes[kept]))
+            self._pairs.append((counts, others))
+            told |= more
+        return told
 
     def _in_image(self, outputs: Tensors, index: int, placement: Placement) -> InImage:
         answer: Array = outputs[self._output][index]
@@ -207,6 +225,14 @@ class MaskScorer(Scorer):
             also = f"; {self._labels.ignored} is not counted: is it a class?" if self._ignored else ""
             notes.append(f"the masks know class {int(truth.argmax())} alone; do they hold classes, or shades?{also}")
         return notes
+
+
+def _told(side: str, alone: Confusion) -> tuple[dict[str, Any], Counts]:
+    """Return what a line tells of one side's answer to one image, and the counts in it."""
+    counts = counted(alone)
+    miou, accuracy = (100.0 * alone.miou(), 100.0 * alone.accuracy()) if alone.pixels else (None, None)
+    told = {"miou": miou, "pixel_accuracy": accuracy, "pixels": counts.tolist()}
+    return {f"{side}{name}": value for name, value in told.items()}, counts
 
 
 def _shares(classes: Array) -> list[list[float]]:

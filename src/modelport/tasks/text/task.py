@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from modelport.core.errors import UsageError
-from modelport.core.values import TensorSpec
+from modelport.core.values import Array, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, own_table
 from modelport.tasks.classification.topk import percent
+from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.paired import Paired
+from modelport.tasks.ratios import RatioFigures
 from modelport.tasks.text.ctc import Alphabet, normal
 from modelport.tasks.text.distance import edit_distance
+from modelport.tasks.text.lines import judged, recount
 from modelport.tasks.text.recipe_table import MOST_CHARACTERS, Characters
 
 # What networks of 37 classes read, a blank beside them.
@@ -86,37 +90,50 @@ class Text(Task):
         """Return a scorer of sequences against texts."""
         return TextScorer(self._output, Alphabet.of(own_table(self._recipe, Characters)), against_source)
 
+    def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
+        """Return the label in normal form C, and whether engine and source read it."""
+        return judged(line)
+
+    def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
+        """Return the figures of the texts in the lines."""
+        return recount(line for line, _ in lines)
+
 
 class Errors:
     """Counts texts and characters; a text that was not read (None) is wrong and has no characters."""
 
     def __init__(self) -> None:
-        self._n = self._exact = self._letters = 0
+        self._exact: list[bool] = []
         self._away: list[int] = []
+        self._letters: list[int] = []
 
     def take(self, got: Sequence[str | None], want: Sequence[str]) -> None:
         """Count texts beside their labels, both in normal form C."""
         for mine, label in zip(got, want, strict=True):
-            self._exact += int(mine == label)
+            self._exact.append(mine == label)
             self._away.append(edit_distance(mine or "", label))
-            self._letters += len(label)
+            self._letters.append(len(label))
 
     @property
     def n(self) -> int:
         """Texts counted."""
         return len(self._away)
 
+    def each(self) -> tuple[Array, Array, Array]:
+        """Return of each text whether it is right, its distance, and its label's length, (N,) each."""
+        return np.array(self._exact, bool), np.array(self._away, np.int64), np.array(self._letters, np.int64)
+
     def scores(self) -> dict[str, Score]:
         """Return the figures of at least one text; ``cer`` where the labels have any character."""
-        n, away = self.n, np.array(self._away)
+        n, letters, away = self.n, sum(self._letters), np.array(self._away)
         stderr = float(away.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-        length, whose = self._letters / n, "the labels' mean length"
+        length, whose = letters / n, "the labels' mean length"
         found = {
-            "exact_match": percent(self._exact, n),
+            "exact_match": percent(sum(self._exact), n),
             "edit_distance": Score(float(away.mean()), "characters", n, stderr, True, length, whose),
         }
-        if self._letters:
-            rate = 100.0 * float(away.sum()) / self._letters
+        if letters:
+            rate = 100.0 * float(away.sum()) / letters
             found["cer"] = Score(rate, "percent", n, None, True, 100.0, "the labels' characters")
         return found
 
@@ -127,6 +144,7 @@ class TextScorer(Scorer):
     def __init__(self, output: str, alphabet: Alphabet, against_source: bool) -> None:
         self._output, self._alphabet = output, alphabet
         self._mine, self._theirs = Errors(), Errors() if against_source else None
+        self._sourced: list[bool] = []  # of each text, whether the source answered
         self._flips = Flips()
         self._labels: Counter[str] = Counter()
         self._known = set("".join(map(normal, alphabet.characters)))
@@ -140,23 +158,35 @@ class TextScorer(Scorer):
         self._mine.take(mine, labels)
         self._notice(labels)
         theirs: list[str | None] = [None] * len(labels)
+        agrees: list[bool | None] = [None] * len(labels)
         if self._theirs is not None and rows.source is not None:
             theirs = self._alphabet.texts(rows.source[self._output])
             self._theirs.take(theirs, labels)
-            for name, label, own, other in zip(rows.ids, labels, mine, theirs, strict=True):
-                flip = {"id": str(name), "target": label, "source": other, "engine": own}
-                self._flips.add(int(own == other and own is not None), 1, flip)
-        told = zip(rows.ids, labels, mine, theirs, strict=True)
-        return [
-            {"id": str(name), "target": label, "text": own, "source_text": other} for name, label, own, other in told
-        ]
+            agrees = [own == other and own is not None for own, other in zip(mine, theirs, strict=True)]
+        self._sourced += [same is not None for same in agrees]
+        lines = []
+        for name, label, own, other, same in zip(rows.ids, labels, mine, theirs, agrees, strict=True):
+            if same is not None:
+                self._flips.add(int(same), 1, {"id": str(name), "target": label, "source": other, "engine": own})
+            lines.append({"id": str(name), "target": label, "text": own, "source_text": other, "agrees": same})
+        return lines
 
     def figures(self) -> Figures:
         """Return the figures, and the source's on the same texts."""
         source = None if self._theirs is None else self._theirs.scores() if self._theirs.n else {}
         # Whoever always answers the most frequent text.
         guess = 100.0 * max(self._labels.values()) / self._mine.n
-        return Figures(self._mine.scores(), source, self._flips, self._notes(), {"exact_match": guess})
+        figures = Figures(self._mine.scores(), source, self._flips, self._notes(), {"exact_match": guess})
+        if self._theirs is not None and self._theirs.n:
+            exact, away, letters = (part[self._sourced] for part in self._mine.each())
+            right, distance, _ = self._theirs.each()
+            figures.paired = {"exact_match": Paired.of(right, exact)}
+            ratios = {
+                "edit_distance": (away, distance, np.ones_like(away)),
+                "cer": (100 * away, 100 * distance, letters),
+            }
+            figures.resampled = RatioFigures(ratios)
+        return figures
 
     def _notice(self, labels: Sequence[str]) -> None:
         self._labels.update(labels)

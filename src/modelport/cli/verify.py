@@ -1,0 +1,78 @@
+"""``verify``: a result folder held against itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from modelport.cli.console import TALK, cell
+from modelport.core.errors import EXIT_FAIL, EXIT_PASS
+from modelport.core.text import plain
+
+# Characters of a value, and of a digest, in the table.
+SHOWN, OF_DIGEST = 40, 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(verify)
+
+
+def verify(
+    folder: Path = typer.Argument(help="What `run --out` or `evaluate --out` wrote.", metavar="DIR"),
+) -> None:
+    """Hold a result folder against itself: every digest; figures, checks and verdict computed anew, offline.
+
+    Exit code: 0 all fits, 1 something does not, 2 no result folder.
+    """
+    from modelport.jobs.verify import verify as run_verify
+
+    value = run_verify(folder, TALK.progress)
+    TALK.give(value, lambda console: _draw(console, value))
+    raise typer.Exit(EXIT_PASS if value["verdict"] == "pass" else EXIT_FAIL)
+
+
+def _draw(console: Any, value: dict[str, Any]) -> None:
+    rows = [*value["digests"], *value["figures"], *value["checks"]]
+    wrong = [row for row in rows if not row["fits"]]
+    console.aside(_table([row for row in rows if row in wrong or row not in value["digests"]]))
+    for row in wrong:
+        console.print(cell("does not fit", "red") + cell(f" {row['name']}: {row.get('why') or _beside(row)}"))
+    for row in value["not_recomputed"]:
+        console.aside(f"not recomputed: {row['name']}: {row['why']}; its digest alone holds it")
+    for name in value["unlisted"]:
+        console.aside(f"not in the manifest: {name}")
+    held = f"{len(value['digests'])} digests, {len(value['figures'])} figures, {len(value['checks'])} checks"
+    if wrong:
+        console.print(cell("fail", "red") + cell(f": {len(wrong)} of {held} do not fit"))
+    else:
+        console.print(cell("pass", "green") + cell(f": {held}, and all fit"))
+
+
+def _beside(row: dict[str, Any]) -> str:
+    return f"{_short(row['recorded'])} is recorded, {_short(row['recomputed'])} is found"
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table("what", "recorded", "recomputed", "fits", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for row in rows:
+        fits = cell("yes") if row["fits"] else cell("no", "red")
+        table.add_row(cell(row["name"]), *(cell(_short(row[side])) for side in ("recorded", "recomputed")), fits)
+    return table
+
+
+def _short(value: Any) -> str:
+    """Return a value in a few characters: a check by its word, a digest by its first digits."""
+    if isinstance(value, dict):
+        value = value.get("verdict")
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    text = str(value)
+    return plain(text[:OF_DIGEST] + "…" if len(text) == 64 else text, SHOWN)

@@ -1,0 +1,53 @@
+"""A result in one sentence: the word, what is lost at most, and how many images it took."""
+
+from __future__ import annotations
+
+from modelport.core.values import Check
+from modelport.report.result import Result
+from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
+
+AGAINST = "_vs_source"
+
+
+def sentence(result: Result) -> str:
+    """Return it; of a verdict that rests on no interval, what it rests on."""
+    check = _telling(result)
+    if check is None:
+        return f"{result.verdict}: {result.rests_on}"
+    metric = check.name.removesuffix(AGAINST)
+    got, want = result.metrics[metric], result.source.metrics[metric]
+    digits = 2 if got.unit == "percent" else 4
+    figures = f"{metric} is {got.value:.{digits}f}, the source's {want.value:.{digits}f}"
+    return f"{result.verdict}: {figures}; {_loss(result, check)} ({_sample(result)})"
+
+
+def _telling(result: Result) -> Check | None:
+    """Return the check whose interval tells most: the first that fails, else is not settled, else passes."""
+    told = [check for check in result.checks if check.name.endswith(AGAINST) and check.interval is not None]
+    return next((check for word in (FAIL, INCONCLUSIVE, PASS) for check in told if check.verdict == word), None)
+
+
+def _loss(result: Result, check: Check) -> str:
+    """Return between which bounds the loss lies, and what is tolerated."""
+    tolerance = result.further.get("statistics", {}).get("tolerance", {})
+    unit = "%" if tolerance.get("unit") == "percent_of_reference" else "points"
+    assert check.interval is not None
+    low, high = ("an unknown number" if end is None else f"{end:.2f}" for end in check.interval)
+    allowed = f"{tolerance['value']:g} {unit} may be lost" if "value" in tolerance else "more than may be"
+    if check.verdict == PASS:
+        return f"at most {high} {unit} are lost, {allowed}"
+    if check.verdict == FAIL:
+        return f"at least {low} {unit} are lost, {allowed}"
+    wanted = "" if check.needed_n is None else f": some {check.needed_n} images would tell"
+    return f"between {low} and {high} {unit} are lost, {allowed}{wanted}"
+
+
+def _sample(result: Result) -> str:
+    """Return how many images it took, and how sure it is."""
+    told = result.further.get("statistics", {})
+    sure = f"{told.get('confidence', 0.95):.0%} sure"
+    if told.get("rule") == "full_set":
+        return f"the full published set of {result.n} images, where the observed figure decides"
+    if told.get("stopped_at") is not None:
+        return f"decided at {told['stopped_at']} of {told['n_planned']} images, {sure}"
+    return f"{result.n} images, {sure}"

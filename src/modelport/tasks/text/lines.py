@@ -1,0 +1,67 @@
+"""What a line of predictions.jsonl tells of a text, and the figures computed anew from all lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelport.tasks.judged import Judged, Recounted
+
+
+def judged(line: Mapping[str, Any]) -> Judged:
+    """Return how a text was read; ``agrees`` is None where the source did not answer."""
+    target, agrees = line["target"], line["agrees"]
+    if target is None:
+        return Judged(None, agrees)
+    source = None if agrees is None else float(line["source_text"] == target)
+    return Judged(target, agrees, values={"exact_match": (float(line["text"] == target), source)})
+
+
+def recount(lines: Iterable[Mapping[str, Any]]) -> Recounted:
+    """Return exact_match, edit_distance and cer of engine and source, each over the texts that it answered.
+
+    There are none where a line has no target.
+    Raises KeyError, TypeError or ValueError for lines of another form.
+    """
+    mine: list[tuple[str | None, str]] = []
+    theirs: list[tuple[str | None, str]] = []
+    for line in lines:
+        if line["target"] is None:
+            return Recounted({}, {})
+        mine.append((line["text"], line["target"]))
+        if line["agrees"] is not None:
+            theirs.append((line["source_text"], line["target"]))
+    return Recounted(_figures(mine), _figures(theirs))
+
+
+def _figures(pairs: list[tuple[str | None, str]]) -> dict[str, float]:
+    if not pairs:
+        return {}
+    away = sum(levenshtein(text or "", label) for text, label in pairs)
+    letters = sum(len(label) for _, label in pairs)
+    exact = sum(text == label for text, label in pairs)
+    found = {"exact_match": 100.0 * exact / len(pairs), "edit_distance": away / len(pairs)}
+    return found | ({"cer": 100.0 * away / letters} if letters else {})
+
+
+def levenshtein(one: str, other: str) -> int:
+    """Return the Levenshtein distance by code points.
+
+    A column of the table is two integers, whose bits say where it rises and where it falls: Myers, J. ACM 46 (1999)
+    395, https://doi.org/10.1145/316542.316550, with Hyyrö's distance of whole texts (2003).
+    """
+    if not other:
+        return len(one)
+    places: dict[str, int] = {}
+    for place, letter in enumerate(other):
+        places[letter] = places.get(letter, 0) | 1 << place
+    every, last = (1 << len(other)) - 1, 1 << (len(other) - 1)
+    rises, falls, distance = every, 0, len(other)
+    for letter in one:
+        equal = places.get(letter, 0)
+        level = (((equal & rises) + rises) ^ rises) | equal | falls
+        up, down = falls | (every & ~(level | rises)), rises & level
+        distance += bool(up & last) - bool(down & last)
+        up, down = up << 1 | 1, down << 1
+        rises, falls = every & (down | ~(equal | falls | up)), every & up & (equal | falls)
+    return distance

@@ -1,0 +1,210 @@
+"""What two results say of one figure that is a mean over samples: evidence of a change.
+
+The loss is the baseline's figure minus the other's. Every test here errs in at most 5 % of all draws of samples, where
+it is asked for 5 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from modelport.recipes.tables import Tolerance
+from modelport.tasks.paired import Paired, Unit
+from modelport.verdict import exact
+from modelport.verdict.betting import STAKES, Floats, Game, log_mean
+from modelport.verdict.sequential import Bets
+
+Side = Literal["pass", "fail"]
+"""Whether the loss is smaller than a tolerance, or larger."""
+
+
+class Evidence(Protocol):
+    """What is known of one figure of two results."""
+
+    @property
+    def loss(self) -> float:
+        """The observed loss in points."""
+
+    @property
+    def alike(self) -> bool:
+        """Whether it is known that no sample is answered better or worse."""
+
+    def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
+        """Return the chance of evidence as good for ``side``, were the loss on the other side of the tolerance.
+
+        ``tolerance`` in points, or in percent of the baseline's figure; 0 is no loss in either.
+        """
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """Return the lower and the upper bound of the loss in points, each one-sided."""
+
+
+@dataclass(frozen=True, slots=True)
+class SameSamples:
+    """Right and wrong answers to the same samples: ``source`` in the counts is the baseline, ``engine`` the other."""
+
+    seen: Paired
+
+    @property
+    def loss(self) -> float:
+        """The observed loss in points."""
+        return self.seen.loss("points")
+
+    @property
+    def alike(self) -> bool:
+        """Whether none flipped."""
+        return not self.seen.flipped
+
+    def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
+        """Return the exact p-value; that of no loss is the sign test of the flips, which is exact for any number."""
+        if tolerance == 0.0:
+            lost, won = self.seen.only_source, self.seen.only_engine
+            return sign_test(lost, won) if side == "fail" else sign_test(won, lost)
+        return exact.p_value(self.seen, tolerance, unit, side)
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """Return the exact bounds."""
+        return exact.loss_bounds(self.seen, "points", confidence)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnyMoment:
+    """What baseline and other earn of the same samples, (n,) each, from 0 to 1: right in part, or stopped when sure.
+
+    By what bets would have won (``betting``): it errs no more often whenever the samples end, and is less sharp.
+    """
+
+    baseline: Floats
+    other: Floats
+
+    @property
+    def loss(self) -> float:
+        """The observed loss in points."""
+        return 100.0 * float((self.baseline - self.other).mean())
+
+    @property
+    def alike(self) -> bool:
+        """Whether each sample earns the same."""
+        return bool((self.baseline == self.other).all())
+
+    def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
+        """Return one over the wealth of the bettor who spreads his stakes."""
+        game = Game.of(tolerance, unit)
+        game = game if side == "pass" else game.against()
+        pairs, counts = np.unique(np.stack([self.baseline, self.other]), axis=1, return_counts=True)
+        payoffs = game.payoffs(pairs[0], pairs[1])
+        logs: Floats = counts.astype(np.float64) @ np.log1p(payoffs[:, None] * (STAKES * game.largest_stake())[None, :])
+        return min(1.0, math.exp(-log_mean(logs)))
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """Return the bounds by the same bets."""
+        bets = Bets(Tolerance(value=0.0), confidence)
+        bets.take(list(zip(self.baseline.tolist(), self.other.tolist(), strict=True)))
+        low, high = bets.interval()
+        return max(low, -100.0), min(high, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSamples:
+    """How many of how many samples each result has right, where it is not known which of them are the same.
+
+    The bounds of Clopper and Pearson of both shares, each at half the error: together they err no more often than the
+    whole (Bonferroni), also where the two share samples, which independence would not allow. So they are wider than
+    those of the same samples, and than exact ones of independent samples.
+    """
+
+    baseline_hits: int
+    baseline_n: int
+    other_hits: int
+    other_n: int
+
+    @property
+    def loss(self) -> float:
+        """The observed loss in points."""
+        return 100.0 * (self.baseline_hits / self.baseline_n - self.other_hits / self.other_n)
+
+    @property
+    def alike(self) -> bool:
+        """Nobody knows."""
+        return False
+
+    def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
+        """Return the smallest error at which the two bounds show it."""
+        t = tolerance / 100.0
+        scale, shift = (1.0, t) if unit == "points" else (1.0 - t, 0.0)
+
+        def chances(share: float) -> tuple[float, float]:
+            """Return the chances of counts as good for the side or better, where the loss is the tolerance.
+
+            A share is never below 0 nor above 1: of what its bound then says nothing is wrong.
+            """
+            there = min(1.0, max(0.0, round(scale * share - shift, 12)))
+            if side == "fail":
+                return (
+                    at_least(self.baseline_hits, self.baseline_n, share) if share > 0.0 else 0.0,
+                    at_most(self.other_hits, self.other_n, there) if there < 1.0 else 0.0,
+                )
+            return (
+                at_most(self.baseline_hits, self.baseline_n, share) if share < 1.0 else 0.0,
+                at_least(self.other_hits, self.other_n, there) if there > 0.0 else 0.0,
+            )
+
+        rises = 0 if side == "fail" else 1  # with the share
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2.0
+            found = chances(middle)
+            low, high = (middle, high) if found[rises] < found[1 - rises] else (low, middle)
+        ends = [(end + shift) / scale for end in (0.0, 1.0)] if scale > 0.0 else []
+        tried = [low, high, 0.0, 1.0, *(end for end in ends if 0.0 <= end <= 1.0)]
+        return min(1.0, 2.0 * min(max(chances(share)) for share in tried))
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """Return the bounds, each from one bound of either share."""
+        error = 1.0 - confidence  # of both ends of a share's interval: half of it for each
+        baseline = exact.clopper_pearson(self.baseline_hits, self.baseline_n, error)
+        other = exact.clopper_pearson(self.other_hits, self.other_n, error)
+        return 100.0 * (baseline[0] - other[1]), 100.0 * (baseline[1] - other[0])
+
+
+def sign_test(lost: int, won: int) -> float:
+    """Return the chance of so many losses or more among all flips, were a flip as likely to be either.
+
+    McNemar, Psychometrika 12 (1947) 153, in its exact form.
+    """
+    return at_least(lost, lost + won, 0.5)
+
+
+def at_least(hits: int, n: int, share: float) -> float:
+    """Return P(X ≥ hits) of a binomial X."""
+    return exact.tail(hits, n, share, exact.log_factorials(n))
+
+
+def at_most(hits: int, n: int, share: float) -> float:
+    """Return P(X ≤ hits) of a binomial X."""
+    return at_least(n - hits, n, 1.0 - share)
+
+
+def two_sided(evidence: Evidence) -> float:
+    """Return the p-value of a change, for better or worse: twice that of the likelier one."""
+    sides: tuple[Side, Side] = ("pass", "fail")
+    return min(1.0, 2.0 * min(evidence.p_value(0.0, "points", side) for side in sides))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values of which the smallest may be looked for: corrected for as many tests.
+
+    Where those below 0.05 are taken for shown, one or more are wrong in at most 5 % of all comparisons. Holm, Scand. J.
+    Stat. 6 (1979) 65.
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    corrected, worst = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = worst
+    return corrected
