@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,19 @@ def test_labels_beside_the_images_serve_as_the_layout_does(
     assert answer.code == 0, answer
     assert 0.3 < answer.json["metrics"]["mAP"]["value"] < 0.9
     call("run", other, *words, "--images", images, "--labels", made / "squares.onnx").refused("holds no labels that")
+
+
+@pytest.mark.slow
+def test_boxes_of_permuted_classes_do_not_pass_and_the_reason_is_first(
+    made: Path, recipe: Path, call: Call, tmp_path: Path
+) -> None:
+    shutil.copytree(made / "set", tmp_path / "set")
+    for file in (tmp_path / "set").rglob("*.txt"):
+        lines = [line.split() for line in file.read_text().splitlines()]
+        file.write_text("".join(f"{(int(kind) + 1) % 3} {' '.join(box)}\n" for kind, *box in lines))
+    data = ("--source", made / "squares.onnx", "--data", tmp_path / "set")
+    answer = call("run", recipe, *data, "--out", tmp_path / "out", "--engine", "openvino", "--json")
+    assert answer.code == 3, answer
+    assert answer.json["verdict"] == "inconclusive"
+    first = next(check for check in answer.json["checks"] if check["verdict"] != "pass")
+    assert first["name"] == "mAP_above_chance"

@@ -79,6 +79,7 @@ def assemble(
         | ({} if scored.labels else {"labels": "not looked at"}),
         notes=(
             *judging.notes(recipe),
+            *(scored.stop.notes() if scored.stop is not None else ()),
             *origin.notes,
             *figures.notes,
             *ties,
@@ -125,7 +126,7 @@ def _evidence(recipe: Recipe, task: Task, scored: Scored, judging: Judging, full
         confidence=judging.confidence,
         paired=figures.paired,
         resamples=Resamples.of(resampled, judging.seed) if wanted and resampled is not None else None,
-        bets=None if scored.stop is None or full else scored.stop.bets,
+        bets=None if scored.stop is None or full else scored.stop.own,
     )
 
 

@@ -158,7 +158,7 @@ def _evidence(result: Result, recipe: Recipe, task: Task, counted: Recount, foun
     stop = Stop.plain(*rule)
     decided = stop.take(counted.judged())
     found.figures.append(Held("statistics.stopped_at", told["stopped_at"], evidence.n if decided else None))
-    return replace(evidence, bets=stop.bets)
+    return replace(evidence, bets=stop.own)
 
 
 def _by_margin(result: Result) -> bool:

@@ -95,12 +95,15 @@ def by_resamples(
 
 
 def losses_of(engine: Floats, source: Floats, reference: Score, tolerance: Tolerance) -> Floats:
-    """Return losses (n,) in the tolerance's unit; a percentage of the source's figure is one of each resample's."""
+    """Return losses (n,) in the tolerance's unit; a percentage of the source's figure is one of each resample's.
+
+    NaN where that is zero.
+    """
     away = engine - source if reference.rise_is_loss else source - engine
     if tolerance.unit == "percent_of_reference" and reference.scale is None:
-        # Few images may be drawn, of which the source finds nothing.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return 100.0 * away / source
+        # Of a source that found nothing no share is known.
+        shares: Floats = np.divide(100.0 * away, source, out=np.full(len(source), np.nan), where=source != 0.0)
+        return shares
     return away / unit_of(reference, tolerance)
 
 

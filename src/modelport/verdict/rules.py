@@ -47,7 +47,7 @@ class Evidence:
     def drop(self, name: str, got: Score, want: Score, tolerance: Tolerance) -> Drop | None:
         """Return what is shown of the loss of a metric; None where nothing tells how sure it is."""
         seen, bets = self.paired.get(name), (self.bets or {}).get(name)
-        if bets is not None and bets.n and seen is not None:
+        if bets is not None and bets.n:
             return by_bets(bets, seen, tolerance, self.confidence)
         if seen is not None and seen.n:
             return by_counts(seen, tolerance, self.confidence)

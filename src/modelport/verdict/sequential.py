@@ -94,6 +94,19 @@ class Stop:
         """Metrics that are no means of samples: what stops the run is a surrogate of each image."""
         self.decided_at: int | None = None
 
+    @property
+    def own(self) -> dict[str, AnyBets]:
+        """The bets on figures that are means of samples: those that tell of the figure itself."""
+        return {name: bets for name, bets in self.bets.items() if name not in self.by_surrogate}
+
+    def notes(self) -> list[str]:
+        """Return what is to be said of figures that are no means of samples."""
+        if not self.by_surrogate:
+            return []
+        names = ", ".join(sorted(self.by_surrogate))
+        told = f"{names}: what could stop the run was a surrogate of each image; the figure is judged by resampled ones"
+        return [told]
+
     @staticmethod
     def plain(metrics: Sequence[str], tolerance: Tolerance, confidence: float) -> Stop:
         """Return one for samples that all weigh the same."""

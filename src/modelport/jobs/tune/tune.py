@@ -48,7 +48,6 @@ def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
     best = max(
         (point for point in points if point.accepted and point.pair.whole), key=lambda point: point.end_to_end or 0.0
     )
-    search.progress.note("the winner is judged")
     checks = _judged(search, best.pair)
     setting = _setting(search, best)
     write_text(request.out, setting_text(setting))
