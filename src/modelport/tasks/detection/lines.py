@@ -15,6 +15,7 @@ from modelport.tasks.detection.matching import (
     Answered,
     Matched,
     Pairs,
+    box_areas,
     box_overlaps,
     finite,
     match,
@@ -131,7 +132,7 @@ def _answered(line: Line, side: str, image: int, truth: Annotated, annotated: ND
     placed = sizes(corners)
     if f"{side}overlaps" not in line:
         pairs = meeting(box_overlaps(placed, annotated, truth.crowd), classes, truth.classes)
-        return Answered(image, scores, classes, placed[:, 2:].prod(axis=1), truth, pairs)
+        return Answered(image, scores, classes, box_areas(placed), truth, pairs)
     told, areas = _numbers(line[f"{side}overlaps"], (3,)), _numbers(line[f"{side}areas"])
     pairs = Pairs(_whole(told[:, 0]), _whole(told[:, 1]), told[:, 2])
     for places, count in ((pairs.boxes, len(classes)), (pairs.truths, len(truth.classes))):
