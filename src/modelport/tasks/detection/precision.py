@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modelport.core.values import Array
 from modelport.tasks.detection.matching import AREAS, LEVELS, Bits, Matched, spread
-from modelport.tasks.judged import Multiplicities
+from modelport.tasks.judged import Floats, Multiplicities
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """The recalls at which COCO takes the precision."""
@@ -79,10 +79,10 @@ class Curves:
 
     def figures(self, names: Sequence[str], weights: Multiplicities) -> dict[str, float]:
         """Return figures, fractions, where image i counts ``weights[i]`` times; NaN where nothing bears on one."""
-        counts = weights[self._owners]
+        before = _running(weights[self._owners])
         figures = {name: _Figure.named(name) for name in names}
         asked = {(figure.area, figure.most) for figure in figures.values()}
-        means = {(area, most): self._areas[area].means(weights, counts, most) for area, most in asked}
+        means = {(area, most): self._areas[area].means(weights, before, most) for area, most in asked}
         return {
             name: float(means[figure.area, figure.most][int(figure.recall), figure.levels].mean())
             for name, figure in figures.items()
@@ -90,54 +90,79 @@ class Curves:
 
 
 class _Area:
-    """Which of the sorted boxes meet what in one area.
-
-    A box that meets nothing lowers the precision at those behind it, and itself reaches no recall above 0: such boxes
-    are only counted, precisions are computed at the others.
-    """
+    """Which of the sorted boxes meet what in one area."""
 
     def __init__(self, classes: Kinds, ranks: Kinds, met: Bits, ignored: Bits, truths: Kinds, owners: Kinds) -> None:
-        self._kinds, self._truths = np.unique(truths, return_inverse=True)
+        kinds, self._truths = np.unique(truths, return_inverse=True)
         self._owners = owners
-        self._at = np.flatnonzero(met | ignored)
-        self._met, self._ignored = spread(met[self._at]), spread(ignored[self._at])
-        self._ranks = ranks[self._at]
-        self._starts = np.searchsorted(classes, self._kinds)
-        own = classes[self._at]
-        self._slices = [
-            slice(*ends)
-            for ends in zip(*(np.searchsorted(own, self._kinds, side) for side in ("left", "right")), strict=True)
+        bits = zip(spread(met), spread(ignored), strict=True)
+        self._levels = [_Level(classes, kinds, ranks, *one) for one in bits]
+        self.work = len(truths) + sum(level.work for level in self._levels)
+
+    def means(self, weights: Multiplicities, before: Multiplicities, most: int | None) -> Means:
+        """Return both means, where ``before`` (boxes + 1,) counts the boxes before each.
+
+        With ``most`` no more than so many boxes of an image and class count, and there is the recall alone.
+        """
+        there = np.bincount(self._truths, weights[self._owners], 1)
+        annotated = np.count_nonzero(there)
+        if not annotated:
+            return np.full((2, len(LEVELS)), np.nan)
+        wanted = np.maximum(there, 1)
+        sums = [
+            level.sums(before, wanted) if most is None else level.found(before, wanted, most) for level in self._levels
         ]
+        return np.array(sums).T / annotated
 
-    @property
-    def work(self) -> int:
-        """About how many numbers ``means`` goes through."""
-        return len(LEVELS) * (4 * len(self._at) + len(RECALLS) * len(self._kinds)) + len(self._truths)
 
-    def means(self, weights: Multiplicities, counts: Multiplicities, most: int | None) -> Means:
-        """Return both means, where boxes count as ``counts`` says; no more than ``most`` of an image and class."""
-        there = np.bincount(self._truths, weights[self._owners], len(self._kinds))
-        before = np.concatenate([[0], counts.cumsum()])
-        found = []
-        for wanted, start, own in zip(there.tolist(), self._starts.tolist(), self._slices, strict=True):
-            if wanted:
-                at = self._at[own]
-                found.append(self._class(own, counts[at], before[at + 1] - before[start], wanted, most))
-        return np.mean(found, axis=0) if found else np.full((2, len(LEVELS)), np.nan)
+class _Level:
+    """The boxes that meet an annotation at one overlap, by class and falling score.
 
-    def _class(self, own: slice, counts: Multiplicities, seen: Multiplicities, there: float, most: int | None) -> Means:
-        """Return precision and recall of one class: ``seen`` boxes stand up to each, ``there`` are to be found."""
-        met = self._met[:, own] * counts
-        if most is not None:
-            return np.stack([np.full(len(LEVELS), np.nan), (met * (self._ranks[own] < most)).sum(axis=1) / there])
-        hits = met.cumsum(axis=1)
-        counted = seen - (self._ignored[:, own] * counts).cumsum(axis=1)
-        precision = np.zeros((len(LEVELS), hits.shape[1] + 1))  # the last: a recall that is not reached
-        precision[:, :-1] = hits / (counted + _TINY)
-        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        recall = hits / there
-        places = np.stack([np.searchsorted(one, RECALLS) for one in recall])
-        return np.stack([np.take_along_axis(best, places, axis=1).mean(axis=1), met.sum(axis=1) / there])
+    The others lower the precision at those behind them, and reach no recall above 0: they are only counted.
+    """
+
+    def __init__(self, classes: Kinds, kinds: Kinds, ranks: Kinds, met: Array, ignored: Array) -> None:
+        """``kinds`` are the classes that are annotated; the others (boxes,) each."""
+        self._at, passed = np.flatnonzero(met), np.flatnonzero(ignored)
+        self._ranks, self._passed = ranks[self._at], passed
+        self._own = np.searchsorted(kinds, classes[self._at])
+        self._first = np.searchsorted(self._own, self._own)  # of its class among these boxes
+        self._start = np.searchsorted(classes, kinds)[self._own]  # and among all
+        self._passed_before = np.searchsorted(passed, self._at)
+        self._passed_at_start = np.searchsorted(passed, self._start)
+        # Each class above all behind it, by whole numbers: twelve digits of a precision stay.
+        self._above = (self._own.max(initial=0) - self._own).astype(np.float64)
+        self.work = 12 * len(self._at) + 2 * len(passed)
+
+    def sums(self, before: Multiplicities, wanted: Floats) -> tuple[float, float]:
+        """Return the sums over the classes of the mean precision at COCO's recalls, and of the recall.
+
+        ``wanted`` (kinds,) is how many annotations are to be found.
+        """
+        counts, wanted = before[self._at + 1] - before[self._at], wanted[self._own]
+        hits = _running(counts)
+        hits = hits[1:] - hits[self._first]
+        passed = _running(before[self._passed + 1] - before[self._passed])
+        seen = before[self._at + 1] - before[self._start] - passed[self._passed_before] + passed[self._passed_at_start]
+        precision = hits / (seen + _TINY)
+        # The best at a box or behind it.
+        best = np.maximum.accumulate((precision + self._above)[::-1])[::-1] - self._above
+        # Of the recalls, those that are first reached at a box.
+        reached = np.searchsorted(RECALLS, hits / wanted, side="right")
+        steps = np.diff(reached, prepend=0)
+        starts = self._first == np.arange(len(hits))
+        steps[starts] = reached[starts]
+        return float(best @ steps) / len(RECALLS), float((counts / wanted).sum())
+
+    def found(self, before: Multiplicities, wanted: Floats, most: int) -> tuple[float, float]:
+        """Return NaN, and the sum over the classes of the recall by the best ``most`` boxes of each image."""
+        counts = (before[self._at + 1] - before[self._at]) * (self._ranks < most)
+        return np.nan, float((counts / wanted[self._own]).sum())
+
+
+def _running(counts: Multiplicities) -> Multiplicities:
+    """Return how many come before each (n + 1,)."""
+    return np.concatenate([[0], counts.cumsum()])
 
 
 class Pairwise:
