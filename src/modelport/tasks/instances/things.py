@@ -53,7 +53,7 @@ class ThingTask(Task):
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return what is annotated, whether the source's things are met, and the image's own average precision."""
-        return judged(line, target, self._categories)
+        return judged(line, target, self._categories, self.label_form == "keypoints")
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Compute COCO's figures from the things and annotations of each image, and their overlaps as they were found.
