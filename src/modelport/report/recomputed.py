@@ -21,6 +21,7 @@ from modelport.verdict.chance import AGREEMENT as AGREEMENT_CHECK
 from modelport.verdict.margin import WeightedBets
 from modelport.verdict.sequential import Stop
 from modelport.verdict.settings import Judging
+from modelport.verdict.soundness import on_ground
 from modelport.verdict.unlabelled import judge_unlabelled
 
 AGREEMENT = "source_agreement"
@@ -209,7 +210,7 @@ def _judged(result: Result, recipe: Recipe, counted: Recount, evidence: rules.Ev
     sides = (evidence.metrics, counted.means(0)), (evidence.source or {}, counted.means(1))
     unknown = {name for recorded, anew in sides for name in recorded if name not in anew}
     sampled = all(check.interval is not None for check in result.checks if check.name.endswith("_vs_source"))
-    for check in rules.judge(recipe, evidence):
+    for check in on_ground(result.checks, evidence.source, rules.judge(recipe, evidence)):
         name = check.name.removesuffix("_vs_source").removesuffix("_vs_published")
         if name not in unknown and not (name == "samples" and sampled):
             yield check
