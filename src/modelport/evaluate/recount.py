@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, repeat, zip_longest
+from itertools import zip_longest
 from typing import Any
 
 from modelport.core.errors import DataError
@@ -60,12 +60,12 @@ class Recount:
     met: float = 0.0  # answers that are the source's, in part or whole
     compared: int = 0  # answers of which that is known
     flips: int | None = 0  # samples whose answers are not all the source's; None where shares of pixels tell it
-    weighted: bool = False  # whether samples were drawn more often than others
     earned: dict[str, Earned] = field(default_factory=dict)  # by metric that is a mean of samples
     by_class: dict[tuple[int, str], Earned] = field(default_factory=dict)  # by target as well, where that is a class
     differing: list[str] = field(default_factory=list)  # lines of samples.jsonl that are not as the predictions tell
     figures: Recounted | None = None  # as the task counts them from the predictions; None where it cannot
-    _values: Counter[tuple[tuple[str, Pair], ...]] = field(default_factory=Counter)
+    judged: list[Judged] = field(default_factory=list)  # what each sample earned and weighs, in the order of the lines
+    _kinds: dict[tuple[float, *tuple[tuple[str, Pair], ...]], Judged] = field(default_factory=dict)
     _contents: list[bytes] = field(default_factory=list)
 
     def compare(self, counts: Iterable[tuple[float, int]]) -> None:
@@ -84,11 +84,6 @@ class Recount:
             return means
         return means | dict(self.figures.source if side else self.figures.metrics)
 
-    def judged(self) -> list[Judged]:
-        """Return what each sample earned of each metric; those that earned the same follow each other."""
-        kinds = ((Judged(None, values=dict(earned)), count) for earned, count in self._values.items())
-        return list(chain.from_iterable(repeat(*kind) for kind in kinds))
-
     @property
     def fingerprint(self) -> str:
         """sha256 of the lines ``ID SHA256``, sorted."""
@@ -100,7 +95,6 @@ class Recount:
         if not (isinstance(name, str) and isinstance(digest, str)):
             raise TypeError("id or sha256 is no text")
         self.ids.append(name)
-        self.weighted |= sample["weight"] != 1.0
         self._contents.append(f"{name} {digest}\n".encode())
         told = sample.get("values", {}).items()
         values = {metric: (_share(mine), None if other is None else _share(other)) for metric, (mine, other) in told}
@@ -108,7 +102,9 @@ class Recount:
             self.earned.setdefault(metric, Earned()).counts[pair] += 1
             if type(sample["target"]) is int:
                 self.by_class.setdefault((sample["target"], metric), Earned()).counts[pair] += 1
-        self._values[tuple(values.items())] += 1
+        one = Judged(None, values=values, weight=_weight(sample["weight"]))
+        # Of a million samples hardly two differ in what they earned.
+        self.judged.append(self._kinds.setdefault((one.weight, *values.items()), one))
 
 
 def recount(task: Task, predictions: Iterable[Line], samples: Iterable[Line], labels: bool) -> Recount:
@@ -169,6 +165,13 @@ def malformed(place: str, error: BaseException) -> DataError:
     """Return the error for something of another form than modelport writes; ``error`` is what came of reading it."""
     told = plain(f"{type(error).__name__}: {error}", 200)
     return DataError(f"{place}: is not as modelport writes it ({told})", FIX)
+
+
+def _weight(value: Any) -> float:
+    """Return what a sample weighs. Raises ValueError for what is no number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < math.inf:
+        raise ValueError("a weight is no number above 0")
+    return float(value)
 
 
 def _share(value: Any) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelport.data.sets.selection import MARGIN
 from modelport.evaluate.recount import Earned, Recount, same
 from modelport.evaluate.sample_log import SAMPLES
 from modelport.report.result import Result
@@ -52,11 +53,21 @@ class Findings:
         return all(row.fits for row in (*self.digests, *self.figures, *self.checks))
 
 
+def by_margin(result: Result) -> bool:
+    """Whether samples were drawn by the source's margins, so that figures are estimates for more than were scored."""
+    return bool(result.further["statistics"]["order"] == MARGIN)
+
+
 def hold_figures(result: Result, counted: Recount, found: Findings) -> None:
     """Hold the figures of a result against those that its lines give. Raises what keys of another form make."""
     n = len(counted.ids)
     found.figures += [Held("n", result.n, n), Held("dataset.n", result.dataset.get("n"), n)]
     found.figures.append(Held("dataset.fingerprint", result.dataset.get("fingerprint"), counted.fingerprint))
+    found.figures += [Held(place, None, None, f"is not as {PREDICTIONS} tells") for place in counted.differing[:SHOWN]]
+    _hold_agreement(result, counted, found)
+    if by_margin(result):
+        found.not_recomputed.append(("source.metrics", "they are of all planned samples, of which some were drawn"))
+        return
     for side, (place, recorded) in enumerate((("metrics", result.metrics), ("source.metrics", result.source.metrics))):
         anew = counted.means(side)
         for name, score in recorded.items():
@@ -66,10 +77,8 @@ def hold_figures(result: Result, counted: Recount, found: Findings) -> None:
                 found.not_recomputed.append((f"{place}.{name}", "the lines do not tell it"))
             if name in counted.earned:
                 found.figures += _earned(f"{place}.{name}", score, counted.earned[name], side)
-    _hold_agreement(result, counted, found)
     for row in result.further.get("per_class", ()):
         found.figures += _of_class(row, counted)
-    found.figures += [Held(place, None, None, f"is not as {PREDICTIONS} tells") for place in counted.differing[:SHOWN]]
 
 
 def _earned(place: str, score: Score, earned: Earned, side: int) -> Iterator[Held]:

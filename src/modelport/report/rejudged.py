@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,11 +10,13 @@ from modelport.core.values import Check
 from modelport.evaluate.recount import Recount
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.report.recomputed import Findings, Held
+from modelport.report.recomputed import Findings, Held, by_margin
 from modelport.report.result import Result
 from modelport.tasks.base import Figures, Score, Task, judged_metrics
 from modelport.tasks.paired import Paired
 from modelport.verdict import chance, rules
+from modelport.verdict.bootstrap import Resamples
+from modelport.verdict.margin import WeightedBets
 from modelport.verdict.sequential import Stop
 from modelport.verdict.settings import Judging
 from modelport.verdict.slices import suffering
@@ -24,6 +26,8 @@ from modelport.verdict.words import FAIL, INCONCLUSIVE
 
 JUDGED_BY = ("verdict", "got", "want", "interval", "needed_n")
 """Of a check; its reason is text, which its digest holds."""
+# More samples than any data set has; a chance is computed for each.
+MOST_PLANNED = 10_000_000
 
 
 def hold_checks(result: Result, recipe: Recipe, task: Task, counted: Recount, found: Findings) -> None:
@@ -40,7 +44,7 @@ def hold_checks(result: Result, recipe: Recipe, task: Task, counted: Recount, fo
             found.checks.append(Held(key[0], None, _told(check, JUDGED_BY), "is not among the recorded checks"))
             words[key] = check
             continue
-        keys, why = _keys(there, check, evidence, counted)
+        keys, why = _keys(there, check, evidence)
         found.checks.append(Held(key[0], _told(there, keys), _told(check, keys)))
         if why:
             found.not_recomputed.append((f"check {key[0]}", why))
@@ -60,12 +64,12 @@ def hold_slices(result: Result, samples: Iterable[Mapping[str, Any]], found: Fin
         found.figures.append(Held(key, result.further[key], anew))
 
 
-def _keys(recorded: Check, anew: Check, evidence: rules.Evidence, counted: Recount) -> tuple[tuple[str, ...], str]:
+def _keys(recorded: Check, anew: Check, evidence: rules.Evidence) -> tuple[tuple[str, ...], str]:
     """Return what of a check is held, and why not all of it."""
     limits = ("got", "want")
     if (recorded.verdict, anew.verdict) == (INCONCLUSIVE, FAIL) and evidence.source is None:
         return limits, "ties of rounded outputs may have decided it"
-    if recorded.interval is None or (anew.interval is not None and not counted.weighted):
+    if recorded.interval is None or anew.interval is not None:
         return JUDGED_BY, ""
     return ("verdict", *limits) if evidence.full_set else limits, "its bounds rest on more than the lines tell"
 
@@ -90,12 +94,35 @@ def _evidence(result: Result, recipe: Recipe, task: Task, counted: Recount, foun
     )
     found.figures.append(Held("statistics.rule is full_set", told["rule"] == "full_set", full))
     found.figures.append(Held("statistics.tolerance", told["tolerance"], tolerance.model_dump(mode="json")))
-    if told["rule"] != "sequential" or counted.weighted:
-        return evidence
-    stop = Stop(judged_metrics(recipe), tolerance, judging.confidence)
-    decided = stop.take(counted.judged())
+    decides = judged_metrics(recipe)
+    drawn = None if counted.figures is None else counted.figures.resampled
+    if drawn is not None and set(decides) - evidence.paired.keys():
+        evidence = replace(evidence, resamples=Resamples.of(drawn, told["seed"]))
+    return evidence if told["rule"] != "sequential" else _with_bets(result, evidence, decides, counted, found)
+
+
+def _with_bets(
+    result: Result, evidence: rules.Evidence, metrics: Sequence[str], counted: Recount, found: Findings
+) -> rules.Evidence:
+    """Return the evidence of a run that could stop at any moment; by margin, with figures as they are estimated."""
+    told, tolerance, confidence = result.further["statistics"], evidence.tolerance, evidence.confidence
+    assert tolerance is not None
+    if not by_margin(result):
+        stop = Stop.plain(metrics, tolerance, confidence)
+        decided = stop.take(counted.judged)
+        evidence = replace(evidence, bets=stop.own)
+    else:
+        if not len(counted.ids) <= told["n_planned"] <= MOST_PLANNED:
+            raise ValueError("statistics.n_planned is no number of samples")
+        shares = {name: result.source.metrics[name].value / 100.0 for name in metrics}
+        bets = {name: WeightedBets(tolerance, told["n_planned"], shares[name], confidence) for name in metrics}
+        decided = Stop(bets).take(counted.judged)
+        figures = {name: one.figure() for name, one in bets.items()}
+        found.figures += [Held(f"metrics.{name}", result.metrics[name].value, value) for name, value in figures.items()]
+        source, metrics_anew = result.source.metrics, _with_values(result.metrics, figures)
+        evidence = replace(evidence, metrics=metrics_anew, source=source, bets=bets)
     found.figures.append(Held("statistics.stopped_at", told["stopped_at"], evidence.n if decided else None))
-    return replace(evidence, bets=stop.bets)
+    return evidence
 
 
 def _paired(result: Result, counted: Recount, found: Findings) -> dict[str, Paired]:

@@ -14,7 +14,7 @@ from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Draft, Task, Unlabelled, judged_metrics
 from modelport.tasks.detection.lines import judged, recount
 from modelport.tasks.instances.outputs import Parts
-from modelport.tasks.instances.scorer import WORTH, Judge, ThingScorer, difference, mean_difference
+from modelport.tasks.instances.scorer import Judge, ThingScorer, difference, mean_difference
 from modelport.tasks.judged import Judged, Recounted
 
 
@@ -44,8 +44,7 @@ class ThingTask(Task):
 
     def scorer(self, against_source: bool) -> ThingScorer:
         """Return a scorer. Raises DataError where the data set named no categories."""
-        wanted = [name for name in judged_metrics(self._recipe) if name in self.metrics]
-        return ThingScorer(self._judge, named(self._categories), against_source, wanted)
+        return ThingScorer(self._judge, named(self._categories), against_source, self._deciding())
 
     def unlabelled_scorer(self, against_source: bool) -> Unlabelled:
         """Return a scorer that counts the source's things that are met."""
@@ -53,7 +52,7 @@ class ThingTask(Task):
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return what is annotated, whether the source's things are met, and the image's own average precision."""
-        return judged(line, target, self._categories, WORTH)
+        return judged(line, target, self._categories)
 
     def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
         """Return how many of the source's things are met."""
@@ -64,7 +63,10 @@ class ThingTask(Task):
 
         Masks and keypoints themselves are in no line.
         """
-        return recount(lines, self.metrics, self.most, self._judge.name)
+        return recount(lines, self.metrics, self._deciding(), self.most, self._judge.name)
+
+    def _deciding(self) -> list[str]:
+        return [name for name in judged_metrics(self._recipe) if name in self.metrics]
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return the share of the source's things that are not met."""

@@ -88,8 +88,8 @@ class Segmentation(Task):
         return MaskScorer(self._recipe, against_source)
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
-        """Return the mask's name, whether each pixel has the source's class, and the image's own mIoU."""
-        return judged(line)
+        """Return the mask's name, whether nearly all pixels have the source's class, and the image's own mIoU."""
+        return judged(line, ALIKE)
 
     def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
         """Return the share of the pixels that have the source's class."""
@@ -97,7 +97,7 @@ class Segmentation(Task):
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Compute both figures from the pixels of each image by class."""
-        return recount(line for line, _ in lines)
+        return recount((line for line, _ in lines), self._recipe.dataset.classes or 0)
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return the largest difference of scores as a share of the largest, or the share of other classes."""
