@@ -16,7 +16,7 @@ from modelport.core.progress import Progress
 from modelport.core.text import plain
 from modelport.jobs.compare.comparable import changed_keys, differences, measure_notes, refuse
 from modelport.jobs.compare.reading import Read, read_result
-from modelport.jobs.compare.rows import Common, Row, figure_row, held, judged, overall
+from modelport.jobs.compare.rows import Common, Row, figure_row, held, judged, overall, same_samples
 from modelport.jobs.compare.speed import speed_rows
 from modelport.recipes.tables import Tolerance
 from modelport.verdict.comparison import SameSamples
@@ -97,8 +97,7 @@ def _rows(results: Sequence[Read], commons: Sequence[Common | None], tolerance: 
     for row in judged(found):
         if row.metric in deciding:
             other = results[row.of]
-            same = first.at("dataset", "fingerprint") == other.at("dataset", "fingerprint")
-            full = same and first.is_full_set(row.metric) and other.is_full_set(row.metric)
+            full = same_samples(first, other) and first.is_full_set(row.metric) and other.is_full_set(row.metric)
             row = held(row, tolerance, whose, full, len(deciding))
         rows.append(row)
     return rows

@@ -25,7 +25,7 @@ from modelport.recipes.load import load_recipe, recipe_names
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 from modelport.report.result import SCHEMA
-from modelport.report.result_folder import RECIPE, RESULT, ResultFolder
+from modelport.report.result_folder import PREDICTIONS, RECIPE, RESULT, ResultFolder
 from modelport.tasks.judged import Floats
 
 FIX = "give the folder that `run --out` wrote, or its result.json"
@@ -89,6 +89,7 @@ class Read:
     recipe: Recipe | None
     samples: Samples | None
     without: str = ""  # why there are no samples
+    answers: str | None = None  # sha256 of predictions.jsonl, where it lies there
 
     def at(self, *keys: str) -> Any:
         """Return what lies at these keys, one within the other; None where one is missing."""
@@ -113,7 +114,8 @@ class Read:
     def counts_right(self, metric: str) -> bool:
         """Whether the result tells that a figure counts right answers, one a sample: not every percentage does."""
         told = self.samples is not None and metric in self.samples.values
-        return told or metric == AGREEMENT or self.at("paired", metric) is not None
+        # Where the samples do not tell the agreement one by one, it counts parts of answers.
+        return told or (metric == AGREEMENT and self.samples is None) or self.at("paired", metric) is not None
 
     @property
     def tolerance(self) -> tuple[Tolerance, str] | None:
@@ -144,7 +146,8 @@ def read_result(given: Path) -> Read:
     told = folder is not None and _is_own(folder, SAMPLES, value)
     samples = _samples(folder, figures) if folder is not None and told else None
     why = "" if told else f"no {SAMPLES} of its own lies beside {plain(place, 200)}"
-    return Read(plain(given, 300), value, figures, recipe, samples, why)
+    answers = value["companions"][PREDICTIONS] if folder is not None and _is_own(folder, PREDICTIONS, value) else None
+    return Read(plain(given, 300), value, figures, recipe, samples, why, answers)
 
 
 def _is_own(folder: ResultFolder, name: str, value: Mapping[str, Any]) -> bool:
