@@ -113,7 +113,7 @@ def _buffers() -> list[Tensors]:
 
 def _answers(engine: Engine, in_flight: int = 1) -> Answers:
     load = Load(engine, _buffers(), 2, in_flight, 1.0, engine.clock, ANSWERS)
-    return against_calm(engine, load.buffers, measure(load).held)
+    return against_calm(engine, load.buffers, measure(load).held, 1.0, engine.clock)
 
 
 @pytest.mark.parametrize(("engine", "in_flight"), [(Engine, 1), (Engine, 3), (OneArray, 1)])
@@ -157,7 +157,7 @@ def test_what_rounding_explains_is_no_difference(precision: str, error: float, d
     load = Load(engine, _buffers(), 2, 1, 1.0, engine.clock, ANSWERS)
     held = measure(load).held
     engine.calm = True
-    found = against_calm(engine, load.buffers, held)
+    found = against_calm(engine, load.buffers, held, 1.0, engine.clock)
     assert found.differ == (found.held if differs else 0)
     assert (found.to_json()["worst"] is None) == (error != error)
 
@@ -166,8 +166,18 @@ def test_an_answer_of_another_size_differs() -> None:
     engine = Engine()
     (held,) = measure(Load(engine, _buffers(), 2, 1, 0.0, engine.clock, 1)).held
     shorter = [{"x": buffer["x"][:1]} for buffer in _buffers()]
-    found = against_calm(engine, shorter, [held])
+    found = against_calm(engine, shorter, [held], 1.0, engine.clock)
     assert found.differ == 1 and found.to_json()["worst"] is None
+
+
+def test_calm_runs_take_a_tenth_of_the_time_but_for_the_first() -> None:
+    engine = Engine(cost=200.0)
+    held = measure(Load(engine, _buffers(), 2, 1, 4.0, engine.clock, ANSWERS)).held
+    for seconds, runs in ((0.1, 1), (3.0, 2), (10.0, 4)):
+        start = engine.clock.now
+        found = against_calm(engine, _buffers(), held, seconds, engine.clock)
+        assert engine.clock.now - start == runs * 200 * MS
+        assert found.held == sum(one.buffer in list(dict.fromkeys(h.buffer for h in held))[:runs] for one in held)
 
 
 def test_every_run_is_held_as_likely_and_seeded() -> None:

@@ -111,7 +111,7 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
         console.aside(f"copies: {value['copies']}")
     console.aside(f"inputs: {value['inputs']}")
     for check in value["checks"]:
-        if check["verdict"] == "pass":
+        if check["verdict"] != "fail":  # that one is a warning
             console.aside(f"answers: {check['why']}")
     for note in value["notes"]:
         console.aside(f"note: {note}")

@@ -18,8 +18,9 @@ from modelport.measure import held_answers, repeated_input
 from modelport.measure.held_answers import Answers
 from modelport.measure.in_flight import Probe, chosen, probe_concurrency
 from modelport.measure.inputs import random_inputs
-from modelport.measure.load import Clock, Load, Measured, measure
+from modelport.measure.load import Load, Measured, measure
 from modelport.measure.repeated_input import Repeated
+from modelport.measure.timing import Clock
 from modelport.report.result import environment, latency_summary
 from modelport.report.speed import SCHEMA, Flag, best_of, compare, figures_of
 from modelport.stages.bench_model import BenchRequest, Subject, subject_of
@@ -130,7 +131,7 @@ def _point(
             runner, inputs.buffers, build.batch, in_flight, request.duration, clock, held_answers.ANSWERS, request.seed
         )
         measured = measure(load)
-        answers = held_answers.against_calm(runner, inputs.buffers, measured.held)
+        answers = held_answers.against_calm(runner, inputs.buffers, measured.held, request.duration, clock)
         repeated = repeated_input.repeated_input(runner, inputs.buffers[0], request.duration, clock)
     told.answers.append(answers)
     told.repeated.append(repeated)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from modelport.core.values import Array, Check, Tensors
 from modelport.engines.base import Runner
 from modelport.engines.row_check import difference
+from modelport.measure.timing import Clock
 
 NAME = "timed_answers"
 WHY_NOT = "answers given while timing are not those of a calm run"
@@ -16,6 +17,8 @@ WHY_NOT = "answers given while timing are not those of a calm run"
 ANSWERS = 16
 # Values of one output that are held: all of a classifier's, some of a mask's. Copying more would show in the clocks.
 VALUES = 65_536
+# Calm runs take this share of the measurement's time, but for the first.
+SHARE = 0.1
 # The same runner on the same input differs by no more than sums in another order (atomic additions, other threads), as
 # a share of the largest output: some hundred units of rounding in float32, ten in the shorter formats, and in int8 a
 # value that falls on the other side of a rounding, by one of 127 steps.
@@ -38,7 +41,7 @@ class Reservoir:
     """
 
     size: int
-    random: random.Random
+    rng: random.Random
     held: list[Held] = field(default_factory=list)
     seen: int = 0
 
@@ -50,7 +53,9 @@ class Reservoir:
 
     def offer(self, buffer: int, outputs: Tensors) -> None:
         """Keep a copy of a part of this answer, or not. The arrays may be written again by a careless engine."""
-        place = self.seen if self.seen < self.size else self.random.randrange(self.seen + 1)
+        if not self.size:
+            return
+        place = self.seen if self.seen < self.size else self.rng.randrange(self.seen + 1)
         self.seen += 1
         if place >= self.size:
             return
@@ -65,7 +70,7 @@ class Reservoir:
 class Answers:
     """What the comparison found."""
 
-    held: int
+    held: int  # those compared
     differ: int
     worst: float  # largest difference over the largest output; infinite where the finite values are not the same ones
     tolerated: float
@@ -82,16 +87,24 @@ class Answers:
         return f"{WHY_NOT}: {found}" if self.differ else ""
 
 
-def against_calm(runner: Runner, buffers: Sequence[Tensors], held: Sequence[Held]) -> Answers:
-    """Run the inputs of what was held again, one at a time, and compare. Raises what the runner raises."""
+def against_calm(
+    runner: Runner, buffers: Sequence[Tensors], held: Sequence[Held], seconds: float, clock: Clock
+) -> Answers:
+    """Run the inputs of what was held again, one at a time, and compare. Raises what the runner raises.
+
+    ``seconds`` are those of the measurement: after SHARE of them no further input is run, and what was held of it is
+    not counted.
+    """
     tolerated = TOLERATED.get(runner.precision, TOLERATED["fp32"])
-    differences = list[float]()
-    for buffer in sorted({one.buffer for one in held}):
+    differences, start = list[float](), clock()
+    for buffer in dict.fromkeys(one.buffer for one in held):
+        if differences and clock() - start > SHARE * seconds * 1e9:
+            break
         calm = part_of(runner.run(buffers[buffer]))
         differences += [_largest(one.part, calm) for one in held if one.buffer == buffer]
     # NaN is no number that is small enough.
     differ = sum(not found <= tolerated for found in differences)
-    return Answers(len(held), differ, max(differences, default=0.0), tolerated)
+    return Answers(len(differences), differ, max(differences, default=0.0), tolerated)
 
 
 def check_of(points: Iterable[Answers]) -> Check:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from modelport.core.values import Tensors
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
 from modelport.measure.held_answers import Held, Reservoir
-from modelport.measure.timing import Timed
+from modelport.measure.timing import Clock, Timed
 
 # The warm-up is judged by blocks of runs: it is over when a block's mean is no longer below the one before.
 BLOCK_RUNS, BLOCK_NS = 3, 100_000_000
 # A block this much faster than the last still counts as no faster.
 STILL = 0.02
-
-Clock = Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)

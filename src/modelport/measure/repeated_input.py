@@ -12,7 +12,7 @@ import numpy as np
 
 from modelport.core.values import Array, Check, Tensors
 from modelport.engines.base import Runner
-from modelport.measure.load import Clock
+from modelport.measure.timing import Clock
 
 NAME = "repeated_input"
 # So many pairs of runs tell a cache from an accident; more are run for this share of the measurement's seconds.

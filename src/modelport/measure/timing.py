@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from modelport.core.values import Array, Tensors
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
+
+Clock = Callable[[], int]
+"""Tells nanoseconds, as ``perf_counter_ns`` does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ def pure_speed(runner: Runner, build: Build, seconds: float, repeat: bool = Fals
     batch = build.batch or 1
     buffers = random_inputs(runner.signature.with_batch(batch), build.recipe, 0).buffers
     measured = measure(Load(runner, buffers, batch, runner.concurrency, seconds, answers=ANSWERS))
-    answers = against_calm(runner, buffers, measured.held)
+    answers = against_calm(runner, buffers, measured.held, seconds, time.perf_counter_ns)
     cached = repeated_input(runner, buffers[0], seconds, time.perf_counter_ns).why if repeat else ""
     return Speed(measured.timed.samples_per_second, answers.why, cached)
 
