@@ -274,6 +274,7 @@ def test_what_is_right_in_part_or_stopped_when_sure_is_judged_by_bets(plant: Any
     answer = call("compare", a, plant("b", last), "--json")
     row = answer.json["rows"][0]
     assert row["verdict"] == "worse" and row["tolerance"]["rule"] == "any_moment" and "bets" in row["why"]
+    assert answer.json["paired"] is True and row["paired"] is None
     exact = call("compare", plant("c", first), plant("d", last), "--json").json["rows"][0]
     assert row["interval"][0] < exact["interval"][0] < exact["interval"][1] < row["interval"][1]
     # Both stopped: of one order the samples in both are its first ones, of two orders they are chosen by both answers.

@@ -62,7 +62,7 @@ def compare(request: CompareRequest, progress: Progress) -> dict[str, Any]:
         "schema": SCHEMA,
         "verdict": overall([row for row in rows if row.of == len(results) - 1]),
         "results": [_told(result) for result in results],
-        "paired": any(row.of == len(results) - 1 and isinstance(row.evidence, SameSamples) for row in rows),
+        "paired": any(row.of == len(results) - 1 and row.is_paired for row in rows),
         "samples": 0 if last is None else len(last.first),
         "rows": [row.to_json() for row in rows],
         "flips": _flips(results, commons, rows),

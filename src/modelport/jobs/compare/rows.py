@@ -53,6 +53,11 @@ class Row:
     rise_is_loss: bool = False
     evidence: Evidence | None = None
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether the change is that of single samples."""
+        return isinstance(self.evidence, SameSamples | AnyMoment | NoneDiffer)
+
     def to_json(self) -> dict[str, Any]:
         """Return the row as compare.json holds it."""
         plain = {key: getattr(self, key) for key in ("metric", "of", "unit", "change", "n", "verdict", "why", "p")}
@@ -108,12 +113,9 @@ def figure_row(metric: str, first: Read, other: Read, of: int, common: Common | 
     # What a sample earns is the better the higher.
     values = None if common is None or row.rise_is_loss else common.values(first, other, metric)
     if common is None or values is None:
-        alike = first.answers is not None and first.answers == other.answers and same_samples(first, other)
-        return (
-            _of_no_difference(row, mine.value, first.at("n"))
-            if alike
-            else _of_others(row, first, other, common is not None)
-        )
+        if first.answers is not None and first.answers == other.answers and same_samples(first, other):
+            return _of_no_difference(row, mine.value, first)
+        return _of_others(row, first, other, common is not None)
     if _stopped(first) and _stopped(other) and first.at("seed") != other.at("seed"):
         return replace(row, why="both stopped when their verdict was certain, in different orders (seed)")
     return _of_common(row, common, values, _stopped(first) or _stopped(other))
@@ -145,10 +147,11 @@ def same_samples(first: Read, other: Read) -> bool:
     return bool(first.at("dataset", "fingerprint") == other.at("dataset", "fingerprint"))
 
 
-def _of_no_difference(row: Row, baseline: float, n: Any) -> Row:
-    """A figure of the same answers to ``n`` samples; of one with two ends it is told how much it could have moved."""
+def _of_no_difference(row: Row, baseline: float, result: Read) -> Row:
+    """A figure of the same answers; of one with two ends it is told how much it could have moved."""
+    n = result.at("n") or 0
     row = replace(row, n=n, verdict=SAME, why="predictions.jsonl is the same to the byte")
-    if row.unit not in WHOLES or row.rise_is_loss or row.metric in ENDLESS or not n or n < 1:
+    if row.unit not in WHOLES or row.rise_is_loss or row.metric in ENDLESS or n < 1 or _stopped(result):
         return row
     return replace(row, evidence=NoneDiffer(n, 100.0 * baseline / WHOLES[row.unit]))
 
@@ -169,8 +172,7 @@ def _of_others(row: Row, first: Read, other: Read, shared: bool) -> Row:
 
 def judged(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with interval and verdict; the chance to err is that of all of them together (Holm)."""
-    tested = [row for row in rows if row.evidence is not None]
-    chances = iter(holm([two_sided(row.evidence) for row in tested if row.evidence is not None]))
+    chances = iter(holm([two_sided(row.evidence) for row in rows if row.evidence is not None]))
     return [row if row.evidence is None else _judged(row, row.evidence, next(chances)) for row in rows]
 
 
