@@ -268,6 +268,16 @@ def test_answers_that_are_the_same_to_the_byte_leave_no_figure_in_doubt(
     call("compare", *folders).refused(str(folders[1] / "predictions.jsonl"), "another sha256")
 
 
+def test_samples_of_unequal_weight_are_told_alone(pair: Any, call: Call) -> None:
+    text = (pair[1] / "samples.jsonl").read_text().replace('"target": 0,', '"target": 0, "weight": 0.5,')
+    (pair[1] / "samples.jsonl").write_text(text)
+    _rewrite(pair[1], _set(companions={"samples.jsonl": _digest(text.encode())}))
+    answer = call("compare", *pair, "--json")
+    row = answer.json["rows"][0]
+    assert answer.code == 3 and row["interval"] is None and "drawn more often" in row["why"]
+    assert (answer.json["flips"][0]["lost"], answer.json["flips"][0]["gained"]) == (12, 0)
+
+
 def test_what_is_right_in_part_or_stopped_when_sure_is_judged_by_bets(plant: Any, call: Call) -> None:
     first, last = _pair(280, 60, 0, 60)
     a = plant("a", first, change=_set(statistics={"rule": "sequential"}))

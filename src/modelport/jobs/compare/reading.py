@@ -76,7 +76,7 @@ class Samples:
     place: Mapping[tuple[str, str], int]  # (id, sha256 of the content) → row
     targets: tuple[str, ...]  # by row, the label as JSON; of a long one its digest, "sha256:…"
     weighted: bool  # some were drawn more often than others: the figures are no plain means
-    values: Mapping[str, Floats]  # by figure (N,); only of figures that are the mean of all of them
+    values: Mapping[str, Floats]  # by figure (N,); where not weighted, of figures that are the mean of all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,8 @@ def _samples(folder: ResultFolder, figures: Mapping[str, Figure]) -> Samples:
         for figure, column in earned.items():
             column.append(_earned(line, figure, where))
     columns = {name: np.array(column, np.float64) for name, column in earned.items()}
-    return Samples(places, tuple(targets), weighted, {} if weighted else _means(path, columns, figures))
+    told = {name: column for name, column in columns.items() if len(column) and np.isfinite(column).all()}
+    return Samples(places, tuple(targets), weighted, told if weighted else _means(path, told, figures))
 
 
 def _short(target: Any) -> str:
@@ -250,8 +251,6 @@ def _means(path: Path, earned: Mapping[str, Floats], figures: Mapping[str, Figur
     """Return the values of the figures that are their mean. Raises DataError where they are another figure's."""
     found = {}
     for name, column in earned.items():
-        if not len(column) or not np.isfinite(column).all():
-            continue
         mean, figure = 100.0 * float(column.mean()), figures[name]
         if abs(mean - figure.value) <= ROUNDING:
             found[name] = column
