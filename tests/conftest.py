@@ -225,7 +225,7 @@ Call = Callable[..., Answer]
 
 def _hold_result(words: Sequence[object], code: int) -> None:
     """Hold that the folder of a result passes ``verify``, whatever was run, and on which engine."""
-    if words[0] not in ("run", "evaluate") or code not in (0, 1, 3) or "--out" not in words:
+    if words[:1] not in (("run",), ("evaluate",)) or code not in (0, 1, 3) or "--out" not in words:
         return
     out = Path(str(words[words.index("--out") + 1]))
     if (out / "manifest.json").exists():

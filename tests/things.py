@@ -70,7 +70,9 @@ def hold_that_figures_are_counted_anew(task: Task, rows: Rows) -> tuple[Figures,
     samples = [json.loads(json.dumps(one, allow_nan=False)) for one in judged]
     figures, again = scorer.figures(), task.recount(zip(lines, samples, strict=True))
     assert again is not None and figures.source is not None and figures.resampled is not None
+    assert again.resampled is not None and again.resampled.work == figures.resampled.work
     once = figures.resampled.figures(np.ones(len(lines), np.int64))
+    assert again.resampled.figures(np.ones(len(lines), np.int64)) == once
     for side, anew, resampled in zip(
         (figures.metrics, figures.source), (again.metrics, again.source), once, strict=True
     ):
@@ -82,5 +84,5 @@ def hold_that_figures_are_counted_anew(task: Task, rows: Rows) -> tuple[Figures,
     assert figures.resampled.images == len(lines) and len(once[0]) >= 2
     assert again.metrics != again.source and figures.resampled.differ > 0
     for sample in samples:
-        assert all(0 <= share <= 1 for share in sample["values"]["surrogate"])
+        assert all(0 <= share <= 1 for share in sample.get("values", {"surrogate": []})["surrogate"])
     return figures, samples

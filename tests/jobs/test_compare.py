@@ -25,6 +25,10 @@ TOLERANCE = re.compile(r"^\[tolerance\]\nvalue = .*\nunit = .*$", re.MULTILINE)
 Change = Callable[[dict[str, Any]], None]
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 @pytest.fixture(scope="module")
 def made(null_path: Path, null_weights: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A result folder as ``run`` leaves it; not to be changed."""
@@ -48,7 +52,7 @@ def plant(made: Path, tmp_path: Path, null_path: Path) -> Callable[..., Path]:
         value = json.loads((made / "result.json").read_text())
         lines, ids = [], []
         for place, good in enumerate(right, start):
-            told = {"id": f"{place:05}.png", "sha256": hashlib.sha256(f"{place}".encode()).hexdigest()}
+            told = {"id": f"{place:05}.png", "sha256": _digest(f"{place}".encode())}
             ids.append((told["id"], told["sha256"]))
             lines.append(told | {"target": place % 10, "agrees": True, "values": {"top1": [float(good), 1.0]}})
         content = "".join(json.dumps(line) + "\n" for line in lines).encode()
@@ -63,8 +67,8 @@ def plant(made: Path, tmp_path: Path, null_path: Path) -> Callable[..., Path]:
             }
         }
         value["n"], value["paired"] = n, {"top1": {"both": sum(right)}}
-        value["dataset"] |= {"n": n, "fingerprint": hashlib.sha256(repr(sorted(ids)).encode()).hexdigest()}
-        value["companions"] = {"samples.jsonl": hashlib.sha256(content).hexdigest()}
+        value["dataset"] |= {"n": n, "fingerprint": _digest(repr(sorted(ids)).encode())}
+        value["companions"] = {"samples.jsonl": _digest(content), "recipe.toml": _digest(text.encode())}
         value["recipe_sha256"] = load_recipe(str(folder / "recipe.toml")).digest
         value["checks"] = [check for check in value["checks"] if check["name"] == "top1_vs_source"]
         if change is not None:
@@ -146,7 +150,7 @@ def test_planted_changes_on_other_samples(
     assert (row["verdict"], answer.json["verdict"]) == (change, whole), row
     assert answer.code == CODES[whole]
     assert answer.json["paired"] is False and answer.json["samples"] == 0 and row["paired"] is None
-    why = "no sample is in both" if told else "no samples.jsonl lies beside"
+    why = "no sample is in both" if told else "no samples.jsonl of its own lies beside"
     assert "unpaired" in row["why"] and why in answer.out
     assert row["interval"][0] <= row["change"] <= row["interval"][1]
 
@@ -185,7 +189,10 @@ def test_the_tolerance_is_the_recipes_or_what_is_said(pair: Any, call: Call) -> 
     told = call("compare", *pair, "--max-drop", 6, "--json").json["rows"][0]["tolerance"]
     assert (told["value"], told["from"], told["verdict"]) == (6.0, "--max-drop", "not worse")
     (pair[0] / "recipe.toml").unlink()
-    call("compare", *pair).refused("no recipe.toml", "--max-drop X")
+    told = call("compare", *pair, "--json").json["rows"][0]["tolerance"]
+    assert (told["value"], told["unit"], told["from"]) == (2.5, "percent_of_reference", "result")
+    _rewrite(pair[0], _set(statistics={}))
+    call("compare", *pair).refused("what may be lost is not told", "--max-drop X")
     call("compare", *pair, "--max-drop", "-1").refused("--max-drop -1")
     call("compare", *pair, "--max-drop", "nan").refused("--max-drop nan")
 
@@ -196,7 +203,7 @@ def test_a_result_file_serves_as_its_folder_does(pair: Any, call: Call) -> None:
     # A copy of another name is no folder's own.
     shutil.copy(pair[0] / "result.json", pair[1] / "copy.json")
     answer = call("compare", pair[1] / "copy.json", pair[1], "--json")
-    assert not answer.json["paired"] and "no samples.jsonl lies beside" in answer.out
+    assert not answer.json["paired"] and "no samples.jsonl of its own lies beside" in answer.out
 
 
 def test_on_the_full_published_set_the_observed_drop_decides(pair: Any, call: Call) -> None:
@@ -303,20 +310,25 @@ def test_what_does_not_answer_the_same_question_is_refused_by_the_key(pair: Any,
 
     def other_recipe(old: str, new: str) -> None:
         assert old in kept[1]
-        (b / "recipe.toml").write_text(kept[1].replace(old, new))
-        _rewrite(b, _set(recipe_sha256=load_recipe(str(b / "recipe.toml")).digest))
+        text = kept[1].replace(old, new)
+        (b / "recipe.toml").write_text(text)
+
+        def change(value: dict[str, Any]) -> None:
+            value["companions"]["recipe.toml"] = _digest(text.encode())
+            value["recipe_sha256"] = load_recipe(str(b / "recipe.toml")).digest
+
+        _rewrite(b, change)
 
     for change, words in (
-        (_set(recipe="other"), ("recipe.toml", "other")),
+        (_set(recipe="other"), ("recipe is tiny and other",)),
         (_set(variant="small"), ("variant is none and small",)),
         (lambda value: value["dataset"].update(labels="not looked at"), ("dataset.labels", str(b))),
     ):
         _rewrite(b, change)
         call("compare", a, b).refused(*words)
         restored()
-    (b / "recipe.toml").unlink()
-    _rewrite(b, _set(recipe="other"))
-    call("compare", a, b).refused("recipe is tiny and other")
+    (b / "recipe.toml").write_text(kept[1] + "\n")
+    call("compare", a, b).refused(str(b / "recipe.toml"), "another sha256")
     restored()
     other_recipe("size = 40", "size = 36")
     call("compare", a, b).refused("recipes differ in preprocess[", "size")
@@ -333,7 +345,7 @@ def test_other_labels_of_the_same_samples_are_refused(plant: Any, pair: Any, cal
     lines[7]["target"] = 3
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (pair[1] / "samples.jsonl").write_text(text)
-    _rewrite(pair[1], _set(companions={"samples.jsonl": hashlib.sha256(text.encode()).hexdigest()}))
+    _rewrite(pair[1], _set(companions={"samples.jsonl": _digest(text.encode())}))
     call("compare", *pair).refused("other labels", "00007.png")
 
 
@@ -361,17 +373,19 @@ def test_broken_results_are_refused_by_name(pair: Any, call: Call, tmp_path: Pat
     (b / "result.json").write_text(kept)
     samples = (b / "samples.jsonl").read_text()
     for text, word in (
-        (samples.replace("1.0", "0.0", 1), "another sha256"),
         (samples + samples[: samples.index("\n") + 1], "comes twice"),
         (samples.replace('"id"', '"ids"', 1), "line 1: id or sha256"),
         (samples.replace("1.0", "17.0", 1), "line 1: top1: is no number from 0 to 1"),
         ("nothing\n" + samples, "line 1"),
     ):
         (b / "samples.jsonl").write_text(text)
+        _rewrite(b, _set(companions={"samples.jsonl": _digest(text.encode())}))
         call("compare", a, b).refused(str(b / "samples.jsonl"), word)
+    _rewrite(b, _set(companions={"samples.jsonl": _digest(samples.encode())}))
+    call("compare", a, b).refused(str(b / "samples.jsonl"), "another sha256")
     changed = samples.replace("[1.0, 1.0]", "[0.0, 1.0]", 1)
     (b / "samples.jsonl").write_text(changed)
-    _rewrite(b, _set(companions={"samples.jsonl": hashlib.sha256(changed.encode()).hexdigest()}))
+    _rewrite(b, _set(companions={"samples.jsonl": _digest(changed.encode())}))
     call("compare", a, b).refused("top1 of its samples is 69.75", "the result says 70")
 
 

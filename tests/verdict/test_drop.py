@@ -87,17 +87,17 @@ def test_the_interval_of_bets_holds_the_loss_and_is_wider_than_the_fixed_one() -
 
 
 def test_a_run_stops_when_every_figure_is_shown_or_one_to_fail() -> None:
-    stop = Stop(["top1", "top5"], POINT, 0.95)
+    stop = Stop.plain(["top1", "top5"], POINT, 0.95)
     right, half = {"top1": (1.0, 1.0), "top5": (1.0, 1.0)}, {"top1": (1.0, 1.0)}
     assert not stop.take([Judged(0, values=half)] * 900)
     assert stop.take([Judged(0, values=right)] * 900) and stop.decided_at == 1800 and not stop.by_surrogate
-    failed = Stop(["top1", "top5"], POINT, 0.95)
+    failed = Stop.plain(["top1", "top5"], POINT, 0.95)
     assert failed.take([Judged(0, values={"top1": (0.0, 1.0), "top5": (1.0, 1.0)})] * 60)
     assert failed.bets["top1"].word() == "fail" and failed.bets["top5"].word() is None
 
 
 def test_a_surrogate_may_stop_a_run_and_is_said() -> None:
-    stop = Stop(["mAP"], POINT, 0.95)
+    stop = Stop.plain(["mAP"], POINT, 0.95)
     assert stop.take([Judged(0, values={"surrogate": (0.7, 0.7)})] * 900) and stop.by_surrogate == {"mAP"}
 
 

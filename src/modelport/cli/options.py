@@ -37,8 +37,8 @@ LIMIT = typer.Option(None, "--limit", help="N samples only, drawn by --order.", 
 ORDER = typer.Option(
     None,
     "--order",
-    help="Which samples --limit takes. Default: random under --limit, else data.",
-    metavar="data|random",
+    help="Which samples come first. Default: random under --limit and --until-decided, else data.",
+    metavar="data|random|margin",
 )
 MAX_SKIPPED = typer.Option(
     options.MAX_SKIPPED, "--max-skipped", help="The share of unreadable images above which nothing passes.", metavar="X"

@@ -105,4 +105,8 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
         f"{chosen['threads']} threads: "
         f"{number(chosen['samples_per_second'], 1)} samples/s end to end; {chosen['why']}",
     )
+    for check in value["checks"]:
+        if check["verdict"] not in ("pass", "not_applicable"):
+            console.aside(f"{check['verdict']} {check['name']}: {check['why']}")
+    console.print(f"verdict on the chosen one: {value['verdict']}")
     console.print(f"setting: {value['out']}", soft_wrap=True)

@@ -61,6 +61,7 @@ class Recount:
     compared: int = 0  # samples of which it is known whether the answer is the source's
     earned: dict[str, Earned] = field(default_factory=dict)  # by metric that is a mean of samples
     differing: list[str] = field(default_factory=list)  # lines of samples.jsonl that are not as the predictions tell
+    weighted: list[Judged] = field(default_factory=list)  # all samples in their order, where they do not weigh the same
     figures: Recounted | None = None  # as the task counts them from the predictions; None where it cannot
     _values: Counter[tuple[tuple[str, Pair], ...]] = field(default_factory=Counter)
     _contents: list[bytes] = field(default_factory=list)
@@ -96,6 +97,8 @@ class Recount:
         for metric, pair in values.items():
             self.earned.setdefault(metric, Earned()).counts[pair] += 1
         self._values[tuple(values.items())] += 1
+        if (weight := _weight(sample["weight"])) != 1.0 or self.weighted:
+            self.weighted.append(Judged(None, values=values, weight=weight))
 
 
 def recount(task: Task, predictions: Iterable[Line], samples: Iterable[Line], labels: bool) -> Recount:
@@ -155,6 +158,13 @@ def malformed(place: str, error: BaseException) -> DataError:
     """Return the error for something of another form than modelport writes; ``error`` is what came of reading it."""
     told = plain(f"{type(error).__name__}: {error}", 200)
     return DataError(f"{place}: is not as modelport writes it ({told})", FIX)
+
+
+def _weight(value: Any) -> float:
+    """Return what a sample weighs. Raises ValueError for what is no number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < math.inf:
+        raise ValueError("a weight is no number above 0")
+    return float(value)
 
 
 def _share(value: Any) -> float:

@@ -17,9 +17,10 @@ SAMPLES = "samples.jsonl"
 class SampleLog:
     """Writes the line of a sample when its answer is scored, which may be later than its rows came."""
 
-    def __init__(self, task: Task, stream: TextIO, labels: bool) -> None:
-        """``labels``: whether they are looked at; else nobody is right or wrong."""
+    def __init__(self, task: Task, stream: TextIO, labels: bool, weights: Mapping[str, float] | None = None) -> None:
+        """``labels``: whether they are looked at; else nobody is right or wrong. ``weights`` by sample; None: all 1."""
         self._task, self._stream, self._labels = task, stream, labels
+        self._weights = weights or {}
         self._waiting: dict[str, dict[str, Any]] = {}
         self._targets: dict[str, Any] = {}
         self._drawn = 0
@@ -30,7 +31,8 @@ class SampleLog:
             if row.view:
                 continue
             name = row.sample
-            told = {"id": name, "sha256": digest, "draw": self._drawn, "weight": 1.0}
+            told = {"id": name, "sha256": digest, "draw": self._drawn}
+            told["weight"] = self._weights.get(name, 1.0)
             if rows.facts and rows.facts[place]:
                 told["facts"] = dict(rows.facts[place])
             self._waiting[name], self._targets[name] = told, target
@@ -45,6 +47,7 @@ class SampleLog:
             if not self._labels:
                 judged = replace(judged, target=None, values={})
             told = self._waiting.pop(name)
+            judged = replace(judged, weight=told["weight"])
             facts = {"facts": told.pop("facts")} if "facts" in told else {}
             record = told | judged.to_json(self._task.deciding) | facts
             self._stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,6 +32,7 @@ class Scored:
     duplicates: dict[str, str] = field(default_factory=dict)  # sample → an earlier one of the same content
     labels: bool = True  # whether what labels decide is among the figures
     samples: Path | None = None  # samples.jsonl
+    planned: int | None = None  # samples that could have been drawn; None: all that there were
     stop: Stop | None = None  # what could end the run, with what it has seen
 
     @property
@@ -51,6 +52,7 @@ class Scoring:
     advance: Callable[[int], None] = lambda rows: None
     labels: bool = True  # whether labels are looked at, where the task does
     stop: Stop | None = None  # ends the scoring where what was seen is enough
+    weights: Mapping[str, float] | None = None  # by sample, where some are drawn more often than others
 
 
 def score(rows: Iterable[Rows], how: Scoring) -> Scored:
@@ -73,7 +75,7 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
         written_aside(beside) as sample_lines,
         sample_lines.open("w", encoding="utf-8") as samples,
     ):
-        log = SampleLog(how.task, samples, labels=not blind)
+        log = SampleLog(how.task, samples, not blind, how.weights)
         for chunk in rows:
             how.advance(len(chunk.ids))
             chunk = _counted_once(chunk, uniques)

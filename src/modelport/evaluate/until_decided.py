@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,11 +42,18 @@ class KeptOpen:
 
 
 def score_until_decided(
-    job: Pass, runner: Runner, source: Source, answers: SourceAnswers, stop: Stop, predictions: Path
+    job: Pass,
+    runner: Runner,
+    source: Source,
+    answers: SourceAnswers,
+    stop: Stop,
+    predictions: Path,
+    weights: Mapping[str, float] | None = None,
 ) -> Outcome:
     """Run source and engine over the samples in their order, score both, and write ``predictions``.
 
-    It ends with the samples, or as soon as ``stop`` has seen enough. Raises BadSampleError.
+    ``weights`` by sample, where some are drawn more often than others. It ends with the samples, or as soon as ``stop``
+    has seen enough. Raises BadSampleError.
     """
     outcome = warmed_up(job, runner)
     with (
@@ -54,7 +61,7 @@ def score_until_decided(
         ExitStack() as held,
         closing(_rows(job, runner, KeptOpen(source, held), answers, outcome)) as rows,
     ):
-        how = Scoring(job.task, True, job.full_set, predictions, bar.advance, job.labels, stop)
+        how = Scoring(job.task, True, job.full_set, predictions, bar.advance, job.labels, stop, weights)
         outcome.scored = score(rows, how)
     outcome.scored.skipped = outcome.skipped
     return outcome

@@ -17,7 +17,7 @@ from modelport.stages.plan import Wish
 
 RECIPES = ("moco-v2",)
 ALL_RECIPES = ("moco-v2", "simclr", "inception-v4", "smlp-t", "nas-fpn")
-IMAGES = {"imagenet": 320, "cifar10": 512, "coco": 12}
+IMAGES = {"imagenet": 640, "cifar10": 512, "coco": 12}
 # The heavy networks score fewer images, so that the whole demonstration stays within ten minutes on two cores.
 LIMITS = {"inception-v4": 60, "smlp-t": 100}
 

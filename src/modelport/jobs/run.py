@@ -15,7 +15,7 @@ from modelport.core.errors import DataError, UsageError
 from modelport.core.output_folder import drop_old_result, held_folder, write_manifest, write_result
 from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
-from modelport.data.sets.selection import chosen_samples
+from modelport.data.sets.selection import MARGIN, chosen_samples
 from modelport.data.sets.table import open_dataset, open_labelled
 from modelport.data.sets.unlabelled import open_images
 from modelport.engines.base import Runner
@@ -23,6 +23,7 @@ from modelport.engines.registry import opened
 from modelport.engines.row_check import TOLERATED, check_rows
 from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, answer_with_source, score_with_engine
+from modelport.evaluate.by_margin import figures_of_all, planned_by_margin
 from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
 from modelport.evaluate.store import SourceAnswers
@@ -61,7 +62,7 @@ class RunRequest:
     source: Path | Literal["none"] | None = None
     wish: Wish = field(default_factory=Wish)
     limit: int | None = None
-    order: str | None = None  # data or random; None: random under a limit or until it is decided, else data
+    order: str | None = None  # data, random or margin; None: random under a limit or until it is decided, else data
     judging: Judging = field(default_factory=Judging)
     seed: int = 0
     variant: str | None = None
@@ -138,7 +139,8 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     further, late = _beside_the_figures(request, dataset, job, outcome)
     further["quantization"] = port.trail.record
     further["runs_in_flight"] = {"value": outcome.in_flight, "how": how}
-    judging = judging_of(request.judging, len(samples), len(dataset), request.order, request.seed)
+    could = outcome.scored.planned or len(samples)
+    judging = judging_of(request.judging, could, len(dataset), request.order, request.seed)
     judged = assemble(recipe, job.task, outcome.scored, origin, speed_of(plan, outcome), judging)
     result = replace(
         judged,
@@ -178,16 +180,24 @@ def check_asked(recipe: Recipe, files: DetectionFiles) -> None:
 
 def _check_until_decided(request: RunRequest, recipe: Recipe) -> None:
     """Raise UsageError for a run until it is decided where nothing could decide it."""
+    task = task_of(recipe)
+    if request.order == MARGIN and not (request.judging.until_decided and task.has_margins):
+        raise UsageError(
+            "--order margin: where the source's answer hangs on little is asked only until it is decided, of a task "
+            "whose scores tell",
+            f"give it with --until-decided, to a classifier; {recipe.name} is of the task {recipe.task}",
+        )
     if not request.judging.until_decided:
         return
-    if request.predict or not task_of(recipe).needs_labels:
+    if request.predict or not task.needs_labels:
         raise UsageError("--until-decided without labels: what decides is who is right", "leave it out, or give labels")
 
 
 def judging_of(judging: Judging, samples: int, total: int, order: str | None, seed: int) -> Judging:
     """Return how a verdict on so many ``samples`` of ``total`` is come by, with the order in which they came."""
     drawn = order == "random" or (order is None and (judging.until_decided or samples < total))
-    return replace(judging, order="random" if drawn else "data", planned=samples, seed=seed)
+    word = MARGIN if order == MARGIN else "random" if drawn else "data"
+    return replace(judging, order=word, planned=samples, seed=seed)
 
 
 def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
@@ -292,8 +302,17 @@ def _scored(request: RunRequest, port: Ported, job: Pass, runner: Runner, answer
     if not judging.until_decided:
         return score_with_engine(job, runner, answers, predictions)
     assert port.source is not None and answers is not None
-    stop = Stop(judged_metrics(job.recipe), judging.tolerance(job.recipe), judging.confidence)
-    return score_until_decided(job, runner, port.source, answers, stop, predictions)
+    rule = (judged_metrics(job.recipe), judging.tolerance(job.recipe), judging.confidence)
+    if request.order != MARGIN:
+        return score_until_decided(job, runner, port.source, answers, Stop.plain(*rule), predictions)
+    answer_with_source(job, port.source, answers)
+    planned = planned_by_margin(job, answers)
+    stop, job = planned.stop(*rule), replace(job, samples=planned.samples)
+    outcome = score_until_decided(job, runner, port.source, answers, stop, predictions, planned.weights)
+    outcome.scored.figures = figures_of_all(outcome.scored.figures, planned, stop)
+    outcome.scored.planned = len(planned.samples)
+    outcome.scored.skipped += [name for name in planned.skipped if name not in outcome.scored.skipped]
+    return outcome
 
 
 def _own_rows(request: RunRequest, job: Pass, runner: Runner) -> list[Check]:

@@ -44,20 +44,11 @@ def assemble(
 ) -> Result:
     """Judge the figures and return the result, but for what only the caller knows (seed, command, times)."""
     judging = judging or Judging()
-    n, figures, rounding = len(scored.ids), scored.figures, verdict.rounding_of(origin.rounded, scored.ties)
-    full = scored.labels and verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
-    evidence = _evidence(recipe, task, scored, judging, full)
-    evidence = replace(evidence, unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {})
-    ties = verdict.tie_notes(rounding, scored.ties)
-    # What keeps the figures from meaning anything is told before the figures.
-    sound = scored.soundness.checks(figures, origin.precision)
-    checks = [*sound, *origin.checks]
-    if scored.labels:
-        checks += verdict.digit_checks(rounding, recipe, scored.ties, ties)
-        checks += on_ground(sound, figures, verdict.judge(recipe, evidence))
-    else:
-        checks = judge_unlabelled(recipe, evidence, checks)
-    slices, suffers = _slices(task, scored, evidence.tolerance or recipe.tolerance)
+    n, figures = len(scored.ids), scored.figures
+    full = is_full(recipe, scored)
+    ties = verdict.tie_notes(verdict.rounding_of(origin.rounded, scored.ties), scored.ties)
+    checks = checks_of(recipe, task, scored, origin, judging)
+    slices, suffers = _slices(task, scored, judging.tolerance(recipe))
     metrics = dict(figures.metrics)
     flips = figures.flips
     if flips.of:
@@ -88,6 +79,7 @@ def assemble(
         | ({} if scored.labels else {"labels": "not looked at"}),
         notes=(
             *judging.notes(recipe),
+            *(scored.stop.notes() if scored.stop is not None else ()),
             *origin.notes,
             *figures.notes,
             *ties,
@@ -103,6 +95,24 @@ def assemble(
     )
 
 
+def is_full(recipe: Recipe, scored: Scored) -> bool:
+    """Whether these are the samples, with labels, that the published figures were measured on."""
+    return scored.labels and verdict.is_full_set(recipe, scored.ids, len(scored.skipped))
+
+
+def checks_of(recipe: Recipe, task: Task, scored: Scored, origin: Origin, judging: Judging) -> list[Check]:
+    """Return all checks; what keeps the figures from meaning anything is told before the figures."""
+    figures, rounding = scored.figures, verdict.rounding_of(origin.rounded, scored.ties)
+    evidence = _evidence(recipe, task, scored, judging, is_full(recipe, scored))
+    evidence = replace(evidence, unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {})
+    sound = scored.soundness.checks(figures, origin.precision)
+    checks = [*sound, *origin.checks]
+    if not scored.labels:
+        return judge_unlabelled(recipe, evidence, checks)
+    checks += verdict.digit_checks(rounding, recipe, scored.ties, verdict.tie_notes(rounding, scored.ties))
+    return checks + on_ground(sound, figures, verdict.judge(recipe, evidence))
+
+
 def _evidence(recipe: Recipe, task: Task, scored: Scored, judging: Judging, full: bool) -> verdict.Evidence:
     """Return what the verdict rests on; images are drawn again for figures that decide and are no counts."""
     figures = scored.figures
@@ -116,7 +126,7 @@ def _evidence(recipe: Recipe, task: Task, scored: Scored, judging: Judging, full
         confidence=judging.confidence,
         paired=figures.paired,
         resamples=Resamples.of(resampled, judging.seed) if wanted and resampled is not None else None,
-        bets=None if scored.stop is None or full else scored.stop.bets,
+        bets=None if scored.stop is None or full else scored.stop.own,
     )
 
 
@@ -132,9 +142,10 @@ def _paired(recipe: Recipe, figures: Figures) -> dict[str, dict[str, int]]:
 def _slices(task: Task, scored: Scored, tolerance: Tolerance) -> tuple[dict[str, Any], list[str]]:
     """Return the keys of a result that tell where more is lost than elsewhere, and what is to be said of it.
 
-    None where there is no source, or where samples are neither right nor wrong.
+    None where there is no source, where samples are neither right nor wrong, or where those that flip most easily were
+    drawn more often.
     """
-    if scored.samples is None or task.deciding not in scored.figures.paired:
+    if scored.samples is None or scored.planned is not None or task.deciding not in scored.figures.paired:
         return {}, []
     with scored.samples.open(encoding="utf-8") as lines:
         found = suffering(map(json.loads, lines), tolerance)

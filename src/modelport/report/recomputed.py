@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from modelport.core.values import Check
+from modelport.data.sets.selection import MARGIN
 from modelport.evaluate.recount import Earned, Recount, same
 from modelport.evaluate.sample_log import SAMPLES
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 from modelport.report.result import Result
 from modelport.report.result_folder import PREDICTIONS
 from modelport.tasks.base import Score, Task, judged_metrics
 from modelport.tasks.paired import Paired
 from modelport.verdict import rules
 from modelport.verdict.chance import AGREEMENT as AGREEMENT_CHECK
+from modelport.verdict.margin import WeightedBets
 from modelport.verdict.sequential import Stop
 from modelport.verdict.settings import Judging
 from modelport.verdict.unlabelled import judge_unlabelled
@@ -67,6 +70,10 @@ def hold_figures(result: Result, task: Task, counted: Recount, found: Findings) 
     n = len(counted.ids)
     found.figures += [Held("n", result.n, n), Held("dataset.n", result.dataset.get("n"), n)]
     found.figures.append(Held("dataset.fingerprint", result.dataset.get("fingerprint"), counted.fingerprint))
+    if _by_margin(result):
+        found.not_recomputed.append(("source.metrics", "they are of all planned samples, of which some were drawn"))
+        _hold_agreement(result, task, counted, found)
+        return
     for side, (place, recorded) in enumerate((("metrics", result.metrics), ("source.metrics", result.source.metrics))):
         anew = counted.means(side)
         for name, score in recorded.items():
@@ -145,10 +152,38 @@ def _evidence(result: Result, recipe: Recipe, task: Task, counted: Recount, foun
     found.figures.append(Held("statistics.rule is full_set", told["rule"] == "full_set", full))
     if told["rule"] != "sequential":
         return evidence
-    stop = Stop(judged_metrics(recipe), judging.tolerance(recipe), judging.confidence)
+    rule = (judged_metrics(recipe), judging.tolerance(recipe), judging.confidence)
+    if _by_margin(result):
+        return _weighted(result, evidence, counted, rule, found)
+    stop = Stop.plain(*rule)
     decided = stop.take(counted.judged())
     found.figures.append(Held("statistics.stopped_at", told["stopped_at"], evidence.n if decided else None))
-    return replace(evidence, bets=stop.bets)
+    return replace(evidence, bets=stop.own)
+
+
+def _by_margin(result: Result) -> bool:
+    """Whether figures are estimates of weighted samples."""
+    return bool(result.further["statistics"]["order"] == MARGIN)
+
+
+def _weighted(
+    result: Result,
+    evidence: rules.Evidence,
+    counted: Recount,
+    rule: tuple[Sequence[str], Tolerance, float],
+    found: Findings,
+) -> rules.Evidence:
+    """Return what the verdict rests on, where samples were drawn by margin: estimates, of the source's own figures."""
+    (metrics, tolerance, confidence), told = rule, result.further["statistics"]
+    source = {name: result.source.metrics[name].value / 100.0 for name in metrics}
+    bets = {name: WeightedBets(tolerance, told["n_planned"], source[name], confidence) for name in metrics}
+    stop = Stop(bets)
+    decided = stop.take(counted.weighted)
+    estimates = {name: one.figure() for name, one in bets.items()}
+    found.figures += [Held(f"metrics.{name}", result.metrics[name].value, value) for name, value in estimates.items()]
+    found.figures.append(Held("statistics.stopped_at", told["stopped_at"], evidence.n if decided else None))
+    recorded = _with_values(result.metrics, estimates)
+    return replace(evidence, metrics=recorded, source=result.source.metrics, bets=stop.bets)
 
 
 def _paired(result: Result, counted: Recount, found: Findings) -> dict[str, Paired]:

@@ -260,6 +260,8 @@ class Task:
     """Whether the figures hold answers against labels."""
     placeholder: Any = None
     """A target for the scorer where only the agreement counts and there are no labels; None where none would do."""
+    has_margins: bool = False
+    """Whether ``judged`` tells by how much the source's answer leads, and a judged metric is a mean of samples."""
     tuned_batches: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Batch sizes that ``tune`` tries."""
     sample_fitter: str | None = None

@@ -25,6 +25,7 @@ class Judged:
     margin: float | None = None  # the source's first score minus its second, in the output's unit
     values: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
     """By metric that is the mean of such values, in percent: what engine and source earn here, from 0 (wrong) to 1."""
+    weight: float = 1.0  # what it counts, where some samples are drawn more often than others
 
     def to_json(self, metric: str) -> dict[str, Any]:
         """Return what ``samples.jsonl`` holds of it; ``metric`` is the one that "correct" is about."""
@@ -40,6 +41,9 @@ class Recounted:
 
     metrics: Mapping[str, float]
     source: Mapping[str, float]
+    resampled: Resampled | None = (
+        None  # the same figures over resamples as the scorer gives; None where lines tell none
+    )
 
 
 class Resampled(Protocol):

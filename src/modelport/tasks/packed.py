@@ -22,9 +22,10 @@ class Packer:
     def pack(self, rows: Array) -> list[str | None]:
         """Return each row (n, width) as text, None for those that there is no room for, and for all after them."""
         wide = np.ascontiguousarray(rows, "<f4")
-        room = min(len(rows), self._left // max(1, wide[0].size)) if len(rows) else 0
-        self._left = self._left - room * wide[0].size if room == len(rows) and room else 0
-        return [b64encode(row).decode("ascii") for row in wide[:room]] + [None] * (len(rows) - room)
+        whole = wide.size <= self._left
+        room = len(wide) if whole else self._left // wide[0].size
+        self._left = self._left - wide.size if whole else 0
+        return [b64encode(row).decode("ascii") for row in wide[:room]] + [None] * (len(wide) - room)
 
 
 def unpacked(text: str) -> NDArray[np.float32]:

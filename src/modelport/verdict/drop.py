@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Score
 from modelport.tasks.judged import Floats
@@ -17,7 +19,7 @@ from modelport.tasks.paired import Paired
 from modelport.verdict.betting import Game, log_mixture, log_wealths
 from modelport.verdict.bootstrap import Resamples, bounds
 from modelport.verdict.exact import FINE, clopper_pearson, loss_bounds, p_value
-from modelport.verdict.sequential import Bets
+from modelport.verdict.sequential import AnyBets
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 # Beyond so many samples nobody goes on; the number is not looked for.
@@ -64,7 +66,7 @@ def by_counts(seen: Paired, tolerance: Tolerance, confidence: float) -> Drop:
     return Drop(INCONCLUSIVE, (low, high), needed(seen, tolerance, side, confidence), more)
 
 
-def by_bets(bets: Bets, seen: Paired | None, tolerance: Tolerance, confidence: float) -> Drop:
+def by_bets(bets: AnyBets, seen: Paired | None, tolerance: Tolerance, confidence: float) -> Drop:
     """Judge a run that may have stopped at any moment."""
     word, interval = bets.word(), bets.interval()
     more = "" if seen is None else f"{seen.flipped} of {seen.n} answers flipped"
@@ -93,10 +95,15 @@ def by_resamples(
 
 
 def losses_of(engine: Floats, source: Floats, reference: Score, tolerance: Tolerance) -> Floats:
-    """Return losses (n,) in the tolerance's unit; a percentage of the source's figure is one of each resample's."""
+    """Return losses (n,) in the tolerance's unit; a percentage of the source's figure is one of each resample's.
+
+    NaN where that is zero.
+    """
     away = engine - source if reference.rise_is_loss else source - engine
     if tolerance.unit == "percent_of_reference" and reference.scale is None:
-        return 100.0 * away / source
+        # Of a source that found nothing no share is known.
+        shares: Floats = np.divide(100.0 * away, source, out=np.full(len(source), np.nan), where=source != 0.0)
+        return shares
     return away / unit_of(reference, tolerance)
 
 

@@ -222,27 +222,41 @@ def _chance(n: int, logs: Floats, shares: Shares, game: Game, best: float) -> fl
     terms = logs[n] - logs[source] - logs[engine] - logs[rest]
     terms = terms + _power(source, lost) + _power(engine, won) + _power(rest, quiet)
     pairs = np.where(possible, np.exp(terms), 0.0)
-    needed, least = _needed(game, best, source, engine, rest)
     if game.both == game.neither:
-        return float(pairs[needed <= 0].sum())
+        return float(pairs[_reached(game, best, n, source, engine)].sum())
+    needed, least = _needed(game, best, source, engine, rest)
     share = min(1.0, both / quiet) if quiet > 0.0 else 0.0
     return float((pairs * _conditional(rest, needed, least, share, logs)).sum())
+
+
+def _reached(game: Game, best: float, n: int, source: Counts, engine: Counts) -> NDArray[np.bool_]:
+    """Return for each pair of counts (k, 1) and (1, l) whether some stake would have won as much, (k, l).
+
+    For a game in which both and neither pay the same: there a stake's win is linear in the two counts, so that it wins
+    as much from some number of the one on, which hangs on the other.
+    """
+    both, lost, won, _ = (factor[:, None] for factor in game.log_factors(FINE))
+    losses = source[:, 0][None, :]
+    # A hair less than best, so that what was seen is counted as good as itself.
+    ends = (best - 1e-9 - both * (n - losses) - lost * losses) / (won - both)
+    if game.only_engine > game.both:
+        reached: NDArray[np.bool_] = engine >= ends.min(axis=0)[:, None]
+    else:
+        reached = engine <= ends.max(axis=0)[:, None]
+    return reached
 
 
 def _needed(game: Game, best: float, source: Counts, engine: Counts, rest: Counts) -> tuple[Floats, bool]:
     """Return for each pair of counts how many more must be right with both, and whether that is at least or at most.
 
-    The evidence is as good as ``best`` where some stake would have won as much. Where both and neither pay the same it
-    is so for any number, 0, or for none, infinity.
+    The evidence is as good as ``best`` where some stake would have won as much.
     """
     least = game.both >= game.neither
     needed: Floats = np.full(rest.shape, math.inf if least else -math.inf)
     for both, lost, won, neither in zip(*game.log_factors(FINE), strict=True):
         # A hair less than best, so that what was seen is counted as good as itself.
         short = best - 1e-9 - lost * source - won * engine - neither * rest
-        if both == neither:
-            needed = np.minimum(needed, np.where(short <= 0.0, 0.0, math.inf))
-        elif least:
+        if least:
             needed = np.minimum(needed, np.ceil(short / (both - neither)))
         else:
             needed = np.maximum(needed, np.floor(short / (both - neither)))

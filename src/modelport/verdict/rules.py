@@ -15,7 +15,7 @@ from modelport.tasks.base import Score, Ties, judged_metrics
 from modelport.tasks.paired import Paired
 from modelport.verdict.bootstrap import Resamples
 from modelport.verdict.drop import Drop, by_bets, by_counts, by_resamples, unit_of
-from modelport.verdict.sequential import Bets
+from modelport.verdict.sequential import AnyBets
 from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, NOT_APPLICABLE, PASS
 
 
@@ -35,7 +35,7 @@ class Evidence:
     confidence: float = CONFIDENCE  # of each bound
     paired: Mapping[str, Paired] = field(default_factory=dict)  # metrics that are shares of right answers
     resamples: Resamples | None = None  # of the others
-    bets: Mapping[str, Bets] | None = None  # of a run that may stop at any moment
+    bets: Mapping[str, AnyBets] | None = None  # of a run that may stop at any moment
     # Points by which a metric may be higher than it looks: rounding made ties, and a tie counts as wrong.
     unsure: Mapping[str, float] = field(default_factory=dict)
 
@@ -47,7 +47,7 @@ class Evidence:
     def drop(self, name: str, got: Score, want: Score, tolerance: Tolerance) -> Drop | None:
         """Return what is shown of the loss of a metric; None where nothing tells how sure it is."""
         seen, bets = self.paired.get(name), (self.bets or {}).get(name)
-        if bets is not None and bets.n and seen is not None:
+        if bets is not None and bets.n:
             return by_bets(bets, seen, tolerance, self.confidence)
         if seen is not None and seen.n:
             return by_counts(seen, tolerance, self.confidence)

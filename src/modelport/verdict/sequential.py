@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -33,8 +34,11 @@ class Bets:
         """Samples taken."""
         return sum(self._counts.values())
 
-    def take(self, pairs: Sequence[tuple[float, float]]) -> None:
-        """Take samples: what the source and what the engine earn of each, from 0 (wrong) to 1 (right)."""
+    def take(self, pairs: Sequence[tuple[float, float]], weights: Sequence[float] = ()) -> None:
+        """Take samples: what the source and what the engine earn of each, from 0 (wrong) to 1 (right).
+
+        All weigh the same here, whatever ``weights`` are.
+        """
         for pair in pairs:
             self._counts[pair] = self._counts.get(pair, 0) + 1
 
@@ -63,26 +67,63 @@ class Bets:
         return log_mean(counts @ np.log1p(payoffs[:, None] * stakes[None, :]))
 
 
+class AnyBets(Protocol):
+    """What collects evidence on one figure."""
+
+    @property
+    def n(self) -> int:
+        """Samples taken."""
+
+    def take(self, pairs: Sequence[tuple[float, float]], weights: Sequence[float]) -> None:
+        """Take samples in their order: what source and engine earn of each, and its weight."""
+
+    def word(self) -> str | None:
+        """Return pass or fail as soon as it is shown, else None."""
+
+    def interval(self) -> tuple[float, float]:
+        """Return the bounds of the loss, in the tolerance's unit."""
+
+
 class Stop:
     """Ends a run as soon as every figure that decides is shown to pass, or one to fail."""
 
-    def __init__(self, metrics: Sequence[str], tolerance: Tolerance, confidence: float) -> None:
-        self.bets: Mapping[str, Bets] = {name: Bets(tolerance, confidence) for name in metrics}
+    def __init__(self, bets: Mapping[str, AnyBets]) -> None:
+        """``bets`` by the metrics that decide."""
+        self.bets = bets
         self.by_surrogate: set[str] = set()
         """Metrics that are no means of samples: what stops the run is a surrogate of each image."""
         self.decided_at: int | None = None
 
+    @property
+    def own(self) -> dict[str, AnyBets]:
+        """The bets on figures that are means of samples: those that tell of the figure itself."""
+        return {name: bets for name, bets in self.bets.items() if name not in self.by_surrogate}
+
+    def notes(self) -> list[str]:
+        """Return what is to be said of figures that are no means of samples."""
+        if not self.by_surrogate:
+            return []
+        names = ", ".join(sorted(self.by_surrogate))
+        told = f"{names}: what could stop the run was a surrogate of each image; the figure is judged by resampled ones"
+        return [told]
+
+    @staticmethod
+    def plain(metrics: Sequence[str], tolerance: Tolerance, confidence: float) -> Stop:
+        """Return one for samples that all weigh the same."""
+        return Stop({name: Bets(tolerance, confidence) for name in metrics})
+
     def take(self, samples: Sequence[Judged]) -> bool:
         """Take samples; return whether that is enough. Where a sample tells nothing of a figure, it is left out."""
         for name, bets in self.bets.items():
-            pairs = []
+            pairs, weights = [], []
             for sample in samples:
                 engine, source = sample.values.get(name) or sample.values.get(SURROGATE) or (None, None)
                 if engine is not None and source is not None:
                     pairs.append((source, engine))
+                    weights.append(sample.weight)
                     if name not in sample.values:
                         self.by_surrogate.add(name)
-            bets.take(pairs)
+            bets.take(pairs, weights)
         words = [bets.word() for bets in self.bets.values()]
         if "fail" in words or all(word == "pass" for word in words):
             self.decided_at = max(bets.n for bets in self.bets.values())

@@ -108,6 +108,42 @@ def test_json_lines_keep_their_types(tmp_path: Path) -> None:
     assert targets(found) == {"a": (3, 4), "b": ()}
 
 
+def test_further_columns_are_kept_as_facts(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    found = opened(tmp_path, "site,path,label,hour,\nnorth ,a.jpg,1,07,x\n,b.jpg,2,8,y\n")
+    assert [sample.facts for sample in found] == [
+        {"columns": {"site": "north ", "hour": "07"}},
+        {"columns": {"hour": "8"}},
+    ]
+    (said,) = [note for note in found.notes if "images from" in note]
+    assert "kept beside them: site, hour; 1 further columns are not read" in said
+    (tmp_path / "labels.csv").unlink()
+    cells = {
+        "path": "a.jpg",
+        "label": 1,
+        "t": 1.5,
+        "big": 10**40,
+        "yes": True,
+        "no": None,
+        "list": [1],
+        "h\x1b": "\ud800",
+    }
+    found = opened(tmp_path, json.dumps(cells) + "\n", name="labels.jsonl")
+    told = {"t": 1.5, "big": str(10**40), "yes": True, "h\\x1b": "\\ud800"}
+    assert found[0].facts == {"columns": told} and found[0].facts["columns"]["yes"] is True
+
+
+def test_facts_are_bounded(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    names = [f"column {place} {'x' * 100}" for place in range(100)]
+    found = opened(tmp_path, f"path,label,{','.join(names)}\na.jpg,1,{','.join(['y' * 1000] * 100)}\n")
+    assert found[0].facts is not None
+    columns = found[0].facts["columns"]
+    assert len(columns) == 20 and max(map(len, [*columns, *columns.values()])) == 60
+    assert "80 further columns are not read" in found.notes[0]
+    assert opened(tmp_path, "path,label\na.jpg,1\n")[0].facts is None
+
+
 def test_labels_of_a_part_are_said_and_the_rest_is_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "train/x.jpg")
     found = opened(tmp_path, "path,label\na.jpg,1\nc.jpg,0\n")

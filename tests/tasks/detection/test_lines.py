@@ -58,6 +58,8 @@ def told(rows: Rows, against_source: bool = True, task: Any = TASK) -> tuple[Fig
     lines = [json.loads(json.dumps(line, allow_nan=False)) for line in scorer.take(rows)]
     judged = [task.judged(line, target).to_json("mAP") for line, target in zip(lines, rows.targets, strict=True)]
     samples = [json.loads(json.dumps(one, allow_nan=False)) for one in judged]
+    for line, sample in zip(lines, samples, strict=True):
+        assert json.loads(json.dumps(task.judged(line, sample["target"]).to_json("mAP"))) == sample
     return scorer.figures(), list(zip(lines, samples, strict=True))
 
 
@@ -78,9 +80,11 @@ def test_the_figures_are_counted_anew_from_the_lines(seed: int, grid: int) -> No
     assert again.metrics == pytest.approx(plain(figures.metrics), abs=1e-9)
     assert again.source == pytest.approx(plain(figures.source), abs=1e-9)
     assert again.metrics["mAP"] != again.source["mAP"]
-    assert figures.resampled is not None
-    engine, _ = figures.resampled.figures(np.ones(len(lines), np.int64))
-    assert engine["mAP"] == pytest.approx(again.metrics["mAP"], abs=1e-9)
+    assert figures.resampled is not None and again.resampled is not None
+    weights = np.random.default_rng(seed).multinomial(len(lines), np.full(len(lines), 1 / len(lines)))
+    assert again.resampled.figures(weights) == figures.resampled.figures(weights)
+    for name in ("images", "differ", "work"):
+        assert getattr(again.resampled, name) == getattr(figures.resampled, name)
 
 
 def test_the_figure_that_a_recipe_judges_is_among_those_of_resamples() -> None:
@@ -96,19 +100,20 @@ def test_without_a_source_its_figures_are_none() -> None:
     again = TASK.recount(lines)
     assert again is not None and again.source == {} and figures.source is None and figures.resampled is None
     assert again.metrics == pytest.approx(plain(figures.metrics), abs=1e-9)
-    assert all(sample["agrees"] is None and sample["values"]["surrogate"][1] is None for _, sample in lines)
+    assert all(sample["agrees"] is None for _, sample in lines)
+    assert all(sample["values"]["surrogate"][1] is None for line, sample in lines if line["ap"] is not None)
 
 
 def test_what_was_annotated_and_how_it_was_answered_is_told() -> None:
     figures, lines = told(drawn(2))
     for line, sample in lines:
-        target, (engine, source) = sample["target"], sample["values"]["surrogate"]
+        target, shares = sample["target"], sample.get("values")
         assert target["image_id"] == line["target"] and sample["margin"] is None is sample["correct"]
         assert [CATEGORIES[kind][0] for kind in target["classes"]] == target["category_ids"]
-        assert 0 <= engine <= 1 and 0 <= source <= 1
-        assert line["ap"] is not None or engine == source == 1.0
-    shares = np.array([sample["values"]["surrogate"] for _, sample in lines])
-    assert 0.1 < shares.mean() < 0.9 and (shares[:, 0] != shares[:, 1]).any()
+        assert shares == (None if line["ap"] is None else {"surrogate": [line["ap"], line["source_ap"]]})
+        assert (line["ap"] is None) == all(target["iscrowd"])
+    rated = np.array([sample["values"]["surrogate"] for line, sample in lines if line["ap"] is not None])
+    assert 0.1 < rated.mean() < 0.9 and (rated[:, 0] != rated[:, 1]).any() and (rated == rated.clip(0, 1)).all()
     assert any(not target["boxes"] for target in (sample["target"] for _, sample in lines))
     assert figures.flips.of > figures.flips.met
 
@@ -119,19 +124,20 @@ def test_what_was_annotated_and_how_it_was_answered_is_told() -> None:
         (lambda dets, labels: None, True),
         (lambda dets, labels: dets.__setitem__((1, 0, slice(0, 4)), (0, 0, 3, 3)), False),
         (lambda dets, labels: labels.__setitem__((1, 0), (labels[1, 0] + 1) % 3), False),
-        (lambda dets, labels: labels.__setitem__((1, MOST - 1), 0), False),
+        (lambda dets, labels: labels.__setitem__((1, MOST - 1), 0), True),
         (lambda dets, labels: labels.__setitem__((1, 0), -1), False),
     ],
 )
-def test_the_engine_agrees_with_as_many_boxes_that_all_are_met(
+def test_the_engine_agrees_where_each_box_of_the_sources_is_met(
     change: Callable[[Array, Array], None], agrees: bool
 ) -> None:
     rows = drawn(3)
     assert rows.source is not None and rows.source["labels"][1, 0] >= 0
     mine = {name: array.copy() for name, array in rows.source.items()}
     change(mine["dets"], mine["labels"])
-    _, lines = told(Rows(rows.ids, rows.targets, mine, rows.source, rows.placements))
+    figures, lines = told(Rows(rows.ids, rows.targets, mine, rows.source, rows.placements))
     assert [sample["agrees"] for _, sample in lines] == [place != 1 or agrees for place in range(len(lines))]
+    assert figures.flips.count == (not agrees)
 
 
 def test_where_labels_are_not_looked_at_the_agreement_is_told_alone() -> None:

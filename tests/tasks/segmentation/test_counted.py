@@ -56,7 +56,11 @@ def test_the_figures_are_counted_anew_from_the_lines(seed: int) -> None:
         (figures.metrics, figures.source), (again.metrics, again.source), once, strict=True
     ):
         assert anew == pytest.approx(plain(found), abs=1e-9) == resampled
-    assert again.source["miou"] > again.metrics["miou"] > 10
+    assert again.source["miou"] > again.metrics["miou"] > 10 and again.resampled is not None
+    weights = np.random.default_rng(seed).multinomial(len(lines), np.full(len(lines), 1 / len(lines)))
+    assert again.resampled.figures(weights) == figures.resampled.figures(weights)
+    for name in ("images", "differ", "work"):
+        assert getattr(again.resampled, name) == getattr(figures.resampled, name)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -88,13 +92,14 @@ def test_how_each_image_was_answered_is_told() -> None:
     assert rows.source is not None
     rows.outputs["scores"][3] = rows.source["scores"][3]
     figures, lines = told(rows)
+    # The first image's mask says nothing, which the agreement does not look at.
     assert [sample["agrees"] for _, sample in lines] == [place == 3 for place in range(8)]
     for line, sample in lines:
         assert sample["target"] == line["target"] and sample["margin"] is None
-        shares = [1.0 if line[name] is None else line[name] / 100 for name in ("miou", "source_miou")]
-        assert sample["values"]["surrogate"] == shares
-    assert lines[0][0]["miou"] is None and lines[0][0]["pixels"] == []
-    assert figures.flips.first and not {"pixels", "source_pixels"} & figures.flips.first[0].keys()
+        if line["miou"] is not None:
+            assert sample["values"] == {"surrogate": [line["miou"] / 100, line["source_miou"] / 100]}
+    assert lines[0][0]["miou"] is None and lines[0][0]["pixels"] == [] and "values" not in lines[0][1]
+    assert figures.flips.count == 7 and not {"pixels", "source_pixels"} & figures.flips.first[0].keys()
 
 
 def test_where_masks_are_not_looked_at_the_agreement_is_told_alone() -> None:
@@ -107,7 +112,11 @@ def test_where_masks_are_not_looked_at_the_agreement_is_told_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "pixels", [[[0, 1, 2]], [[0, 5, 5, 6]], [[0, 0, 0, 0]], [[0, 5, 5, -1]], [[0, "a", 2, 1]], [7], 7, [[[], 1, 1, 1]]]
+    "pixels",
+    [
+        *([[0, 1, 2]], [[0, 5, 5, 6]], [[0, 0, 0, 0]], [[0, 5, 5, -1]], [[0, "a", 2, 1]], [7], 7, [[[], 1, 1, 1]]),
+        *([[9, 5, 5, 5]], [[-1, 5, 5, 5]], [[0, 5, 5, 5]] * 2, [[0, 5.5, 5, 5]], [[0, None, 5, 5]], None),
+    ],
 )
 def test_lines_of_another_form_are_refused(pixels: Any) -> None:
     good = {"id": "a", "target": "a.png", "pixels": [[0, 5, 5, 5]]}

@@ -21,6 +21,7 @@ from modelport.tasks.base import Figures, Rows, own_table
 from modelport.tasks.table import task_of
 from modelport.tasks.text.ctc import Alphabet
 from modelport.tasks.text.distance import edit_distance
+from modelport.tasks.text.lines import levenshtein
 from modelport.tasks.text.recipe_table import Characters as Table
 from modelport.tasks.text.task import USUAL, Text
 from modelport.verdict.rules import limit_of
@@ -95,6 +96,7 @@ def test_the_distance_is_the_recursion(one: str, other: str) -> None:
         return min(far(i - 1, j) + 1, far(i, j - 1) + 1, far(i - 1, j - 1) + (one[i - 1] != other[j - 1]))
 
     assert edit_distance(one, other) == edit_distance(other, one) == far(len(one), len(other))
+    assert levenshtein(one, other) == far(len(one), len(other))
 
 
 def test_figures_are_torchmetrics() -> None:

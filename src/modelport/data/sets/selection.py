@@ -10,7 +10,9 @@ import numpy as np
 from modelport.core.errors import UsageError, unknown
 from modelport.core.values import DataSet, Sample
 
-Order = Literal["data", "random"]
+Order = Literal["data", "random", "margin"]
+# By the source's margins: drawn when its answers are there, of samples that were drawn at random under a limit.
+MARGIN = "margin"
 
 
 def chosen_samples(
@@ -33,6 +35,9 @@ def chosen_samples(
         )
     order = "random" if until_decided and order is None else order
     total = len(dataset)
+    if order == MARGIN and not until_decided:
+        raise UsageError("--order margin: samples are drawn by it only until the verdict is decided", "leave it out")
+    order = None if order == MARGIN else order
     if order == "data" or (order is None and (limit is None or limit >= total)):
         cut = limit is not None and limit < total
         said = f"the first {limit} of {total} samples, in the data set's order (--order data)"

@@ -75,16 +75,14 @@ def compare(request: CompareRequest, progress: Progress) -> dict[str, Any]:
 
 
 def _tolerance(first: Read, max_drop: float | None) -> tuple[Tolerance, str]:
-    """Return what may be lost, and who says so: the baseline's recipe, or the command line in the recipe's unit."""
-    known = None if first.recipe is None else first.recipe.tolerance
+    """Return what may be lost, and who says so: the command line, in the unit of the baseline's, or the baseline."""
+    known = first.tolerance
     if max_drop is not None:
-        return (known or Tolerance()).model_copy(update={"value": max_drop}), "--max-drop"
+        tolerance = Tolerance() if known is None else known[0]
+        return tolerance.model_copy(update={"value": max_drop}), "--max-drop"
     if known is None:
-        raise UsageError(
-            f"{first.name}: there is no recipe.toml beside it, and no recipe of modelport's own is that of the result",
-            "say what may be lost: --max-drop X, in points",
-        )
-    return known, "recipe"
+        raise UsageError(f"{first.name}: what may be lost is not told", "say it in points: --max-drop X")
+    return known
 
 
 def _rows(results: Sequence[Read], commons: Sequence[Common | None], tolerance: Tolerance, whose: str) -> list[Row]:

@@ -5,33 +5,34 @@ It may come from anybody: every file is bounded, and what is not as modelport wr
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
+from pydantic import ValidationError
 
 from modelport.core.artifacts import digest_bytes
-from modelport.core.errors import DataError, RecipeError
-from modelport.core.files import open_regular, parse_json, read_json
+from modelport.core.errors import DataError
+from modelport.core.files import read_json
 from modelport.core.text import plain
 from modelport.evaluate.sample_log import SAMPLES
 from modelport.recipes.load import load_recipe, recipe_names
 from modelport.recipes.schema import Recipe
+from modelport.recipes.tables import Tolerance
 from modelport.report.result import SCHEMA
+from modelport.report.result_folder import RECIPE, RESULT, ResultFolder
 from modelport.tasks.judged import Floats
 
-RESULT, RECIPE = "result.json", "recipe.toml"
 FIX = "give the folder that `run --out` wrote, or its result.json"
-# More than any data set has; a line of a detector's sample takes some kilobytes.
-MAX_SAMPLES, MAX_SAMPLES_BYTES, MAX_LINE_BYTES = 2_000_000, 2 * 1024**3, 16 * 1024**2
-# Figures of one result, and letters of a figure's name.
-MAX_FIGURES, MAX_NAME = 1000, 200
+AS_IT_WAS = "take the folder as it was"
+# Samples are more than any data set has. Figures of one result, those in percent (all samples of these are held in
+# memory), and letters of a figure's name.
+MAX_SAMPLES, MAX_FIGURES, MAX_SHARES, MAX_NAME = 2_000_000, 1000, 50, 200
 AGREEMENT = "source_agreement"
 # What a comparison needs of a result, and of which kind it is.
 FORM: dict[str, tuple[type, ...]] = {
@@ -83,7 +84,6 @@ class Read:
     """A result, as far as it is compared."""
 
     name: str  # as the user gave it
-    place: Path  # of result.json
     value: Mapping[str, Any]
     figures: Mapping[str, Figure]
     recipe: Recipe | None
@@ -115,6 +115,16 @@ class Read:
         told = self.samples is not None and metric in self.samples.values
         return told or metric == AGREEMENT or self.at("paired", metric) is not None
 
+    @property
+    def tolerance(self) -> tuple[Tolerance, str] | None:
+        """What may be lost, and who says so: the recipe that ran, else the result's own verdict; None where neither."""
+        if self.recipe is not None:
+            return self.recipe.tolerance, "recipe"
+        try:
+            return Tolerance.model_validate(self.at("statistics", "tolerance")), "result"
+        except ValidationError:
+            return None
+
     def is_full_set(self, metric: str) -> bool:
         """Whether these are all the samples that a published figure of this metric was measured on."""
         published = [row for row in self.value["published"] if isinstance(row, Mapping)]
@@ -122,16 +132,30 @@ class Read:
 
 
 def read_result(given: Path) -> Read:
-    """Read a result folder or its result.json. Raises DataError or RecipeError, naming the file."""
-    place = given / RESULT if given.is_dir() else given
-    value = read_json(place, error=DataError, fix=FIX)
+    """Read a result folder, its result.json, or such a file alone. Raises ModelportError, naming the file."""
+    folder = ResultFolder(given if given.is_dir() else given.parent) if given.is_dir() or given.name == RESULT else None
+    place = given if folder is None else folder.path / RESULT
+    value = read_json(given, error=DataError, fix=FIX) if folder is None else folder.value()
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise DataError(f"{place}: is of another schema than {SCHEMA}", FIX)
     _check_form(place, value)
     figures = _figures(place, value["metrics"])
-    recipe = _recipe(place, value)
-    samples, why = _samples(place, value, figures)
-    return Read(plain(given, 300), place, value, figures, recipe, samples, why)
+    recipe = _recipe(folder, value)
+    told = folder is not None and _is_own(folder, SAMPLES, value)
+    samples = _samples(folder, figures) if folder is not None and told else None
+    why = "" if told else f"no {SAMPLES} of its own lies beside {plain(place, 200)}"
+    return Read(plain(given, 300), value, figures, recipe, samples, why)
+
+
+def _is_own(folder: ResultFolder, name: str, value: Mapping[str, Any]) -> bool:
+    """Whether a file lies beside the result that names it. Raises DataError where its sha256 is not that one."""
+    companions = value.get("companions")
+    wanted = companions.get(name) if isinstance(companions, dict) else None
+    if wanted is None or not folder.has(name):
+        return False
+    if folder.digest(name) != wanted:
+        raise DataError(f"{folder.path / name}: is not the one that {RESULT} names: another sha256", AS_IT_WAS)
+    return True
 
 
 def _check_form(place: Path, value: Mapping[str, Any]) -> None:
@@ -158,6 +182,8 @@ def _figures(place: Path, scores: Mapping[str, Any]) -> dict[str, Figure]:
         if not isinstance(unit, str) or not isinstance(rises, bool):
             raise DataError(f"{where}: unit or rise_is_loss is of another kind", FIX)
         found[name] = Figure(float(value), plain(unit, 40), n, stderr, rises)
+    if sum(figure.unit == "percent" for figure in found.values()) > MAX_SHARES:
+        raise DataError(f"{place}: metrics: more than {MAX_SHARES} figures in percent", FIX)
     return found
 
 
@@ -166,67 +192,37 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _recipe(place: Path, value: Mapping[str, Any]) -> Recipe | None:
+def _recipe(folder: ResultFolder | None, value: Mapping[str, Any]) -> Recipe | None:
     """Return the recipe that ran: the folder's, else one of modelport's own with the same digest, else None."""
-    beside, name = place.with_name(RECIPE), value["recipe"]
-    found = None
-    if beside.exists():
-        found = load_recipe(str(beside))
-        if found.name != name:
-            raise RecipeError(f"{beside}: is the recipe {found.name}, and the result is of {plain(name, 60)}", FIX)
-        return found
-    if name in recipe_names():
-        found = load_recipe(name)
-        variant = value["variant"]
-        if variant is not None:
-            found = found.with_variant(variant) if variant in found.variants else None
-    return found if found is not None and found.digest == value["recipe_sha256"] else None
+    if folder is not None and _is_own(folder, RECIPE, value):
+        return folder.recipe()
+    name, variant = value["recipe"], value["variant"]
+    own = load_recipe(name) if name in recipe_names() else None
+    if own is not None and variant is not None:
+        own = own.with_variant(variant) if variant in own.variants else None
+    return own if own is not None and own.digest == value["recipe_sha256"] else None
 
 
-def _samples(place: Path, value: Mapping[str, Any], figures: Mapping[str, Figure]) -> tuple[Samples | None, str]:
-    """Return the samples beside the result, or why there are none. Raises DataError for those of another result."""
-    path = place.with_name(SAMPLES)
-    if place.name != RESULT or not path.exists():
-        return None, f"no {SAMPLES} lies beside {plain(place, 200)}"
-    companions = value.get("companions")
-    wanted = companions.get(SAMPLES) if isinstance(companions, dict) else None
-    if wanted is None:
-        return None, f"{plain(place, 200)} names no {SAMPLES} as its own"
+def _samples(folder: ResultFolder, figures: Mapping[str, Figure]) -> Samples:
+    """Return the samples beside the result. Raises DataError for lines that are not as modelport writes them."""
+    path = folder.path / SAMPLES
     places, targets, weighted = dict[tuple[str, str], int](), list[str](), False
-    earned: dict[str, list[float]] = {name: [] for name in figures}
-    told = hashlib.sha256()
-    for number, line in _lines(path, told):
+    earned = {name: array("d") for name, figure in figures.items() if figure.unit == "percent"}
+    for number, line in enumerate(folder.lines(SAMPLES), 1):
         where = f"{path} line {number}"
         name, digest = line.get("id"), line.get("sha256")
         if not (isinstance(name, str) and isinstance(digest, str)):
             raise DataError(f"{where}: id or sha256 is no text", FIX)
         if places.setdefault((name, digest), len(targets)) != len(targets):
             raise DataError(f"{where}: the sample {plain(name, 60)} comes twice", FIX)
+        if number > MAX_SAMPLES:
+            raise DataError(f"{where}: more than {MAX_SAMPLES} samples", FIX)
         targets.append(_short(line.get("target")))
         weighted = weighted or line.get("weight", 1.0) != 1.0
         for figure, column in earned.items():
             column.append(_earned(line, figure, where))
-    if told.hexdigest() != wanted:
-        raise DataError(f"{path}: is not the one that {place.name} names: another sha256", "take the folder as it was")
     columns = {name: np.array(column, np.float64) for name, column in earned.items()}
-    values = {} if weighted else _means(path, columns, figures)
-    return Samples(places, tuple(targets), weighted, values), ""
-
-
-def _lines(path: Path, told: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the lines with their numbers, and digest them on the way."""
-    with open_regular(path, MAX_SAMPLES_BYTES, fix=FIX) as stream:
-        for number in count(1):
-            text = stream.readline(MAX_LINE_BYTES + 1)
-            if not text:
-                return
-            if len(text) > MAX_LINE_BYTES or number > MAX_SAMPLES:
-                raise DataError(f"{path} line {number}: more than such a file may have", FIX)
-            told.update(text)
-            value = parse_json(text, f"{path} line {number}", fix=FIX)
-            if not isinstance(value, dict):
-                raise DataError(f"{path} line {number}: is no JSON object", FIX)
-            yield number, value
+    return Samples(places, tuple(targets), weighted, {} if weighted else _means(path, columns, figures))
 
 
 def _short(target: Any) -> str:
@@ -258,5 +254,5 @@ def _means(path: Path, earned: Mapping[str, Floats], figures: Mapping[str, Figur
             found[name] = column
         elif name != AGREEMENT:  # of a detector it counts boxes, and images agree or not
             told = f"{path}: {plain(name, 40)} of its samples is {mean:.6g}, the result says {figure.value:.6g}"
-            raise DataError(told, "take the folder as it was")
+            raise DataError(told, AS_IT_WAS)
     return found

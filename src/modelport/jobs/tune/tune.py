@@ -16,6 +16,7 @@ from modelport.core.artifacts import write_text
 from modelport.core.errors import UsageError
 from modelport.core.options import seconds
 from modelport.core.progress import Progress
+from modelport.core.values import Check
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.engines.base import Build
@@ -25,11 +26,13 @@ from modelport.jobs.tune.refine import Point, refine
 from modelport.jobs.tune.search import Pair, Search, TuneRequest, first_engine, probed_pairs, score
 from modelport.recipes.load import load_recipe
 from modelport.recipes.setting import SCHEMA, Setting, setting_text
+from modelport.report.assemble import Origin, checks_of
 from modelport.report.result import environment
 from modelport.stages.plan import Plan
 from modelport.stages.port import ported, source_for
 from modelport.tasks.table import need_labels, task_of
 from modelport.verdict import rules as verdict
+from modelport.verdict.settings import Judging
 
 
 def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
@@ -45,9 +48,11 @@ def tune(request: TuneRequest, progress: Progress) -> dict[str, Any]:
     best = max(
         (point for point in points if point.accepted and point.pair.whole), key=lambda point: point.end_to_end or 0.0
     )
+    checks = _judged(search, best.pair)
     setting = _setting(search, best)
     write_text(request.out, setting_text(setting))
-    return _result(search, pairs, points, best) | {"seconds": time.perf_counter() - clock}
+    told = {"verdict": verdict.overall(checks), "checks": [check.to_json() for check in checks]}
+    return _result(search, pairs, points, best) | told | {"seconds": time.perf_counter() - clock}
 
 
 @contextmanager
@@ -78,6 +83,14 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
         answer_with_source(Pass(recipe, samples, build, task, request.seed, "fail", progress), port.source, answers)
         notes = [*port.trail.notes, *answers.notes, *dataset.notes, *said]
         yield Search(request, recipe, samples, task, tolerance, progress, port, answers, notes)
+
+
+def _judged(search: Search, pair: Pair) -> list[Check]:
+    """Return the checks of the chosen pair by the rule of ``run``; the search itself goes by observed drops."""
+    assert pair.outcome is not None
+    origin = Origin(pair.engine.name, pair.precision, pair.build.batch)
+    judging = Judging(max_drop=search.request.max_drop, seed=search.request.seed)
+    return checks_of(search.recipe, search.task, pair.outcome.scored, origin, judging)
 
 
 def _setting(search: Search, point: Point) -> Setting:

@@ -32,6 +32,7 @@ class Classification(Task):
     metrics = ("top1", "top2", "top3", "top4", "top5")
     agreement_floors = AGREEMENT_FLOORS
     one_class = True
+    has_margins = True
     placeholder = 0
     sample_fitter = "modelport.stages.sample_weights.classification:fit_classifier"
 

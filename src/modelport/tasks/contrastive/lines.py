@@ -29,17 +29,12 @@ def recount(lines: Iterable[Mapping[str, Any]]) -> Recounted:
 
     Raises KeyError, TypeError or ValueError for lines of another form.
     """
-    views = {"found": 0, "source_found": 0}
-    hits = dict(views)
+    views: dict[str, list[bool]] = {"found": [], "source_found": []}
     for line in lines:
-        for side in views:
-            if (found := line.get(side)) is not None:
-                views[side] += len(found)
-                hits[side] += sum(found)
-    mine, theirs = (
-        {"contrastive_top1": 100.0 * hits[side] / views[side]} if views[side] else {}
-        for side in ("found", "source_found")
-    )
+        if line["found"] is not None:  # else it fills no batch
+            for side, found in views.items():
+                found += line[side] or ()
+    mine, theirs = ({"contrastive_top1": 100.0 * _share(found)} if found else {} for found in views.values())
     return Recounted(mine, theirs)
 
 

@@ -10,10 +10,7 @@ from modelport.tasks.base import Figures, Flips, Score
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.detection.lines import overlap_rows
 from modelport.tasks.detection.matching import Answered, Matched, match, own_precision
-from modelport.tasks.detection.precision import Pairwise, areas_of
-
-ALWAYS = ("mAP", "mAP_50", "mAP_75")
-"""Figures over resamples are these at least."""
+from modelport.tasks.detection.precision import Pairwise, areas_of, over_resamples
 
 
 class InImage(NamedTuple):
@@ -33,10 +30,10 @@ class BothMaps:
     ) -> None:
         """``empty`` gives a metric; the names of its figures begin with ``prefix``.
 
-        ``judged`` are figures that are wanted over resamples, beside ``ALWAYS``.
+        ``judged`` are figures that are wanted over resamples, beside mAP, mAP_50 and mAP_75.
         """
         self._engine, self._source = empty(), empty() if against_source else None
-        self._names = list(dict.fromkeys([*ALWAYS, *(name.removeprefix(prefix) for name in judged)]))
+        self._names = over_resamples(judged, prefix)
         self._areas, self._prefix = areas_of(self._names), prefix
         self._pairs: list[tuple[Matched, Matched]] = []
 

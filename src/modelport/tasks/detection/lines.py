@@ -21,12 +21,10 @@ from modelport.tasks.detection.matching import (
     meeting,
     sizes,
 )
-from modelport.tasks.detection.precision import Curves, areas_of
-from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.detection.precision import Curves, Pairwise, areas_of, over_resamples
+from modelport.tasks.judged import SURROGATE, Judged, Recounted
 
 Line = Mapping[str, Any]
-SIDES = ("", "source_")
-"""Before a line's keys: the engine's, the source's."""
 
 
 def listed(boxes: Array, scores: Array, classes: Array) -> list[list[float | None]]:
@@ -58,30 +56,21 @@ def target_of(truth: Truth, categories: Sequence[tuple[int, str]]) -> dict[str, 
     return told | {"num_keypoints": (truth.keypoints[:, :, 2] > 0).sum(axis=1).tolist()}
 
 
-def judged(line: Line, target: Truth, categories: Sequence[tuple[int, str]], worth: float) -> Judged:
-    """Return how an image was answered.
+def judged(line: Line, target: Any, categories: Sequence[tuple[int, str]]) -> Judged:
+    """Return how an image was answered; ``target`` is a Truth, or what ``target_of`` made of it.
 
-    The engine agrees where it meets each box of the source's that counts for the agreement, and both have as many boxes
-    of a score of ``worth`` or more. ``surrogate`` is the image's own average precision (``own_precision``), 1 where
-    nothing is to be found: it may stop a run, and no figure is its mean.
+    The engine agrees where it meets each box of the source's that counts for the agreement: other images are flips. The
+    surrogate is the image's own average precision (``own_precision``); where nothing is to be found there is none. It
+    may stop a run, and no figure is its mean.
     """
     agrees = None
     if "source_met" in line:
         met, of = line["source_met"]
-        agrees = met == of and _worthy(line["boxes"], worth) == _worthy(line["source_boxes"], worth)
+        agrees = met == of
     if line["target"] is None:
         return Judged(None, agrees)
-    theirs = _surrogate(line["source_ap"]) if "source_ap" in line else None
-    values = {"surrogate": (_surrogate(line["ap"]), theirs)}
-    return Judged(target_of(target, categories), agrees, None, values)
-
-
-def _surrogate(precision: float | None) -> float:
-    return 1.0 if precision is None else precision
-
-
-def _worthy(boxes: Sequence[Sequence[float | None]], worth: float) -> int:
-    return sum(score is not None and score >= worth for _, score, *_ in boxes)
+    values = {} if line["ap"] is None else {SURROGATE: (line["ap"], line.get("source_ap"))}
+    return Judged(target_of(target, categories) if isinstance(target, Truth) else target, agrees, None, values)
 
 
 def overlap_rows(pairs: Pairs) -> list[list[float]]:
@@ -89,25 +78,31 @@ def overlap_rows(pairs: Pairs) -> list[list[float]]:
     return [list(row) for row in zip(*(column.tolist() for column in pairs), strict=True)]
 
 
-def recount(lines: Iterable[tuple[Line, Line]], metrics: Sequence[str], most: int, prefix: str = "") -> Recounted:
+def recount(
+    lines: Iterable[tuple[Line, Line]], metrics: Sequence[str], judged: Sequence[str], most: int, prefix: str = ""
+) -> Recounted:
     """Return COCO's ``metrics``, fractions, of which the best ``most`` things of an image and class count.
 
     Boxes are matched and counted by this package's own code, where the scorer asks faster-coco-eval. Where a line has
     ``overlaps``, of masks or keypoints, they are taken as they are told. Figures that no annotation bears on are left
-    out, as the scorer leaves them out. Raises KeyError, TypeError or ValueError for lines of another form.
+    out, as the scorer leaves them out; over resamples there are those that the scorer gives for ``judged`` ones. Raises
+    KeyError, TypeError or ValueError for lines of another form.
     """
-    names = [name.removeprefix(prefix) for name in metrics]
-    areas = areas_of(names)
-    sides: dict[str, list[Matched]] = {side: [] for side in SIDES}
+    names, wanted = [name.removeprefix(prefix) for name in metrics], over_resamples(judged, prefix)
+    areas = areas_of([*wanted, *names])
+    engine: list[Matched] = []
+    source: list[Matched] = []
+    pairs = []
     for line, sample in lines:
         if (target := sample["target"]) is None:
             continue
         truth, boxes = _annotated(target)
-        for side, found in sides.items():
-            if f"{side}boxes" in line:
-                found.append(match(_answered(line, side, target["image_id"], truth, boxes), most, areas))
-    engine, source = (_figures(images, areas, names, prefix) for images in sides.values())
-    return Recounted(engine, source)
+        engine.append(match(_answered(line, "", target["image_id"], truth, boxes), most, areas))
+        if "source_boxes" in line:
+            source.append(match(_answered(line, "source_", target["image_id"], truth, boxes), most, areas))
+            pairs.append((engine[-1], source[-1]))
+    mine, theirs = (_figures(side, areas, names, prefix) for side in (engine, source))
+    return Recounted(mine, theirs, Pairwise(pairs, wanted, areas_of(wanted), prefix) if pairs else None)
 
 
 def _figures(images: Sequence[Matched], areas: Sequence[str], names: Sequence[str], prefix: str) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from modelport.tasks.judged import Multiplicities
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """The recalls at which COCO takes the precision."""
+ALWAYS = ("mAP", "mAP_50", "mAP_75")
 # Scores that differ by less are taken for the same: a box that is moved so far changes places with its next neighbours.
 SAME_SCORE = 1e-3
 _TINY = np.spacing(1)  # what pycocotools adds to a number of boxes, which may be 0
@@ -50,11 +50,16 @@ def areas_of(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(["", *(_Figure.named(name).area for name in names)]))
 
 
+def over_resamples(judged: Sequence[str], prefix: str) -> list[str]:
+    """Return the figures of which resamples are made, without their ``prefix``: ``ALWAYS``, and those that decide."""
+    return list(dict.fromkeys([*ALWAYS, *(name.removeprefix(prefix) for name in judged)]))
+
+
 class Curves:
     """The boxes of one model, sorted once: by class, falling score, and the images' ids, as COCO's tools sort them."""
 
     def __init__(self, images: Sequence[Matched], areas: Sequence[str]) -> None:
-        """``images`` were matched for these ``areas``; ``weights[i]`` of ``figures`` counts the image at place i."""
+        """``images`` were matched for these ``areas``, or for more behind them; ``weights[i]`` counts the one at i."""
         order = np.argsort([one.image_id for one in images], kind="stable")
         ordered = [images[place] for place in order.tolist()]
         classes = _joined([one.classes for one in ordered], np.int32)
@@ -69,11 +74,8 @@ class Curves:
             met = _joined([one.met[place] for one in ordered], np.uint16)[best]
             ignored = _joined([one.ignored[place] for one in ordered], np.uint16)[best]
             self._areas[letter] = _Area(classes[best], ranks, met, ignored, truths[wanted], of_truths[wanted])
-
-    @cached_property
-    def work(self) -> int:
-        """About how many numbers a call of ``figures`` goes through."""
-        return 2 * len(self._owners) + sum(area.work for area in self._areas.values())
+        # About how many numbers a call of ``figures`` goes through.
+        self.work = 2 * len(best) + sum(area.work for area in self._areas.values())
 
     def figures(self, names: Sequence[str], weights: Multiplicities) -> dict[str, float]:
         """Return figures, fractions, where image i counts ``weights[i]`` times; NaN where nothing bears on one."""
@@ -148,7 +150,7 @@ class Pairwise:
         self._names, self._prefix = names, prefix
         self._sides = [Curves([pair[side] for pair in pairs], areas) for side in (0, 1)]
         self.images = len(pairs)
-        self.differ = sum(differs(*pair) for pair in pairs)
+        self.differ = sum(_differs(*pair, len(areas)) for pair in pairs)
         self.work = sum(side.work for side in self._sides)
 
     def figures(self, weights: Multiplicities) -> tuple[dict[str, float], dict[str, float]]:
@@ -163,16 +165,16 @@ class Pairwise:
         return engine, source
 
 
-def differs(one: Matched, other: Matched) -> bool:
-    """Return whether two answers to one image are different as far as the figures can tell.
+def _differs(one: Matched, other: Matched, areas: int) -> bool:
+    """Return whether two answers to one image are different as far as figures of the first ``areas`` can tell.
 
     Boxes class by class in the order of their scores: there are others, they meet something or nothing where it was the
     other way round, or a score is ``SAME_SCORE`` or more away.
     """
-    if len(one.classes) != len(other.classes) or not np.array_equal(one.classes, other.classes):
+    if not np.array_equal(one.classes, other.classes):
         return True
-    same = np.array_equal(one.met, other.met) and np.array_equal(one.ignored, other.ignored)
-    return not same or bool((np.abs(one.scores - other.scores) >= SAME_SCORE).any())
+    met, ignored = one.met[:areas] == other.met[:areas], one.ignored[:areas] == other.ignored[:areas]
+    return not (met.all() and ignored.all()) or bool((np.abs(one.scores - other.scores) >= SAME_SCORE).any())
 
 
 def _joined(parts: Sequence[Array], dtype: type[np.generic]) -> Array:

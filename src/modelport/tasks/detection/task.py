@@ -123,8 +123,7 @@ class Detection(Task):
         """Return a scorer. Raises DataError where the data set named no categories."""
         if not self._categories:
             raise DataError("the data set names no categories", "give a data set of boxes: coco, yolo or voc")
-        wanted = [name for name in judged_metrics(self._recipe) if name in self.metrics]
-        return BoxScorer(self._decoder, self._categories, against_source, wanted)
+        return BoxScorer(self._decoder, self._categories, against_source, self._deciding())
 
     def unlabelled_scorer(self, against_source: bool) -> Unlabelled:
         """Return a scorer that counts the source's boxes that are met."""
@@ -132,11 +131,14 @@ class Detection(Task):
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return what is annotated, whether the source's boxes are met, and the image's own average precision."""
-        return judged(line, target, self._categories, self._decoder.worth)
+        return judged(line, target, self._categories)
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Compute COCO's figures from the boxes and annotations of each image, without faster-coco-eval."""
-        return recount(lines, self.metrics, MAX_DETECTIONS[-1])
+        return recount(lines, self.metrics, self._deciding(), MAX_DETECTIONS[-1])
+
+    def _deciding(self) -> list[str]:
+        return [name for name in judged_metrics(self._recipe) if name in self.metrics]
 
     def outputs_of(self, raw: Sequence[Array]) -> dict[str, Array]:
         """Suppress doubles among a module's candidates, boxes (N, K, 4) and scores (N, K, C), where dets are wanted."""

@@ -34,12 +34,12 @@ class VectorFigures:
     def __init__(self, labels: Array, pairs: tuple[Array, Array], queries: Array, sides: tuple[Side, Side]) -> None:
         """Take identities (N,), pairs of one and of two, int (2, P) each, queries (Q,); what engine and source give."""
         identities, unit_of = np.unique(labels, return_inverse=True)
-        self._by_identity = len(identities) >= ENOUGH_IDENTITIES
-        self._unit_of = unit_of if self._by_identity else np.arange(len(labels))
+        self.by_identity = len(identities) >= ENOUGH_IDENTITIES
+        self._unit_of = unit_of if self.by_identity else np.arange(len(labels))
         self._pairs, self._queries = pairs, queries
         self._accepted = [side.accepted for side in sides]
         self._precisions = [100.0 * side.precision for side in sides]
-        self.images = len(identities) if self._by_identity else len(labels)
+        self.images = len(identities) if self.by_identity else len(labels)
         self.differ = len(np.unique(self._unit_of[_differ(pairs, queries, *sides)]))
         self.work = 5 * (pairs[0].shape[1] + pairs[1].shape[1]) + 3 * len(queries)
 
@@ -47,7 +47,7 @@ class VectorFigures:
         """Return the figures in percent; NaN where no pair of a kind, or no query, is left."""
         wide = weights[self._unit_of].astype(np.float64)
         genuine, impostor = (wide[first] * wide[second] for first, second in self._pairs)
-        if self._by_identity:
+        if self.by_identity:
             genuine = wide[self._pairs[0][0]]
         paired = bool(genuine.any() and impostor.any())
         asked = wide[self._queries]

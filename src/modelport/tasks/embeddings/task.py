@@ -124,10 +124,10 @@ class VectorScorer(Scorer):
             theirs = Side.of(self._theirs.whole(), labels, queries, drawn)
             figures.source = theirs.scores()
             figures.paired = {"rank1": Paired.of(theirs.first, mine.first)}
-            if identities < ENOUGH_IDENTITIES:
+            figures.resampled = drops = VectorFigures(labels, drawn or all_pairs(labels), queries, (mine, theirs))
+            if not drops.by_identity:
                 told = f"images are resampled, since {identities} identities are fewer than {ENOUGH_IDENTITIES}: "
                 figures.notes.append(told + "intervals of pairs and searches hold for these identities alone")
-            figures.resampled = VectorFigures(labels, drawn or all_pairs(labels), queries, (mine, theirs))
         return figures
 
     def _notes(self, labels: Array, queries: Array, pairs: tuple[Array, Array] | None) -> list[str]:

@@ -14,7 +14,7 @@ from modelport.recipes.tables import Tolerance
 from modelport.tasks.base import Draft, Task, Unlabelled, judged_metrics
 from modelport.tasks.detection.lines import judged, recount
 from modelport.tasks.instances.outputs import Parts
-from modelport.tasks.instances.scorer import WORTH, Judge, ThingScorer, difference, mean_difference
+from modelport.tasks.instances.scorer import Judge, ThingScorer, difference, mean_difference
 from modelport.tasks.judged import Judged, Recounted
 
 
@@ -45,8 +45,7 @@ class ThingTask(Task):
 
     def scorer(self, against_source: bool) -> ThingScorer:
         """Return a scorer. Raises DataError where the data set named no categories."""
-        wanted = [name for name in judged_metrics(self._recipe) if name in self.metrics]
-        return ThingScorer(self._judge, named(self._categories), against_source, wanted)
+        return ThingScorer(self._judge, named(self._categories), against_source, self._deciding())
 
     def unlabelled_scorer(self, against_source: bool) -> Unlabelled:
         """Return a scorer that counts the source's things that are met."""
@@ -54,14 +53,17 @@ class ThingTask(Task):
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return what is annotated, whether the source's things are met, and the image's own average precision."""
-        return judged(line, target, self._categories, WORTH)
+        return judged(line, target, self._categories)
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Compute COCO's figures from the things and annotations of each image, and their overlaps as they were found.
 
         Masks and keypoints themselves are in no line.
         """
-        return recount(lines, self.metrics, self.most, self._judge.name)
+        return recount(lines, self.metrics, self._deciding(), self.most, self._judge.name)
+
+    def _deciding(self) -> list[str]:
+        return [name for name in judged_metrics(self._recipe) if name in self.metrics]
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return the share of the source's things that are not met."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelport.tasks.judged import Judged, Multiplicities, Recounted
+from modelport.tasks.judged import SURROGATE, Judged, Multiplicities, Recounted
 from modelport.tasks.segmentation.confusion import Confusion
 
 Counts = NDArray[np.int64]
@@ -56,50 +56,60 @@ class Pixelwise:
         return {"miou": 100.0 * miou, "pixel_accuracy": 100.0 * float(met.sum() / true.sum())}
 
 
-def judged(line: Mapping[str, Any]) -> Judged:
-    """Return how an image was answered; the engine agrees where each pixel has the source's class.
+def judged(line: Mapping[str, Any], alike: float) -> Judged:
+    """Return how an image was answered; the engine agrees where a share of ``alike`` or more of its pixels does.
 
-    ``surrogate`` is the image's own mIoU as a share, 1 where none of its pixels counts: it may stop a run, and no
-    figure is its mean.
+    The surrogate is the image's own mIoU as a share, and there is none where none of its pixels counts: it may stop a
+    run, and no figure is its mean.
     """
-    agrees = line["source_same"] == 1.0 if "source_same" in line else None
-    if line["target"] is None:
-        return Judged(None, agrees)
-    theirs = _share(line["source_miou"]) if "source_miou" in line else None
-    return Judged(line["target"], agrees, None, {"surrogate": (_share(line["miou"]), theirs)})
+    agrees = line["source_same"] >= alike if "source_same" in line else None
+    if line["target"] is None or line["miou"] is None:
+        return Judged(line["target"], agrees)
+    theirs = line["source_miou"] / 100.0 if "source_miou" in line else None
+    return Judged(line["target"], agrees, None, {SURROGATE: (line["miou"] / 100.0, theirs)})
 
 
-def _share(percent: float | None) -> float:
-    return 1.0 if percent is None else percent / 100.0
-
-
-def recount(lines: Iterable[Mapping[str, Any]]) -> Recounted:
+def recount(lines: Iterable[Mapping[str, Any]], classes: int) -> Recounted:
     """Return ``miou`` and ``pixel_accuracy`` in percent, the source's where it answered each image.
 
     Raises KeyError, TypeError or ValueError for lines of another form.
     """
-    sides: dict[str, dict[int, list[int]]] = {side: defaultdict(lambda: [0, 0, 0]) for side in ("", "source_")}
-    answered = dict.fromkeys(sides, 0)
+    engine: list[Counts] = []
+    pairs: list[tuple[Counts, Counts]] = []
     for line in lines:
         if line["target"] is None:
             continue
-        for side, totals in sides.items():
-            if f"{side}pixels" in line:
-                answered[side] += 1
-                for kind, *counts in line[f"{side}pixels"]:
-                    true, given, both = counts
-                    if not 0 <= both <= min(true, given) or not true + given:
-                        raise ValueError(f"{line['id']}: {counts} are no pixels of truth, of answer and of both")
-                    totals[kind] = [total + count for total, count in zip(totals[kind], counts, strict=True)]
-    whole = answered["source_"] == answered[""]
-    return Recounted(_figures(sides[""]), _figures(sides["source_"]) if whole else {})
+        engine.append(_counts(line, "pixels", classes))
+        if "source_pixels" in line:
+            pairs.append((engine[-1], _counts(line, "source_pixels", classes)))
+    source = [theirs for _, theirs in pairs] if len(pairs) == len(engine) else []
+    return Recounted(_figures(engine), _figures(source), Pixelwise(pairs, classes) if pairs else None)
 
 
-def _figures(totals: Mapping[int, Sequence[int]]) -> dict[str, float]:
-    """Return the figures of totals by class: pixels of the truth, of the answer, of both."""
-    true = sum(counts[0] for counts in totals.values())
+def _counts(line: Mapping[str, Any], key: str, classes: int) -> Counts:
+    """Return the counts of a line. Raises ValueError where they are none."""
+    rows = line[key]
+    found = np.array(rows, np.int64)
+    if rows == []:
+        return found.reshape(0, 4)
+    if found.ndim != 2 or found.shape[1] != 4 or (found != np.array(rows, np.float64)).any():
+        raise ValueError(f"{key} are {found.shape}, not (n, 4) whole numbers")
+    kinds, true, answered, both = found.T
+    if (kinds < 0).any() or (kinds >= classes).any() or len(np.unique(kinds)) < len(kinds):
+        raise ValueError(f"{key} have a class twice, or one that is not below {classes}")
+    if (both < 0).any() or (both > np.minimum(true, answered)).any() or (true + answered == 0).any():
+        raise ValueError(f"{key} have more pixels in both than in truth or answer, or none")
+    return found
+
+
+def _figures(images: Iterable[Counts]) -> dict[str, float]:
+    """Return the figures of all images together."""
+    totals: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for image in images:
+        for kind, *counts in image.tolist():
+            totals[kind] = [total + count for total, count in zip(totals[kind], counts, strict=True)]
+    true, right = (sum(counts[place] for counts in totals.values()) for place in (0, 2))
     if not true:
         return {}
     shares = [met / (own + given - met) for own, given, met in totals.values()]
-    right = sum(counts[2] for counts in totals.values())
     return {"miou": 100.0 * sum(shares) / len(shares), "pixel_accuracy": 100.0 * right / true}

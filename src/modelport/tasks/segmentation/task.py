@@ -89,12 +89,12 @@ class Segmentation(Task):
         return MaskScorer(self._recipe, against_source)
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
-        """Return the mask's name, whether each pixel has the source's class, and the image's own mIoU."""
-        return judged(line)
+        """Return the mask's name, whether nearly all pixels have the source's class, and the image's own mIoU."""
+        return judged(line, ALIKE)
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Compute both figures from the pixels of each image by class."""
-        return recount(line for line, _ in lines)
+        return recount((line for line, _ in lines), self._recipe.dataset.classes or 0)
 
     def difference(self, got: Tensors, want: Tensors) -> float:
         """Return the largest difference of scores as a share of the largest, or the share of other classes."""
