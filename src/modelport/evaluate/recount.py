@@ -138,11 +138,10 @@ def _counted(
         except MALFORMED as error:
             raise malformed(f"{SAMPLES} line {number}", error) from error
         found.compare(task.met(prediction, sample))
-        if not task.placed:
-            told = task.judged(prediction, sample["target"])
-            told = told if found.labels else replace(told, target=None, values={})
-            away = [key for key, value in told.to_json(task.deciding).items() if not same(sample.get(key), value)]
-            found.differing += [f"{SAMPLES} line {number}: {key}" for key in away]
+        told = task.judged(prediction, sample["target"])
+        told = told if found.labels else replace(told, target=None, values={})
+        away = [key for key, value in told.to_json(task.deciding).items() if not same(sample.get(key), value)]
+        found.differing += [f"{SAMPLES} line {number}: {key}" for key in away]
         yield prediction, sample
 
 

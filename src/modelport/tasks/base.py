@@ -296,11 +296,6 @@ class Task:
         return ()
 
     @property
-    def placed(self) -> bool:
-        """Whether targets lie in the image: then they are no JSON values."""
-        return self._recipe.placed
-
-    @property
     def deciding(self) -> str:
         """The metric that decides first: of those with a published figure the first, else the recipe's first."""
         return judged_metrics(self._recipe)[0]
@@ -315,7 +310,10 @@ class Task:
         return Unlabelled(inner, self.placeholder) if self.needs_labels else inner
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
-        """Return how a sample was answered, by its line of predictions.jsonl and its target in the data set."""
+        """Return how a sample was answered, by its line of predictions.jsonl and its target in the data set.
+
+        The target may as well be what this method once made of it.
+        """
         return Judged(line.get("target"))
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted | None:
