@@ -11,7 +11,7 @@ from modelport.core.values import Array
 from modelport.tasks.embeddings.pairs import all_pairs, drawn_pairs
 from modelport.tasks.embeddings.retrieval import queries_of
 
-# Identities from which on they are what is resampled.
+# Identities from which on they are what is resampled: as many as resamples must have to show that a figure is kept.
 ENOUGH_IDENTITIES = 100
 # Images to be found, of all queries together, whose precision is kept one by one: 128 MiB of each side.
 MOST_SOUGHT = 2**24
