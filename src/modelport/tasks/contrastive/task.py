@@ -43,6 +43,10 @@ class ContrastivePairs(Task):
         """Return how many of the views are found; ``surrogate`` where the figure is of drawn pairs."""
         return judged(line, in_order=self._drawn_seed is None)
 
+    def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
+        """Return of each view whether its neighbour is the source's."""
+        return [(float(agrees), 1) for agrees in line.get("agrees") or ()]
+
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Return the figure of pairs in order; that of drawn pairs would need the features, which no line holds."""
         return Recounted({}, {}) if self._drawn_seed is not None else recount(line for line, _ in lines)
