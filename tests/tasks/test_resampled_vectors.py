@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from label_answers import assert_recounted, drawn, scored, task_named, values_of
 
+from modelport.tasks.embeddings import asked as asked_module
 from modelport.tasks.embeddings import pairs as pairs_module
-from modelport.tasks.embeddings import resampled as resampled_module
 from modelport.tasks.embeddings import retrieval as retrieval_module
 from modelport.tasks.embeddings.pairs import directions
 
@@ -25,12 +25,14 @@ def _by_hand(units: Any, labels: Any, weights: Any, count: Any, pairs: Any, quer
         passed = {same: sum(c for v, kind, c in told if kind == same and v >= threshold) for same in (True, False)}
         accepted, wrong = passed[True] / total[True], passed[False] / total[False]
         best, at_rate = max(best, (accepted + 1 - wrong) / 2), max(at_rate, accepted if wrong <= 1e-3 else 0.0)
-    precisions = []
+    precisions, asked = [], []
     for query in queries:
         others = np.arange(len(labels)) != query
         scores, same = cosines[query][others], (labels == labels[query])[others]
-        precisions.append(np.mean([same[scores >= score].mean() for score in scores[same]]))
-    mean = np.average(precisions, weights=weights[queries])
+        each, counts = [same[scores >= score].mean() for score in scores[same]], weights[others][same]
+        asked.append(weights[query] if counts.any() else 0)
+        precisions.append(np.average(each, weights=counts) if counts.any() else 0.0)
+    mean = np.average(precisions, weights=asked)
     return {"verification_accuracy": 100 * best, "tar_at_far_1e-3": 100 * at_rate, "retrieval_mAP": 100 * mean}
 
 
@@ -40,7 +42,7 @@ def test_a_pair_counts_by_both_images_and_a_query_by_its_own(
     few: bool, by_identity: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if by_identity:
-        monkeypatch.setattr(resampled_module, "ENOUGH_IDENTITIES", 2)
+        monkeypatch.setattr(asked_module, "ENOUGH_IDENTITIES", 2)
     if few:  # pairs and queries are drawn
         monkeypatch.setattr(pairs_module, "ALL_PAIRS", 10)
         monkeypatch.setattr(pairs_module, "DRAWN", 60)

@@ -16,11 +16,15 @@ def average_precision(scores: Array, positive: Array) -> float:
     (thresholds=None):
     https://scikit-learn.org/stable/modules/generated/sklearn.metrics.average_precision_score.html
     """
-    hits, ranked = np.sort(scores[positive]), np.sort(scores)
-    if not len(hits):
-        return float("nan")
-    found = len(hits) - np.searchsorted(hits, hits)
-    return float((found / (len(ranked) - np.searchsorted(ranked, hits))).mean())
+    found = precisions(scores, positive)
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def precisions(scores: Array, positive: Array) -> NDArray[np.float64]:
+    """Return for each positive, in their order, the precision among all that score at least as high, (P,)."""
+    hits, ranked = scores[positive], np.sort(scores)
+    found = len(hits) - np.searchsorted(np.sort(hits), hits)
+    return np.asarray(found / (len(ranked) - np.searchsorted(ranked, hits)))
 
 
 def chance_precision(positives: int, n: int) -> float:

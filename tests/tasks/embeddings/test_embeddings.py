@@ -46,6 +46,11 @@ def _figures(vectors: Any, labels: Any, source: Any = None, step: int = 17) -> t
     return scorer.figures(), lines
 
 
+def _means(units: Any, labels: Any, queries: Any) -> tuple[Any, Any]:
+    first, each = zip(*retrieved(units, labels, queries), strict=True)
+    return np.array(first), np.array([found.mean() for found in each])
+
+
 def _seeded(n: int = 120, spread: float = 0.9, decimals: int | None = None) -> tuple[Any, Any]:
     """Return vectors around the points of twelve identities; rounded, many of them are the same."""
     rng = np.random.default_rng(6)
@@ -136,7 +141,7 @@ def test_length_decides_nothing_and_a_vector_without_direction_is_wrong() -> Non
     broken = vectors.copy()
     broken[5], broken[6] = 0, np.nan
     units = directions(broken)
-    first, precision = retrieved(units, labels, np.array([5, 6]))
+    first, precision = _means(units, labels, np.array([5, 6]))
     prevalence = [((labels == labels[query]).sum() - 1) / 59 for query in (5, 6)]
     assert not first.any() and precision == pytest.approx(prevalence)
     genuine, impostor = genuine_and_impostor(units, labels, None)
@@ -190,7 +195,7 @@ def test_chance_is_what_random_vectors_have() -> None:
     labels = np.repeat(np.arange(10), (2, 3, 4, 5, 6, 2, 3, 4, 5, 6))
     queries = queries_of(labels, 0)
     found = [
-        [part.mean() for part in retrieved(directions(rng.normal(size=(40, 30))), labels, queries)] for _ in range(150)
+        [part.mean() for part in _means(directions(rng.normal(size=(40, 30))), labels, queries)] for _ in range(150)
     ]
     assert chance(labels, queries) == pytest.approx(np.mean(found, axis=0), abs=0.01)
 

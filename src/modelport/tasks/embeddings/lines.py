@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.tasks.embeddings.pairs import all_pairs, drawn_pairs
+from modelport.tasks.embeddings.asked import Asked
 from modelport.tasks.embeddings.resampled import VectorFigures
-from modelport.tasks.embeddings.retrieval import queries_of
 from modelport.tasks.embeddings.side import Side
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.packed import unpacked
@@ -44,17 +43,12 @@ def recount(lines: Iterable[Mapping[str, Any]], seed: int) -> Recounted:
     if not all(isinstance(line["target"], int) and abs(line["target"]) < 2**63 for line in whole):
         raise ValueError("an identity is no whole number of 64 bits")
     labels = np.array([line["target"] for line in whole], np.int64)
-    kinds, counts = np.unique(labels, return_counts=True)
-    if len(kinds) < 2 or counts.max() < 2:
+    if (asked := Asked.of(labels, seed)) is None:
         return Recounted({}, {})
-    queries, drawn = queries_of(labels, seed), drawn_pairs(labels, seed)
     sides = [_vectors([line[key] for line in whole]) for key in ("vector", "source_vector")]
-    engine, source = ({} if rows is None else _figures(rows, labels, queries, drawn) for rows in sides)
-    mine, theirs = (None if rows is None else Side.of(rows, labels, queries, drawn) for rows in sides)
-    if mine is None or theirs is None:
-        return Recounted(engine, source)
-    drops = VectorFigures(labels, drawn or all_pairs(labels), queries, (mine, theirs))
-    return Recounted(engine, source, drops)
+    engine, source = ({} if rows is None else _figures(rows, asked) for rows in sides)
+    mine, theirs = (None if rows is None else Side.of(rows, asked) for rows in sides)
+    return Recounted(engine, source, VectorFigures(asked, mine, theirs) if mine and theirs else None)
 
 
 def _vectors(packed: Sequence[str | None]) -> Array | None:
@@ -63,15 +57,15 @@ def _vectors(packed: Sequence[str | None]) -> Array | None:
     return np.stack(rows) if len(rows) == len(packed) else None
 
 
-def _figures(rows: Array, labels: Array, queries: Array, drawn: tuple[Array, Array] | None) -> dict[str, float]:
+def _figures(rows: Array, asked: Asked) -> dict[str, float]:
     wide = rows.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         units = wide / np.linalg.norm(wide, axis=1)[:, None]
-    return {**_verification(units, labels, drawn), **_retrieval(units, labels, queries)}
+    return {**_verification(units, asked), **_retrieval(units, asked)}
 
 
-def _verification(units: Floats, labels: Array, drawn: tuple[Array, Array] | None) -> dict[str, float]:
-    same, cosines = _pairs(units, labels, drawn)
+def _verification(units: Floats, asked: Asked) -> dict[str, float]:
+    same, cosines = _pairs(units, asked.labels, asked.drawn)
     right, wrong = _levels(cosines, same)
     accepted, mistaken = right / right[-1], wrong / wrong[-1]
     return {
@@ -94,9 +88,9 @@ def _pairs(units: Floats, labels: Array, drawn: tuple[Array, Array] | None) -> t
     return np.concatenate(same), np.concatenate(cosines)
 
 
-def _retrieval(units: Floats, labels: Array, queries: Array) -> dict[str, float]:
-    first, precision = [], []
-    for query, row in _searches(units, queries.tolist()):
+def _retrieval(units: Floats, asked: Asked) -> dict[str, float]:
+    labels, first, precision = asked.labels, [], []
+    for query, row in _searches(units, asked.queries.tolist()):
         right, wrong = _levels(np.delete(row, query), np.delete(labels == labels[query], query))
         steps = np.diff(right, prepend=0) / right[-1]
         first.append(right[0] > 0 and wrong[0] == 0)

@@ -7,12 +7,10 @@ import math
 import numpy as np
 
 from modelport.core.values import Array
+from modelport.tasks.embeddings.asked import Asked
 from modelport.tasks.embeddings.pairs import FALSE_ACCEPTS, NOWHERE
 from modelport.tasks.embeddings.side import OF_PAIRS, Side, verified
 from modelport.tasks.judged import Multiplicities
-
-# Identities from which on they are what is resampled.
-ENOUGH_IDENTITIES = 100
 
 
 class VectorFigures:
@@ -25,39 +23,52 @@ class VectorFigures:
     other; what is found holds for more images of these identities, and nothing is known of others.
 
     The pairs are those of the figures: all, or those that were drawn. A query searches the images as they are: sorting
-    all images anew for every query takes too long, and repeated ones would lie before each other.
+    all images anew for every query takes too long, and repeated ones would lie before each other. Where images are
+    resampled, the precision at an image that is to be found counts as often as that image (where not more than
+    ``asked.MOST_SOUGHT`` are): it spoils or saves the searches of all others of its identity.
 
     ``differ`` counts identities, or images, with a pair that the engine decides otherwise at one of the source's
     thresholds, or with a query of another average precision.
     """
 
-    def __init__(self, labels: Array, pairs: tuple[Array, Array], queries: Array, sides: tuple[Side, Side]) -> None:
-        """Take identities (N,), pairs of one and of two, int (2, P) each, queries (Q,); what engine and source give."""
-        identities, unit_of = np.unique(labels, return_inverse=True)
-        self.by_identity = len(identities) >= ENOUGH_IDENTITIES
-        self._unit_of = unit_of if self.by_identity else np.arange(len(labels))
-        self._pairs, self._queries = pairs, queries
-        self._accepted = [side.accepted for side in sides]
-        self._precisions = [100.0 * side.precision for side in sides]
-        self.images = len(identities) if self.by_identity else len(labels)
-        self.differ = len(np.unique(self._unit_of[_differ(pairs, queries, *sides)]))
-        self.work = 5 * (pairs[0].shape[1] + pairs[1].shape[1]) + 3 * len(queries)
+    def __init__(self, asked: Asked, engine: Side, source: Side) -> None:
+        """Take what engine and source say to what is asked."""
+        labels, self._queries, self._by_identity = asked.labels, asked.queries, asked.by_identity
+        self._unit_of = np.unique(labels, return_inverse=True)[1] if asked.by_identity else np.arange(len(labels))
+        self._pairs = asked.pairs()
+        self._searches = asked.searches() if asked.one_by_one else None
+        self._accepted = engine.accepted, source.accepted
+        self._precisions = [side.precision if side.each is None else side.each for side in (engine, source)]
+        self.images = int(self._unit_of.max()) + 1
+        self.differ = len(np.unique(self._unit_of[_differ(self._pairs, asked.queries, engine, source)]))
+        self.work = 5 * sum(pairs.shape[1] for pairs in self._pairs) + 6 * len(self._precisions[0])
 
     def figures(self, weights: Multiplicities) -> tuple[dict[str, float], dict[str, float]]:
         """Return the figures in percent; NaN where no pair of a kind, or no query, is left."""
         wide = weights[self._unit_of].astype(np.float64)
         genuine, impostor = (wide[first] * wide[second] for first, second in self._pairs)
-        if self.by_identity:
+        if self._by_identity:
             genuine = wide[self._pairs[0][0]]
         paired = bool(genuine.any() and impostor.any())
-        asked = wide[self._queries]
-        total = float(asked.sum()) or math.nan
         engine, source = (
             (verified(accepted, (genuine, impostor)) if paired else dict.fromkeys(OF_PAIRS, math.nan))
-            | {"retrieval_mAP": float(asked @ precision) / total}
-            for accepted, precision in zip(self._accepted, self._precisions, strict=True)
+            | {"retrieval_mAP": self._precision(precisions, wide)}
+            for accepted, precisions in zip(self._accepted, self._precisions, strict=True)
         )
         return engine, source
+
+    def _precision(self, precisions: Array, weights: Array) -> float:
+        """Return the mean average precision in percent; ``weights`` (N,) of the images."""
+        asked = weights[self._queries]
+        if self._searches is not None:
+            places, images = self._searches
+            sums, totals = (
+                np.bincount(places, each, len(asked)) for each in (weights[images] * precisions, weights[images])
+            )
+            asked = np.where(totals > 0, asked, 0.0)
+            precisions = sums / np.maximum(totals, 1.0)
+        total = float(asked.sum())
+        return 100.0 * float(asked @ precisions) / total if total else math.nan
 
 
 def _differ(pairs: tuple[Array, Array], queries: Array, engine: Side, source: Side) -> Array:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.tasks.curves import average_precision, chance_precision
+from modelport.tasks.curves import chance_precision, precisions
 from modelport.tasks.embeddings.pairs import cosines
 
 # Queries beyond these are left out: each is a sort of all images.
@@ -23,20 +25,17 @@ def queries_of(labels: Array, seed: int) -> NDArray[np.int64]:
     return found
 
 
-def retrieved(units: Array, labels: Array, queries: Array) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return whether each query's nearest image is of its identity, and its average precision (0 to 1), (Q,) each.
+def retrieved(units: Array, labels: Array, queries: Array) -> Iterator[tuple[bool, NDArray[np.float64]]]:
+    """Yield whether each query's nearest image is of its identity, and the precision at each that is, 0 to 1, (P,).
 
     ``units`` (N, D) directions. An image of another identity that is as near counts as nearer.
     """
-    first, precision = np.zeros(len(queries), bool), np.zeros(len(queries))
     for start in range(0, len(queries), _BLOCK):
         block = queries[start : start + _BLOCK]
-        for row, (query, found) in enumerate(zip(block, cosines(units[block], units), strict=True), start):
+        for query, found in zip(block, cosines(units[block], units), strict=True):
             others = np.arange(len(labels)) != query
             scores, same = found[others], labels[others] == labels[query]
-            first[row] = scores[same].max() > scores[~same].max(initial=-np.inf)
-            precision[row] = average_precision(scores, same)
-    return first, precision
+            yield bool(scores[same].max() > scores[~same].max(initial=-np.inf)), precisions(scores, same)
 
 
 def chance(labels: Array, queries: Array) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from modelport.core.values import Array
 from modelport.tasks.base import Score
 from modelport.tasks.classification.topk import percent
 from modelport.tasks.curves import Acceptance
+from modelport.tasks.embeddings.asked import Asked
 from modelport.tasks.embeddings.pairs import (
     FALSE_ACCEPTS,
     accepted_at,
@@ -34,13 +35,24 @@ class Side:
     accepted: Acceptance
     first: NDArray[np.bool_]
     precision: NDArray[np.float64]
+    """Of each query the mean of the precisions at the images that it is to find."""
+    each: NDArray[np.float64] | None
+    """These precisions, as ``Asked.searches`` lists the images; None where they are not kept."""
 
     @staticmethod
-    def of(rows: Array, labels: Array, queries: Array, drawn: tuple[Array, Array] | None) -> Side:
-        """Take vectors (N, D), identities (N,), queries (Q,), and the pairs of each kind that are drawn, else all."""
+    def of(rows: Array, asked: Asked) -> Side:
+        """Take vectors (N, D)."""
         units = directions(rows)
-        genuine, impostor = genuine_and_impostor(units, labels, drawn)
-        return Side(len(rows), genuine, impostor, Acceptance(genuine, impostor), *retrieved(units, labels, queries))
+        genuine, impostor = genuine_and_impostor(units, asked.labels, asked.drawn)
+        first, means, each = [], [], []
+        for nearest, found in retrieved(units, asked.labels, asked.queries):
+            first.append(nearest)
+            means.append(float(found.mean()))
+            if asked.one_by_one:
+                each.append(found)
+        kept = np.concatenate(each) if asked.one_by_one else None
+        pairs = (genuine, impostor, Acceptance(genuine, impostor))
+        return Side(len(rows), *pairs, np.array(first), np.array(means), kept)
 
     def scores(self) -> dict[str, Score]:
         """Return the task's figures."""

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from modelport.core.values import Array, TensorSpec
+from modelport.core.values import TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.embeddings.asked import ENOUGH_IDENTITIES, Asked
 from modelport.tasks.embeddings.lines import judged, recount
-from modelport.tasks.embeddings.pairs import all_pairs, directions, drawn_pairs
-from modelport.tasks.embeddings.resampled import ENOUGH_IDENTITIES, VectorFigures
-from modelport.tasks.embeddings.retrieval import chance, queries_of
+from modelport.tasks.embeddings.pairs import directions
+from modelport.tasks.embeddings.resampled import VectorFigures
+from modelport.tasks.embeddings.retrieval import chance
 from modelport.tasks.embeddings.side import Side
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.kept import Kept
@@ -110,35 +111,33 @@ class VectorScorer(Scorer):
         """Return the figures, and the source's on the same images; none where there are no pairs of both kinds."""
         labels = np.array(self._labels, np.int64)
         source: dict[str, Score] | None = None if self._theirs is None else {}
-        queries = queries_of(labels, self._seed)
-        identities = len(set(self._labels))
-        if not len(queries) or identities < 2:
-            found = f"{len(labels)} images of {identities} identities: without pairs of one identity and of two no "
-            return Figures({}, source, self._flips, [found + "figure is defined"])
-        drawn = drawn_pairs(labels, self._seed)
-        mine = Side.of(self._mine.whole(), labels, queries, drawn)
-        rank1, precision = chance(labels, queries)
+        asked = Asked.of(labels, self._seed)
+        if asked is None:
+            found = f"{len(labels)} images of {len(set(self._labels))} identities: without pairs of one identity and "
+            return Figures({}, source, self._flips, [found + "of two no figure is defined"])
+        mine = Side.of(self._mine.whole(), asked)
+        rank1, precision = chance(labels, asked.queries)
         guess = {"verification_accuracy": 50.0, "rank1": 100.0 * rank1, "retrieval_mAP": 100.0 * precision}
-        figures = Figures(mine.scores(), source, self._flips, self._notes(labels, queries, drawn), guess)
+        figures = Figures(mine.scores(), source, self._flips, self._notes(asked), guess)
         if self._theirs is not None and len(self._theirs.whole()) == len(labels):
-            theirs = Side.of(self._theirs.whole(), labels, queries, drawn)
+            theirs = Side.of(self._theirs.whole(), asked)
             figures.source = theirs.scores()
             figures.paired = {"rank1": Paired.of(theirs.first, mine.first)}
-            figures.resampled = drops = VectorFigures(labels, drawn or all_pairs(labels), queries, (mine, theirs))
-            if not drops.by_identity:
-                told = f"images are resampled, since {identities} identities are fewer than {ENOUGH_IDENTITIES}: "
+            figures.resampled = VectorFigures(asked, mine, theirs)
+            if not asked.by_identity:
+                told = f"images are resampled, since {asked.identities} identities are fewer than {ENOUGH_IDENTITIES}: "
                 figures.notes.append(told + "intervals of pairs and searches hold for these identities alone")
         return figures
 
-    def _notes(self, labels: Array, queries: Array, pairs: tuple[Array, Array] | None) -> list[str]:
-        _, counts = np.unique(labels, return_counts=True)
+    def _notes(self, asked: Asked) -> list[str]:
+        _, counts = np.unique(asked.labels, return_counts=True)
         notes = []
         if alone := int((counts == 1).sum()):
             notes.append(f"{alone} identities have one image: it is no query, and stays among the others' candidates")
-        if len(queries) < len(labels) - alone:
-            notes.append(f"{len(queries)} queries of {len(labels) - alone}, drawn with seed {self._seed}")
-        if pairs is not None:
-            counted = f"{pairs[0].shape[1]} pairs of one identity and {pairs[1].shape[1]} of two"
+        if len(asked.queries) < (able := len(asked.labels) - alone):
+            notes.append(f"{len(asked.queries)} queries of {able}, drawn with seed {self._seed}")
+        if asked.drawn is not None:
+            counted = f"{asked.drawn[0].shape[1]} pairs of one identity and {asked.drawn[1].shape[1]} of two"
             notes.append(f"verification over {counted}, drawn with seed {self._seed}")
         return notes
 
