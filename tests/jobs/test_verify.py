@@ -138,6 +138,32 @@ def _lenient(result: dict[str, Any]) -> None:
     next(check for check in result["checks"] if check["name"] == "top1_vs_source")["want"] -= 5.0
 
 
+def _narrower(result: dict[str, Any]) -> None:
+    next(check for check in result["checks"] if check["name"] == "top1_vs_source")["interval"][1] -= 0.5
+
+
+def _less_sure(result: dict[str, Any]) -> None:
+    result["statistics"]["confidence"] = 0.6
+
+
+def _more_than_chance(result: dict[str, Any]) -> None:
+    check = next(check for check in result["checks"] if check["name"] == "top1_above_chance")
+    check["verdict"] = "pass" if check["verdict"] != "pass" else "inconclusive"
+
+
+def _a_better_class(result: dict[str, Any]) -> None:
+    result["per_class"][0]["top1"] = (result["per_class"][0]["top1"] + 50.0) % 100.0 + 1.0
+
+
+def _another_slice(result: dict[str, Any]) -> None:
+    result["slices_looked_at"] += 1
+
+
+def _other_pairs(result: dict[str, Any]) -> None:
+    result["paired"]["top1"]["both"] += 1
+    result["paired"]["top1"]["neither"] -= 1
+
+
 def _fewer_flips(result: dict[str, Any]) -> None:
     result["source"]["flip_count"] += 1
 
@@ -153,6 +179,12 @@ def _other_data(result: dict[str, Any]) -> None:
         (_passed, "verdict: "),
         (_without, "top1_vs_source: is not among"),
         (_lenient, "top1_vs_source: "),
+        (_narrower, "top1_vs_source: "),
+        (_less_sure, "top1_vs_source: "),
+        (_more_than_chance, "top1_above_chance: "),
+        (_a_better_class, "per_class "),
+        (_another_slice, "slices_looked_at: "),
+        (_other_pairs, "paired.top1: "),
         (_fewer_flips, "source.flip_count: "),
         (_other_data, "dataset.fingerprint: "),
     ],
