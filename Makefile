@@ -26,7 +26,7 @@ check: $(READY)  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## every bar, both sides in one run; writes docs/benchmarks.md (up to 20 minutes, idle machine)
+bench: $(READY)  ## every bar, both sides in one run; writes docs/benchmarks.md (up to 25 minutes, idle machine)
 	$(BIN)/python benchmarks/all.py
 
 format: $(READY)

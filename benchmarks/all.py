@@ -1,6 +1,6 @@
 """Run every benchmark that has a bar, and write docs/benchmarks.md from what they measured (`make bench`).
 
-Usage: python benchmarks/all.py [--only NAME …] [--out docs/benchmarks.md]. Takes up to 20 minutes on an idle machine.
+Usage: python benchmarks/all.py [--only NAME …] [--out docs/benchmarks.md]. Takes up to 25 minutes on an idle machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-# Script → its words; together they stay below 20 minutes on two cores.
+# Script → its words; together they stay below 25 minutes on two cores.
 SCRIPTS = {
     "simclr_pipeline": [],
     "pipeline": ["--count", "500", "--duration", "3"],

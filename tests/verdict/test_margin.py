@@ -193,6 +193,18 @@ def test_a_sample_that_tells_nothing_or_was_not_planned_is_refused() -> None:
         stop.take([known, known, known])
 
 
+@pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf, 1e-9, 1.3, 0.3])
+def test_weights_of_no_draw_are_refused(weight: float) -> None:
+    """Of 1,000 samples the first weighs between 0.4 and 1.2: smaller ones would make evidence out of nothing."""
+    bets = WeightedBets(Tolerance(value=1.0, unit=POINTS), 1000, 0.5)
+    with pytest.raises(DataError, match="weights"):
+        bets.take([(1.0, 1.0)], [weight])
+    draw = margin_order(np.arange(1000.0).tolist(), 0)
+    bets.take([(1.0, 1.0)] * 1000, draw.weights.tolist())
+    with pytest.raises(DataError, match="weights"):
+        bets.take([(1.0, 1.0)], [1.0])
+
+
 @pytest.mark.slow
 def test_a_point_is_settled_by_fewer_where_flips_lie_in_small_margins() -> None:
     """1 % of 50,000 answers flip, as many either way: some 900 samples in plain order (tests of ``betting``)."""

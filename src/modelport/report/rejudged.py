@@ -148,7 +148,7 @@ def _judged(result: Result, recipe: Recipe, task: Task, counted: Recount, eviden
         return
     yield from anew.values()
     sampled = all(check.interval is not None for check in result.checks if check.name.endswith("_vs_source"))
-    for check in on_ground(sound, figures, rules.judge(recipe, evidence)):
+    for check in on_ground(sound, evidence.source, rules.judge(recipe, evidence)):
         name = check.name.removesuffix("_vs_source").removesuffix("_vs_published")
         if _is_known(name, counted, evidence) and not (name == "samples" and sampled):
             yield check

@@ -52,7 +52,7 @@ class ThingTask(Task):
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return what is annotated, whether the source's things are met, and the image's own average precision."""
-        return judged(line, target, self._categories)
+        return judged(line, target, self._categories, self.label_form == "keypoints")
 
     def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
         """Return how many of the source's things are met."""
