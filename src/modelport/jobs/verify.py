@@ -21,20 +21,8 @@ from modelport.tasks.table import task_of
 SCHEMA = "modelport.verify/1"
 # Keys of a result that are held, whole or in part; the others were measured, or given.
 HELD = {
-    *(
-        "schema",
-        "recipe",
-        "variant",
-        "n",
-        "verdict",
-        "metrics",
-        "source",
-        "checks",
-        "dataset",
-        "companions",
-        "recipe_sha256",
-    ),
-    *("statistics", "paired", "per_class", "slices", "slices_looked_at"),
+    *("schema", "recipe", "variant", "recipe_sha256", "n", "verdict", "metrics", "source", "checks", "dataset"),
+    *("companions", "statistics", "paired", "per_class", "slices", "slices_looked_at"),
 }
 
 
