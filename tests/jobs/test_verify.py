@@ -164,6 +164,18 @@ def _other_pairs(result: dict[str, Any]) -> None:
     result["paired"]["top1"]["neither"] -= 1
 
 
+def _nothing_paired(result: dict[str, Any]) -> None:
+    del result["paired"]["top1"]
+
+
+def _no_slices(result: dict[str, Any]) -> None:
+    del result["slices"], result["slices_looked_at"]
+
+
+def _estimated(result: dict[str, Any]) -> None:
+    result["statistics"]["order"] = "margin"
+
+
 def _fewer_flips(result: dict[str, Any]) -> None:
     result["source"]["flip_count"] += 1
 
@@ -185,6 +197,9 @@ def _other_data(result: dict[str, Any]) -> None:
         (_a_better_class, "per_class "),
         (_another_slice, "slices_looked_at: "),
         (_other_pairs, "paired.top1: "),
+        (_nothing_paired, "paired.top1: "),
+        (_no_slices, "slices are told: "),
+        (_estimated, "result.json: "),
         (_fewer_flips, "source.flip_count: "),
         (_other_data, "dataset.fingerprint: "),
     ],
@@ -356,6 +371,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     ),
     "recipe": (_replaced("recipe.toml", "schema = 3"), "recipe.toml"),
     "deep recipe": (_replaced("recipe.toml", f"x = {DEEP}"), "recipe.toml"),
+    "result of lists in lists": (
+        _result(lambda result: result["dataset"].update(fingerprint=json.loads("[" * 900 + "]" * 900))),
+        "dataset.fingerprint",
+    ),
     "result of lists": (_result(lambda result: result.update(checks=[[]])), "result.json"),
     "result of words": (
         _result(lambda result: result["metrics"]["top1"].update(value="x", n=[], unit={})),

@@ -41,11 +41,11 @@ def verify(path: Path, progress: Progress) -> dict[str, Any]:
         if found.fits:
             raise
         found.not_recomputed.append(("figures, checks and verdict", error.found))
-        return _told(path, found, folder.unlisted(listed))
+        return _told(path, found, folder.unlisted(listed) if listed else [])
     found.digests += _companions(folder, result, found.digests)
     with stage(progress, "compute the figures anew"):
         _hold_result(folder, result, found)
-    return _told(path, found, folder.unlisted(listed))
+    return _told(path, found, folder.unlisted(listed) if listed else [])
 
 
 def _told(path: Path, found: Findings, unlisted: list[str]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _hold_result(folder: ResultFolder, result: Result, found: Findings) -> None:
         labels = "labels" not in result.dataset
         counted = recount(task, folder.lines(PREDICTIONS), folder.lines(SAMPLES), labels)
         hold_figures(result, counted, found)
-        hold_slices(result, folder.lines(SAMPLES), found)
+        hold_slices(result, task, folder.lines(SAMPLES), found)
         hold_checks(result, recipe, task, counted, found)
         others = ", ".join(key for key in result.to_json() if key not in HELD)
         found.not_recomputed += [(others, "measured, or given"), (REPORT, "drawn from the result, for people")]
