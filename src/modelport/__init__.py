@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         random_weights,
         source,
         trust_code,
+        verify,
     )
     from modelport.core.errors import ModelportError
     from modelport.jobs.doctor import doctor
@@ -50,6 +51,7 @@ __all__ = [
     "random_weights",
     "source",
     "trust_code",
+    "verify",
 ]
 
 _HOMES = {

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from modelport.core.artifacts import Artifact
 from modelport.core.options import CONFIDENCE, MAX_SKIPPED
@@ -25,6 +25,7 @@ from modelport.evaluate.held_rows import HeldRows, KeptRows
 from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import stack_rows
 from modelport.jobs.run import origin_of, speed_of, written
+from modelport.jobs.verify import verify as hold_folder
 from modelport.model.architectures import build_random
 from modelport.model.samples.fit import save_as_published
 from modelport.recipes.load import load_recipe
@@ -54,6 +55,7 @@ __all__ = [
     "random_weights",
     "source",
     "trust_code",
+    "verify",
 ]
 
 
@@ -253,6 +255,15 @@ def judge(
         judged = assemble(recipe, job.task, scored, origin, speed, judging)
         result = replace(judged, seed=job.seed, started=begun.isoformat(timespec="seconds"))
         return result if out is None else written(folder, result, recipe)
+
+
+def verify(folder: str | Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Hold a result folder against itself, offline, and return what was found, as the verb's JSON.
+
+    Its key ``verdict`` is fail where anything does not fit. Raises UsageError where it is no result folder, DataError
+    where its result is of another schema.
+    """
+    return hold_folder(Path(folder), progress or Silent())
 
 
 def _origin(answers: Answers, source: SourceOrigin | None) -> Origin:

@@ -138,6 +138,44 @@ def _lenient(result: dict[str, Any]) -> None:
     next(check for check in result["checks"] if check["name"] == "top1_vs_source")["want"] -= 5.0
 
 
+def _narrower(result: dict[str, Any]) -> None:
+    next(check for check in result["checks"] if check["name"] == "top1_vs_source")["interval"][1] -= 0.5
+
+
+def _less_sure(result: dict[str, Any]) -> None:
+    result["statistics"]["confidence"] = 0.6
+
+
+def _more_than_chance(result: dict[str, Any]) -> None:
+    check = next(check for check in result["checks"] if check["name"] == "top1_above_chance")
+    check["verdict"] = "pass" if check["verdict"] != "pass" else "inconclusive"
+
+
+def _a_better_class(result: dict[str, Any]) -> None:
+    result["per_class"][0]["top1"] = (result["per_class"][0]["top1"] + 50.0) % 100.0 + 1.0
+
+
+def _another_slice(result: dict[str, Any]) -> None:
+    result["slices_looked_at"] += 1
+
+
+def _other_pairs(result: dict[str, Any]) -> None:
+    result["paired"]["top1"]["both"] += 1
+    result["paired"]["top1"]["neither"] -= 1
+
+
+def _nothing_paired(result: dict[str, Any]) -> None:
+    del result["paired"]["top1"]
+
+
+def _no_slices(result: dict[str, Any]) -> None:
+    del result["slices"], result["slices_looked_at"]
+
+
+def _estimated(result: dict[str, Any]) -> None:
+    result["statistics"]["order"] = "margin"
+
+
 def _fewer_flips(result: dict[str, Any]) -> None:
     result["source"]["flip_count"] += 1
 
@@ -153,6 +191,15 @@ def _other_data(result: dict[str, Any]) -> None:
         (_passed, "verdict: "),
         (_without, "top1_vs_source: is not among"),
         (_lenient, "top1_vs_source: "),
+        (_narrower, "top1_vs_source: "),
+        (_less_sure, "top1_vs_source: "),
+        (_more_than_chance, "top1_above_chance: "),
+        (_a_better_class, "per_class "),
+        (_another_slice, "slices_looked_at: "),
+        (_other_pairs, "paired.top1: "),
+        (_nothing_paired, "paired.top1: "),
+        (_no_slices, "slices are told: "),
+        (_estimated, "result.json: "),
         (_fewer_flips, "source.flip_count: "),
         (_other_data, "dataset.fingerprint: "),
     ],
@@ -324,6 +371,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     ),
     "recipe": (_replaced("recipe.toml", "schema = 3"), "recipe.toml"),
     "deep recipe": (_replaced("recipe.toml", f"x = {DEEP}"), "recipe.toml"),
+    "result of lists in lists": (
+        _result(lambda result: result["dataset"].update(fingerprint=json.loads("[" * 900 + "]" * 900))),
+        "dataset.fingerprint",
+    ),
     "result of lists": (_result(lambda result: result.update(checks=[[]])), "result.json"),
     "result of words": (
         _result(lambda result: result["metrics"]["top1"].update(value="x", n=[], unit={})),

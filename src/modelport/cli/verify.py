@@ -13,6 +13,8 @@ from modelport.core.text import plain
 
 # Characters of a value, and of a digest, in the table.
 SHOWN, OF_DIGEST = 40, 12
+# What the table shows only where it does not fit: a figure once more, of how many it is, and those of single classes.
+ASIDE, OF_CLASS = (".n", "samples.jsonl"), "per_class"
 
 
 def register(app: typer.Typer) -> None:
@@ -37,11 +39,15 @@ def verify(
 def _draw(console: Any, value: dict[str, Any]) -> None:
     rows = [*value["digests"], *value["figures"], *value["checks"]]
     wrong = [row for row in rows if not row["fits"]]
-    console.aside(_table([row for row in rows if row in wrong or row not in value["digests"]]))
+    figures = [row for row in value["figures"] if not row["name"].startswith(OF_CLASS)]
+    shown = [row for row in (*figures, *value["checks"]) if not row["name"].endswith(ASIDE)]
+    console.aside(_table([row for row in rows if row in wrong or row in shown]))
     for row in wrong:
         console.print(cell("does not fit", "red") + cell(f" {row['name']}: {row.get('why') or _beside(row)}"))
-    for row in value["not_recomputed"]:
-        console.aside(f"not recomputed: {row['name']}: {row['why']}; its digest alone holds it")
+    reasons = dict.fromkeys(row["why"] for row in value["not_recomputed"])
+    for why in reasons:
+        names = ", ".join(row["name"] for row in value["not_recomputed"] if row["why"] == why)
+        console.aside(f"not recomputed, digests alone hold it ({why}): {names}")
     for name in value["unlisted"]:
         console.aside(f"not in the manifest: {name}")
     held = f"{len(value['digests'])} digests, {len(value['figures'])} figures, {len(value['checks'])} checks"
@@ -67,12 +73,12 @@ def _table(rows: list[dict[str, Any]]) -> Any:
 
 
 def _short(value: Any) -> str:
-    """Return a value in a few characters: a check by its word, a digest by its first digits."""
+    """Return a value in a few characters: a check by its word, counts as they are, a digest by its first digits."""
     if isinstance(value, dict):
-        value = value.get("verdict")
+        value = value.get("verdict", " ".join(map(str, value.values())))
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.10g}"
-    text = str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return plain(text[:OF_DIGEST] + "…" if len(text) == 64 else text, SHOWN)

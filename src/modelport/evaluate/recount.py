@@ -25,8 +25,8 @@ Pair = tuple[float, float | None]
 """What engine and source earned of a sample, from 0 (wrong) to 1 (right); None where it is not known."""
 # What a line of another form makes of a recount, whatever it holds; MemoryError for a class of a dozen digits.
 MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError, RecursionError)
-# Relative: sums in another order differ by less, and whoever changes a figure changes it by more.
-CLOSE = 1e-9
+# Sums in another order differ by less, and whoever changes a figure changes it by more: relative, and absolute near 0.
+CLOSE, NEAR_ZERO = 1e-9, 1e-12
 FIX = "take the folder from where it was made"
 
 
@@ -154,7 +154,7 @@ def same(recorded: Any, recomputed: Any) -> bool:
     numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in (recorded, recomputed)]
     if all(numbers):
         try:
-            return math.isclose(recorded, recomputed, rel_tol=CLOSE, abs_tol=CLOSE**2)
+            return math.isclose(recorded, recomputed, rel_tol=CLOSE, abs_tol=NEAR_ZERO)
         except OverflowError:  # an integer beyond float64
             return False
     return type(recorded) is type(recomputed) and bool(recorded == recomputed)

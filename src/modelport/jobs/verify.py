@@ -15,10 +15,15 @@ from modelport.evaluate.sample_log import SAMPLES
 from modelport.report.recomputed import Findings, Held, hold_figures
 from modelport.report.rejudged import hold_checks, hold_slices
 from modelport.report.result import Result
-from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RESULT, WRITTEN, ResultFolder
+from modelport.report.result_folder import COMPANIONS, PREDICTIONS, REPORT, RESULT, WRITTEN, ResultFolder
 from modelport.tasks.table import task_of
 
 SCHEMA = "modelport.verify/1"
+# Keys of a result that are held, whole or in part; the others were measured, or given.
+HELD = {
+    *("schema", "recipe", "variant", "recipe_sha256", "n", "verdict", "metrics", "source", "checks", "dataset"),
+    *("companions", "statistics", "paired", "per_class", "slices", "slices_looked_at"),
+}
 
 
 def verify(path: Path, progress: Progress) -> dict[str, Any]:
@@ -36,11 +41,11 @@ def verify(path: Path, progress: Progress) -> dict[str, Any]:
         if found.fits:
             raise
         found.not_recomputed.append(("figures, checks and verdict", error.found))
-        return _told(path, found, folder.unlisted(listed))
+        return _told(path, found, folder.unlisted(listed) if listed else [])
     found.digests += _companions(folder, result, found.digests)
     with stage(progress, "compute the figures anew"):
         _hold_result(folder, result, found)
-    return _told(path, found, folder.unlisted(listed))
+    return _told(path, found, folder.unlisted(listed) if listed else [])
 
 
 def _told(path: Path, found: Findings, unlisted: list[str]) -> dict[str, Any]:
@@ -98,12 +103,16 @@ def _hold_result(folder: ResultFolder, result: Result, found: Findings) -> None:
     try:
         recipe = folder.recipe()
         found.digests.append(Held(f"recipe_sha256 in {RESULT}", result.recipe_sha256, recipe.digest))
+        told = Held("recipe and variant", [result.recipe, result.variant], [recipe.name, recipe.variant])
+        found.figures.append(told)
         task = task_of(recipe, seed=result.seed)
         labels = "labels" not in result.dataset
         counted = recount(task, folder.lines(PREDICTIONS), folder.lines(SAMPLES), labels)
         hold_figures(result, counted, found)
-        hold_slices(result, folder.lines(SAMPLES), found)
+        hold_slices(result, task, folder.lines(SAMPLES), found)
         hold_checks(result, recipe, task, counted, found)
+        others = ", ".join(key for key in result.to_json() if key not in HELD)
+        found.not_recomputed += [(others, "measured, or given"), (REPORT, "drawn from the result, for people")]
     except ModelportError as error:
         found.figures.append(Held("lines and recipe", None, None, error.found))
     except MALFORMED as error:

@@ -16,6 +16,8 @@ from modelport.tasks.base import Score
 AGREEMENT = "source_agreement"
 # Lines that differ: the first few of perhaps all.
 SHOWN = 5
+# How deep the lists and tables of a check or a row of slices go; a file of others may nest a thousand.
+DEEPEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Held:
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``verify --json`` tells."""
-        told = {"name": self.name, "recorded": self.recorded, "recomputed": self.recomputed, "fits": self.fits}
+        told = {"name": self.name, "recorded": _cut(self.recorded), "recomputed": self.recomputed, "fits": self.fits}
         return told | ({"why": self.why} if self.why else {})
 
 
@@ -53,9 +55,24 @@ class Findings:
         return all(row.fits for row in (*self.digests, *self.figures, *self.checks))
 
 
+def _cut(value: Any, deepest: int = DEEPEST) -> Any:
+    """Return a JSON value without what is nested deeper."""
+    if isinstance(value, Mapping):
+        return {key: _cut(inner, deepest - 1) for key, inner in value.items()} if deepest else "…"
+    if isinstance(value, list | tuple):
+        return [_cut(inner, deepest - 1) for inner in value] if deepest else "…"
+    return value
+
+
 def by_margin(result: Result) -> bool:
-    """Whether samples were drawn by the source's margins, so that figures are estimates for more than were scored."""
-    return bool(result.further["statistics"]["order"] == MARGIN)
+    """Whether samples were drawn by the source's margins, so that figures are estimates for more than were scored.
+
+    Raises ValueError where the rule is that of a fixed sample.
+    """
+    told = result.further["statistics"]
+    if told["order"] == MARGIN and told["rule"] == "fixed":
+        raise ValueError("statistics: no fixed sample is drawn by margin")
+    return bool(told["order"] == MARGIN)
 
 
 def hold_figures(result: Result, counted: Recount, found: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -54,8 +55,10 @@ def hold_checks(result: Result, recipe: Recipe, task: Task, counted: Recount, fo
     found.checks.append(Held("verdict", result.verdict, rules.overall(words.values())))
 
 
-def hold_slices(result: Result, samples: Iterable[Mapping[str, Any]], found: Findings) -> None:
+def hold_slices(result: Result, task: Task, samples: Iterable[Mapping[str, Any]], found: Findings) -> None:
     """Hold what a result tells of classes and slices where more is lost than elsewhere."""
+    wanted = task.deciding in result.further["paired"] and not by_margin(result)
+    found.figures.append(Held("slices are told", "slices" in result.further, wanted))
     if "slices" not in result.further:
         return
     names = {row["class"]: row["name"] for row in result.further.get("per_class", ())}
@@ -90,7 +93,7 @@ def _evidence(result: Result, recipe: Recipe, task: Task, counted: Recount, foun
         smallest_set=task.smallest_set,
         tolerance=tolerance,
         confidence=judging.confidence,
-        paired=_paired(result, counted, found),
+        paired=_paired(result, recipe, counted, found),
     )
     found.figures.append(Held("statistics.rule is full_set", told["rule"] == "full_set", full))
     found.figures.append(Held("statistics.tolerance", told["tolerance"], tolerance.model_dump(mode="json")))
@@ -98,44 +101,55 @@ def _evidence(result: Result, recipe: Recipe, task: Task, counted: Recount, foun
     drawn = None if counted.figures is None else counted.figures.resampled
     if drawn is not None and set(decides) - evidence.paired.keys():
         evidence = replace(evidence, resamples=Resamples.of(drawn, told["seed"]))
-    return evidence if told["rule"] != "sequential" else _with_bets(result, evidence, decides, counted, found)
-
-
-def _with_bets(
-    result: Result, evidence: rules.Evidence, metrics: Sequence[str], counted: Recount, found: Findings
-) -> rules.Evidence:
-    """Return the evidence of a run that could stop at any moment; by margin, with figures as they are estimated."""
-    told, tolerance, confidence = result.further["statistics"], evidence.tolerance, evidence.confidence
-    assert tolerance is not None
-    if not by_margin(result):
-        stop = Stop.plain(metrics, tolerance, confidence)
-        decided = stop.take(counted.judged)
+    if by_margin(result):
+        return _by_margin(result, evidence, decides, counted, found)
+    if told["rule"] == "sequential":
+        stop = Stop.plain(decides, tolerance, judging.confidence)
+        _hold_stop(result, stop, counted, found)
         evidence = replace(evidence, bets=stop.own)
-    else:
-        if not len(counted.ids) <= told["n_planned"] <= MOST_PLANNED:
-            raise ValueError("statistics.n_planned is no number of samples")
-        shares = {name: result.source.metrics[name].value / 100.0 for name in metrics}
-        bets = {name: WeightedBets(tolerance, told["n_planned"], shares[name], confidence) for name in metrics}
-        decided = Stop(bets).take(counted.judged)
-        figures = {name: one.figure() for name, one in bets.items()}
-        found.figures += [Held(f"metrics.{name}", result.metrics[name].value, value) for name, value in figures.items()]
-        source, metrics_anew = result.source.metrics, _with_values(result.metrics, figures)
-        evidence = replace(evidence, metrics=metrics_anew, source=source, bets=bets)
-    found.figures.append(Held("statistics.stopped_at", told["stopped_at"], evidence.n if decided else None))
     return evidence
 
 
-def _paired(result: Result, counted: Recount, found: Findings) -> dict[str, Paired]:
-    """Return how source and engine answered the same samples, by metric of which that is recorded."""
-    pairs = {}
-    for name, cells in result.further["paired"].items():
-        anew = counted.earned[name].paired() if name in counted.earned else None
-        if anew is None:
-            found.not_recomputed.append((f"paired.{name}", "the lines do not tell it"))
+def _by_margin(
+    result: Result, evidence: rules.Evidence, metrics: Sequence[str], counted: Recount, found: Findings
+) -> rules.Evidence:
+    """Return the evidence with the figures of all planned samples as the drawn ones estimate them, and their bets."""
+    told, tolerance = result.further["statistics"], evidence.tolerance
+    assert tolerance is not None
+    if not len(counted.ids) <= told["n_planned"] <= MOST_PLANNED:
+        raise ValueError("statistics.n_planned is no number of samples")
+    shares = {name: result.source.metrics[name].value / 100.0 for name in metrics}
+    bets = {
+        name: WeightedBets(tolerance, told["n_planned"], share, evidence.confidence) for name, share in shares.items()
+    }
+    _hold_stop(result, Stop(bets), counted, found)
+    figures = {name: one.figure() for name, one in bets.items()}
+    found.figures += [Held(f"metrics.{name}", result.metrics[name].value, value) for name, value in figures.items()]
+    evidence = replace(evidence, metrics=_with_values(result.metrics, figures), source=result.source.metrics)
+    return evidence if evidence.full_set else replace(evidence, bets=bets)
+
+
+def _hold_stop(result: Result, stop: Stop, counted: Recount, found: Findings) -> None:
+    """Let all samples be seen, and hold whether that decided the run."""
+    decided = stop.take(counted.judged)
+    stopped = result.further["statistics"]["stopped_at"]
+    found.figures.append(Held("statistics.stopped_at", stopped, len(counted.ids) if decided else None))
+
+
+def _paired(result: Result, recipe: Recipe, counted: Recount, found: Findings) -> dict[str, Paired]:
+    """Return how source and engine answered the same samples, by metric; those of which the lines tell must be there.
+
+    Two views of an image are answered in part, so that nothing is paired.
+    """
+    recorded = result.further["paired"]
+    told = {name: pairs for name, one in counted.earned.items() if (pairs := one.paired()) is not None}
+    due = told.keys() & recipe.metrics if recipe.dataset.views == 1 else set[str]()
+    for name in sorted(due | recorded.keys()):
+        if name in told:
+            found.figures.append(Held(f"paired.{name}", recorded.get(name), asdict(told[name])))
         else:
-            found.figures.append(Held(f"paired.{name}", cells, asdict(anew)))
-        pairs[name] = Paired(**cells) if anew is None else anew
-    return pairs
+            found.not_recomputed.append((f"paired.{name}", "the lines do not tell it"))
+    return {name: told[name] if name in told else Paired(**recorded[name]) for name in due | recorded.keys()}
 
 
 def _judged(result: Result, recipe: Recipe, task: Task, counted: Recount, evidence: rules.Evidence) -> Iterator[Check]:
@@ -194,8 +208,10 @@ def _with_values(scores: Mapping[str, Score], values: Mapping[str, float]) -> di
 def _numbered(checks: Iterable[Check]) -> dict[tuple[str, int], Check]:
     """Return checks by name and how many of that name came before: a figure may be published of two devices."""
     found: dict[tuple[str, int], Check] = {}
+    seen = Counter[str]()
     for check in checks:
-        found[check.name, sum(name == check.name for name, _ in found)] = check
+        found[check.name, seen[check.name]] = check
+        seen[check.name] += 1
     return found
 
 
