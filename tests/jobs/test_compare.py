@@ -244,12 +244,47 @@ def test_figures_that_are_no_means_of_samples_are_told_alone(plant: Any, call: C
     assert call("compare", a, b, "--max-drop", 5.1, "--json").code == 0
 
 
+@pytest.mark.parametrize(("n", "code"), [(290, 3), (310, 0)])
+def test_answers_that_are_the_same_to_the_byte_leave_no_figure_in_doubt(
+    n: int, code: int, plant: Any, call: Call
+) -> None:
+    """None of n images differs: at 0.99 to the n below 5 % that excludes one in a hundred that would."""
+    content = b'{"id": "00000.png", "boxes": []}\n'
+
+    def detector(value: dict[str, Any]) -> None:
+        value["metrics"] = {"mAP": {"value": 0.5, "unit": "fraction", "n": n, "stderr": None}}
+        value["metrics"]["r2"] = value["metrics"]["mAP"]
+        value["checks"], value["paired"] = [{"name": "mAP_vs_source"}], {}
+        value["companions"]["predictions.jsonl"] = _digest(content)
+
+    folders = [plant(name, [True] * n, change=detector) for name in "ab"]
+    for folder in folders:
+        (folder / "predictions.jsonl").write_bytes(content)
+    answer = call("compare", *folders, "--json")
+    row, endless = answer.json["rows"][:2]
+    assert answer.code == code and row["verdict"] == endless["verdict"] == "same" and endless["interval"] is None
+    assert row["interval"][1] == pytest.approx(1 - 0.05 ** (1 / n))
+    (folders[1] / "predictions.jsonl").write_bytes(content + b"{}")
+    call("compare", *folders).refused(str(folders[1] / "predictions.jsonl"), "another sha256")
+
+
+def test_samples_of_unequal_weight_are_told_alone(pair: Any, call: Call) -> None:
+    text = (pair[1] / "samples.jsonl").read_text().replace('"target": 0,', '"target": 0, "weight": 0.5,')
+    (pair[1] / "samples.jsonl").write_text(text)
+    _rewrite(pair[1], _set(companions={"samples.jsonl": _digest(text.encode())}))
+    answer = call("compare", *pair, "--json")
+    row = answer.json["rows"][0]
+    assert answer.code == 3 and row["interval"] is None and "drawn more often" in row["why"]
+    assert (answer.json["flips"][0]["lost"], answer.json["flips"][0]["gained"]) == (12, 0)
+
+
 def test_what_is_right_in_part_or_stopped_when_sure_is_judged_by_bets(plant: Any, call: Call) -> None:
     first, last = _pair(280, 60, 0, 60)
     a = plant("a", first, change=_set(statistics={"rule": "sequential"}))
     answer = call("compare", a, plant("b", last), "--json")
     row = answer.json["rows"][0]
     assert row["verdict"] == "worse" and row["tolerance"]["rule"] == "any_moment" and "bets" in row["why"]
+    assert answer.json["paired"] is True and row["paired"] is None
     exact = call("compare", plant("c", first), plant("d", last), "--json").json["rows"][0]
     assert row["interval"][0] < exact["interval"][0] < exact["interval"][1] < row["interval"][1]
     # Both stopped: of one order the samples in both are its first ones, of two orders they are chosen by both answers.

@@ -56,7 +56,9 @@ def test_it_comes_to_a_verdict_on_two_engines_and_in_int8(zoo: Path, call: Call,
         ("three", "onnxruntime", "int8"),
     ):
         calibration = ("--calibration", drawn) if precision == "int8" else ()
-        answer = call("run", *given, "--engine", engine, "--precision", precision, "--out", out, *calibration)
+        # Where no image differs, a hundred show that at most 3 % of all could.
+        how = ("--engine", engine, "--precision", precision, "--max-drop", 5)
+        answer = call("run", *given, *how, "--out", out, *calibration)
         assert answer.code == 0, answer
         told = result(out)
         assert told["n"] == 100 and told["metrics"]["miou"]["value"] > 75

@@ -8,9 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import modelport as mp
 from conftest import Call
+from modelport.recipes.load import load_recipe
+from modelport.report.sentence import sentence
 
 LABELS = "val_label.txt"
 
@@ -71,6 +75,29 @@ def test_labels_permuted_or_constant_do_not_pass_and_the_reason_is_first(
     assert (code, result["verdict"]) == (3, "inconclusive")
     first = next(check for check in result["checks"] if check["verdict"] != "pass")
     assert first["name"] == reason and all(word in first["why"] for word in words)
+
+
+@pytest.mark.slow
+def test_a_drop_beside_permuted_labels_is_inconclusive(
+    call: Call, null_path: Path, null_weights: Path, data: Path
+) -> None:
+    """A failure would be as unfounded as a pass; the one sentence tells the reason, and not the drop."""
+    recipe = load_recipe(str(null_path))
+    name = recipe.tensors.outputs[0].name
+    weights = np.load(null_weights)[name]
+    worse = weights + np.random.default_rng(0).normal(0, 0.1, weights.shape) * np.abs(weights).mean()
+    np.savez(data.parent / "worse.npz", allow_pickle=False, **{name: worse})
+    files = (null_weights, data.parent / "worse.npz")
+
+    def judged() -> mp.Result:
+        source, engine = (mp.answer(mp.source(recipe, file), mp.open_dataset(recipe, data)) for file in files)
+        return mp.judge(recipe, engine, source)
+
+    assert judged().verdict == "fail"
+    _relabelled(data, lambda label: {3: 7, 7: 9, 9: 3}.get(label, label))
+    result = judged()
+    assert result.verdict == "inconclusive" and result.check("top1_vs_source").verdict == "inconclusive"
+    assert sentence(result).startswith("inconclusive: labels_aligned: in another order")
 
 
 @pytest.mark.slow

@@ -126,9 +126,9 @@ def test_it_comes_to_a_verdict(task: str, finder: Path, call: Call, drawn: Path)
         told = result(f"{engine}-{precision}")
         assert answer.code in (1, 3), answer  # 8 images are too few for a verdict
         checks = {check["name"]: check["verdict"] for check in told["checks"]}
-        assert checks["samples"] == "inconclusive" and checks["finite"] == "pass"
+        assert checks["finite"] == "pass"
         if precision == "fp32":
-            assert checks[f"{name}_vs_source"] == checks["outputs_match_source"] == "pass", told["checks"]
+            assert checks[f"{name}_vs_source"] == "inconclusive" and checks["outputs_match_source"] == "pass"
             assert told["metrics"]["source_agreement"]["value"] > 98
             assert told["metrics"][f"{name}_50"]["value"] > 0.02 and told["per_class"]
     photos = ("--images", drawn / "val2017", "--predict", "--limit", 4, "--trust-code", "--out", "blind")

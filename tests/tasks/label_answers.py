@@ -108,8 +108,15 @@ def recounted(name: str, lines: list[Any]) -> Recounted:
 
 
 def assert_recounted(name: str, lines: list[Any], figures: Figures) -> None:
-    """The lines give the figures of the result."""
+    """The lines give the figures of the result, and the same over resamples."""
     found = recounted(name, lines)
+    assert (found.resampled is None) == (figures.resampled is None)
+    if found.resampled is not None and figures.resampled is not None:
+        n = found.resampled.images
+        assert (n, found.resampled.differ) == (figures.resampled.images, figures.resampled.differ)
+        weights = np.bincount(np.random.default_rng(n).integers(n, size=n), minlength=n)
+        for got, want in zip(*(side.figures(weights) for side in (found.resampled, figures.resampled)), strict=True):
+            assert got == pytest.approx(want, rel=1e-12, nan_ok=True)
     for got, want in zip((found.metrics, found.source), values_of(figures), strict=True):
         assert got == pytest.approx(want, rel=1e-9)
 

@@ -29,6 +29,7 @@ from modelport.tasks import packed
 from modelport.tasks.base import Rows
 from modelport.tasks.contrastive.pairs import published_found
 from modelport.tasks.contrastive.task import drawn_pairs
+from modelport.tasks.judged import Recounted
 from modelport.tasks.paired import Paired
 from modelport.tasks.ratios import RatioFigures
 
@@ -74,10 +75,10 @@ def test_weights_are_repeated_rows(name: str, seed: int) -> None:
 def test_the_lines_of_a_result_give_its_figures(name: str, step: int) -> None:
     figures, lines = scored(task_named(name), drawn(name, n=size_of(name)), step=step)
     if name == "contrastive-drawn":
-        assert recounted(name, lines).metrics == {} == recounted(name, lines).source
+        assert recounted(name, lines) == Recounted({}, {})
     else:
         assert_recounted(name, lines, figures)
-    assert recounted(name, []).metrics == {}
+    assert recounted(name, []) == Recounted({}, {})
 
 
 @LABELLED
@@ -104,7 +105,7 @@ def test_without_labels_there_is_nothing_to_recount(name: str) -> None:
     scorer = task.unlabelled_scorer(True)
     lines = scorer.take(Rows(ids, [None] * 60, {output: answers.engine}, {output: answers.source}))
     assert scorer.figures().resampled is None
-    assert recounted(name, lines).metrics == {} == recounted(name, lines).source
+    assert recounted(name, lines) == Recounted({}, {})
     assert all(task.judged(line, None).target is None for line in lines)
 
 
@@ -198,7 +199,7 @@ def test_rows_are_packed_exactly_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) 
     for name, left in (("multilabel", {"multilabel_f1"}), ("embeddings", set())):
         figures, lines = scored(task_named(name), drawn(name))
         found = recounted(name, lines)
-        assert set(found.metrics) == set(found.source) == left < set(figures.metrics)
+        assert set(found.metrics) == set(found.source) == left < set(figures.metrics) and found.resampled is None
 
 
 @pytest.mark.parametrize(
@@ -209,6 +210,7 @@ def test_rows_are_packed_exactly_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) 
         ("multilabel", {"scores": "AAAA"}),
         ("multilabel", {"source_scores": "AAAAAA=="}),
         ("multilabel", {"classes": 4}),
+        ("multilabel", {"classes": [7]}),
         ("regression", {"numbers": [1.0, 2.0]}),
         ("regression", {"numbers": ["a", 2.0, 1.0]}),
         ("regression", {"numbers": [10**400, 2.0, 1.0]}),

@@ -98,13 +98,13 @@ def _failed(name: str = "top1_vs_source") -> Check:
     return Check(name, "fail", 1.0, 2.0, "too low")
 
 
-@pytest.mark.parametrize("name", ["answers_vary", "labels_vary", "labels_aligned"])
+@pytest.mark.parametrize("name", ["answers_vary", "labels_vary", "labels_aligned", "calibration_varies"])
 def test_a_drop_fails_nothing_where_the_figures_mean_nothing(name: str) -> None:
     sound = [Check("finite", "pass", 0, 0, ""), Check(name, "inconclusive", 0, 0, "")]
-    (check,) = on_ground(sound, Figures({}, None), [_failed()])
+    (check,) = on_ground(sound, None, [_failed()])
     assert check.verdict == "inconclusive" and name in check.why
     # What is not the labels' or both models' fault stays.
-    (check,) = on_ground([replace(sound[1], verdict="fail")], Figures({}, None), [_failed()])
+    (check,) = on_ground([replace(sound[1], verdict="fail")], None, [_failed()])
     assert check.verdict == "fail"
 
 
@@ -114,4 +114,4 @@ def test_an_engine_at_chance_fails_where_its_source_is_not(source: float, word: 
     figures = Figures(mine, theirs, chance={"top1": 10.0})
     sound = [check for check in Soundness(Classification).checks(figures, "fp32") if check.name == "top1_above_chance"]
     assert sound[0].verdict == "inconclusive"
-    assert on_ground(sound, figures, [_failed()])[0].verdict == word
+    assert on_ground(sound, figures.source, [_failed()])[0].verdict == word

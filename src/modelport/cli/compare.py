@@ -65,9 +65,10 @@ def compare(
 
 def _draw(console: Any, value: dict[str, Any]) -> None:
     for place, result in enumerate(value["results"]):
-        told = ", ".join(str(result[key]) for key in ("engine", "precision") if result[key] is not None)
+        told = [result[key] for key in ("engine", "precision") if result[key] is not None]
+        told.append(f"{result['n']} samples")
         role = "baseline" if place == 0 else str(place)
-        console.aside(f"{role}: {result['name']} ({told}, {result['n']} samples)")
+        console.aside(f"{role}: {result['name']} ({', '.join(told)})")
     console.aside(_table(value))
     for flips in value["flips"]:
         _draw_flips(console, flips)

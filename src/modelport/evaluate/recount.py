@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, repeat, zip_longest
+from itertools import zip_longest
 from typing import Any
 
 from modelport.core.errors import DataError
@@ -57,14 +57,25 @@ class Recount:
 
     labels: bool  # whether they were looked at
     ids: list[str] = field(default_factory=list)
-    agree: int = 0
-    compared: int = 0  # samples of which it is known whether the answer is the source's
+    met: float = 0.0  # answers that are the source's, in part or whole
+    compared: int = 0  # answers of which that is known
+    flips: int | None = 0  # samples whose answers are not all the source's; None where shares of pixels tell it
     earned: dict[str, Earned] = field(default_factory=dict)  # by metric that is a mean of samples
+    by_class: dict[tuple[int, str], Earned] = field(default_factory=dict)  # by target as well, where that is a class
     differing: list[str] = field(default_factory=list)  # lines of samples.jsonl that are not as the predictions tell
-    weighted: list[Judged] = field(default_factory=list)  # all samples in their order, where they do not weigh the same
     figures: Recounted | None = None  # as the task counts them from the predictions; None where it cannot
-    _values: Counter[tuple[tuple[str, Pair], ...]] = field(default_factory=Counter)
+    judged: list[Judged] = field(default_factory=list)  # what each sample earned and weighs, in the order of the lines
+    _kinds: dict[tuple[float, *tuple[tuple[str, Pair], ...]], Judged] = field(default_factory=dict)
     _contents: list[bytes] = field(default_factory=list)
+
+    def compare(self, counts: Iterable[tuple[float, int]]) -> None:
+        """Count answers by how many of them are the source's. Raises ValueError where that cannot be."""
+        for met, of in counts:
+            if not 0 <= met <= of:
+                raise ValueError(f"{met} of {of} answers are the source's")
+            self.met += met
+            self.compared += of
+            self.flips = None if self.flips is None or met != int(met) else self.flips + (met < of)
 
     def means(self, side: int) -> Mapping[str, float]:
         """Return the figures of the engine (0) or the source (1): those that the task counts, else means of samples."""
@@ -73,11 +84,6 @@ class Recount:
             return means
         return means | dict(self.figures.source if side else self.figures.metrics)
 
-    def judged(self) -> list[Judged]:
-        """Return what each sample earned of each metric; those that earned the same follow each other."""
-        kinds = ((Judged(None, values=dict(earned)), count) for earned, count in self._values.items())
-        return list(chain.from_iterable(repeat(*kind) for kind in kinds))
-
     @property
     def fingerprint(self) -> str:
         """sha256 of the lines ``ID SHA256``, sorted."""
@@ -85,20 +91,20 @@ class Recount:
 
     def take(self, sample: Line) -> None:
         """Count a line of samples.jsonl. Raises KeyError, TypeError or ValueError for one of another form."""
-        name, digest, agrees = sample["id"], sample["sha256"], sample["agrees"]
-        if not (isinstance(name, str) and isinstance(digest, str) and (agrees is None or isinstance(agrees, bool))):
-            raise TypeError("id, sha256 or agrees is of another type")
+        name, digest = sample["id"], sample["sha256"]
+        if not (isinstance(name, str) and isinstance(digest, str)):
+            raise TypeError("id or sha256 is no text")
         self.ids.append(name)
         self._contents.append(f"{name} {digest}\n".encode())
-        self.compared += agrees is not None
-        self.agree += agrees is True
         told = sample.get("values", {}).items()
         values = {metric: (_share(mine), None if other is None else _share(other)) for metric, (mine, other) in told}
         for metric, pair in values.items():
             self.earned.setdefault(metric, Earned()).counts[pair] += 1
-        self._values[tuple(values.items())] += 1
-        if (weight := _weight(sample["weight"])) != 1.0 or self.weighted:
-            self.weighted.append(Judged(None, values=values, weight=weight))
+            if type(sample["target"]) is int:
+                self.by_class.setdefault((sample["target"], metric), Earned()).counts[pair] += 1
+        one = Judged(None, values=values, weight=_weight(sample["weight"]))
+        # Of a million samples hardly two differ in what they earned.
+        self.judged.append(self._kinds.setdefault((one.weight, *values.items()), one))
 
 
 def recount(task: Task, predictions: Iterable[Line], samples: Iterable[Line], labels: bool) -> Recount:
@@ -131,6 +137,7 @@ def _counted(
             found.take(sample)
         except MALFORMED as error:
             raise malformed(f"{SAMPLES} line {number}", error) from error
+        found.compare(task.met(prediction, sample))
         if not task.placed:
             told = task.judged(prediction, sample["target"])
             told = told if found.labels else replace(told, target=None, values={})

@@ -12,7 +12,8 @@ from modelport.core.output_folder import MANIFEST
 from modelport.core.progress import Progress, stage
 from modelport.evaluate.recount import MALFORMED, malformed, recount
 from modelport.evaluate.sample_log import SAMPLES
-from modelport.report.recomputed import Findings, Held, hold_checks, hold_figures
+from modelport.report.recomputed import Findings, Held, hold_figures
+from modelport.report.rejudged import hold_checks, hold_slices
 from modelport.report.result import Result
 from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RESULT, WRITTEN, ResultFolder
 from modelport.tasks.table import task_of
@@ -100,7 +101,8 @@ def _hold_result(folder: ResultFolder, result: Result, found: Findings) -> None:
         task = task_of(recipe, seed=result.seed)
         labels = "labels" not in result.dataset
         counted = recount(task, folder.lines(PREDICTIONS), folder.lines(SAMPLES), labels)
-        hold_figures(result, task, counted, found)
+        hold_figures(result, counted, found)
+        hold_slices(result, folder.lines(SAMPLES), found)
         hold_checks(result, recipe, task, counted, found)
     except ModelportError as error:
         found.figures.append(Held("lines and recipe", None, None, error.found))

@@ -105,12 +105,11 @@ def checks_of(recipe: Recipe, task: Task, scored: Scored, origin: Origin, judgin
     figures, rounding = scored.figures, verdict.rounding_of(origin.rounded, scored.ties)
     evidence = _evidence(recipe, task, scored, judging, is_full(recipe, scored))
     evidence = replace(evidence, unsure=scored.ties.points(judged_metrics(recipe)) if rounding else {})
-    sound = scored.soundness.checks(figures, origin.precision)
-    checks = [*sound, *origin.checks]
+    checks = [*scored.soundness.checks(figures, origin.precision), *origin.checks]
     if not scored.labels:
         return judge_unlabelled(recipe, evidence, checks)
     checks += verdict.digit_checks(rounding, recipe, scored.ties, verdict.tie_notes(rounding, scored.ties))
-    return checks + on_ground(sound, figures, verdict.judge(recipe, evidence))
+    return checks + on_ground(checks, figures.source, verdict.judge(recipe, evidence))
 
 
 def _evidence(recipe: Recipe, task: Task, scored: Scored, judging: Judging, full: bool) -> verdict.Evidence:

@@ -1,4 +1,4 @@
-"""A result in one sentence: the word, what is lost at most, and how many images it took."""
+"""A result in one sentence: the word, and why: what is lost at most and how many images it took, or another reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ AGAINST = "_vs_source"
 
 
 def sentence(result: Result) -> str:
-    """Return it; of a verdict that rests on no interval, what it rests on."""
+    """Return it: the first reason of a verdict that is none of a loss; of one without any interval what it rests on."""
+    reason = next((check for check in result.checks if check.verdict == result.verdict), None)
+    if reason is not None and result.verdict in (FAIL, INCONCLUSIVE) and not _tells(reason):
+        return f"{result.verdict}: {reason.name}: {reason.why}"
     check = _telling(result)
     if check is None:
         return f"{result.verdict}: {result.rests_on}"
@@ -23,8 +26,13 @@ def sentence(result: Result) -> str:
 
 def _telling(result: Result) -> Check | None:
     """Return the check whose interval tells most: the first that fails, else is not settled, else passes."""
-    told = [check for check in result.checks if check.name.endswith(AGAINST) and check.interval is not None]
+    told = list(filter(_tells, result.checks))
     return next((check for word in (FAIL, INCONCLUSIVE, PASS) for check in told if check.verdict == word), None)
+
+
+def _tells(check: Check) -> bool:
+    """Whether a check tells of a loss."""
+    return check.name.endswith(AGAINST) and check.interval is not None
 
 
 def _loss(result: Result, check: Check) -> str:

@@ -244,8 +244,6 @@ class Task:
     """By precision, the share of the source's answers, in percent, that what it rounds can explain."""
     one_class: bool = False
     """Whether the best of an output's columns is the answer: the same one for all samples is a collapse."""
-    agrees_in_part: bool = False
-    """Whether an answer can be the source's in part (of its boxes, of its pixels)."""
 
     finds_boxes: bool = False
     """Whether answers are boxes: placed in the image, drawn, listed, cut by a score."""
@@ -327,6 +325,13 @@ class Task:
         ValueError for lines that are not as they were written.
         """
         return None
+
+    def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
+        """Return what ``Flips`` counted of a sample: (how many answers are the source's, of how many); none if untold.
+
+        ``line`` is the sample's of predictions.jsonl, ``sample`` that of samples.jsonl.
+        """
+        return [] if sample["agrees"] is None else [(float(sample["agrees"]), 1)]
 
     def ties(self) -> Ties:
         """Return what counts the rows that a tie decides; none where answers are told apart by more than a number."""

@@ -110,6 +110,39 @@ class AnyMoment:
 
 
 @dataclass(frozen=True, slots=True)
+class NoneDiffer:
+    """Answers that are the same for all of ``n`` samples, of a figure that may be no mean of them.
+
+    Some share of all samples could differ though none of these does, by the binomial; if each of these lost all, the
+    figure would lose that share of its whole.
+    """
+
+    n: int
+    baseline: float  # the figure, in percent of its whole
+
+    @property
+    def loss(self) -> float:
+        """None."""
+        return 0.0
+
+    @property
+    def alike(self) -> bool:
+        """By what they are."""
+        return True
+
+    def p_value(self, tolerance: float, unit: Unit, side: Side) -> float:
+        """Return the chance that none of ``n`` differs, were the share that does the tolerance."""
+        points = tolerance if unit == "points" else tolerance * self.baseline / 100.0
+        share = min(1.0, (points if side == "pass" else -points) / 100.0)
+        return (1.0 - share) ** self.n if share > 0.0 else 1.0
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """Return the share, as a gain and as a loss."""
+        share = 100.0 * (1.0 - (1.0 - confidence) ** (1.0 / self.n))
+        return -share, share
+
+
+@dataclass(frozen=True, slots=True)
 class OtherSamples:
     """How many of how many samples each result has right, where it is not known which of them are the same.
 

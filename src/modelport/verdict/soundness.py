@@ -5,7 +5,7 @@ Two models that share a mistake agree; equal figures at chance, or of outputs th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +13,15 @@ import numpy as np
 
 from modelport.core.text import plain
 from modelport.core.values import Array, Check, Tensors
-from modelport.tasks.base import Figures, Task
+from modelport.tasks.base import Figures, Score, Task
 from modelport.verdict.alignment import NAME as ALIGNED
 from modelport.verdict.alignment import aligned
 from modelport.verdict.chance import ABOVE_CHANCE, above_chance, agreement, agreement_above_chance, beats
 from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
 
-VARY, LABELS_VARY = "answers_vary", "labels_vary"
+VARY, LABELS_VARY, CALIBRATION = "answers_vary", "labels_vary", "calibration_varies"
+# What keeps a drop from meaning anything, whatever it is.
+GROUND = (VARY, LABELS_VARY, ALIGNED, CALIBRATION)
 
 
 @dataclass(slots=True)
@@ -140,13 +142,14 @@ def finite_rows(tensors: Tensors) -> Array:
     return good
 
 
-def on_ground(sound: Sequence[Check], figures: Figures, checks: Iterable[Check]) -> list[Check]:
+def on_ground(told: Sequence[Check], source: Mapping[str, Score] | None, checks: Iterable[Check]) -> list[Check]:
     """Return the checks of figures; one that fails is inconclusive where the figures mean nothing at all.
 
-    They do where labels do not vary or fit another numbering, where source and engine both answer the same to all, and
-    where the source itself (the engine, where there is none) is at chance. ``sound`` are the checks of soundness.
+    They do where labels do not vary or fit another numbering, where source and engine both answer the same to all,
+    where int8 was calibrated on repeats, and where the source itself is at chance. ``told`` are the checks that tell
+    it, ``source`` the source's figures.
     """
-    faults = [check.name for check in sound if check.verdict == INCONCLUSIVE and _is_ground(check.name, figures)]
+    faults = [check.name for check in told if check.verdict == INCONCLUSIVE and _is_ground(check, source)]
     if not faults:
         return list(checks)
     why = f"; the figures decide nothing: {faults[0]}"
@@ -156,9 +159,8 @@ def on_ground(sound: Sequence[Check], figures: Figures, checks: Iterable[Check])
     ]
 
 
-def _is_ground(name: str, figures: Figures) -> bool:
-    metric = name.removesuffix(ABOVE_CHANCE)
-    if metric not in figures.chance:
-        return name in (VARY, LABELS_VARY, ALIGNED)
-    score = (figures.metrics if figures.source is None else figures.source).get(metric)
-    return score is not None and not beats(score, figures.chance[metric])
+def _is_ground(check: Check, source: Mapping[str, Score] | None) -> bool:
+    if not check.name.endswith(ABOVE_CHANCE):
+        return check.name in GROUND
+    score = (source or {}).get(check.name.removesuffix(ABOVE_CHANCE))
+    return score is not None and not beats(score, check.want)

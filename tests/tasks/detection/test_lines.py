@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,23 @@ def test_without_a_source_its_figures_are_none() -> None:
     assert all(sample["values"]["surrogate"][1] is None for line, sample in lines if line["ap"] is not None)
 
 
+def test_images_that_the_source_did_not_answer_are_in_no_resample() -> None:
+    rows = drawn(5, 10)
+    kept = [place < 6 for place in range(10)]
+    sourced, alone = rows.where(kept), rows.where([not one for one in kept])
+    scorer = TASK.scorer(True)
+    lines = [*scorer.take(sourced), *scorer.take(replace(alone, source=None))]
+    judged = [TASK.judged(line, target).to_json("mAP") for line, target in zip(lines, rows.targets, strict=True)]
+    figures, again = scorer.figures(), TASK.recount(zip(lines, judged, strict=True))
+    assert figures.resampled is not None and again is not None and figures.resampled.images == 6
+    assert again.metrics == pytest.approx(plain(figures.metrics), abs=1e-9)
+    assert again.source == pytest.approx(plain(figures.source), abs=1e-9)
+    once = figures.resampled.figures(np.ones(6, np.int64))
+    assert [side["mAP"] for side in once] == pytest.approx(
+        [side["mAP"].value for side in (told(sourced)[0].metrics, figures.source or {})], abs=1e-9
+    )
+
+
 def test_what_was_annotated_and_how_it_was_answered_is_told() -> None:
     figures, lines = told(drawn(2))
     for line, sample in lines:
@@ -148,6 +166,13 @@ def test_where_labels_are_not_looked_at_the_agreement_is_told_alone() -> None:
     assert all(one.target is None and not one.values and one.agrees is not None for one in judged)
     again = TASK.recount([(line, one.to_json("mAP")) for line, one in zip(lines, judged, strict=True)])
     assert again is not None and again.metrics == again.source == {}
+
+
+def test_boxes_of_any_size_stop_nothing() -> None:
+    true = {"image_id": 1, "boxes": [[1, 2, 3, 4], [0, 0, 1e300, 1e300]], "classes": [0, 0], "iscrowd": [0, 1]}
+    line = {"boxes": [[0, 0.5, 1, 2, 4, 6], [0, 0.9, -1e300, -1e300, 1e300, 1e300], [0, -1e300, 5, 5, 2, 9]]}
+    again = TASK.recount([(line, {"target": true | {"areas": [12.0, 1e300]}})])
+    assert again is not None and again.metrics["mAP"] == pytest.approx(1.0)
 
 
 def test_listed_boxes_have_all_digits_and_no_word_that_json_lacks() -> None:

@@ -16,10 +16,9 @@ from modelport.core.progress import Progress
 from modelport.core.text import plain
 from modelport.jobs.compare.comparable import changed_keys, differences, measure_notes, refuse
 from modelport.jobs.compare.reading import Read, read_result
-from modelport.jobs.compare.rows import Common, Row, figure_row, held, judged, overall
+from modelport.jobs.compare.rows import Common, Row, figure_row, held, judged, overall, same_samples
 from modelport.jobs.compare.speed import speed_rows
 from modelport.recipes.tables import Tolerance
-from modelport.verdict.comparison import SameSamples
 
 SCHEMA = "modelport.compare/1"
 # Each is held in memory with all its samples.
@@ -62,7 +61,7 @@ def compare(request: CompareRequest, progress: Progress) -> dict[str, Any]:
         "schema": SCHEMA,
         "verdict": overall([row for row in rows if row.of == len(results) - 1]),
         "results": [_told(result) for result in results],
-        "paired": any(row.of == len(results) - 1 and isinstance(row.evidence, SameSamples) for row in rows),
+        "paired": any(row.of == len(results) - 1 and row.is_paired for row in rows),
         "samples": 0 if last is None else len(last.first),
         "rows": [row.to_json() for row in rows],
         "flips": _flips(results, commons, rows),
@@ -97,8 +96,7 @@ def _rows(results: Sequence[Read], commons: Sequence[Common | None], tolerance: 
     for row in judged(found):
         if row.metric in deciding:
             other = results[row.of]
-            same = first.at("dataset", "fingerprint") == other.at("dataset", "fingerprint")
-            full = same and first.is_full_set(row.metric) and other.is_full_set(row.metric)
+            full = same_samples(first, other) and first.is_full_set(row.metric) and other.is_full_set(row.metric)
             row = held(row, tolerance, whose, full, len(deciding))
         rows.append(row)
     return rows
@@ -116,23 +114,26 @@ def _flips(results: Sequence[Read], commons: Sequence[Common | None], rows: Sequ
     """Return by figure that decides which samples were lost or gained, in the baseline's order, the first of them."""
     first, found = results[0], []
     for row in rows:
-        common, other = commons[row.of - 1], results[row.of]
-        if row.tolerance is None or not isinstance(row.evidence, SameSamples) or common is None:
+        common = commons[row.of - 1]
+        values = None if common is None else common.values(first, results[row.of], row.metric)
+        if row.tolerance is None or common is None or values is None or first.samples is None:
             continue
-        values = common.values(first, other, row.metric)
-        assert values is not None and first.samples is not None
         names = list(first.samples.place)
-        places = np.flatnonzero(values[0] != values[1])[:LISTED].tolist()
+        gains = values[1] - values[0]
         listed = [
             {
                 "id": plain(names[common.first[place]][0], 300),
                 "target": _target(first.samples.targets[common.first[place]]),
-                "flip": "lost" if values[0][place] > values[1][place] else "gained",
+                "flip": "lost" if gains[place] < 0.0 else "gained",
             }
-            for place in places
+            for place in np.flatnonzero(gains)[:LISTED].tolist()
         ]
-        seen = row.evidence.seen
-        told = {"metric": row.metric, "of": row.of, "lost": seen.only_source, "gained": seen.only_engine}
+        told = {
+            "metric": row.metric,
+            "of": row.of,
+            "lost": int((gains < 0.0).sum()),
+            "gained": int((gains > 0.0).sum()),
+        }
         found.append(told | {"listed": listed})
     return found
 

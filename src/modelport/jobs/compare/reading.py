@@ -25,7 +25,7 @@ from modelport.recipes.load import load_recipe, recipe_names
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 from modelport.report.result import SCHEMA
-from modelport.report.result_folder import RECIPE, RESULT, ResultFolder
+from modelport.report.result_folder import PREDICTIONS, RECIPE, RESULT, ResultFolder
 from modelport.tasks.judged import Floats
 
 FIX = "give the folder that `run --out` wrote, or its result.json"
@@ -76,7 +76,7 @@ class Samples:
     place: Mapping[tuple[str, str], int]  # (id, sha256 of the content) → row
     targets: tuple[str, ...]  # by row, the label as JSON; of a long one its digest, "sha256:…"
     weighted: bool  # some were drawn more often than others: the figures are no plain means
-    values: Mapping[str, Floats]  # by figure (N,); only of figures that are the mean of all of them
+    values: Mapping[str, Floats]  # by figure (N,); where not weighted, of figures that are the mean of all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class Read:
     recipe: Recipe | None
     samples: Samples | None
     without: str = ""  # why there are no samples
+    answers: str | None = None  # sha256 of predictions.jsonl, where it lies there
 
     def at(self, *keys: str) -> Any:
         """Return what lies at these keys, one within the other; None where one is missing."""
@@ -113,7 +114,8 @@ class Read:
     def counts_right(self, metric: str) -> bool:
         """Whether the result tells that a figure counts right answers, one a sample: not every percentage does."""
         told = self.samples is not None and metric in self.samples.values
-        return told or metric == AGREEMENT or self.at("paired", metric) is not None
+        # Where the samples do not tell the agreement one by one, it counts parts of answers.
+        return told or (metric == AGREEMENT and self.samples is None) or self.at("paired", metric) is not None
 
     @property
     def tolerance(self) -> tuple[Tolerance, str] | None:
@@ -144,7 +146,8 @@ def read_result(given: Path) -> Read:
     told = folder is not None and _is_own(folder, SAMPLES, value)
     samples = _samples(folder, figures) if folder is not None and told else None
     why = "" if told else f"no {SAMPLES} of its own lies beside {plain(place, 200)}"
-    return Read(plain(given, 300), value, figures, recipe, samples, why)
+    answers = value["companions"][PREDICTIONS] if folder is not None and _is_own(folder, PREDICTIONS, value) else None
+    return Read(plain(given, 300), value, figures, recipe, samples, why, answers)
 
 
 def _is_own(folder: ResultFolder, name: str, value: Mapping[str, Any]) -> bool:
@@ -222,7 +225,8 @@ def _samples(folder: ResultFolder, figures: Mapping[str, Figure]) -> Samples:
         for figure, column in earned.items():
             column.append(_earned(line, figure, where))
     columns = {name: np.array(column, np.float64) for name, column in earned.items()}
-    return Samples(places, tuple(targets), weighted, {} if weighted else _means(path, columns, figures))
+    told = {name: column for name, column in columns.items() if len(column) and np.isfinite(column).all()}
+    return Samples(places, tuple(targets), weighted, told if weighted else _means(path, told, figures))
 
 
 def _short(target: Any) -> str:
@@ -247,8 +251,6 @@ def _means(path: Path, earned: Mapping[str, Floats], figures: Mapping[str, Figur
     """Return the values of the figures that are their mean. Raises DataError where they are another figure's."""
     found = {}
     for name, column in earned.items():
-        if not len(column) or not np.isfinite(column).all():
-            continue
         mean, figure = 100.0 * float(column.mean()), figures[name]
         if abs(mean - figure.value) <= ROUNDING:
             found[name] = column

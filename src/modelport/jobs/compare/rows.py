@@ -14,12 +14,25 @@ from modelport.jobs.compare.reading import AGREEMENT, Figure, Read
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.judged import Floats
 from modelport.tasks.paired import Paired
-from modelport.verdict.comparison import AnyMoment, Evidence, OtherSamples, SameSamples, Side, holm, two_sided
+from modelport.verdict.comparison import (
+    AnyMoment,
+    Evidence,
+    NoneDiffer,
+    OtherSamples,
+    SameSamples,
+    Side,
+    holm,
+    two_sided,
+)
 
 WORSE, BETTER, SAME, UNTOLD = "worse", "better", "same", "cannot tell"
 # Of a figure that decides, and of the whole: no more is lost than is tolerated.
 NOT_WORSE = "not worse"
 ERROR = 1.0 - CONFIDENCE
+# What a figure is at most, by its unit.
+WHOLES = {"percent": 100.0, "fraction": 1.0}
+# Told as a fraction, and may fall below 0 without end.
+ENDLESS = {"r2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,11 @@ class Row:
     tolerance: Mapping[str, Any] | None = None  # of a figure that decides: value, unit, from, rule, verdict
     rise_is_loss: bool = False
     evidence: Evidence | None = None
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the change is that of single samples."""
+        return isinstance(self.evidence, SameSamples | AnyMoment | NoneDiffer)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as compare.json holds it."""
@@ -95,6 +113,8 @@ def figure_row(metric: str, first: Read, other: Read, of: int, common: Common | 
     # What a sample earns is the better the higher.
     values = None if common is None or row.rise_is_loss else common.values(first, other, metric)
     if common is None or values is None:
+        if first.answers is not None and first.answers == other.answers and same_samples(first, other):
+            return _of_no_difference(row, mine.value, first)
         return _of_others(row, first, other, common is not None)
     if _stopped(first) and _stopped(other) and first.at("seed") != other.at("seed"):
         return replace(row, why="both stopped when their verdict was certain, in different orders (seed)")
@@ -122,6 +142,20 @@ def _of_common(row: Row, common: Common, values: tuple[Floats, Floats], stopped:
     return replace(row, n=len(mine), change=0.0 - evidence.loss, evidence=evidence, why=why)
 
 
+def same_samples(first: Read, other: Read) -> bool:
+    """Whether both scored the same samples, and no others."""
+    return bool(first.at("dataset", "fingerprint") == other.at("dataset", "fingerprint"))
+
+
+def _of_no_difference(row: Row, baseline: float, result: Read) -> Row:
+    """A figure of the same answers; of one with two ends it is told how much it could have moved."""
+    n = result.at("n") or 0
+    row = replace(row, n=n, verdict=SAME, why="predictions.jsonl is the same to the byte")
+    if row.unit not in WHOLES or row.rise_is_loss or row.metric in ENDLESS or n < 1 or _stopped(result):
+        return row
+    return replace(row, evidence=NoneDiffer(n, 100.0 * baseline / WHOLES[row.unit]))
+
+
 def _of_others(row: Row, first: Read, other: Read, shared: bool) -> Row:
     """Two shares of samples that are not known to be the same; of any other figure nothing can be told."""
     mine, theirs = first.figures[row.metric], other.figures[row.metric]
@@ -138,8 +172,7 @@ def _of_others(row: Row, first: Read, other: Read, shared: bool) -> Row:
 
 def judged(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with interval and verdict; the chance to err is that of all of them together (Holm)."""
-    tested = [row for row in rows if row.evidence is not None]
-    chances = iter(holm([two_sided(row.evidence) for row in tested if row.evidence is not None]))
+    chances = iter(holm([two_sided(row.evidence) for row in rows if row.evidence is not None]))
     return [row if row.evidence is None else _judged(row, row.evidence, next(chances)) for row in rows]
 
 
@@ -152,7 +185,8 @@ def _judged(row: Row, evidence: Evidence, p: float) -> Row:
         verdict = WORSE
     elif p <= ERROR and high < 0.0:
         verdict = BETTER
-    return replace(row, interval=(0.0 - high, 0.0 - low), p=p, verdict=verdict)
+    point = WHOLES[row.unit] / 100.0
+    return replace(row, interval=(0.0 - high * point, 0.0 - low * point), p=p, verdict=verdict)
 
 
 def held(row: Row, tolerance: Tolerance, whose: str, full_set: bool, tests: int) -> Row:
@@ -181,7 +215,7 @@ def _allowed(row: Row, tolerance: Tolerance) -> float | None:
     None where the baseline has no figure, or is a distance: of what a percentage of it is, the result does not tell.
     """
     if tolerance.unit == "points":
-        return tolerance.value * (0.01 if row.unit == "fraction" else 1.0)
+        return tolerance.value * WHOLES.get(row.unit, 100.0) / 100.0
     return None if row.values[0] is None or row.rise_is_loss else abs(row.values[0]) * tolerance.value / 100.0
 
 

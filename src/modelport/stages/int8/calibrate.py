@@ -20,6 +20,7 @@ from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build
 from modelport.recipes.schema import Recipe
 from modelport.tasks.table import task_of
+from modelport.verdict.soundness import CALIBRATION
 from modelport.verdict.words import INCONCLUSIVE, PASS
 
 # Fewer tell little of the ranges that real images have.
@@ -54,12 +55,12 @@ class Calibration:
 
         What was given as many images and is a few may be a mistake of whoever gathered them.
         """
-        name, distinct = "calibration_varies", len(self.digests)
+        distinct = len(self.digests)
         met = distinct + self.repeats
         if distinct >= FEWEST and self.repeats <= distinct:
-            return Check(name, PASS, distinct, met, "the calibration images differ")
+            return Check(CALIBRATION, PASS, distinct, met, "the calibration images differ")
         why = f"{met} calibration images have {distinct} different contents: ranges from so few tell little of others; "
-        return Check(name, INCONCLUSIVE, distinct, met, why + "calibrate on images that differ")
+        return Check(CALIBRATION, INCONCLUSIVE, distinct, met, why + "calibrate on images that differ")
 
     @property
     def digest(self) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
-from modelport.tasks.judged import SURROGATE, Judged, Recounted
+import numpy as np
+
+from modelport.core.values import Array
+from modelport.tasks.judged import SURROGATE, Judged, MeanFigures, Recounted
 
 
 def judged(line: Mapping[str, Any], in_order: bool) -> Judged:
@@ -27,15 +31,23 @@ def judged(line: Mapping[str, Any], in_order: bool) -> Judged:
 def recount(lines: Iterable[Mapping[str, Any]]) -> Recounted:
     """Return contrastive_top1 of pairs in order, in percent, of engine and source, by how many views were found.
 
-    Raises KeyError, TypeError or ValueError for lines of another form.
+    An image that fills no batch does not count. Raises KeyError, TypeError or ValueError for lines of another form.
     """
-    views: dict[str, list[bool]] = {"found": [], "source_found": []}
-    for line in lines:
-        if line["found"] is not None:  # else it fills no batch
-            for side, found in views.items():
-                found += line[side] or ()
-    mine, theirs = ({"contrastive_top1": 100.0 * _share(found)} if found else {} for found in views.values())
-    return Recounted(mine, theirs)
+    found = [(line["found"], line["source_found"]) for line in lines if line["found"] is not None]
+    both = [(sum(mine), sum(theirs)) for mine, theirs in found if theirs is not None]
+    engine, source = (
+        {"contrastive_top1": 100.0 * _share(list(chain.from_iterable(views)))} if views else {}
+        for views in ([mine for mine, _ in found], [theirs for _, theirs in found if theirs is not None])
+    )
+    return Recounted(engine, source, over_resamples(*np.array(both).T) if both else None)
+
+
+def over_resamples(engine: Array, source: Array) -> MeanFigures:
+    """Return the figure over resamples of images, of which engine and source find so many views, (n,) each.
+
+    An image's share is that among the others of its batch, which stay.
+    """
+    return MeanFigures({"contrastive_top1": (50.0 * engine, 50.0 * source)})
 
 
 def _share(found: list[bool]) -> float:

@@ -10,10 +10,10 @@ import numpy as np
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task, own_table
-from modelport.tasks.contrastive.lines import judged, recount
+from modelport.tasks.contrastive.lines import judged, over_resamples, recount
 from modelport.tasks.contrastive.pairs import PAIRS, TiedViews, hits, nearest, pairs_hit, published_found, too_few, top1
 from modelport.tasks.contrastive.recipe_table import Contrastive
-from modelport.tasks.judged import Judged, MeanFigures, Recounted
+from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.ratios import RatioFigures
 
 VIEW_MARK = "#"
@@ -42,6 +42,10 @@ class ContrastivePairs(Task):
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return how many of the views are found; ``surrogate`` where the figure is of drawn pairs."""
         return judged(line, in_order=self._drawn_seed is None)
+
+    def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
+        """Return of each view whether its neighbour is the source's."""
+        return [(float(agrees), 1) for agrees in line.get("agrees") or ()]
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Return the figure of pairs in order; that of drawn pairs would need the features, which no line holds."""
@@ -100,9 +104,7 @@ class PairScorer(Scorer):
         figures.metrics = {"contrastive_top1": top1(self._counts)}
         if self._both:
             figures.source = {"contrastive_top1": top1(self._source_counts)}
-            engine, source = (50.0 * np.concatenate(side) for side in zip(*self._both, strict=True))
-            # An image's share among the others of its batch, which stay.
-            figures.resampled = MeanFigures({"contrastive_top1": (engine, source)})
+            figures.resampled = over_resamples(*map(np.concatenate, zip(*self._both, strict=True)))
         if self._held:
             figures.notes.append(f"{len(self._held) // 2} images fill no batch of {PAIRS} pairs and are not scored")
         return figures

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from modelport.core.errors import DataError, ModelportError, raised_as
 from modelport.core.values import Array, Truth
 from modelport.tasks.base import Score
-from modelport.tasks.detection.matching import Annotated, Answered, box_overlaps, finite, meeting, sizes
+from modelport.tasks.detection.matching import Annotated, Answered, box_areas, box_overlaps, finite, meeting, sizes
 
 MAX_DETECTIONS = (100, 300, 1000)
 # Categories are judged one by one; of all at once the library would hold a gigabyte for 5,000 images.
@@ -94,8 +94,7 @@ class CocoMap:
         """Return the areas (n,) of what was found, in square pixels."""
         if seen.shapes:
             return np.array([shape["area"] for shape in seen.shapes], np.float64)
-        areas: NDArray[np.float64] = sizes(seen.boxes)[:, 2:].prod(axis=1)
-        return areas
+        return box_areas(sizes(seen.boxes))
 
     def passed_over(self, seen: SeenImage) -> NDArray[np.bool_]:
         """Return which annotations, beside crowds, are neither found nor missed."""

@@ -15,6 +15,7 @@ from modelport.tasks.detection.matching import (
     Answered,
     Matched,
     Pairs,
+    box_areas,
     box_overlaps,
     finite,
     match,
@@ -36,10 +37,10 @@ def listed(boxes: Array, scores: Array, classes: Array) -> list[list[float | Non
     return [[kind, *row] for kind, row in zip(np.asarray(classes).astype(np.int64).tolist(), rows, strict=True)]
 
 
-def target_of(truth: Truth, categories: Sequence[tuple[int, str]]) -> dict[str, Any]:
+def target_of(truth: Truth, categories: Sequence[tuple[int, str]], keypoints: bool = False) -> dict[str, Any]:
     """Return what is annotated in an image as JSON; ``boxes`` are x y width height, ``classes`` as boxes have them.
 
-    Of keypoints there is how many of each annotation are labelled; outlines and places are left out.
+    Of ``keypoints`` it is how many of each annotation are labelled; outlines and places are left out.
     """
     index = {number: place for place, (number, _) in enumerate(categories)}
     numbers = truth.category_ids.tolist()
@@ -51,12 +52,13 @@ def target_of(truth: Truth, categories: Sequence[tuple[int, str]]) -> dict[str, 
         "iscrowd": truth.iscrowd.astype(int).tolist(),
         "areas": truth.areas.tolist(),
     }
-    if truth.keypoints is None:
+    if not keypoints:
         return told
-    return told | {"num_keypoints": (truth.keypoints[:, :, 2] > 0).sum(axis=1).tolist()}
+    labelled = np.zeros((len(numbers), 1)) if truth.keypoints is None else truth.keypoints[:, :, 2] > 0
+    return told | {"num_keypoints": labelled.sum(axis=1).astype(int).tolist()}
 
 
-def judged(line: Line, target: Any, categories: Sequence[tuple[int, str]]) -> Judged:
+def judged(line: Line, target: Any, categories: Sequence[tuple[int, str]], keypoints: bool = False) -> Judged:
     """Return how an image was answered; ``target`` is a Truth, or what ``target_of`` made of it.
 
     The engine agrees where it meets each box of the source's that counts for the agreement: other images are flips. The
@@ -70,7 +72,8 @@ def judged(line: Line, target: Any, categories: Sequence[tuple[int, str]]) -> Ju
     if line["target"] is None:
         return Judged(None, agrees)
     values = {} if line["ap"] is None else {SURROGATE: (line["ap"], line.get("source_ap"))}
-    return Judged(target_of(target, categories) if isinstance(target, Truth) else target, agrees, None, values)
+    told = target_of(target, categories, keypoints) if isinstance(target, Truth) else target
+    return Judged(told, agrees, None, values)
 
 
 def overlap_rows(pairs: Pairs) -> list[list[float]]:
@@ -131,7 +134,7 @@ def _answered(line: Line, side: str, image: int, truth: Annotated, annotated: ND
     placed = sizes(corners)
     if f"{side}overlaps" not in line:
         pairs = meeting(box_overlaps(placed, annotated, truth.crowd), classes, truth.classes)
-        return Answered(image, scores, classes, placed[:, 2:].prod(axis=1), truth, pairs)
+        return Answered(image, scores, classes, box_areas(placed), truth, pairs)
     told, areas = _numbers(line[f"{side}overlaps"], (3,)), _numbers(line[f"{side}areas"])
     pairs = Pairs(_whole(told[:, 0]), _whole(told[:, 1]), told[:, 2])
     for places, count in ((pairs.boxes, len(classes)), (pairs.truths, len(truth.classes))):

@@ -93,6 +93,14 @@ def sizes(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
 
 
+@np.errstate(over="ignore")
+def box_areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the areas (n,) of boxes (n, 4) x y width height; below 0 where one side is."""
+    areas: NDArray[np.float64] = boxes[:, 2] * boxes[:, 3]
+    return areas
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def box_overlaps(boxes: Array, truths: Array, crowd: Array) -> NDArray[np.float64]:
     """Return intersections over unions (m, n) of boxes (m, 4) and annotations (n, 4), x y width height.
 

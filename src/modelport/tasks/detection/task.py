@@ -55,7 +55,6 @@ class Detection(Task):
     difference_means = "share of the source's boxes that no box of the same class meets at IoU 0.9"
     trial_batch = 1
     finds_boxes = True
-    agrees_in_part = True
     gives_candidates = True
     # Each holds many objects.
     calibration_images = 48
@@ -132,6 +131,10 @@ class Detection(Task):
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return what is annotated, whether the source's boxes are met, and the image's own average precision."""
         return judged(line, target, self._categories)
+
+    def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
+        """Return how many of the source's things are met."""
+        return [tuple(line["source_met"])] if "source_met" in line else []
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Compute COCO's figures from the boxes and annotations of each image, without faster-coco-eval."""

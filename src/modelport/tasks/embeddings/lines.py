@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.tasks.embeddings.pairs import drawn_pairs
+from modelport.tasks.embeddings.pairs import all_pairs, drawn_pairs
+from modelport.tasks.embeddings.resampled import VectorFigures
 from modelport.tasks.embeddings.retrieval import queries_of
+from modelport.tasks.embeddings.side import Side
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.packed import unpacked
 
@@ -32,6 +34,8 @@ def recount(lines: Iterable[Mapping[str, Any]], seed: int) -> Recounted:
 
     None of a side that lacks a vector (beyond ``packed.MOST_PACKED`` numbers), and none where no pair of a kind is
     there. Which pairs and queries are drawn, of many, is the scorer's own seeded draw: another would be other figures.
+    The figures over resamples are the scorer's own, of the vectors in the lines.
+
     Raises KeyError, TypeError or ValueError for lines of another form.
     """
     whole = list(lines)
@@ -43,22 +47,31 @@ def recount(lines: Iterable[Mapping[str, Any]], seed: int) -> Recounted:
     kinds, counts = np.unique(labels, return_counts=True)
     if len(kinds) < 2 or counts.max() < 2:
         return Recounted({}, {})
-    engine, source = (_side([line[key] for line in whole], labels, seed) for key in ("vector", "source_vector"))
-    return Recounted(engine, source)
+    queries, drawn = queries_of(labels, seed), drawn_pairs(labels, seed)
+    sides = [_vectors([line[key] for line in whole]) for key in ("vector", "source_vector")]
+    engine, source = ({} if rows is None else _figures(rows, labels, queries, drawn) for rows in sides)
+    mine, theirs = (None if rows is None else Side.of(rows, labels, queries, drawn) for rows in sides)
+    if mine is None or theirs is None:
+        return Recounted(engine, source)
+    drops = VectorFigures(labels, drawn or all_pairs(labels), queries, (mine, theirs))
+    return Recounted(engine, source, drops)
 
 
-def _side(packed: Sequence[str | None], labels: Array, seed: int) -> dict[str, float]:
-    rows = [unpacked(text).astype(np.float64) for text in packed if text is not None]
-    if len(rows) < len(packed):
-        return {}
-    vectors = np.stack(rows)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        units = vectors / np.linalg.norm(vectors, axis=1)[:, None]
-    return {**_verification(units, labels, seed), **_retrieval(units, labels, queries_of(labels, seed))}
+def _vectors(packed: Sequence[str | None]) -> Array | None:
+    """Return the vectors (N, D), None where one is missing."""
+    rows = [unpacked(text) for text in packed if text is not None]
+    return np.stack(rows) if len(rows) == len(packed) else None
 
 
-def _verification(units: Floats, labels: Array, seed: int) -> dict[str, float]:
-    same, cosines = _pairs(units, labels, drawn_pairs(labels, seed))
+def _figures(rows: Array, labels: Array, queries: Array, drawn: tuple[Array, Array] | None) -> dict[str, float]:
+    wide = rows.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        units = wide / np.linalg.norm(wide, axis=1)[:, None]
+    return {**_verification(units, labels, drawn), **_retrieval(units, labels, queries)}
+
+
+def _verification(units: Floats, labels: Array, drawn: tuple[Array, Array] | None) -> dict[str, float]:
+    same, cosines = _pairs(units, labels, drawn)
     right, wrong = _levels(cosines, same)
     accepted, mistaken = right / right[-1], wrong / wrong[-1]
     return {

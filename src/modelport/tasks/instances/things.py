@@ -22,7 +22,6 @@ class ThingTask(Task):
     """A task whose answers are things; a class of it says by ``judge`` what a thing has beside its box."""
 
     smallest_set = 100
-    agrees_in_part = True
     tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02
@@ -53,7 +52,11 @@ class ThingTask(Task):
 
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return what is annotated, whether the source's things are met, and the image's own average precision."""
-        return judged(line, target, self._categories)
+        return judged(line, target, self._categories, self.label_form == "keypoints")
+
+    def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
+        """Return how many of the source's things are met."""
+        return [tuple(line["source_met"])] if "source_met" in line else []
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Compute COCO's figures from the things and annotations of each image, and their overlaps as they were found.

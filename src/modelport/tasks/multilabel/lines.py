@@ -10,7 +10,11 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.tasks.judged import SURROGATE, Judged, Recounted
+from modelport.tasks.multilabel.resampled import SetFigures
 from modelport.tasks.packed import unpacked
+
+SIDES = ("", "source_")
+"""Before a line's keys: the engine's, the source's."""
 
 
 def judged(line: Mapping[str, Any]) -> Judged:
@@ -36,7 +40,18 @@ def recount(lines: Iterable[Mapping[str, Any]]) -> Recounted:
     whole = list(lines)
     if any(line["target"] is None for line in whole):
         return Recounted({}, {})
-    return Recounted(_side(whole, ""), _side(whole, "source_"))
+    targets = [line["target"] for line in whole]
+    positives = _rows_by_class(targets)
+    if not positives:
+        return Recounted({}, {})
+    answers = [[line[f"{side}classes"] for line in whole] for side in SIDES]
+    scores = [_scores([line[f"{side}scores"] for line in whole], positives) for side in SIDES]
+    engine, source = (_figures(*side, positives) for side in zip(answers, scores, strict=True))
+    mine, theirs = scores
+    if mine is None or theirs is None:
+        return Recounted(engine, source)
+    truth, *answered = (_matrix(sets, mine.shape[1]) for sets in (targets, *answers))
+    return Recounted(engine, source, SetFigures(truth, (mine, theirs), (answered[0], answered[1])))
 
 
 def _own_f1(answered: Sequence[int], target: Sequence[int]) -> float:
@@ -44,26 +59,46 @@ def _own_f1(answered: Sequence[int], target: Sequence[int]) -> float:
     return 2 * len(set(answered) & set(target)) / sizes if sizes else 1.0
 
 
-def _side(lines: Sequence[Mapping[str, Any]], side: str) -> dict[str, float]:
-    answers = [line[f"{side}classes"] for line in lines]
-    positives: dict[int, set[int]] = {}
-    for row, line in enumerate(lines):
-        for kind in line["target"]:
-            positives.setdefault(kind, set()).add(row)
-    if not positives or None in answers:
-        return {}
-    answered: dict[int, set[int]] = {}
-    for row, kinds in enumerate(answers):
+def _rows_by_class(sets: Iterable[Sequence[int]]) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = {}
+    for row, kinds in enumerate(sets):
         for kind in kinds:
-            answered.setdefault(kind, set()).add(row)
+            found.setdefault(kind, set()).add(row)
+    return found
+
+
+def _scores(packed: Sequence[str | None], positives: Mapping[int, set[int]]) -> Array | None:
+    """Return the scores (N, C), None where one is missing. Raises ValueError where a class has none."""
+    rows = [unpacked(text) for text in packed if text is not None]
+    if len(rows) < len(packed):
+        return None
+    scores = np.stack(rows)
+    if min(positives) < 0 or max(positives) >= scores.shape[1]:
+        raise ValueError(f"classes {min(positives)} … {max(positives)} of {scores.shape[1]} scores")
+    return scores
+
+
+def _figures(
+    answers: Sequence[Sequence[int] | None], scores: Array | None, positives: Mapping[int, set[int]]
+) -> dict[str, float]:
+    told = [kinds for kinds in answers if kinds is not None]
+    if len(told) < len(answers):
+        return {}
+    answered = _rows_by_class(told)
     found = {"multilabel_f1": 100.0 * fmean(_f1(answered.get(kind, set()), rows) for kind, rows in positives.items())}
-    packed = [line[f"{side}scores"] for line in lines]
-    if None not in packed:
-        scores = np.stack([unpacked(text) for text in packed])
-        if min(positives) < 0 or max(positives) >= scores.shape[1]:
-            raise ValueError(f"classes {min(positives)} … {max(positives)} of {scores.shape[1]} scores")
+    if scores is not None:
         each = [_average_precision(scores[:, kind], sorted(rows)) for kind, rows in positives.items()]
         found["multilabel_mAP"] = 100.0 * fmean(each)
+    return found
+
+
+def _matrix(sets: Sequence[Sequence[int]], width: int) -> Array:
+    """Return sets of classes as bool (N, width). Raises ValueError for a class that is none."""
+    found = np.zeros((len(sets), width), bool)
+    for row, kinds in enumerate(sets):
+        if not all(0 <= kind < width for kind in kinds):
+            raise ValueError(f"classes {kinds} of {width} scores")
+        found[row, list(kinds)] = True
     return found
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from modelport.core.values import Array
 from modelport.tasks.judged import Recounted
+from modelport.tasks.regression.resampled import NumberFigures
 
 
 def recount(lines: Iterable[Mapping[str, Any]], names: Sequence[str]) -> Recounted:
@@ -24,18 +26,31 @@ def recount(lines: Iterable[Mapping[str, Any]], names: Sequence[str]) -> Recount
         return Recounted({}, {})
     sourced = all(line["source_numbers"] is not None for line in whole)
     try:
-        return Recounted(_side(whole, "numbers", names), _side(whole, "source_numbers", names) if sourced else {})
+        targets = np.array([line["target"] for line in whole], np.float64)
+        engine = _numbers(line["numbers"] for line in whole)
+        found = Recounted(_side(engine, targets, names), {})
+        if sourced:
+            source = _numbers(line["source_numbers"] for line in whole)
+            drops = NumberFigures(engine, source, targets, names)
+            found = Recounted(found.metrics, _side(source, targets, names), drops)
     except OverflowError as error:  # a whole number that no float holds
         raise ValueError(str(error)) from error
+    return found
 
 
-def _side(lines: Sequence[Mapping[str, Any]], key: str, names: Sequence[str]) -> dict[str, float]:
-    # The scorer keeps numbers as float32.
-    rows = [(_single(line[key]), line["target"]) for line in lines if None not in line[key]]
-    pairs = [list(zip(values, label, strict=True)) for values, label in rows if all(map(math.isfinite, values))]
-    if not pairs:
+def _numbers(rows: Iterable[Sequence[float | None]]) -> Array:
+    """Return rows as the scorer keeps them, in float32; NaN where JSON holds no number."""
+    with np.errstate(over="ignore"):
+        return np.array(list(rows), np.float64).astype(np.float32).astype(np.float64)
+
+
+def _side(answers: Array, targets: Array, names: Sequence[str]) -> dict[str, float]:
+    if answers.shape != targets.shape:
+        raise ValueError(f"numbers {answers.shape}, labels {targets.shape}")
+    sound = [row for row, values in enumerate(answers.tolist()) if all(map(math.isfinite, values))]
+    if not sound:
         return {}
-    columns = [_column(column) for column in zip(*pairs, strict=True)]
+    columns = [_column(*sides) for sides in zip(answers[sound].T.tolist(), targets[sound].T.tolist(), strict=True)]
     found = {
         "mae": fmean(column["mae"] for column in columns),
         "rmse": math.sqrt(fmean(column["rmse"] ** 2 for column in columns)),
@@ -48,15 +63,10 @@ def _side(lines: Sequence[Mapping[str, Any]], key: str, names: Sequence[str]) ->
     return found
 
 
-def _single(numbers: Sequence[float]) -> list[float]:
-    with np.errstate(over="ignore"):
-        return [float(value) for value in np.array(numbers, np.float64).astype(np.float32)]
-
-
-def _column(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
-    n, labels = len(pairs), [label for _, label in pairs]
-    squares = math.fsum((value - label) ** 2 for value, label in pairs)
-    found = {"mae": math.fsum(abs(value - label) for value, label in pairs) / n, "rmse": math.sqrt(squares / n)}
+def _column(values: Sequence[float], labels: Sequence[float]) -> dict[str, float]:
+    n, away = len(labels), [value - label for value, label in zip(values, labels, strict=True)]
+    squares = math.fsum(one**2 for one in away)
+    found = {"mae": math.fsum(map(abs, away)) / n, "rmse": math.sqrt(squares / n)}
     if min(labels) < max(labels):
         middle = math.fsum(labels) / n
         found["r2"] = 1.0 - squares / math.fsum((label - middle) ** 2 for label in labels)

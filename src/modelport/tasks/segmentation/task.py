@@ -46,7 +46,6 @@ class Segmentation(Task):
     placeholder = UNLABELLED
     smallest_set = 100
     agreement_floors = AGREEMENT_FLOORS
-    agrees_in_part = True
     # Each holds thousands of pixels.
     calibration_images = 100
     tuned_batches = (1, 2, 4)
@@ -91,6 +90,10 @@ class Segmentation(Task):
     def judged(self, line: Mapping[str, Any], target: Any) -> Judged:
         """Return the mask's name, whether nearly all pixels have the source's class, and the image's own mIoU."""
         return judged(line, ALIKE)
+
+    def met(self, line: Mapping[str, Any], sample: Mapping[str, Any]) -> Sequence[tuple[float, int]]:
+        """Return the share of the pixels that have the source's class."""
+        return [(line["source_same"], 1)] if "source_same" in line else []
 
     def recount(self, lines: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Recounted:
         """Compute both figures from the pixels of each image by class."""

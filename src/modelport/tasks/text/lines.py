@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from modelport.core.values import Array
 from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.ratios import RatioFigures
 
 
 def judged(line: Mapping[str, Any]) -> Judged:
@@ -20,27 +24,39 @@ def judged(line: Mapping[str, Any]) -> Judged:
 def recount(lines: Iterable[Mapping[str, Any]]) -> Recounted:
     """Return exact_match, edit_distance and cer of engine and source, each over the texts that it answered.
 
-    There are none where a line has no target.
-    Raises KeyError, TypeError or ValueError for lines of another form.
+    There are none where a line has no target. Raises KeyError, TypeError or ValueError for lines of another form.
     """
-    mine: list[tuple[str | None, str]] = []
-    theirs: list[tuple[str | None, str]] = []
+    mine, theirs, both = [], [], []
     for line in lines:
-        if line["target"] is None:
+        label = line["target"]
+        if label is None:
             return Recounted({}, {})
-        mine.append((line["text"], line["target"]))
+        mine.append(_read(line["text"], label))
         if line["agrees"] is not None:
-            theirs.append((line["source_text"], line["target"]))
-    return Recounted(_figures(mine), _figures(theirs))
+            theirs.append(_read(line["source_text"], label))
+            both.append(mine[-1])
+    if not theirs:
+        return Recounted(_figures(mine), {})
+    (_, away, letters), (_, other, _) = np.array(both).T, np.array(theirs).T
+    return Recounted(_figures(mine), _figures(theirs), over_resamples(away, other, letters))
 
 
-def _figures(pairs: list[tuple[str | None, str]]) -> dict[str, float]:
-    if not pairs:
+def over_resamples(engine: Array, source: Array, letters: Array) -> RatioFigures:
+    """Return edit_distance and cer over resamples of texts: distances of engine and source, labels' lengths, (N,)."""
+    parts = {"edit_distance": (engine, source, np.ones_like(letters)), "cer": (100 * engine, 100 * source, letters)}
+    return RatioFigures(parts)
+
+
+def _read(text: str | None, label: str) -> tuple[bool, int, int]:
+    """Return whether a text is right, how far it is off, and its label's length."""
+    return text == label, levenshtein(text or "", label), len(label)
+
+
+def _figures(texts: Sequence[tuple[bool, int, int]]) -> dict[str, float]:
+    if not texts:
         return {}
-    away = sum(levenshtein(text or "", label) for text, label in pairs)
-    letters = sum(len(label) for _, label in pairs)
-    exact = sum(text == label for text, label in pairs)
-    found = {"exact_match": 100.0 * exact / len(pairs), "edit_distance": away / len(pairs)}
+    exact, away, letters = (sum(column) for column in zip(*texts, strict=True))
+    found = {"exact_match": 100.0 * exact / len(texts), "edit_distance": away / len(texts)}
     return found | ({"cer": 100.0 * away / letters} if letters else {})
 
 

@@ -17,10 +17,9 @@ from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Tas
 from modelport.tasks.classification.topk import percent
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.paired import Paired
-from modelport.tasks.ratios import RatioFigures
 from modelport.tasks.text.ctc import Alphabet, normal
 from modelport.tasks.text.distance import edit_distance
-from modelport.tasks.text.lines import judged, recount
+from modelport.tasks.text.lines import judged, over_resamples, recount
 from modelport.tasks.text.recipe_table import MOST_CHARACTERS, Characters
 
 # What networks of 37 classes read, a blank beside them.
@@ -181,11 +180,7 @@ class TextScorer(Scorer):
             exact, away, letters = (part[self._sourced] for part in self._mine.each())
             right, distance, _ = self._theirs.each()
             figures.paired = {"exact_match": Paired.of(right, exact)}
-            ratios = {
-                "edit_distance": (away, distance, np.ones_like(away)),
-                "cer": (100 * away, 100 * distance, letters),
-            }
-            figures.resampled = RatioFigures(ratios)
+            figures.resampled = over_resamples(away, distance, letters)
         return figures
 
     def _notice(self, labels: Sequence[str]) -> None:
