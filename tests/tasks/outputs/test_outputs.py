@@ -159,7 +159,7 @@ def test_the_recipe_says_what_is_tolerated(tiny_path: Path) -> None:
     text = _text(tiny_path, "null")
     recipe = parse_recipe(text, "x.toml")
     assert recipe.to_json()["tolerance"] == {"value": 0.01, "unit": "percent_of_reference"}
-    assert load_recipe(str(tiny_path)).tolerance.value == 1.0
+    assert load_recipe(str(tiny_path)).tolerance.value == 2.5
     with pytest.raises(RecipeError, match="the first decides"):
         parse_recipe(text.replace('["max_abs", "cosine", "psnr"', '["psnr", "cosine", "max_abs"'), "x.toml")
 
