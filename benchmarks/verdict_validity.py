@@ -85,7 +85,8 @@ def errors(pool: ProcessPoolExecutor, count: int, most: int, planned: int) -> li
             for places in ENDS if world.name == "simulated" else RECORDED:
                 where = "" if places == "recorded" else f", flips in {places} margins"
                 jobs.append((f"by margin, {told}{where}", replays.margin, (world, places, planned)))
-    jobs.append(("bootstrap, 200 images", replays.resampled, (200,)))
+    jobs.append(("bootstrap, F1 of 200 images", replays.resampled, (replays.Found, 200)))
+    jobs.append(("bootstrap, a skewed mean of 200 images", replays.resampled, (replays.skewed, 200)))
     return [(name, pool.submit(call, *words, count, 1 + seed)) for seed, (name, call, words) in enumerate(jobs)]
 
 

@@ -137,9 +137,21 @@ def test_bounds_of_resamples_are_those_of_a_mean() -> None:
     away = np.zeros(300)
     away[:30] = rng.normal(1.0, 1.0, 30)
     drawn = _drawn((50.0 - away).tolist(), [50.0] * 300)
-    low, high = bounds(drawn.source["f1"] - drawn.engine["f1"], drawn.differ, 0.95)
+    low, high = bounds(drawn.source["f1"] - drawn.engine["f1"], float(away.mean()), drawn.differ, 0.95)
     half = 1.699 * away.std(ddof=1) / math.sqrt(300)
     assert low == pytest.approx(away.mean() - half, rel=0.15) and high == pytest.approx(away.mean() + half, rel=0.15)
+
+
+def test_bounds_of_a_skewed_mean_are_those_of_its_own_law() -> None:
+    """Of 60 exponential values (here their quantiles) 120 times the mean by the true one has the law χ² of 120."""
+    away = -np.log1p(-(np.arange(60) + 0.5) / 60)
+    drawn = _drawn((50.0 - away).tolist(), [50.0] * 60)
+    losses = drawn.source["f1"] - drawn.engine["f1"]
+    low, high = bounds(losses, float(away.mean()), 10**6, 0.95)
+    assert high == pytest.approx(away.mean() * 120 / 95.70, rel=0.02)
+    assert low == pytest.approx(away.mean() * 120 / 146.57, rel=0.02)
+    # Percentiles alone are nearer on the long side.
+    assert np.quantile(losses, 0.95) < 0.98 * away.mean() * 120 / 95.70
 
 
 @pytest.mark.parametrize(("freedom", "quantile"), [(5, 2.015), (19, 1.729), (100, 1.660)])

@@ -15,9 +15,8 @@ import pytest
 
 from modelport.core.errors import DataError
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.judged import Judged
 from modelport.tasks.paired import Unit
-from modelport.verdict.margin import Draw, StopByMargin, WeightedBets, densities, margin_order
+from modelport.verdict.margin import Draw, WeightedBets, densities, margin_order
 
 POINTS: Unit = "points"
 PERCENT: Unit = "percent_of_reference"
@@ -162,35 +161,6 @@ def test_nothing_is_said_of_nothing() -> None:
     empty = WeightedBets(Tolerance(value=1.0, unit=POINTS), 50, 0.5)
     empty.take([], [])
     assert (empty.n, empty.word()) == (0, None) and empty.interval() == (-math.inf, math.inf)
-
-
-def test_a_run_stops_where_all_figures_pass_or_one_fails() -> None:
-    n, limit = 3000, Tolerance(value=2.0, unit=POINTS)
-    kept, lost = _flipped(n, 0.9, 0, 0, range(n)), _flipped(n, 0.9, 600, 0, range(n))
-    draw = margin_order(np.arange(float(n)).tolist(), 0)
-
-    def stop(**figures: np.ndarray) -> StopByMargin:
-        stop = StopByMargin({name: pairs[:, 0].tolist() for name, pairs in figures.items()}, draw, limit, 0.95)
-        for place in draw.order.tolist():
-            values = {name: (float(pairs[place, 1]), float(pairs[place, 0])) for name, pairs in figures.items()}
-            if stop.take([Judged(0, values=values)]):
-                break
-        return stop
-
-    passed, failed = stop(top1=kept), stop(top1=kept, top5=lost)
-    assert passed.bets["top1"].word() == "pass" and passed.decided_at == passed.bets["top1"].n
-    assert failed.bets["top5"].word() == "fail" and failed.decided_at is not None
-    assert passed.decided_at is not None and failed.decided_at < passed.decided_at < 500
-
-
-def test_a_sample_that_tells_nothing_or_was_not_planned_is_refused() -> None:
-    draw = margin_order([0.0, 1.0], 0)
-    stop = StopByMargin({"top1": [1.0, 1.0]}, draw, Tolerance(value=2.0, unit=POINTS), 0.95)
-    with pytest.raises(DataError, match="top1"):
-        stop.take([Judged(0, values={"top1": (1.0, None)})])
-    known = Judged(0, values={"top1": (1.0, 1.0)})
-    with pytest.raises(DataError, match="top1"):
-        stop.take([known, known, known])
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf, 1e-9, 1.3, 0.3])

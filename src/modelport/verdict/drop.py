@@ -81,7 +81,7 @@ def by_resamples(
 ) -> Drop:
     """Judge a figure that is no count; ``loss`` is the observed one, in the tolerance's unit."""
     losses = losses_of(drawn.engine[name], drawn.source[name], reference, tolerance)
-    low, high = bounds(losses, drawn.differ, confidence)
+    low, high = bounds(losses, loss, drawn.differ, confidence)
     low, high = min(low, loss), max(high, loss)
     more = f"{drawn.differ} of {drawn.images} images differ"
     limit = tolerance.value

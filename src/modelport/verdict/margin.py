@@ -12,7 +12,7 @@ weighted sampling without replacement", UAI 2023, arXiv:2305.06884). So what is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.judged import Judged
 from modelport.verdict.betting import STAKES, Floats
 
 # The rarest sample is drawn at this share of the plain chance: no stake may be larger than that share of the plain
@@ -187,40 +186,6 @@ class WeightedBets:
             return True
         mixed = top + np.log(np.exp(wealth - top).mean(axis=0))
         return bool(mixed.max() >= -math.log(1.0 - self.confidence))
-
-
-class StopByMargin:
-    """Ends a run as ``sequential.Stop`` does, for samples that come in the order of a draw."""
-
-    def __init__(
-        self, source: Mapping[str, Sequence[float]], draw: Draw, tolerance: Tolerance, confidence: float
-    ) -> None:
-        """``source``: what it earns of each planned sample, by the metrics that decide, (N,) in any order."""
-        self.bets = {
-            name: WeightedBets(tolerance, len(earned), float(np.mean(earned)), confidence)
-            for name, earned in source.items()
-        }
-        self.by_surrogate: set[str] = set()
-        self.decided_at: int | None = None
-        self._weights = draw.weights
-
-    def take(self, samples: Sequence[Judged]) -> bool:
-        """Take the next samples; return whether that is enough.
-
-        Raises DataError where one tells nothing of a figure: those behind it would carry wrong weights.
-        """
-        words = list[str | None]()
-        for name, bets in self.bets.items():
-            earned = [sample.values.get(name, (0.0, None)) for sample in samples]
-            pairs = [(source, engine) for engine, source in earned if source is not None]
-            if len(pairs) < len(samples) or bets.n + len(samples) > bets.planned:
-                raise DataError(f"--order margin: not every planned sample tells of {name}", "use --order random")
-            bets.take(pairs, self._weights[bets.n : bets.n + len(pairs)].tolist())
-            words.append(bets.word())
-        if "fail" in words or all(word == "pass" for word in words):
-            self.decided_at = max(bets.n for bets in self.bets.values())
-            return True
-        return False
 
 
 # Bets win where less is lost than a limit, or more.
