@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from modelport.core.values import Array
-from modelport.tasks.base import Figures, Rows, Task
+from modelport.tasks.base import Task
+from modelport.tasks.scoring import Figures, Rows
 
 CATEGORIES = ((3, "car"), (1, "dog"), (9, "kite"))
 SIZES = ((120, 160), (96, 96), (150, 90), (64, 128))

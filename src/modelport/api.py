@@ -36,7 +36,7 @@ from modelport.report.result_folder import PREDICTIONS
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported
 from modelport.stages.source import source_of
-from modelport.tasks.base import Rows
+from modelport.tasks.scoring import Rows
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
 from modelport.verdict.settings import Judging

@@ -14,7 +14,7 @@ from modelport.core.errors import DataError, OutputError
 from modelport.core.values import RowId
 from modelport.evaluate.held_rows import HeldRows, KeptRows
 from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
-from modelport.tasks.base import Rows
+from modelport.tasks.scoring import Rows
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Check, RowId, Truth
 from modelport.recipes.load import load_recipe
-from modelport.tasks.base import Rows
+from modelport.tasks.scoring import Rows
 from modelport.tasks.table import task_of
 from modelport.verdict.chance import AGREEMENT
 from modelport.verdict.rules import Evidence, overall

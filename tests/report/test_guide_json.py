@@ -7,7 +7,7 @@ import pytest
 
 from modelport.recipes.load import load_recipe
 from modelport.report.guide_json import accuracy_line, guide_json
-from modelport.tasks.base import Score
+from modelport.tasks.scoring import Score
 from modelport.tasks.table import task_of
 
 

@@ -15,8 +15,9 @@ from label_recipes import CASES
 
 from modelport.core.values import RowId
 from modelport.recipes.load import load_recipe
-from modelport.tasks.base import Figures, Rows, Task
+from modelport.tasks.base import Task
 from modelport.tasks.judged import Recounted
+from modelport.tasks.scoring import Figures, Rows
 from modelport.tasks.table import task_of
 
 CONTRASTIVE = ("contrastive", "contrastive-drawn")

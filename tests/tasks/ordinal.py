@@ -9,8 +9,9 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Task
+from modelport.tasks.base import Task
 from modelport.tasks.classification.topk import percent
+from modelport.tasks.scoring import Figures, Flips, Rows, Score
 
 
 class Ordinal(Task):

@@ -26,12 +26,12 @@ from label_recipes import CASES
 
 from modelport.core.values import RowId
 from modelport.tasks import packed
-from modelport.tasks.base import Rows
 from modelport.tasks.contrastive.pairs import published_found
 from modelport.tasks.contrastive.task import drawn_pairs
 from modelport.tasks.judged import Recounted
 from modelport.tasks.paired import Paired
 from modelport.tasks.ratios import RatioFigures
+from modelport.tasks.scoring import Rows
 
 EVERY = pytest.mark.parametrize("name", [*CASES, *CONTRASTIVE])
 LABELLED = pytest.mark.parametrize("name", CASES)

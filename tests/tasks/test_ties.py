@@ -14,9 +14,9 @@ from modelport.data.prepare.letterbox import LateBox
 from modelport.recipes.load import load_recipe
 from modelport.report.detections import DetectionFiles
 from modelport.report.guide_json import guide_text
-from modelport.tasks.base import Score
 from modelport.tasks.classification.topk import TiedRows
 from modelport.tasks.contrastive.pairs import TiedViews
+from modelport.tasks.scoring import Score
 from modelport.tasks.table import task_of
 
 

@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from modelport.core.values import RowId
 from modelport.tasks.answered import Answered
-from modelport.tasks.base import Figures, Flips
+from modelport.tasks.scoring import Figures, Flips
 from modelport.verdict.chance import agreement_above_chance, binomial_tail
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Score
 from modelport.tasks.judged import Judged, MeanFigures
 from modelport.tasks.paired import Paired
+from modelport.tasks.scoring import Score
 from modelport.verdict.bootstrap import Resamples, bounds, student
 from modelport.verdict.drop import by_bets, by_counts, by_resamples, needed
 from modelport.verdict.exact import p_value

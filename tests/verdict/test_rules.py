@@ -6,7 +6,7 @@ import pytest
 
 from modelport.recipes.load import load_recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Score
+from modelport.tasks.scoring import Score
 from modelport.tasks.table import task_class, task_names
 from modelport.verdict.rules import Evidence, excess_of, is_full_set, judge, limit_of, overall
 

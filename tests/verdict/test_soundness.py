@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from modelport.core.values import Array, Check
-from modelport.tasks.base import Figures, Flips, Score
 from modelport.tasks.classification.task import Classification
+from modelport.tasks.scoring import Figures, Flips, Score
 from modelport.verdict.soundness import Soundness, on_ground
 
 

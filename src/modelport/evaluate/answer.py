@@ -25,7 +25,8 @@ from modelport.evaluate.score import Scored, Scoring, score
 from modelport.evaluate.store import SourceAnswers, split_rows, stack_rows
 from modelport.measure.timing import Clocks
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Rows, Task, Ties
+from modelport.tasks.base import Task
+from modelport.tasks.scoring import Rows, Ties
 from modelport.verdict.soundness import Soundness
 
 # Rows that are scored at a time, unless their outputs are large: called after every small batch, the scorer would find

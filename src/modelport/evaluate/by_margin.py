@@ -12,7 +12,7 @@ from modelport.core.values import RowId, Sample, Tensors
 from modelport.evaluate.answer import Pass
 from modelport.evaluate.store import SourceAnswers, stack_rows
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Figures, Rows, Score
+from modelport.tasks.scoring import Figures, Rows, Score
 from modelport.verdict.margin import WeightedBets, margin_order
 from modelport.verdict.sequential import Stop
 

@@ -11,7 +11,7 @@ from modelport.core.artifacts import prepare_output_folder
 from modelport.core.errors import DataError, OutputError
 from modelport.core.values import RowId, Tensors
 from modelport.evaluate.store import RowStore, split_rows, stack_rows
-from modelport.tasks.base import Rows
+from modelport.tasks.scoring import Rows
 
 Find = Callable[[RowId, str], Tensors | None]
 

@@ -15,8 +15,8 @@ from modelport.data.stream.view_batches import plain_batches
 from modelport.engines.base import Build, Runner
 from modelport.evaluate.loop import run_batches
 from modelport.measure.timing import Clocks
-from modelport.tasks.base import Score
 from modelport.tasks.contrastive.knn import knn_top1
+from modelport.tasks.scoring import Score
 
 Samples = DataSet | Sequence[Sample]
 

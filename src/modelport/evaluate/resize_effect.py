@@ -11,7 +11,7 @@ from modelport.core.errors import BadSampleError
 from modelport.core.values import Sample
 from modelport.data.prepare.transforms import Preprocess
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures
+from modelport.tasks.scoring import Figures
 
 # Images that are prepared both ways.
 COMPARED = 64

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 from modelport.core.values import RowId
-from modelport.tasks.base import Rows, Task
+from modelport.tasks.base import Task
 from modelport.tasks.judged import Judged
+from modelport.tasks.scoring import Rows
 
 SAMPLES = "samples.jsonl"
 

@@ -21,7 +21,7 @@ from modelport.data.files.guide_names import claimed_rows, result_stem, row_ids
 from modelport.data.files.result_files import Results, read_outputs
 from modelport.data.files.tensor_index import TensorIndex
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Rows
+from modelport.tasks.scoring import Rows
 
 ROWS_AT_ONCE = 64
 

@@ -13,8 +13,9 @@ from modelport.core.errors import DataError
 from modelport.data.sets.selection import Uniques
 from modelport.data.stream.batches import Fingerprint
 from modelport.evaluate.sample_log import SAMPLES, SampleLog
-from modelport.tasks.base import Figures, Rows, Task, Ties
+from modelport.tasks.base import Task
 from modelport.tasks.judged import Judged
+from modelport.tasks.scoring import Figures, Rows, Ties
 from modelport.verdict.sequential import Stop
 from modelport.verdict.soundness import Soundness
 

@@ -13,7 +13,7 @@ from modelport.engines.source import Source
 from modelport.evaluate.answer import Outcome, Pass, answer_with_source, live_rows, warmed_up
 from modelport.evaluate.score import Scoring, score
 from modelport.evaluate.store import SourceAnswers
-from modelport.tasks.base import Rows
+from modelport.tasks.scoring import Rows
 from modelport.verdict.sequential import Stop
 
 # Samples that source and engine answer in turn: enough to keep both busy, few enough that little is answered in vain.

@@ -34,7 +34,8 @@ from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_det
 from modelport.report.guide_json import guide_json, guide_text
 from modelport.report.result import NOTHING_RAN, Result
 from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RESULT
-from modelport.tasks.base import Figures, Rows, Task
+from modelport.tasks.base import Task
+from modelport.tasks.scoring import Figures, Rows
 from modelport.tasks.table import need_labels, task_of
 from modelport.verdict.rules import is_full_set, rounding_of, tie_notes
 from modelport.verdict.settings import Judging

@@ -13,8 +13,9 @@ from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, environment
-from modelport.tasks.base import Figures, Task, judged_metrics
+from modelport.tasks.base import Task, judged_metrics
 from modelport.tasks.classification.topk import percent
+from modelport.tasks.scoring import Figures
 from modelport.verdict import rules as verdict
 from modelport.verdict.bootstrap import Resamples
 from modelport.verdict.settings import Judging

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelport.tasks.base import Score, Task
+from modelport.tasks.base import Task
 from modelport.tasks.contrastive.pairs import PAIRS
+from modelport.tasks.scoring import Score
 
 
 def guide_json(task: Task, metrics: Mapping[str, Score], n: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from modelport.evaluate.recount import Earned, Recount, same
 from modelport.evaluate.sample_log import SAMPLES
 from modelport.report.result import Result
 from modelport.report.result_folder import PREDICTIONS
-from modelport.tasks.base import Score
+from modelport.tasks.scoring import Score
 
 AGREEMENT = "source_agreement"
 # Lines that differ: the first few of perhaps all.

@@ -13,8 +13,9 @@ from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 from modelport.report.recomputed import Findings, Held, by_margin
 from modelport.report.result import Result
-from modelport.tasks.base import Figures, Score, Task, judged_metrics
+from modelport.tasks.base import Task, judged_metrics
 from modelport.tasks.paired import Paired
+from modelport.tasks.scoring import Figures, Score
 from modelport.verdict import chance, rules
 from modelport.verdict.bootstrap import Resamples
 from modelport.verdict.margin import WeightedBets

@@ -15,7 +15,7 @@ import numpy as np
 from modelport.core import machine
 from modelport.core.values import Check
 from modelport.engines.registry import packages_of_engines
-from modelport.tasks.base import Score
+from modelport.tasks.scoring import Score
 
 SCHEMA = "modelport.result/1"
 # Distributions whose versions a result tells: those before the engines' own, and those after them.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from modelport.core.values import Check
-from modelport.tasks.base import Figures, Score
+from modelport.tasks.scoring import Figures, Score
 from modelport.verdict.words import INCONCLUSIVE, PASS
 
 AGREEMENT = "agreement_explained"  # the check's name

@@ -13,9 +13,9 @@ from statistics import NormalDist
 import numpy as np
 
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Score
 from modelport.tasks.judged import Floats
 from modelport.tasks.paired import Paired
+from modelport.tasks.scoring import Score
 from modelport.verdict.betting import Game, log_mixture, log_wealths
 from modelport.verdict.bootstrap import Resamples, bounds
 from modelport.verdict.exact import FINE, clopper_pearson, loss_bounds, p_value

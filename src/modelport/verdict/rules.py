@@ -11,8 +11,9 @@ from modelport.core.options import CONFIDENCE, MAX_SKIPPED
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Published, Tolerance
-from modelport.tasks.base import Score, Ties, judged_metrics
+from modelport.tasks.base import judged_metrics
 from modelport.tasks.paired import Paired
+from modelport.tasks.scoring import Score, Ties
 from modelport.verdict.bootstrap import Resamples
 from modelport.verdict.drop import Drop, by_bets, by_counts, by_resamples, unit_of
 from modelport.verdict.sequential import AnyBets

@@ -13,7 +13,8 @@ import numpy as np
 
 from modelport.core.text import plain
 from modelport.core.values import Array, Check, Tensors
-from modelport.tasks.base import Figures, Score, Task
+from modelport.tasks.base import Task
+from modelport.tasks.scoring import Figures, Score
 from modelport.verdict.alignment import NAME as ALIGNED
 from modelport.verdict.alignment import aligned
 from modelport.verdict.chance import ABOVE_CHANCE, above_chance, agreement, agreement_above_chance, beats

@@ -10,10 +10,10 @@ import pytest
 from modelport.core.values import RowId
 from modelport.report.markdown import render
 from modelport.report.result import NOTHING_RAN, Result, SourceFigures
-from modelport.tasks.base import Figures, Rows
 from modelport.tasks.classification import per_class
 from modelport.tasks.classification.per_class import ClassCounts
 from modelport.tasks.classification.task import ClassScorer
+from modelport.tasks.scoring import Figures, Rows
 from oracles import torchmetrics
 
 CLASSES, OFFSET = 6, 1

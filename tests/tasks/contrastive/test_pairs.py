@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
 from modelport.core.values import RowId
-from modelport.tasks.base import Rows as Answers
-from modelport.tasks.base import Score
 from modelport.tasks.contrastive.pairs import hits, nearest, pairs_hit, published_found, published_hits, top1
 from modelport.tasks.contrastive.task import PairScorer
+from modelport.tasks.scoring import Rows as Answers
+from modelport.tasks.scoring import Score
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FEATURES = np.load(GOLDEN / "contrastive.npz")["features"]

@@ -8,8 +8,8 @@ import pytest
 from modelport.core.errors import DataError
 from modelport.core.values import RowId
 from modelport.recipes.load import load_recipe
-from modelport.tasks.base import Rows
 from modelport.tasks.contrastive.task import drawn_pairs
+from modelport.tasks.scoring import Rows
 from modelport.tasks.table import task_of
 
 

@@ -8,8 +8,8 @@ import pytest
 from detectors import recipe_of
 from modelport.core.placement import Placement
 from modelport.core.values import RowId, Truth
-from modelport.tasks.base import Rows
 from modelport.tasks.detection.task import Detection
+from modelport.tasks.scoring import Rows
 
 
 @pytest.mark.parametrize(("score", "said"), [(0.0, False), (1.0, False), (1.004, False), (90.0, True), (255.0, True)])

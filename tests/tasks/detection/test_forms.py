@@ -18,11 +18,11 @@ from detectors import SIDE, Row, corners, random_raw, recipe_of, slow_rows, slow
 from modelport.core.errors import RecipeError, UsageError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, RowId, TensorSpec, Truth
-from modelport.tasks.base import Rows
 from modelport.tasks.detection import decode
 from modelport.tasks.detection.decode import Decoder
 from modelport.tasks.detection.forms import possible_forms
 from modelport.tasks.detection.task import Detection
+from modelport.tasks.scoring import Rows
 
 CLASSES, COUNT = 3, 120
 CATEGORIES = ((4, "cup"), (7, "dog"), (9, "kite"))

@@ -14,8 +14,8 @@ from coco_oracle import categories, drawn_boxes, truth
 from detectors import recipe_of
 from modelport.core.placement import Placement
 from modelport.core.values import Array, RowId
-from modelport.tasks.base import Figures, Rows, Score
 from modelport.tasks.detection.lines import listed
+from modelport.tasks.scoring import Figures, Rows, Score
 from modelport.tasks.table import task_of
 
 MOST = 60

@@ -10,10 +10,10 @@ import pytest
 
 from coco_oracle import categories, drawn_boxes, truth
 from modelport.core.values import Array, Truth
-from modelport.tasks.base import Figures, Flips, Score
 from modelport.tasks.detection.both import BothMaps, InImage
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.detection.matching import LEVELS, Matched, box_overlaps, own_precision
+from modelport.tasks.scoring import Figures, Flips, Score
 
 NAMES = (
     *("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"),

@@ -10,12 +10,12 @@ import pytest
 from modelport.core.errors import RecipeError
 from modelport.core.values import RowId, TensorSpec
 from modelport.recipes.load import parse_recipe
-from modelport.tasks.base import Figures, Rows
 from modelport.tasks.embeddings import pairs as pairs_module
 from modelport.tasks.embeddings import retrieval as retrieval_module
 from modelport.tasks.embeddings.pairs import directions, drawn_pairs, genuine_and_impostor
 from modelport.tasks.embeddings.retrieval import chance, queries_of, retrieved
 from modelport.tasks.embeddings.task import Embeddings
+from modelport.tasks.scoring import Figures, Rows
 from modelport.tasks.table import task_of
 from oracles import torchmetrics
 

@@ -19,7 +19,7 @@ from modelport.core.values import Array, RowId, TensorSpec, Truth
 from modelport.data.sets.table import open_dataset
 from modelport.recipes.load import parse_recipe
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Rows
+from modelport.tasks.scoring import Rows
 from modelport.tasks.table import TASKS, task_class, task_of
 from things import CATEGORIES, SIZES, drawn_things, hold_that_figures_are_counted_anew
 

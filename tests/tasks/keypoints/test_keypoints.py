@@ -18,8 +18,8 @@ from modelport.core.values import Array, RowId, Truth
 from modelport.data.sets.table import open_dataset
 from modelport.recipes.load import parse_recipe
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Rows
 from modelport.tasks.keypoints.task import COCO_SIGMAS
+from modelport.tasks.scoring import Rows
 from modelport.tasks.table import task_of
 from things import CATEGORIES, drawn_things, hold_that_figures_are_counted_anew
 

@@ -12,10 +12,10 @@ from modelport.core.values import RowId, TensorSpec
 from modelport.recipes.load import parse_recipe
 from modelport.recipes.schema import Recipe
 from modelport.tasks import kept
-from modelport.tasks.base import Figures, Rows
 from modelport.tasks.curves import average_precision, chance_precision
 from modelport.tasks.multilabel.figures import average_precisions, macro_f1
 from modelport.tasks.multilabel.task import MultiLabel
+from modelport.tasks.scoring import Figures, Rows
 from modelport.tasks.table import task_of
 from oracles import torchmetrics
 

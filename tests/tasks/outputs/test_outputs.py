@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from modelport.core.errors import RecipeError
 from modelport.core.values import RowId
 from modelport.recipes.load import load_recipe, parse_recipe
-from modelport.tasks.base import Rows
 from modelport.tasks.outputs.task import NearnessScorer, Outputs
+from modelport.tasks.scoring import Rows
 from modelport.tasks.table import task_of
 
 Call = Callable[..., Any]

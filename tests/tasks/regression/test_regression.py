@@ -11,8 +11,8 @@ from modelport.core.errors import DataError, RecipeError
 from modelport.core.values import RowId, TensorSpec
 from modelport.recipes.load import parse_recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Figures, Rows
 from modelport.tasks.regression.task import NEAR, Regression
+from modelport.tasks.scoring import Figures, Rows
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import Evidence, judge, limit_of
 from modelport.verdict.soundness import Soundness

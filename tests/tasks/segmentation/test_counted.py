@@ -11,7 +11,7 @@ import pytest
 from modelport.core.placement import Placement
 from modelport.core.values import Array, RowId
 from modelport.recipes.load import parse_recipe
-from modelport.tasks.base import Figures, Rows, Score
+from modelport.tasks.scoring import Figures, Rows, Score
 from modelport.tasks.table import task_of
 from segmenter import RECIPE, Held
 

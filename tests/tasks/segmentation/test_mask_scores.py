@@ -14,7 +14,7 @@ from modelport.core.errors import DataError, RecipeError
 from modelport.core.placement import Placement
 from modelport.core.values import Array, RowId, TensorSpec
 from modelport.recipes.load import parse_recipe
-from modelport.tasks.base import Flips, Rows
+from modelport.tasks.scoring import Flips, Rows
 from modelport.tasks.segmentation.task import ALIKE, UNLABELLED, PixelFlips, Segmentation
 from modelport.tasks.table import TASKS, task_class, task_of
 from modelport.verdict.soundness import Soundness

@@ -17,7 +17,8 @@ from modelport.core.errors import DataError, RecipeError, UsageError
 from modelport.core.values import RowId, TensorSpec
 from modelport.recipes.load import parse_recipe
 from modelport.recipes.toml import toml_value
-from modelport.tasks.base import Figures, Rows, own_table
+from modelport.tasks.base import own_table
+from modelport.tasks.scoring import Figures, Rows
 from modelport.tasks.table import task_of
 from modelport.tasks.text.ctc import Alphabet
 from modelport.tasks.text.distance import edit_distance

@@ -26,7 +26,8 @@ from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 from modelport.stages.plan import Given, Plan
 from modelport.stages.port import Ported, ported
-from modelport.tasks.base import Score, Task
+from modelport.tasks.base import Task
+from modelport.tasks.scoring import Score
 from modelport.verdict import rules as verdict
 from modelport.verdict.words import PASS
 

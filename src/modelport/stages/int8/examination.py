@@ -16,7 +16,8 @@ from modelport.core.values import Array, Batch, Check, Sample, Tensors
 from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened
 from modelport.stages.int8.calibrate import Calibration
-from modelport.tasks.base import Figures, Rows, Task, judged_metrics
+from modelport.tasks.base import Task, judged_metrics
+from modelport.tasks.scoring import Figures, Rows
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import limit_of, loss_of
 from modelport.verdict.soundness import Soundness

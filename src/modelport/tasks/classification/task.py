@@ -10,12 +10,13 @@ from typing import Any
 from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.tasks.answered import Answered, Numbering
-from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.base import Draft, Task
 from modelport.tasks.classification.lines import judged, recount
 from modelport.tasks.classification.per_class import ClassCounts
 from modelport.tasks.classification.topk import TiedRows, TopK, best, class_scores
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.paired import Paired
+from modelport.tasks.scoring import Figures, Flips, Rows, Score, Scorer
 
 # The share of the source's answers, in percent, below which a precision does not explain what differs. Chosen, not
 # measured, well below what healthy ports keep (decision 11).

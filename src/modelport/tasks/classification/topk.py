@@ -10,7 +10,7 @@ import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.values import Array, Tensors
-from modelport.tasks.base import Score, Ties
+from modelport.tasks.scoring import Score, Ties
 
 
 def target_ranks(logits: Array, targets: Array) -> Array:

@@ -6,8 +6,8 @@ import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.values import Array
-from modelport.tasks.base import Score
 from modelport.tasks.classification.topk import percent
+from modelport.tasks.scoring import Score
 
 # Similarities held at a time: 64 MiB of float32.
 BLOCK = 16 * 1024 * 1024

@@ -10,7 +10,7 @@ import numpy as np
 
 from modelport.core.errors import DataError
 from modelport.core.values import Array
-from modelport.tasks.base import Score, Ties
+from modelport.tasks.scoring import Score, Ties
 
 # The task depends on it: among more images an image's other view is harder to find.
 PAIRS = 128

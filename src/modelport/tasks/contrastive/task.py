@@ -9,12 +9,13 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer, Task, own_table
+from modelport.tasks.base import Task, own_table
 from modelport.tasks.contrastive.lines import judged, over_resamples, recount
 from modelport.tasks.contrastive.pairs import PAIRS, TiedViews, hits, nearest, pairs_hit, published_found, too_few, top1
 from modelport.tasks.contrastive.recipe_table import Contrastive
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.ratios import RatioFigures
+from modelport.tasks.scoring import Figures, Flips, Rows, Score, Scorer
 
 VIEW_MARK = "#"
 

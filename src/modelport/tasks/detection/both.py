@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelport.core.values import Array, Truth
-from modelport.tasks.base import Figures, Flips, Score
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.detection.lines import overlap_rows
 from modelport.tasks.detection.matching import Answered, Matched, match, own_precision
 from modelport.tasks.detection.precision import Pairwise, areas_of, over_resamples
+from modelport.tasks.scoring import Figures, Flips, Score
 
 
 class InImage(NamedTuple):

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError, ModelportError, raised_as
 from modelport.core.values import Array, Truth
-from modelport.tasks.base import Score
 from modelport.tasks.detection.matching import Annotated, Answered, box_areas, box_overlaps, finite, meeting, sizes
+from modelport.tasks.scoring import Score
 
 MAX_DETECTIONS = (100, 300, 1000)
 # Categories are judged one by one; of all at once the library would hold a gigabyte for 5,000 images.

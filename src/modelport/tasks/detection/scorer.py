@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from modelport.core.placement import Placement, known
-from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer
 from modelport.tasks.detection.both import BothMaps, InImage
 from modelport.tasks.detection.boxes import met
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.detection.decode import Decoder, Found
 from modelport.tasks.detection.lines import listed
+from modelport.tasks.scoring import Figures, Flips, Rows, Score, Scorer
 
 # Probabilities, with what bfloat16 rounds them up by.
 MOST_SCORE = 1.01

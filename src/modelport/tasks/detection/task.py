@@ -14,7 +14,7 @@ from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Draft, Score, Task, Unlabelled, judged_metrics, own_table
+from modelport.tasks.base import Draft, Task, judged_metrics, own_table
 from modelport.tasks.detection.boxes import best_detections
 from modelport.tasks.detection.coco_map import MAX_DETECTIONS
 from modelport.tasks.detection.decode import Decoder
@@ -33,6 +33,7 @@ from modelport.tasks.detection.lines import judged, recount
 from modelport.tasks.detection.recipe_table import Boxes
 from modelport.tasks.detection.scorer import BoxScorer, agreement
 from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.scoring import Score, Unlabelled
 
 # What TensorFlow's detectors call their boxes.
 TENSORFLOW = "detection_boxes"

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.tasks.base import Score
 from modelport.tasks.classification.topk import percent
 from modelport.tasks.curves import Acceptance
 from modelport.tasks.embeddings.asked import Asked
@@ -21,6 +20,7 @@ from modelport.tasks.embeddings.pairs import (
     genuine_and_impostor,
 )
 from modelport.tasks.embeddings.retrieval import retrieved
+from modelport.tasks.scoring import Score
 
 OF_PAIRS = ("verification_accuracy", "tar_at_far_1e-3")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from modelport.core.values import TensorSpec
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task
+from modelport.tasks.base import Draft, Task
 from modelport.tasks.embeddings.asked import ENOUGH_IDENTITIES, Asked
 from modelport.tasks.embeddings.lines import judged, recount
 from modelport.tasks.embeddings.pairs import directions
@@ -21,6 +21,7 @@ from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.kept import Kept
 from modelport.tasks.packed import Packer
 from modelport.tasks.paired import Paired
+from modelport.tasks.scoring import Figures, Flips, Rows, Score, Scorer
 
 # A row's vector is the source's where the cosine of the two is at least this. Chosen, not measured: another model's
 # has a cosine near 0, rounding to int8 leaves about 0.99.

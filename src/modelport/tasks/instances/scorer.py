@@ -11,12 +11,12 @@ import numpy as np
 
 from modelport.core.placement import Placement, known
 from modelport.core.values import Array, Tensors, Truth
-from modelport.tasks.base import Figures, Flips, Rows, Score, Scorer
 from modelport.tasks.detection.both import BothMaps, InImage
 from modelport.tasks.detection.boxes import pairs_met
 from modelport.tasks.detection.coco_map import CocoMap
 from modelport.tasks.detection.lines import listed
 from modelport.tasks.instances.outputs import Parts, Things
+from modelport.tasks.scoring import Figures, Flips, Rows, Score, Scorer
 
 # A thing of the source's is met by one of its class that overlaps it so far: by pixels, or by keypoints' similarity.
 ALIKE = 0.9

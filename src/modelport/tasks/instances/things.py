@@ -11,11 +11,12 @@ from modelport.core.values import Tensors, TensorSpec
 from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Draft, Task, Unlabelled, judged_metrics
+from modelport.tasks.base import Draft, Task, judged_metrics
 from modelport.tasks.detection.lines import judged, recount
 from modelport.tasks.instances.outputs import Parts
 from modelport.tasks.instances.scorer import Judge, ThingScorer, difference, mean_difference
 from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.scoring import Unlabelled
 
 
 class ThingTask(Task):

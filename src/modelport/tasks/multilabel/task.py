@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from modelport.core.values import Array, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, own_table
+from modelport.tasks.base import Draft, Task, own_table
 from modelport.tasks.classification.topk import best
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.kept import Kept
@@ -20,6 +20,7 @@ from modelport.tasks.multilabel.lines import judged, recount
 from modelport.tasks.multilabel.recipe_table import Threshold
 from modelport.tasks.multilabel.resampled import SetFigures
 from modelport.tasks.packed import Packer
+from modelport.tasks.scoring import Figures, Flips, Rows, Score, Scorer
 
 
 class MultiLabel(Task):

@@ -10,8 +10,9 @@ from typing import Any
 from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Draft, Figures, Rows, Score, Scorer, Task, relative_difference
+from modelport.tasks.base import Draft, Task, relative_difference
 from modelport.tasks.outputs.nearness import MOST_PSNR, Near, Nearness
+from modelport.tasks.scoring import Figures, Rows, Score, Scorer
 
 # By metric: its unit, and what the source has against itself.
 UNITS = {"max_abs": "of the output", "mean_abs": "of the output", "cosine": "ratio", "psnr": "dB"}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.tasks.base import Score
+from modelport.tasks.scoring import Score
 
 METRICS = ("mae", "rmse", "r2")
 OF_OUTPUT = "of the output"

@@ -13,12 +13,13 @@ from modelport.core.errors import DataError
 from modelport.core.values import Array, Tensors, TensorSpec
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tensor, Tolerance
-from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, relative_difference
+from modelport.tasks.base import Draft, Task, relative_difference
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.kept import Kept
 from modelport.tasks.regression.figures import METRICS, near, scores
 from modelport.tasks.regression.lines import recount
 from modelport.tasks.regression.resampled import NumberFigures
+from modelport.tasks.scoring import Figures, Flips, Rows, Score, Scorer
 
 # A row's numbers are the source's where none is further off than this share of its standard deviation over all rows:
 # errors of that size cost R² 0.0025. Chosen, not measured.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.tasks.base import Score
+from modelport.tasks.scoring import Score
 
 
 class Confusion:

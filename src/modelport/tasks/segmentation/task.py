@@ -13,8 +13,9 @@ from modelport.core.placement import Placement, known
 from modelport.core.values import Array, Mask, Tensors, TensorSpec
 from modelport.recipes.chain import pixel_shape
 from modelport.recipes.schema import Recipe
-from modelport.tasks.base import Draft, Figures, Flips, Rows, Scorer, Task, relative_difference
+from modelport.tasks.base import Draft, Task, relative_difference
 from modelport.tasks.judged import Judged, Recounted
+from modelport.tasks.scoring import Figures, Flips, Rows, Scorer
 from modelport.tasks.segmentation.confusion import Confusion
 from modelport.tasks.segmentation.counted import Counts, Pixelwise, counted, judged, recount
 from modelport.tasks.segmentation.pixels import NO_CLASS, InImage, classes_in_image

@@ -13,10 +13,11 @@ from modelport.core.values import Array, TensorSpec
 from modelport.recipes.draft import Line
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.base import Draft, Figures, Flips, Rows, Score, Scorer, Task, own_table
+from modelport.tasks.base import Draft, Task, own_table
 from modelport.tasks.classification.topk import percent
 from modelport.tasks.judged import Judged, Recounted
 from modelport.tasks.paired import Paired
+from modelport.tasks.scoring import Figures, Flips, Rows, Score, Scorer
 from modelport.tasks.text.ctc import Alphabet, normal
 from modelport.tasks.text.distance import edit_distance
 from modelport.tasks.text.lines import judged, over_resamples, recount
