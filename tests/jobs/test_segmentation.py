@@ -65,6 +65,10 @@ def test_it_comes_to_a_verdict_on_two_engines_and_in_int8(zoo: Path, call: Call,
         assert told["metrics"]["source_agreement"]["value"] > (98 if precision == "int8" else 99.99)
         lines = [json.loads(line) for line in (Path(out) / "predictions.jsonl").read_text().splitlines()]
         assert len(lines) == 100 and all(len(json.dumps(line)) < 1000 for line in lines)
+    call("run", *given, "--engine", "onnxruntime", "--out", "soon", "--until-decided", "--max-drop", 20)
+    soon = result("soon")
+    assert soon["statistics"]["stopped_at"] == soon["n"] < 100
+    assert any("a surrogate of each image" in note for note in soon["notes"])
     blind = call("run", *given[:-2], "--images", drawn / "val" / "images", "--predict", "--limit", 9, "--out", "blind")
     assert blind.code == 3, blind
     assert set(result("blind")["metrics"]) == {"source_agreement"}

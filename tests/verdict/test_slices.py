@@ -111,6 +111,13 @@ def test_what_cannot_be_told_is_not_looked_at() -> None:
     facts = [{"columns": {"note": f"n{row}", "all": True}} for row in range(100)]
     assert suffering(_lines(targets, source, engine, facts), POINT).looked_at == 2
     assert suffering([], POINT) == Suffering()
+    # Whoever made a folder may have written anything.
+    odd: list[Line] = [
+        {"width": "x" * 9, "height": 10**9},
+        {"width": 10**400, "height": 10**400},
+        {"brightness": "nan"},
+    ]
+    assert suffering(_lines(targets, source, engine, odd * 33 + odd[:1]), POINT).looked_at == 2
 
 
 def test_both_tests_are_exact() -> None:

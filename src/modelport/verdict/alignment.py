@@ -88,7 +88,7 @@ def _permuted(answered: Answered, names: Mapping[int, str]) -> Found | None:
         f"{whole[label]} times)"
         for label, answer in often
     ]
-    return Found(hits, straight, f"in another order ({some(told)})")
+    return Found(hits, straight, f"in another order ({some(told)}), learned on one half of the samples, on the other")
 
 
 def permutation(pairs: Mapping[tuple[int, int], int]) -> dict[int, int]:

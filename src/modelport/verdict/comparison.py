@@ -176,7 +176,7 @@ class OtherSamples:
 
             A share is never below 0 nor above 1: of what its bound then says nothing is wrong.
             """
-            there = min(1.0, max(0.0, round(scale * share - shift, 12)))
+            there = min(1.0, max(0.0, scale * share - shift))
             if side == "fail":
                 return (
                     at_least(self.baseline_hits, self.baseline_n, share) if share > 0.0 else 0.0,
@@ -193,9 +193,8 @@ class OtherSamples:
             middle = (low + high) / 2.0
             found = chances(middle)
             low, high = (middle, high) if found[rises] < found[1 - rises] else (low, middle)
-        ends = [(end + shift) / scale for end in (0.0, 1.0)] if scale > 0.0 else []
-        tried = [low, high, 0.0, 1.0, *(end for end in ends if 0.0 <= end <= 1.0)]
-        return min(1.0, 2.0 * min(max(chances(share)) for share in tried))
+        # One rises and the other falls, so that the larger is least where they meet, or where one jumps past the other.
+        return min(1.0, 2.0 * min(max(chances(low)), max(chances(high))))
 
     def bounds(self, confidence: float) -> tuple[float, float]:
         """Return the bounds, each from one bound of either share."""

@@ -134,8 +134,9 @@ def _values_of(line: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if type(line["target"]) is int:
         yield CLASS, line["target"]
     facts = line.get("facts") or {}
-    if "width" in facts:
-        yield SIZE, facts["width"] * facts["height"]
+    width, height = facts.get("width"), facts.get("height")
+    if isinstance(width, int) and isinstance(height, int):
+        yield SIZE, width * height
     if "brightness" in facts:
         yield BRIGHTNESS, facts["brightness"]
     for name, value in facts.get("columns", {}).items():
@@ -191,7 +192,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
