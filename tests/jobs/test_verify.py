@@ -143,7 +143,7 @@ def _narrower(result: dict[str, Any]) -> None:
 
 
 def _less_sure(result: dict[str, Any]) -> None:
-    result["statistics"]["confidence"] = 0.6
+    result["statistics"]["confidence"] = 0.9
 
 
 def _more_than_chance(result: dict[str, Any]) -> None:

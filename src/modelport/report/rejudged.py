@@ -96,7 +96,8 @@ def _evidence(result: Result, recipe: Recipe, task: Task, counted: Recount, foun
         confidence=judging.confidence,
         paired=_paired(result, recipe, counted, found),
     )
-    found.figures.append(Held("statistics.rule is full_set", told["rule"] == "full_set", full))
+    drawn_rule = told["rule"] if told["rule"] in ("fixed", "sequential") else "fixed"
+    found.figures.append(Held("statistics.rule", told["rule"], "full_set" if full else drawn_rule))
     found.figures.append(Held("statistics.tolerance", told["tolerance"], tolerance.model_dump(mode="json")))
     decides = judged_metrics(recipe)
     drawn = None if counted.figures is None else counted.figures.resampled
