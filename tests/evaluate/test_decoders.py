@@ -20,7 +20,8 @@ from modelport.data.stream.feeding import feed
 from modelport.evaluate import answer as scoring_pass
 from modelport.evaluate import decoders
 from modelport.evaluate.decoders import Decoders, OneThread, enough_decoders, speed_of_one
-from modelport.jobs.run import RunRequest, run
+from modelport.jobs.run import run
+from modelport.jobs.run_request import RunRequest
 from modelport.recipes.load import load_recipe
 from modelport.stages.plan import Wish
 

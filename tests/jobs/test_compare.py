@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 import pytest
 
 from modelport.core.progress import Silent
-from modelport.jobs.run import RunRequest, run
+from modelport.jobs.run import run
+from modelport.jobs.run_request import RunRequest
 from modelport.recipes.load import load_recipe
 from modelport.stages.plan import Wish
 

@@ -31,7 +31,8 @@ def ran(
     tiny_path: Path, tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """What ``run`` gives for the whole tiny set, one image at a time."""
-    from modelport.jobs.run import RunRequest, run
+    from modelport.jobs.run import run
+    from modelport.jobs.run_request import RunRequest
     from modelport.stages.plan import Wish
 
     out = tmp_path_factory.mktemp("ran")

@@ -20,7 +20,8 @@ from conftest import Call
 from modelport.core.errors import ModelportError
 from modelport.core.output_folder import manifest_text
 from modelport.core.progress import Silent
-from modelport.jobs.run import RunRequest, run
+from modelport.jobs.run import run
+from modelport.jobs.run_request import RunRequest
 from modelport.jobs.verify import verify
 from modelport.recipes.load import load_recipe
 from modelport.report.result_folder import MAX_FILE_BYTES, WRITTEN

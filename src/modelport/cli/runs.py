@@ -114,8 +114,8 @@ def run(
     Exit code: 0 pass, 1 fail, 2 wrong usage or bad input, 3 inconclusive or incomplete.
     """
     from modelport.engines.time_limit import limit_runs
-    from modelport.jobs.run import RunRequest, wish_of
     from modelport.jobs.run import run as run_recipe
+    from modelport.jobs.run_request import RunRequest, wish_of
     from modelport.report.detections import DetectionFiles
     from modelport.verdict.settings import Judging
 

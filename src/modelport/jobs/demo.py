@@ -8,7 +8,8 @@ from typing import Any
 
 from modelport.core.progress import Progress
 from modelport.engines.registry import availabilities, defaults
-from modelport.jobs.run import RunRequest, run
+from modelport.jobs.run import run
+from modelport.jobs.run_request import RunRequest
 from modelport.jobs.samples import make_data, make_weights
 from modelport.recipes.load import load_recipe
 from modelport.report.result import Result

@@ -25,7 +25,8 @@ from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
 from modelport.evaluate.saved import Piece, SavedRows, Seen, pair
 from modelport.evaluate.score import Scored, Scoring, score
-from modelport.jobs.run import check_asked, judging_of, written
+from modelport.jobs.run import written
+from modelport.jobs.run_request import check_asked, judging_of
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
@@ -16,8 +16,7 @@ from modelport.core.output_folder import drop_old_result, held_folder, write_man
 from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
 from modelport.data.sets.selection import MARGIN, chosen_samples
-from modelport.data.sets.table import open_dataset, open_labelled
-from modelport.data.sets.unlabelled import open_images
+from modelport.data.sets.table import open_dataset
 from modelport.engines.base import Runner
 from modelport.engines.registry import opened
 from modelport.engines.row_check import TOLERATED, check_rows
@@ -28,78 +27,25 @@ from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
 from modelport.evaluate.store import SourceAnswers
 from modelport.evaluate.until_decided import score_until_decided
+from modelport.jobs.run_request import RunRequest, check_asked, check_until_decided, dataset_of, judging_of
 from modelport.measure.in_flight import with_best_in_flight
 from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
-from modelport.recipes.setting import read_setting
 from modelport.recipes.toml import toml_text
 from modelport.report import markdown
 from modelport.report.assemble import Origin, assemble
 from modelport.report.clocks import device_latencies, throughputs
-from modelport.report.detections import DetectionFiles, write_detection_files
+from modelport.report.detections import write_detection_files
 from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
 from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RECIPE, REPORT, RESULT
 from modelport.stages.lower import speed_warnings
-from modelport.stages.plan import Given, Plan, Wish
+from modelport.stages.plan import Plan
 from modelport.stages.port import Ported, ported, source_for
 from modelport.tasks.base import judged_metrics
-from modelport.tasks.table import need_labels, task_of
+from modelport.tasks.table import task_of
 from modelport.verdict.rules import is_full_set
 from modelport.verdict.sequential import Stop
-from modelport.verdict.settings import Judging
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What ``modelport run`` is asked for."""
-
-    recipe: str
-    data: Path | None  # laid out as the recipe's kind; or else ``images``
-    out: Path
-    weights: Path | None = None
-    model: Path | None = None
-    source: Path | Literal["none"] | None = None
-    wish: Wish = field(default_factory=Wish)
-    limit: int | None = None
-    order: str | None = None  # data, random or margin; None: random under a limit or until it is decided, else data
-    judging: Judging = field(default_factory=Judging)
-    seed: int = 0
-    variant: str | None = None
-    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (input, its whole shape) in place of the recipe's
-    checkpoint_key: str | None = None  # of the state dict in the checkpoint, where it holds several
-    on_bad_image: Literal["fail", "skip"] = "fail"
-    force: bool = False
-    files: DetectionFiles = field(default_factory=DetectionFiles)
-    command: str = ""
-    fast: bool = False  # resize the quicker way
-    images: Path | None = None  # a folder of images without labels
-    labels: Path | None = None  # of those images: a file or folder that one of the kinds of data sets reads
-    predict: bool = False  # look at no label
-
-    @property
-    def given(self) -> Given:
-        """The files of the model. Raises UsageError for two that say the same thing."""
-        return Given(self.weights, self.model, self.source)
-
-
-def wish_of(recipe: str, setting: Path | None, given: Mapping[str, Any]) -> Wish:
-    """Return what a setting file says, and over it what was given by hand (None: not given).
-
-    Raises RecipeError for a file that is no setting, UsageError for one of another recipe.
-    """
-    wanted: dict[str, Any] = {}
-    if setting is not None:
-        found = read_setting(setting)
-        if found.recipe != load_recipe(recipe).name:
-            raise UsageError(f"{setting} is a setting of {found.recipe}", f"give one of {recipe}")
-        wanted = {key: getattr(found, key) for key in ("engine", "precision", "batch", "threads", "input_type")}
-        wanted["in_flight"] = found.concurrency
-        wanted["calibration"] = Path(found.calibration) if found.calibration else None
-    wanted |= {key: value for key, value in given.items() if value is not None}
-    if wanted.get("precision", "fp32") != "int8" and given.get("calibration") is None:
-        wanted.pop("calibration", None)
-    return Wish(**wanted)
 
 
 def run(request: RunRequest, progress: Progress) -> Result:
@@ -117,8 +63,8 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     recipe = recipe.with_checkpoint_key(request.checkpoint_key)
     plan = Plan.of(recipe, request.wish, request.given, request.seed)
     check_asked(recipe, request.files)
-    _check_until_decided(request, recipe)
-    dataset = _dataset(request, recipe)
+    check_until_decided(request, recipe)
+    dataset = dataset_of(request, recipe)
     until_decided = request.judging.until_decided
     samples, said = chosen_samples(dataset, request.limit, request.order, request.seed, until_decided)
     held.enter_context(held_folder(request.out, RESULT, request.force))
@@ -170,66 +116,6 @@ def _beside_the_figures(
     if request.files.wanted:
         notes += write_detection_files(request.files, dataset, request.out / PREDICTIONS, job.progress)
     return further, notes
-
-
-def check_asked(recipe: Recipe, files: DetectionFiles) -> None:
-    """Raise UsageError early for files of boxes of what finds none."""
-    if files.wanted and not task_of(recipe).finds_boxes:
-        raise UsageError(f"{recipe.name} is no detector", "leave --draw, --detections and --coco-json out")
-
-
-def _check_until_decided(request: RunRequest, recipe: Recipe) -> None:
-    """Raise UsageError for a run until it is decided where nothing could decide it."""
-    task = task_of(recipe)
-    if request.order == MARGIN and not (request.judging.until_decided and task.has_margins):
-        raise UsageError(
-            "--order margin: where the source's answer hangs on little is asked only until it is decided, of a task "
-            "whose scores tell",
-            f"give it with --until-decided, to a classifier; {recipe.name} is of the task {recipe.task}",
-        )
-    if not request.judging.until_decided:
-        return
-    if request.predict or not task.needs_labels:
-        raise UsageError("--until-decided without labels: what decides is who is right", "leave it out, or give labels")
-
-
-def judging_of(judging: Judging, samples: int, total: int, order: str | None, seed: int) -> Judging:
-    """Return how a verdict on so many ``samples`` of ``total`` is come by, with the order in which they came."""
-    drawn = order == "random" or (order is None and (judging.until_decided or samples < total))
-    word = MARGIN if order == MARGIN else "random" if drawn else "data"
-    return replace(judging, order=word, planned=samples, seed=seed)
-
-
-def _dataset(request: RunRequest, recipe: Recipe) -> DataSet:
-    """Return the samples. Raises UsageError where labels are needed and there are none, or boxes go to COCO's list."""
-    if (request.data is None) == (request.images is None):
-        found = (
-            "neither --data nor --images was given" if request.data is None else "--data and --images were both given"
-        )
-        raise UsageError(found, "give --data DIR, the recipe's data set, or --images DIR, images without labels")
-    if request.predict and request.files.coco_json is not None:
-        raise UsageError("--coco-json names images by their annotations' ids", "leave it out, or --predict")
-    if request.labels is not None:
-        return _labelled(request.images, request.labels, recipe)
-    if request.images is None:
-        if not request.predict:
-            need_labels(recipe)
-        assert request.data is not None
-        return open_dataset(recipe, request.data)
-    if not request.predict and task_of(recipe).needs_labels:
-        raise UsageError(
-            f"--images {request.images}: the task {recipe.task} is scored against labels, and there are none",
-            "add --labels FILE, or --predict to score the agreement with the source alone, or give --data",
-        )
-    # Boxes are drawn and listed by their class's name; where the recipe has none, it is its number.
-    names = recipe.dataset.names or map(str, range(recipe.dataset.classes or 0))
-    return replace(open_images(request.images), categories=tuple(enumerate(names)))
-
-
-def _labelled(images: Path | None, labels: Path, recipe: Recipe) -> DataSet:
-    if images is None:
-        raise UsageError(f"--labels {labels}: of which images", "give it with --images DIR")
-    return open_labelled(recipe, images, labels)
 
 
 def origin_of(source: Source | None) -> SourceOrigin | None:
