@@ -51,7 +51,8 @@ def test_the_chosen_setting_runs_and_keeps_the_accuracy(call: Call, tmp_path: Pa
     assert ran == [setting[key] for key in ("engine", "precision", "batch", "input_type")]
     assert result["runs_in_flight"] == {"value": setting["concurrency"], "how": "as set"}
     assert result["metrics"]["top1"]["value"] == pytest.approx(chosen["accuracy"]["value"])
-    assert result["verdict"] == "pass"
+    # The rule of `run` has judged the winner already.
+    assert result["verdict"] == found["verdict"] != "fail"
 
 
 @pytest.mark.slow

@@ -316,7 +316,7 @@ def test_an_old_opset_is_converted_before_it_is_quantized(
 ) -> None:
     words = ("--engine", "onnxruntime", "--precision", "int8", "--calibration", tiny_data)
     answer = run("--source", graph(opset=11), *words)
-    assert answer.code in (0, 1), answer.err
+    assert answer.code in (0, 1, 3), answer.err
     assert any("opset 11 converted to 13" in note for note in answer.json["notes"])
     assert answer.json["precision"] == "int8"
 
