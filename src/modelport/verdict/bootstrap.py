@@ -21,6 +21,8 @@ from modelport.tasks.judged import Floats, Resampled
 BUDGET, FEWEST, MOST = 4_000_000_000, 200, 2000
 # Below so many images, or so many that differ, resamples hold too little to show that a figure is kept.
 LEAST_IMAGES, LEAST_DIFFER = 100, 20
+# Losses as near to each other as this share of their spread are the same.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ def _level(losses: Floats, observed: float, wide: float) -> float:
     normal, away = NormalDist(), losses - losses.mean()
     spread = float(np.mean(away**2))
     acceleration = float(np.mean(away**3)) / spread**1.5 / 6.0 if spread > 0.0 else 0.0
-    below = float(np.mean(losses < observed) + 0.5 * np.mean(losses == observed))
+    # What differs by rounding alone is the same, in whatever order sums were taken.
+    near = np.abs(losses - observed) <= ROUNDING * math.sqrt(spread)
+    below = float(np.mean((losses < observed) & ~near) + 0.5 * np.mean(near))
     least = 0.5 / len(losses)
     bias = normal.inv_cdf(min(max(below, least), 1.0 - least))
     rest = 1.0 - acceleration * (bias + wide)
