@@ -18,7 +18,7 @@ import numpy as np
 from modelport.tasks.judged import Floats, Resampled
 
 # As many resamples as keep the numbers gone through below this, within these bounds.
-BUDGET, FEWEST, MOST = 4_000_000_000, 200, 2000
+BUDGET, FEWEST, MOST = 4_000_000_000, 200, 1000
 # Below so many images, or so many that differ, resamples hold too little to show that a figure is kept.
 LEAST_IMAGES, LEAST_DIFFER = 100, 20
 # Losses as near to each other as this share of their spread are the same.

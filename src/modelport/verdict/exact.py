@@ -31,8 +31,9 @@ OUTSIDE = 0.001
 # Counts are summed this far from their mean, in standard deviations and, for rare ones, in counts: beyond lies less
 # than a hundred-thousandth of the chance, which OUTSIDE covers as well.
 DEVIATIONS, RARE = 4.5, 9.0
-# The worst shares are looked for on a grid of so many values a side, then on finer ones of so many around the worst.
-GRID, FINER, TURNS = 11, 5, 2
+# The worst shares are looked for on a grid of so many values a side, then on finer ones of so many around the worst: in
+# 60 cases no p-value was more than 0.3 % of itself below that of 21, 9 and 3.
+GRID, FINER, TURNS = 8, 4, 2
 # Pairs of counts beyond which the sum would take seconds: the wealth itself bounds the p-value then, less sharply.
 MOST_PAIRS = 20_000
 # Bounds are found to this share of their distance from the observed loss, or to this part of a point or percent.
