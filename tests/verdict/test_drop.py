@@ -139,7 +139,7 @@ def test_bounds_of_resamples_are_those_of_a_mean() -> None:
     drawn = _drawn((50.0 - away).tolist(), [50.0] * 300)
     low, high = bounds(drawn.source["f1"] - drawn.engine["f1"], float(away.mean()), drawn.differ, 0.95)
     half = 1.699 * away.std(ddof=1) / math.sqrt(300)
-    assert low == pytest.approx(away.mean() - half, rel=0.15) and high == pytest.approx(away.mean() + half, rel=0.15)
+    assert low == pytest.approx(away.mean() - half, rel=0.2) and high == pytest.approx(away.mean() + half, rel=0.2)
 
 
 def test_bounds_of_a_skewed_mean_are_those_of_its_own_law() -> None:
