@@ -18,7 +18,7 @@ from modelport.stages.plan import Wish
 
 RECIPES = ("moco-v2",)
 ALL_RECIPES = ("moco-v2", "simclr", "inception-v4", "smlp-t", "nas-fpn")
-# One percent of a reference of 62 % and more is settled by 480 images, where no answer flips; the sample weights reach 80.
+# One percent of a reference of 62 % and more is settled by 480 images, where no answer flips; these weights reach 80.
 IMAGES = {"imagenet": 480, "cifar10": 512, "coco": 12}
 # The heavy networks score fewer images, so that the whole demonstration stays within ten minutes on two cores.
 LIMITS = {"inception-v4": 60, "smlp-t": 100}
