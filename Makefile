@@ -12,7 +12,7 @@ demo: $(READY)  ## sample data and weights, every usable engine, a table
 # A process for each of two cores. A file stays in one of them: what its tests share is made once.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: $(READY)  ## the whole suite, about 8 minutes on two idle cores
+test: $(READY)  ## the whole suite, about 10 minutes on two idle cores
 	$(PYTEST)
 
 quick: $(READY)  ## all but the slow tests, about two minutes; first what failed last, and no further than the first failure
