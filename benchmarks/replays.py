@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.judged import MeanFigures
+from modelport.tasks.judged import Floats, MeanFigures
 from modelport.tasks.paired import Paired, Unit
 from modelport.verdict import bootstrap, exact
-from modelport.verdict.betting import STAKES, Floats, Game, log_wealths
+from modelport.verdict.betting import STAKES, Game, log_wealths
 from modelport.verdict.margin import WeightedBets, margin_order
 from modelport.verdict.sequential import Bets
 

@@ -24,7 +24,7 @@ import numpy as np
 
 import modelport as mp
 import replays
-from modelport.verdict.exact import clopper_pearson
+from modelport.verdict.binomial import clopper_pearson
 from replays import ERROR, Places, World, recorded, simulated
 
 UNITS: Sequence[Any] = ("points", "percent_of_reference")

@@ -9,7 +9,8 @@ from scipy.stats import binom
 from modelport.core.values import RowId
 from modelport.tasks.answered import Answered
 from modelport.tasks.scoring import Figures, Flips
-from modelport.verdict.chance import agreement_above_chance, binomial_tail
+from modelport.verdict.binomial import at_least
+from modelport.verdict.chance import agreement_above_chance
 
 
 def test_the_tail_is_the_binomials() -> None:
@@ -21,7 +22,7 @@ def test_the_tail_is_the_binomials() -> None:
         (700, 50_000, 0.01),
         (5, 5, 1.0),
     ):
-        assert binomial_tail(hits, n, share) == pytest.approx(binom.sf(hits - 1, n, share), rel=1e-6)
+        assert at_least(hits, n, share) == pytest.approx(binom.sf(hits - 1, n, share), rel=1e-6)
 
 
 def _agreement(mine: list[int], theirs: list[int]) -> Figures:

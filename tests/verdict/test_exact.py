@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from modelport.tasks.paired import Paired, Unit
-from modelport.verdict.exact import clopper_pearson, loss_bounds, p_value
+from modelport.verdict.binomial import clopper_pearson
+from modelport.verdict.exact import loss_bounds, p_value
 
 POINTS: Unit = "points"
 PERCENT: Unit = "percent_of_reference"

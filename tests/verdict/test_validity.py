@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import replays
 from modelport.tasks.paired import Unit
-from modelport.verdict.exact import clopper_pearson
+from modelport.verdict.binomial import clopper_pearson
 from replays import ERROR, World, recorded, simulated
 
 UNITS: tuple[Unit, Unit] = ("points", "percent_of_reference")

@@ -15,7 +15,7 @@ from modelport.recipes.tables import Tolerance
 from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, environment
 from modelport.tasks.base import Task, judged_metrics
 from modelport.tasks.classification.topk import percent
-from modelport.tasks.scoring import Figures
+from modelport.tasks.scoring import SOURCE_AGREEMENT, Figures
 from modelport.verdict import rules as verdict
 from modelport.verdict.bootstrap import Resamples
 from modelport.verdict.settings import Judging
@@ -53,7 +53,7 @@ def assemble(
     metrics = dict(figures.metrics)
     flips = figures.flips
     if flips.of:
-        metrics["source_agreement"] = percent(flips.met, flips.of)
+        metrics[SOURCE_AGREEMENT] = percent(flips.met, flips.of)
     return Result(
         recipe=recipe.name,
         variant=recipe.variant,

@@ -11,9 +11,8 @@ from modelport.evaluate.recount import Earned, Recount, same
 from modelport.evaluate.sample_log import SAMPLES
 from modelport.report.result import Result
 from modelport.report.result_folder import PREDICTIONS
-from modelport.tasks.scoring import Score
+from modelport.tasks.scoring import SOURCE_AGREEMENT, Score
 
-AGREEMENT = "source_agreement"
 # Lines that differ: the first few of perhaps all.
 SHOWN = 5
 # How deep the lists and tables of a check or a row of slices go; a file of others may nest a thousand.
@@ -90,7 +89,7 @@ def hold_figures(result: Result, counted: Recount, found: Findings) -> None:
         for name, score in recorded.items():
             if name in anew:
                 found.figures.append(Held(f"{place}.{name}", score.value, anew[name]))
-            elif name != AGREEMENT:
+            elif name != SOURCE_AGREEMENT:
                 found.not_recomputed.append((f"{place}.{name}", "the lines do not tell it"))
             if name in counted.earned:
                 found.figures += _earned(f"{place}.{name}", score, counted.earned[name], side)
@@ -116,11 +115,11 @@ def _of_class(row: Mapping[str, Any], counted: Recount) -> Iterator[Held]:
 
 def _hold_agreement(result: Result, counted: Recount, found: Findings) -> None:
     """Hold how many answers are the source's."""
-    recorded = result.metrics.get(AGREEMENT)
+    recorded = result.metrics.get(SOURCE_AGREEMENT)
     if counted.compared:
         share = 100.0 * counted.met / counted.compared
-        found.figures.append(Held(f"metrics.{AGREEMENT}", None if recorded is None else recorded.value, share))
+        found.figures.append(Held(f"metrics.{SOURCE_AGREEMENT}", None if recorded is None else recorded.value, share))
         if counted.flips is not None:
             found.figures.append(Held("source.flip_count", result.source.flip_count, counted.flips))
     elif recorded is not None:
-        found.not_recomputed.append((f"metrics.{AGREEMENT}", "the lines do not tell it"))
+        found.not_recomputed.append((f"metrics.{SOURCE_AGREEMENT}", "the lines do not tell it"))

@@ -55,7 +55,7 @@ class Task:
     needs_table: bool = False
     """Whether a recipe must have it."""
     smallest_set: int = 300
-    """Samples below which no verdict is given."""
+    """Samples below which no verdict is given, where neither paired counts nor resamples tell how sure a figure is."""
     tolerance: Tolerance = Tolerance()
     """What a recipe tolerates that does not tell it."""
 

@@ -14,6 +14,9 @@ from modelport.tasks.answered import Numbering
 from modelport.tasks.judged import Resampled
 from modelport.tasks.paired import Paired
 
+SOURCE_AGREEMENT = "source_agreement"
+"""The metric of all tasks: the share of answers that are the source's, in percent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Score:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from modelport.core.text import plain, some
 from modelport.core.values import Check
 from modelport.tasks.answered import Answered, Numbering
-from modelport.verdict.chance import SIGNIFICANCE, binomial_tail
+from modelport.verdict.binomial import at_least
+from modelport.verdict.chance import SIGNIFICANCE
 from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
 
 NAME = "labels_aligned"
@@ -62,7 +63,7 @@ def _moved(offsets: Counter[int]) -> Found | None:
         return None
     straight = offsets[0]
     offset, hits = max(offsets.items(), key=lambda entry: entry[1])
-    if offset == 0 or binomial_tail(hits, hits + straight, 0.5) >= SIGNIFICANCE / 2 / len(offsets):
+    if offset == 0 or at_least(hits, hits + straight, 0.5) >= SIGNIFICANCE / 2 / len(offsets):
         return None
     return Found(hits, straight, f"moved by {offset}")
 
@@ -77,7 +78,7 @@ def _permuted(answered: Answered, names: Mapping[int, str]) -> Found | None:
     moves = permutation(learned)
     hits = sum(count for (label, answer), count in tested.items() if moves.get(label) == answer)
     straight = sum(tested[label, label] for label in moves)
-    if not moves or binomial_tail(hits, hits + straight, 0.5) >= SIGNIFICANCE / 2:
+    if not moves or at_least(hits, hits + straight, 0.5) >= SIGNIFICANCE / 2:
         return None
     pairs, whole = answered.pairs, Counter[int]()
     for (label, _), count in pairs.items():

@@ -13,11 +13,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from modelport.tasks.judged import Floats
 from modelport.tasks.paired import Paired, Unit
-
-Floats = NDArray[np.float64]
 
 # Shares of the largest stake. What is best is small where answers flip often, and large where they never do; the
 # largest is not all, or one answer that is lost would end the game. Few stakes share the wealth among few: these decide
@@ -87,3 +85,9 @@ def log_mean(logs: Floats) -> float:
 def log_mixture(game: Game, seen: Paired) -> float:
     """Return the logarithm of the mean wealth over all stakes: it is valid at any moment, whichever stake was best."""
     return log_mean(log_wealths(game, seen, STAKES))
+
+
+def log_mixture_of(game: Game, source: Floats, engine: Floats, counts: Floats) -> float:
+    """Return the same of samples that may be right in part: how many (n,) earn ``source`` and ``engine`` (n,) each."""
+    stakes = STAKES * game.largest_stake()
+    return log_mean(counts @ np.log1p(game.payoffs(source, engine)[:, None] * stakes[None, :]))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from modelport.core.values import Check
 from modelport.tasks.scoring import Figures, Score
+from modelport.verdict.binomial import at_least
 from modelport.verdict.words import INCONCLUSIVE, PASS
 
 AGREEMENT = "agreement_explained"  # the check's name
@@ -17,21 +16,6 @@ ABOVE_CHANCE = "_above_chance"  # how names of checks end
 SIGNIFICANCE = 0.01
 # A figure from 0 to 1 that is not above this has found nothing (mAP of boxes that meet none).
 NOTHING_FOUND = 0.001
-
-
-def binomial_tail(hits: int, n: int, share: float) -> float:
-    """Return P(X ≥ hits) for X binomial(n, share), summed in logarithms.
-
-    Exact but for rounding; https://en.wikipedia.org/wiki/Binomial_distribution.
-    """
-    if hits <= 0 or share >= 1.0:
-        return 1.0
-    if share <= 0.0:
-        return 0.0
-    counts = np.arange(hits, n + 1)
-    logs = np.array([math.lgamma(k + 1) + math.lgamma(n - k + 1) for k in counts.tolist()])
-    terms = math.lgamma(n + 1) - logs + counts * math.log(share) + (n - counts) * math.log1p(-share)
-    return float(min(1.0, np.exp(terms).sum()))
 
 
 def above_chance(name: str, chance: float, figures: Figures) -> Check:
@@ -55,7 +39,7 @@ def beats(score: Score, chance: float) -> bool:
         return False
     if score.unit != "percent":
         return score.value > max(chance, NOTHING_FOUND)
-    return binomial_tail(round(score.value * score.n / 100.0), score.n, chance / 100.0) < SIGNIFICANCE
+    return at_least(round(score.value * score.n / 100.0), score.n, chance / 100.0) < SIGNIFICANCE
 
 
 def agreement_above_chance(figures: Figures) -> Check | None:
@@ -68,7 +52,7 @@ def agreement_above_chance(figures: Figures) -> Check | None:
     if share is None or not of:
         return None
     met, expected = 100.0 * figures.flips.met / of, 100.0 * share
-    if binomial_tail(round(figures.flips.met), of, share) < SIGNIFICANCE:
+    if at_least(round(figures.flips.met), of, share) < SIGNIFICANCE:
         return Check(f"agreement{ABOVE_CHANCE}", PASS, met, expected, "answers follow the source's")
     why = f"{met:.4g} % of the answers are the source's, {expected:.3g} % would be by chance, had both answered by "
     why += "themselves: nothing shows that one model is the other"
@@ -83,7 +67,7 @@ def agreement(figures: Figures, floors: Mapping[str, float], precision: str | No
         return None
     share = 100.0 * met / of
     # As many disagreements or more, were the floor the truth.
-    chance = binomial_tail(round(of - met), of, 1.0 - floor / 100.0)
+    chance = at_least(round(of - met), of, 1.0 - floor / 100.0)
     if share >= floor or chance >= SIGNIFICANCE:
         return Check(AGREEMENT, PASS, share, floor, f"{precision} explains what differs")
     why = f"{share:.4g} % of the answers are the source's, {precision} explains {floor:g} % and more: "

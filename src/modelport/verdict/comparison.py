@@ -14,9 +14,11 @@ from typing import Literal, Protocol
 import numpy as np
 
 from modelport.recipes.tables import Tolerance
+from modelport.tasks.judged import Floats
 from modelport.tasks.paired import Paired, Unit
 from modelport.verdict import exact
-from modelport.verdict.betting import STAKES, Floats, Game, log_mean
+from modelport.verdict.betting import Game, log_mixture_of
+from modelport.verdict.binomial import at_least, at_most, clopper_pearson
 from modelport.verdict.sequential import Bets
 
 Side = Literal["pass", "fail"]
@@ -97,9 +99,7 @@ class AnyMoment:
         game = Game.of(tolerance, unit)
         game = game if side == "pass" else game.against()
         pairs, counts = np.unique(np.stack([self.baseline, self.other]), axis=1, return_counts=True)
-        payoffs = game.payoffs(pairs[0], pairs[1])
-        logs: Floats = counts.astype(np.float64) @ np.log1p(payoffs[:, None] * (STAKES * game.largest_stake())[None, :])
-        return min(1.0, math.exp(-log_mean(logs)))
+        return min(1.0, math.exp(-log_mixture_of(game, pairs[0], pairs[1], counts.astype(np.float64))))
 
     def bounds(self, confidence: float) -> tuple[float, float]:
         """Return the bounds by the same bets."""
@@ -199,8 +199,8 @@ class OtherSamples:
     def bounds(self, confidence: float) -> tuple[float, float]:
         """Return the bounds, each from one bound of either share."""
         error = 1.0 - confidence  # of both ends of a share's interval: half of it for each
-        baseline = exact.clopper_pearson(self.baseline_hits, self.baseline_n, error)
-        other = exact.clopper_pearson(self.other_hits, self.other_n, error)
+        baseline = clopper_pearson(self.baseline_hits, self.baseline_n, error)
+        other = clopper_pearson(self.other_hits, self.other_n, error)
         return 100.0 * (baseline[0] - other[1]), 100.0 * (baseline[1] - other[0])
 
 
@@ -210,16 +210,6 @@ def sign_test(lost: int, won: int) -> float:
     McNemar, Psychometrika 12 (1947) 153, in its exact form.
     """
     return at_least(lost, lost + won, 0.5)
-
-
-def at_least(hits: int, n: int, share: float) -> float:
-    """Return P(X ≥ hits) of a binomial X."""
-    return exact.tail(hits, n, share, exact.log_factorials(n))
-
-
-def at_most(hits: int, n: int, share: float) -> float:
-    """Return P(X ≤ hits) of a binomial X."""
-    return at_least(n - hits, n, 1.0 - share)
 
 
 def two_sided(evidence: Evidence) -> float:

@@ -17,8 +17,9 @@ from modelport.tasks.judged import Floats
 from modelport.tasks.paired import Paired
 from modelport.tasks.scoring import Score
 from modelport.verdict.betting import Game, log_mixture, log_wealths
+from modelport.verdict.binomial import clopper_pearson
 from modelport.verdict.bootstrap import Resamples, bounds
-from modelport.verdict.exact import FINE, clopper_pearson, loss_bounds, p_value
+from modelport.verdict.exact import FINE, loss_bounds, p_value
 from modelport.verdict.sequential import AnyBets
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"

@@ -17,8 +17,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from modelport.tasks.judged import Floats
 from modelport.tasks.paired import Paired, Unit
-from modelport.verdict.betting import Floats, Game, log_mixture, log_wealths
+from modelport.verdict.betting import Game, log_mixture, log_wealths
+from modelport.verdict.binomial import clopper_pearson, log_factorials
 
 Counts = NDArray[np.int64]
 Shares = tuple[float, float, float]
@@ -171,39 +173,6 @@ def _around(middle: float, tried: tuple[float, float], size: int, whole: tuple[f
     """Return the steps of a grid of ``size`` values to the left and right of ``middle``, within the whole."""
     step = (tried[1] - tried[0]) / (size - 1)
     return max(whole[0], middle - step), min(whole[1], middle + step)
-
-
-def clopper_pearson(hits: int, n: int, error: float) -> tuple[float, float]:
-    """Return the exact interval of a binomial share that misses it with a chance of at most ``error``.
-
-    Clopper and Pearson, Biometrika 26 (1934) 404; found by halving.
-    """
-    logs = log_factorials(n)
-
-    def bound(holds: Callable[[float], bool]) -> float:
-        low, high = 0.0, 1.0
-        for _ in range(50):
-            middle = (low + high) / 2.0
-            low, high = (middle, high) if holds(middle) else (low, middle)
-        return (low + high) / 2.0
-
-    lower = 0.0 if hits == 0 else bound(lambda share: tail(hits, n, share, logs) <= error / 2.0)
-    upper = 1.0 if hits == n else bound(lambda share: 1.0 - tail(hits + 1, n, share, logs) > error / 2.0)
-    return lower, upper
-
-
-def tail(hits: int, n: int, share: float, logs: Floats) -> float:
-    """Return P(X ≥ hits) of a binomial X."""
-    if share <= 0.0 or share >= 1.0:
-        return float(share >= 1.0 or hits <= 0)
-    counts = np.arange(max(hits, 0), n + 1)
-    terms = logs[n] - logs[counts] - logs[n - counts] + counts * math.log(share) + (n - counts) * math.log1p(-share)
-    return float(min(1.0, np.exp(terms).sum()))
-
-
-def log_factorials(n: int) -> Floats:
-    """Return log(k!) for k = 0 … n."""
-    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
 
 def _window(n: int, share: float) -> NDArray[np.int64]:

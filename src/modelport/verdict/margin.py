@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from modelport.core.errors import DataError
 from modelport.recipes.tables import Tolerance
-from modelport.verdict.betting import STAKES, Floats
+from modelport.tasks.judged import Floats
+from modelport.verdict.betting import STAKES
 
 # The rarest sample is drawn at this share of the plain chance: no stake may be larger than that share of the plain
 # game's, so that without any flips the run takes a sixth longer. The rest of the chance falls with the margin's rank,

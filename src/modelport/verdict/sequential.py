@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from modelport.recipes.tables import Tolerance
-from modelport.tasks.judged import SURROGATE, Judged
-from modelport.verdict.betting import STAKES, Floats, Game, log_mean
+from modelport.tasks.judged import SURROGATE, Floats, Judged
+from modelport.verdict.betting import Game, log_mixture_of
 
 # Bounds are found to this part of a point or percent.
 FINEST = 1e-3
@@ -62,9 +62,7 @@ class Bets:
             return 0.0
         pairs = np.array(list(self._counts), np.float64)
         counts: Floats = np.array(list(self._counts.values()), np.float64)
-        payoffs = game.payoffs(pairs[:, 0], pairs[:, 1])
-        stakes = STAKES * game.largest_stake()
-        return log_mean(counts @ np.log1p(payoffs[:, None] * stakes[None, :]))
+        return log_mixture_of(game, pairs[:, 0], pairs[:, 1], counts)
 
 
 class AnyBets(Protocol):

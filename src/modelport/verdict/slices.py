@@ -18,7 +18,7 @@ from typing import Any
 from modelport.core.text import plain
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.paired import Paired
-from modelport.verdict.chance import binomial_tail
+from modelport.verdict.binomial import at_least
 
 # How likely anything at all may be told of a port that loses nothing.
 ERROR = 0.05
@@ -211,7 +211,7 @@ def _lopsided(slices: Sequence[Slice]) -> list[Slice]:
     held = []
     for one in slices:
         if 0.5**one.answered.flipped <= level:
-            p = binomial_tail(one.answered.only_source, one.answered.flipped, 0.5)
+            p = at_least(one.answered.only_source, one.answered.flipped, 0.5)
             held += [replace(one, p=p)] if p <= level else []
     return held
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from modelport.core.values import Check
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import judged_metrics
+from modelport.verdict.binomial import clopper_pearson
 from modelport.verdict.chance import AGREEMENT
-from modelport.verdict.exact import clopper_pearson
 from modelport.verdict.rules import Evidence, judge_missing
 from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, NOT_APPLICABLE, PASS
 

@@ -27,13 +27,13 @@ from modelport.recipes.tables import Tolerance
 from modelport.report.result import SCHEMA
 from modelport.report.result_folder import PREDICTIONS, RECIPE, RESULT, ResultFolder
 from modelport.tasks.judged import Floats
+from modelport.tasks.scoring import SOURCE_AGREEMENT
 
 FIX = "give the folder that `run --out` wrote, or its result.json"
 AS_IT_WAS = "take the folder as it was"
 # Samples are more than any data set has. Figures of one result, those in percent (all samples of these are held in
 # memory), and letters of a figure's name.
 MAX_SAMPLES, MAX_FIGURES, MAX_SHARES, MAX_NAME = 2_000_000, 1000, 50, 200
-AGREEMENT = "source_agreement"
 # What a comparison needs of a result, and of which kind it is.
 FORM: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("recipe", "recipe_sha256", "started", "verdict"), (str,)),
@@ -109,13 +109,13 @@ class Read:
         names = [str(row.get("name")) for row in self.value["checks"] if isinstance(row, Mapping)]
         judged = [name.removesuffix("_vs_source") for name in names if name.endswith("_vs_source")]
         found = tuple(name for name in dict.fromkeys(judged) if name in self.figures)
-        return found or (() if self.labels or AGREEMENT not in self.figures else (AGREEMENT,))
+        return found or (() if self.labels or SOURCE_AGREEMENT not in self.figures else (SOURCE_AGREEMENT,))
 
     def counts_right(self, metric: str) -> bool:
         """Whether the result tells that a figure counts right answers, one a sample: not every percentage does."""
         told = self.samples is not None and metric in self.samples.values
         # Where the samples do not tell the agreement one by one, it counts parts of answers.
-        return told or (metric == AGREEMENT and self.samples is None) or self.at("paired", metric) is not None
+        return told or (metric == SOURCE_AGREEMENT and self.samples is None) or self.at("paired", metric) is not None
 
     @property
     def tolerance(self) -> tuple[Tolerance, str] | None:
@@ -238,7 +238,7 @@ def _earned(line: Mapping[str, Any], name: str, where: str) -> float:
     """Return what the engine's answer earns by a figure; NaN where the line does not tell."""
     values = line.get("values")
     pair = values.get(name) if isinstance(values, dict) else None
-    found = pair[0] if isinstance(pair, list) and pair else line.get("agrees") if name == AGREEMENT else None
+    found = pair[0] if isinstance(pair, list) and pair else line.get("agrees") if name == SOURCE_AGREEMENT else None
     if found is None:
         return math.nan
     number = float(found) if isinstance(found, bool) or is_number(found) else -1.0
@@ -254,7 +254,7 @@ def _means(path: Path, earned: Mapping[str, Floats], figures: Mapping[str, Figur
         mean, figure = 100.0 * float(column.mean()), figures[name]
         if abs(mean - figure.value) <= ROUNDING:
             found[name] = column
-        elif name != AGREEMENT:  # of a detector it counts boxes, and images agree or not
+        elif name != SOURCE_AGREEMENT:  # of a detector it counts boxes, and images agree or not
             told = f"{path}: {plain(name, 40)} of its samples is {mean:.6g}, the result says {figure.value:.6g}"
             raise DataError(told, AS_IT_WAS)
     return found

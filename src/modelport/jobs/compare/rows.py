@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.options import CONFIDENCE
-from modelport.jobs.compare.reading import AGREEMENT, Figure, Read
+from modelport.jobs.compare.reading import Figure, Read
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.judged import Floats
 from modelport.tasks.paired import Paired
+from modelport.tasks.scoring import SOURCE_AGREEMENT
 from modelport.verdict.comparison import (
     AnyMoment,
     Evidence,
@@ -106,7 +107,7 @@ def figure_row(metric: str, first: Read, other: Read, of: int, common: Common | 
     if (mine.unit, mine.rise_is_loss) != (theirs.unit, theirs.rise_is_loss):
         return replace(row, why=f"the units differ: {mine.unit} and {theirs.unit}")
     row = replace(row, change=theirs.value - mine.value)
-    if metric == AGREEMENT and first.at("source", "sha256") != other.at("source", "sha256"):
+    if metric == SOURCE_AGREEMENT and first.at("source", "sha256") != other.at("source", "sha256"):
         return replace(row, why="held against different sources (source.sha256)")
     if any(side.samples is not None and side.samples.weighted for side in (first, other)):
         return replace(row, why="some samples were drawn more often than others: the change alone is told")

@@ -29,6 +29,7 @@ from modelport.stages.port import Ported, ported
 from modelport.tasks.base import Task
 from modelport.tasks.scoring import Score
 from modelport.verdict import rules as verdict
+from modelport.verdict.settings import Judging
 from modelport.verdict.words import PASS
 
 # A pair whose probe is this far behind the best scored one cannot catch up by batch and runs in flight.
@@ -86,12 +87,17 @@ class Search:
     recipe: Recipe
     samples: Sequence[Sample]
     task: Task
-    tolerance: Tolerance
+    judging: Judging
     progress: Progress
     port: Ported  # the source, and its graph in float32
     answers: SourceAnswers
     notes: list[str] = field(default_factory=list)
     source: dict[str, Score] = field(default_factory=dict)
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What may be lost."""
+        return self.judging.tolerance(self.recipe)
 
     @property
     def metric(self) -> str:

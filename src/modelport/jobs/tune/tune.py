@@ -64,16 +64,12 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a setting is a .toml file", "name it setting.toml")
-    if request.max_drop is not None and not 0 <= request.max_drop < float("inf"):
-        raise UsageError(f"--max-drop {request.max_drop:g}", "give a number of at least 0")
+    judging = Judging(max_drop=request.max_drop, seed=request.seed)
     if request.calibration is not None and not request.calibration.is_dir():
         raise UsageError(f"--calibration {request.calibration}: there is no such folder", "give a folder of images")
     need_labels(recipe)
     dataset = open_dataset(recipe, request.data)
     samples, said = chosen_samples(dataset, request.limit, None, request.seed)
-    tolerance = recipe.tolerance
-    if request.max_drop is not None:
-        tolerance = tolerance.model_copy(update={"value": request.max_drop})
     build = Build(recipe, "fp32", recipe.run.batch)
     plan = Plan(recipe, first_engine(request), build, given=request.given, seed=request.seed)
     port = ported(plan, source_for(plan, progress), (), progress, build=False)
@@ -82,15 +78,14 @@ def searching(request: TuneRequest, progress: Progress) -> Iterator[Search]:
     with SourceAnswers(port.source.digest, recipe.digest, request.seed) as answers:
         answer_with_source(Pass(recipe, samples, build, task, request.seed, "fail", progress), port.source, answers)
         notes = [*port.trail.notes, *answers.notes, *dataset.notes, *said]
-        yield Search(request, recipe, samples, task, tolerance, progress, port, answers, notes)
+        yield Search(request, recipe, samples, task, judging, progress, port, answers, notes)
 
 
 def _judged(search: Search, pair: Pair) -> list[Check]:
     """Return the checks of the chosen pair by the rule of ``run``; the search itself goes by observed drops."""
     assert pair.outcome is not None
     origin = Origin(pair.engine.name, pair.precision, pair.build.batch)
-    judging = Judging(max_drop=search.request.max_drop, seed=search.request.seed)
-    return checks_of(search.recipe, search.task, pair.outcome.scored, origin, judging)
+    return checks_of(search.recipe, search.task, pair.outcome.scored, origin, search.judging)
 
 
 def _setting(search: Search, point: Point) -> Setting:

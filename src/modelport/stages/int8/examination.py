@@ -17,7 +17,7 @@ from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened
 from modelport.stages.int8.calibrate import Calibration
 from modelport.tasks.base import Task, judged_metrics
-from modelport.tasks.scoring import Figures, Rows
+from modelport.tasks.scoring import SOURCE_AGREEMENT, Figures, Rows
 from modelport.tasks.table import task_of
 from modelport.verdict.rules import limit_of, loss_of
 from modelport.verdict.soundness import Soundness
@@ -25,7 +25,6 @@ from modelport.verdict.words import FAIL, PASS
 
 # Images on which the layers are compared; the loss is measured on all that are held out.
 COMPARED = 32
-AGREEMENT = "source_agreement"
 # Of what the source itself fails, what is no mere want of images.
 TOLD = ("finite", "labels_aligned")
 
@@ -183,7 +182,7 @@ class Examination:
 
     def _agreement(self, met: float, n: int, unsound: tuple[str, ...]) -> Loss:
         # No figure can fall by more than the share of answers that change.
-        return Loss(AGREEMENT, met, 100.0, self._recipe.tolerance.value, n, unsound)
+        return Loss(SOURCE_AGREEMENT, met, 100.0, self._recipe.tolerance.value, n, unsound)
 
     def _outputs(self, model: Artifact, samples: Sequence[Sample]) -> Iterator[tuple[Batch, dict[str, Array]]]:
         with opened(self._engine, model, self._build) as runner:

@@ -31,9 +31,10 @@ from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, block_list, plan_text
 from modelport.recipes.schema import Recipe
 from modelport.stages.int8.calibrate import Calibration
-from modelport.stages.int8.examination import AGREEMENT, Examination, Loss, Reference
+from modelport.stages.int8.examination import Examination, Loss, Reference
 from modelport.stages.int8.sensitivity import as_json, groups_of, most_returned, ranked, return_layers
 from modelport.stages.trail import Made
+from modelport.tasks.scoring import SOURCE_AGREEMENT
 
 # A metric in percent from which on nothing can be seen to be lost.
 SATURATED = 99.9
@@ -237,7 +238,7 @@ def _told(job: Int8Job, made: _Trial, asked: tuple[str, ...], path: Path) -> dic
         notes.append(f"what int8 loses was not measured on calibration images: {made.why_not}")
     elif made.loss.unsound:
         notes.append(f"int8 is not sound on held-out calibration images: {'; '.join(made.loss.unsound)}")
-    elif made.loss.source >= SATURATED and made.loss.metric != AGREEMENT:
+    elif made.loss.source >= SATURATED and made.loss.metric != SOURCE_AGREEMENT:
         notes.append(
             f"the source answers all {made.loss.n} held-out calibration images right: they tell little of what int8 "
             "loses on images that it was not trained on"

@@ -48,7 +48,6 @@ class Detection(Task):
     )
     label_form = "boxes"
     recipe_table = Boxes
-    smallest_set = 100
     # As the guides have it; a point of a figure between 0 and 1 would be all of it.
     tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for boxes whose scores or overlaps lie within rounding of each other.

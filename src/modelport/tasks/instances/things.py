@@ -22,7 +22,6 @@ from modelport.tasks.scoring import Unlabelled
 class ThingTask(Task):
     """A task whose answers are things; a class of it says by ``judge`` what a thing has beside its box."""
 
-    smallest_set = 100
     tolerance = Tolerance(value=1.0, unit="percent_of_reference")
     # Equal up to rounding, but for things whose scores or overlaps lie within rounding of each other.
     tolerated = 0.02

@@ -45,7 +45,6 @@ class Segmentation(Task):
     recipe_table = SegmentationTable
     label_form = "mask"
     placeholder = UNLABELLED
-    smallest_set = 100
     agreement_floors = AGREEMENT_FLOORS
     # Each holds thousands of pixels.
     calibration_images = 100
