@@ -21,12 +21,13 @@ FLOORS = [
     {"measure"},
     {"evaluate"},
     {"stages", "report"},
+    {"diagnose"},
     {"jobs"},
     {"api", "cli", "ais_bench"},
 ]
 ROOMS = {
     "torch": ("model/", "engines/torch.py"),
-    "onnx": ("model/", "engines/onnxruntime/", "engines/ascend/"),
+    "onnx": ("model/", "diagnose/", "engines/onnxruntime/", "engines/ascend/"),
     "onnxscript": ("model/",),
     "safetensors": ("model/",),
     "timm": ("model/architectures/",),

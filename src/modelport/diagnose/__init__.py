@@ -1,0 +1,1 @@
+"""Where and why a port departs from its source: ``trace`` names the node, ``probe`` the setting."""

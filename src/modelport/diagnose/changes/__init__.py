@@ -1,0 +1,1 @@
+"""Single changes of preprocessing, labels and outputs: what ``probe`` tries, and what faults of these kinds are."""

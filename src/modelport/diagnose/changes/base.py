@@ -1,0 +1,37 @@
+"""What a single change is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from modelport.core.values import Array, Tensors
+from modelport.recipes.schema import Recipe
+
+# A change of the recipe's preprocessing. Returns None where it says nothing to this recipe (no step of that kind).
+OfRecipe = Callable[[Recipe], Recipe | None]
+# Of the prepared rows, float32 or uint8 (N, …), by the input's name.
+OfInput = Callable[[Array], Array]
+# Of the model's outputs, by name, rows first.
+OfOutputs = Callable[[Tensors], Tensors]
+# Of one target of the data set.
+OfTarget = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One departure from a recipe, its inputs, outputs or labels; one of the four callables is given.
+
+    ``kind`` is the setting ("channel_order"), ``value`` what it becomes ("BGR").
+
+    Changes of one kind exclude each other.
+    """
+
+    kind: str
+    value: str
+    sentence: str  # what it would mean if it explained the gap: "the model takes BGR; the recipe gives RGB"
+    recipe: OfRecipe | None = None
+    inputs: OfInput | None = None
+    outputs: OfOutputs | None = None
+    target: OfTarget | None = None
