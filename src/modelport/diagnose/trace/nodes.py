@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from modelport.core.errors import EngineError
 from modelport.core.progress import SILENT, Bar, Progress
 from modelport.core.values import Array
 from modelport.diagnose.distance import Distance, distance
-from modelport.diagnose.trace.bounds import NUDGE, Work, expected, work_of
+from modelport.diagnose.trace.bounds import NUDGE, Moves, Work, expected, work_of
 from modelport.diagnose.trace.findings import NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.noise import NudgedConstants, nudged
 from modelport.diagnose.trace.pairing import TRANSPARENT, Side, cone, pairs, units
@@ -111,14 +111,6 @@ class Graph:
                     self.sketches[name] = sketch(array)
             bar.advance()
         self.failed = walk.failed
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """How much a unit's result moves: by a share of its inputs and weights, and by half steps of its 8-bit tensors."""
-
-    sensitivity: float = 1.0
-    quantization: float = 0.0
 
 
 @dataclass(slots=True)
@@ -270,7 +262,7 @@ class Comparison:
             module,
             NOWHERE if alone is None else distance(alone, want),
             NOWHERE if whole is None else distance(whole, want),
-            expected(both, self.precision, moves.sensitivity, moves.quantization),
+            expected(both, self.precision, replace(moves, size=root_mean_square(want))),
         )
 
     def _module(self, step: Step, others: Sequence[Step]) -> str:
@@ -326,6 +318,12 @@ def _batches(pieces: Sequence[Piece], size: Callable[[Piece], int], limit: int) 
         batches[-1].append(number)
         total += own
     return batches
+
+
+def root_mean_square(array: Array) -> float:
+    """Return the root mean square of a tensor; 0 for one without elements."""
+    flat = array.astype(np.float64).ravel()
+    return math.sqrt(float(flat @ flat) / flat.size) if flat.size else 0.0
 
 
 def _as_float32(array: Array) -> Array:
