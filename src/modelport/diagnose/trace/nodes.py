@@ -62,7 +62,7 @@ def examine(
                 name, words = next(iter(theirs.failed.items()))
                 raise EngineError(f"node '{name}' of the reference cannot be run: {words}", "give another reference")
             mine.look(runtime, limit, bar)
-        known = pairs(Side.of(mine.flow, mine.sketches), Side.of(theirs.flow, theirs.sketches), precision)
+        known = pairs(mine.side, theirs.side, precision)
         comparing = Comparison(runtime, mine, theirs, known, units(mine.flow, theirs.flow, known), precision, limit)
         found = comparing.run(progress)
     inside = {name for unit in comparing.units for name in unit.nodes}
@@ -81,7 +81,8 @@ class Graph:
     feeds: Mapping[str, Array]
     kinds: Mapping[str, Kind]
     sketches: dict[str, Sketch] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # what the engine said, by node
+    broken: dict[str, str] = field(default_factory=dict)  # by tensor, also those that hang on them
 
     @staticmethod
     def of(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Graph:
@@ -93,6 +94,11 @@ class Graph:
         cast = {name: _as_float32(array) if twin is not model else array for name, array in feeds.items()}
         own = {name: array for name, array in cast.items() if name in names}
         return Graph(model, flow, runs, own, runs.kinds(own))
+
+    @property
+    def side(self) -> Side:
+        """What pairing takes, once the graph was looked through."""
+        return Side.of(self.flow, self.sketches, self.broken)
 
     def walk(self, runtime: Bench, limit: int) -> Walk:
         """Return a walk through the graph from its inputs."""
@@ -110,7 +116,7 @@ class Graph:
                 if array.dtype.kind == "f" or name in ends:
                     self.sketches[name] = sketch(array)
             bar.advance()
-        self.failed = walk.failed
+        self.failed, self.broken = walk.failed, walk.broken
 
 
 @dataclass(slots=True)
