@@ -23,7 +23,8 @@ def conv(**settings: Any) -> Any:
 
 
 def net(*nodes: Any, **constants: Array) -> onnx.ModelProto:
-    return graph(nodes or (conv(), helper.make_node("Relu", ["c"], ["y"], "relu")), **{"w": W, "b": B, **constants})
+    given: dict[str, Any] = {"w": W, "b": B, **constants}
+    return graph(nodes or (conv(), helper.make_node("Relu", ["c"], ["y"], "relu")), **given)
 
 
 def one(op: str, inputs: list[str] | None = None, **settings: Any) -> onnx.ModelProto:

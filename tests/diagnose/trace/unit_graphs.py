@@ -28,7 +28,7 @@ def graph(
     inputs: Sequence[str] = ("x",),
     output: str = "y",
     rank: int | None = None,
-    **constants: Array,
+    **constants: Any,
 ) -> onnx.ModelProto:
     """A model of these nodes; its output has free axes."""
     made = helper.make_graph(
