@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from modelport.recipes.presets import AS_IT_IS, CLIP, GREY, HALF, IMAGENET
+from modelport.recipes.presets import AS_IT_IS, CLIP, GREY, HALF, IMAGENET, MNIST
 from modelport.recipes.steps import Interpolation
 
 Three = tuple[float, float, float]
@@ -21,6 +21,11 @@ def _three(numbers: list[float]) -> Three:
 MEAN_STD: Mapping[str, MeanStd] = {
     name: (_three(mean), _three(std))
     for name, (mean, std) in (("imagenet", IMAGENET), ("half", HALF), ("none", AS_IT_IS), ("clip", CLIP))
+}
+# The same of pixels of one channel.
+MEAN_STD_GREY: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    name: (tuple(mean[:1]), tuple(std[:1]))
+    for name, (mean, std) in (("mnist", MNIST), ("half", HALF), ("none", AS_IT_IS))
 }
 # What pixels are divided by before mean and std.
 DIVIDES = (255.0, 1.0)
