@@ -79,7 +79,7 @@ def test_an_operator() -> None:
     candidate = net(conv(), helper.make_node("LeakyRelu", ["c"], ["y"], "act"))
     culprit = told(candidate, node="conv")
     assert (culprit.kind, culprit.found.node, culprit.found.op) == ("operator", "act", "LeakyRelu")
-    assert "LeakyRelu stands where the source has Relu" in culprit.why
+    assert "LeakyRelu is where the source has Relu" in culprit.why
     proved(candidate, culprit)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelport.core.artifacts import digest_bytes
-from modelport.core.text import plain
+from modelport.core.text import plain, some
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.trace.differences import SHOWN, Difference, Sides, differences
 from modelport.diagnose.trace.eight_bits import lost_in_eight_bits
@@ -101,7 +101,7 @@ class Finder:
             return _of_checkpoint(found, tensor, self.flawed[tensor]), None
         hits = differences(sides, mine, theirs)
         if hits:
-            return _of_difference(found, hits), hits[0].became
+            return _of_difference(found, theirs, hits), hits[0].became
         for operation in theirs:
             if (flaw := absurd(operation)) is not None:
                 return _of_checkpoint(found, *flaw), None
@@ -164,7 +164,7 @@ def tensors_of(found: UnitFound) -> tuple[str, ...]:
     return (*(theirs for _, theirs in found.unit.inputs if theirs), found.unit.reference_output)
 
 
-def _of_difference(found: UnitFound, hits: Sequence[Difference]) -> Culprit:
+def _of_difference(found: UnitFound, theirs: Sequence[Operation], hits: Sequence[Difference]) -> Culprit:
     first = hits[0]
     node = first.node or found.node
     lead = f"at '{plain(node, SHOWN)}': " if first.node and first.node != found.node else ""
@@ -173,6 +173,9 @@ def _of_difference(found: UnitFound, hits: Sequence[Difference]) -> Culprit:
         why += f"; and {hits[1].sentence}" + (f", and {len(hits) - 2} more" if len(hits) > 2 else "")
     if first.kind == "opset":
         fix = Fix("opset", first.mend, found.unit.nodes)
+    elif first.quantized:
+        names = tuple(operation.name for operation in theirs)
+        fix = Fix("keep_in_float", f"quantize it again, or keep {_quoted(names)} in float32 (a line of --plan)", names)
     else:
         fix = Fix("graft", f"as the source has it: {first.mend}", found.unit.nodes)
     return Culprit(replace(found, node=node, op=first.op or found.op), why, fix, first.kind)
@@ -187,8 +190,7 @@ def _of_checkpoint(found: UnitFound, tensor: str, flaw: str) -> Culprit:
 
 def _of_loss(found: UnitFound, theirs: Sequence[Operation], loss: Loss) -> Culprit:
     names = tuple(operation.name for operation in theirs)
-    told = ", ".join(f"'{plain(name, SHOWN)}'" for name in names[:3]) + (" …" if len(names) > 3 else "")
-    fix = Fix("keep_in_float", f"keep {told} in float32 (a line of --plan)", names)
+    fix = Fix("keep_in_float", f"keep {_quoted(names)} in float32 (a line of --plan)", names)
     return Culprit(found, loss.sentence, fix if names else Fix("none", ""), loss.kind)
 
 
@@ -208,6 +210,10 @@ def _other_weights(culprits: Sequence[Culprit], hits: Sequence[Became]) -> Culpr
     nodes = tuple(name for culprit in culprits for name in culprit.found.unit.nodes)
     fix = Fix("graft", "export the source's checkpoint again: the file was made from another", nodes)
     return Culprit(first.found, why, fix, "other_weights")
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return some((f"'{plain(name, SHOWN)}'" for name in names), 3)
 
 
 def _key(array: Array) -> str:

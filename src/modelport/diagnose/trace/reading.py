@@ -212,7 +212,7 @@ def _formal(node: onnx.NodeProto, schema: Any, place: int) -> str:
     """Return the operator's own name of an input; the last declared stands for all further ones."""
     if schema is None or not schema.inputs:
         return f"input {place}"
-    if node.op_type in COMMUTATIVE:
+    if node.op_type in COMMUTATIVE or (node.op_type in ("Sub", "Div", "Pow", "Mod") and place):
         return "constant"
     name: str = schema.inputs[min(place, len(schema.inputs) - 1)].name
     return RENAMED.get(name, name)
