@@ -28,7 +28,7 @@ from modelport.data.prepare.arithmetic import Arithmetic
 from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened, reference_engine
 from modelport.engines.torch import TorchRunner
-from modelport.model.graph.export import DEFAULT_OPSET, export_onnx, recipe_of_form
+from modelport.model.graph.export import DEFAULT_OPSET, FORM, export_onnx, recipe_of_form
 from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.model.graph.tail import AS_IT_IS, IN_GRAPH, Ending
@@ -83,11 +83,11 @@ def own_ending(recipe: Recipe, asked: Ending) -> Ending:
 def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, list[Check]]:
     """Return the dynamic-batch graph of the current opset from the cache, exporting it on first use.
 
-    The key holds the weights, the recipe and the versions of everything that writes; the file's digest is
+    The key holds the weights, the recipe, the form and the versions of everything that writes; the file's digest is
     checked on every use.
     """
     writers = {package: version(package) for package in ("torch", "onnx", "onnxscript")}
-    key = digest_json([source.identity, source.recipe.digest, DEFAULT_OPSET, __version__, writers])
+    key = digest_json([source.identity, source.recipe.digest, DEFAULT_OPSET, FORM, __version__, writers])
     folder = cache_folder("exports", key[:32])
     path, record = folder / "model.onnx", folder / "checks.json"
     known = _read_record(record)
