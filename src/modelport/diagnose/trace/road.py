@@ -85,20 +85,25 @@ def steps(
         yield _on_engine(plan, source.artifact)
         return
     given = None if plan.given.model is None else _held(plan, plan.given.model)
-    model = given
     yield from _graphs(plan, source, reference, given)
+    if given is not None and given.kind != ONNX:
+        graph = reference.graph
+        if graph is not None and plan.pixels:
+            graph, _ = pixels_cached(graph, plan.recipe)
+        yield replace(_on_engine(plan, given), given=True, graph=graph)
+        return
+    model = given
     if model is None:
         assert reference.graph is not None
         model = reference.graph
         if plan.pixels:
             model, _ = pixels_cached(model, plan.recipe)
             yield _on_reference(plan, PIXELS, model, "fp32")
-    if model.kind == ONNX:
-        made = lowered(plan, model, source, samples, progress).artifact
-        if made.kind == ONNX and made != model:
-            yield _on_reference(plan, plan.precision, made, plan.precision)
-        model = built(plan.engine, made, plan.build, progress).artifact if plan.engine.compiles_here else made
-    yield replace(_on_engine(plan, model), given=given is not None and model == given)
+    made = lowered(plan, model, source, samples, progress).artifact
+    if made.kind == ONNX and made != model:
+        yield _on_reference(plan, plan.precision, made, plan.precision)
+    file = built(plan.engine, made, plan.build, progress).artifact if plan.engine.compiles_here else made
+    yield replace(_on_engine(plan, file), graph=made if made.kind == ONNX else model)
 
 
 def _graphs(plan: Plan, source: Source, reference: Reference, given: Artifact | None) -> Iterator[Step]:

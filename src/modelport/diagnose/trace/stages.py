@@ -40,6 +40,7 @@ class Step:
     launch: Launch = field(default_factory=Launch)
     why: str = ""  # what is known against it before it has run
     given: bool = False  # the user's file: where it cannot be run at all, that is told at once
+    graph: Artifact | None = None  # the ONNX file that the engine's model was made from, where it is another
 
     def open(self) -> AbstractContextManager[Runner]:
         """Open it. Raises EngineError where the engine refuses it."""
@@ -56,6 +57,7 @@ class Stages:
     seed: int
     expected: Callable[[str], float]  # of a precision: the relative L2 error of the outputs that it explains
     _source: Answers | None = None
+    _last: Answers | None = None
 
     @property
     def source_answers(self) -> Answers:
@@ -88,9 +90,21 @@ class Stages:
             nothing = {"name": self.task.deciding, "value": None, "source": None, "n": 0, "flips": None}
             why = f"{step.engine.name} does not run it: {error.found}"
             return StageFound(step.name, nothing, NOWHERE, expected, "fail", why)
+        self._last = got
         apart = total_distance((got.outputs[name], want) for name, want in self.source_answers.outputs.items())
         verdict, why = self._verdict(got.outputs, apart, expected, step)
         return StageFound(step.name, self._metric(got), apart, expected, verdict, why)
+
+    def worst(self, count: int) -> list[Sample]:
+        """Return the samples whose answers are farthest from the source's, of the stage that was asked last."""
+        far: dict[str, float] = {}
+        if self._last is None:
+            return list(self.samples[:count])
+        pairs = [(self._last.outputs[name], want) for name, want in self.source_answers.outputs.items()]
+        for place, row in enumerate(self._last.ids):
+            apart = total_distance((got[place], want[place]) for got, want in pairs)
+            far[row.sample] = max(far.get(row.sample, 0.0), apart.rel_l2)
+        return sorted(self.samples, key=lambda sample: -far.get(sample.id, 0.0))[:count]
 
     def _verdict(self, got: Tensors, apart: Distance, expected: float, step: Step) -> tuple[Verdict, str]:
         said = f"the outputs are {apart.rel_l2:.2g} from the source's (relative L2), {step.precision} explains "

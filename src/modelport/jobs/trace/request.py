@@ -57,6 +57,13 @@ class Asked:
     samples: Sequence[Sample]
     notes: tuple[str, ...]  # what is to be said of the choice
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch that every graph of the road takes; None: any."""
+        given = self.plan.given
+        compiled = given.model is not None and given.model.suffix.lower() != ".onnx"
+        return self.plan.build.batch if compiled else given.fixed_batch
+
 
 def asked(request: TraceRequest) -> Asked:
     """Resolve what was left out.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -15,20 +15,24 @@ from modelport.core.artifacts import write_json, write_text
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.progress import Progress, stage
 from modelport.core.scratch import scratch_folder
-from modelport.core.values import Tensors
+from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.diagnose.trace.explained import LEAST, explained
 from modelport.diagnose.trace.findings import Culprit, StageFound
+from modelport.diagnose.trace.locating import Located, bisected, compared
 from modelport.diagnose.trace.road import Reference, reference_of, steps
+from modelport.diagnose.trace.running import bench
 from modelport.diagnose.trace.stages import Stages, Step
+from modelport.engines.fitted import with_constants
 from modelport.engines.source import Source
 from modelport.jobs.trace.report import render
 from modelport.jobs.trace.request import REPORT, SCHEMA, TRACE, Asked, TraceRequest, asked
+from modelport.model.graph.file import read_graph
 from modelport.report.result import environment
 from modelport.stages.port import source_for
 from modelport.tasks.table import task_of
 
-# Rows on which it is measured what rounding does to the outputs.
+# Rows on which it is measured what rounding does, and on which nodes are looked for.
 ROWS = 8
 
 
@@ -37,11 +41,16 @@ class Found:
     """What a trace has found by now."""
 
     stages: list[StageFound] = field(default_factory=list)
-    bad: Step | None = None  # the first stage that departs; None where that is the source itself, or none does
     culprits: list[Culprit] = field(default_factory=list)
     runs: int = 0  # of the engine that departs
     plan: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+
+    def take(self, located: Located) -> None:
+        """Add what was found in the stage that departs."""
+        self.culprits += located.culprits
+        self.runs += located.runs
+        self.notes += located.notes
 
     @property
     def first_bad(self) -> StageFound | None:
@@ -94,11 +103,10 @@ def _told(found: Found) -> dict[str, Any]:
 
 
 def _through_the_stages(what: Asked, source: Source, reference: Reference, work: Path, progress: Progress) -> Found:
-    """Ask the source and each stage behind it, up to the first that departs."""
+    """Ask the source and each stage behind it, up to the first that departs, and look for the nodes in that."""
     plan, found = what.plan, Found()
     task = task_of(what.recipe, what.dataset.categories, plan.seed)
-    inputs = first_rows(what, source)
-    stages = Stages(what.recipe, task, what.samples, plan.seed, _explained_by(what, source, reference, inputs, work))
+    stages = Stages(what.recipe, task, what.samples, plan.seed, _explained_by(what, source, reference))
     with stage(progress, "source"):
         found.stages.append(stages.source(source, plan.build))
     if found.first_bad is not None:
@@ -107,32 +115,45 @@ def _through_the_stages(what: Asked, source: Source, reference: Reference, work:
         with stage(progress, f"stage {step.name}"):
             found.stages.append(stages.stage(step))
         if found.first_bad is not None:
-            found.bad = step
+            with stage(progress, "nodes"):
+                found.take(_located(what, step, stages, reference, work, progress))
             break
     return found
 
 
-def first_rows(what: Asked, source: Source) -> Tensors:
-    """Return the inputs of the first samples, prepared as the recipe says; (rows, …), at most ``ROWS`` of them."""
-    fixed = source.batch
-    with closing(feed(what.recipe, iter(what.samples), fixed or ROWS, seed=what.plan.seed)) as batches:
+def _located(what: Asked, step: Step, stages: Stages, reference: Reference, work: Path, progress: Progress) -> Located:
+    """Look for the nodes on the samples that depart most."""
+    samples = stages.worst(ROWS)
+    graph = reference.graph
+    if graph is None or (step.graph is None and step.model.kind != "onnx"):
+        return Located([], 0, [f"no node is looked for: {reference.why or 'the engine runs no graph'}"])
+    own = first_rows(what, samples, pixels=step.pixels)
+    if step.graph is not None:
+        return bisected(step, own, work)
+    return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, progress)
+
+
+def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) -> Tensors:
+    """Return the inputs of some samples, prepared as the recipe says; (rows, …), at most ``ROWS`` of a free batch."""
+    fixed = what.fixed_batch
+    with closing(feed(what.recipe, iter(samples), fixed or ROWS, seed=what.plan.seed, pixels=pixels)) as batches:
         batch = next(batches)
     rows = fixed or len(batch.ids)
-    return {name: array[:rows] for name, array in batch.inputs.items()}
+    tensors = {name: array[:rows] for name, array in batch.inputs.items()}
+    return with_constants(what.recipe.tensors.inputs, tensors)
 
 
-def _explained_by(
-    what: Asked, source: Source, reference: Reference, inputs: Tensors, work: Path
-) -> Callable[[str], float]:
+def _explained_by(what: Asked, source: Source, reference: Reference) -> Callable[[str], float]:
     """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked."""
     graph = reference.graph or reference.export
-    rows = len(next(iter(inputs.values())))
+    outputs = [tensor.name for tensor in what.recipe.tensors.outputs]
 
     @cache
     def of(precision: str) -> float:
         if graph is None:
             return LEAST[precision]
-        build = replace(what.plan.build, recipe=what.recipe, precision="fp32", batch=source.batch or rows)
-        return explained(graph, inputs, build, precision, work)
+        with bench() as runtime:
+            inputs = first_rows(what, what.samples)
+            return explained(read_graph(graph.path), inputs, outputs, precision, runtime)
 
     return of
