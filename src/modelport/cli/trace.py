@@ -132,7 +132,26 @@ def _draw(console: Any, value: dict[str, Any], out: Path) -> None:
         console.aside(f"{row['op']} '{row['node']}'{module}: {errors}", soft_wrap=True)
         console.aside(f"  why: {row['why']}", soft_wrap=True)
         console.aside(f"  fix: {row['fix']}", soft_wrap=True)
+    if (applied := value.get("applied")) is not None:
+        _draw_applied(console, applied)
     for note in value["notes"]:
         console.aside(f"note: {note}", soft_wrap=True)
     console.print(sentence(value), soft_wrap=True)
     console.print(f"report: {out / 'trace.md'}", soft_wrap=True)
+
+
+def _draw_applied(console: Any, applied: dict[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from modelport.jobs.trace.report import JUDGED, judged_row
+
+    if applied["before"] is not None:
+        table = Table(*JUDGED, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for name in ("before", "after"):
+            table.add_row(*map(cell, judged_row(name, applied[name])))
+        console.aside(table)
+    word = cell("repaired", "green") if applied["repaired"] else cell("not repaired", "yellow")
+    console.print(word + cell(f": {applied['why']}"), soft_wrap=True)
+    if applied["repaired"]:
+        console.print(f"{applied['by']}: {applied['file']}", soft_wrap=True)

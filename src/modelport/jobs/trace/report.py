@@ -9,6 +9,8 @@ from modelport.report.markdown import foreign, number, table
 
 COLUMNS = ("stage", "metric", "source's", "flips", "cosine", "largest", "relative L2", "explained", "verdict")
 
+JUDGED = ("", "verdict", "samples", "figures", "samples/s", "median ms a run")
+
 
 def render(value: Mapping[str, Any]) -> str:
     """Return the report of one trace."""
@@ -19,6 +21,7 @@ def render(value: Mapping[str, Any]) -> str:
         table(COLUMNS, map(stage_row, value["stages"])),
         *(f"- {foreign(stage['name'])}: {foreign(stage['why'])}" for stage in value["stages"] if stage["why"]),
         *(culprit_text(row) for row in value["culprits"]),
+        *applied_text(value.get("applied")),
         *(f"- note: {foreign(note)}" for note in value["notes"]),
     ]
     return "\n\n".join(parts) + "\n"
@@ -73,3 +76,22 @@ def culprit_text(row: Mapping[str, Any]) -> str:
         f"accumulated {error(row['accumulated_error'])}, explained {error(row['expected_error'])}. "
         f"{foreign(row['why'])}. To mend it: {foreign(row['fix'])}"
     )
+
+
+def applied_text(applied: Mapping[str, Any] | None) -> list[str]:
+    """Return what became of ``--apply``, as paragraphs."""
+    if applied is None:
+        return []
+    head = "Repaired" if applied["repaired"] else "Not repaired"
+    by = f" by {applied['by']}" if applied["by"] else ""
+    told = [f"**{head}**{by}: {foreign(applied['why'])}"]
+    if applied["before"] is not None:
+        told.append(table(JUDGED, [judged_row(name, applied[name]) for name in ("before", "after")]))
+    return told
+
+
+def judged_row(name: str, run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a judged run as a row of JUDGED."""
+    figures = ", ".join(f"{metric} {number(score['value'])}" for metric, score in run["metrics"].items())
+    speed = number(run["samples_per_second"], 1)
+    return name, run["verdict"], str(run["n"]), figures, speed, number(run["latency_ms"])

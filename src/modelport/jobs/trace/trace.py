@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,16 +19,19 @@ from modelport.core.scratch import scratch_folder
 from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.diagnose.trace.explained import LEAST, explained
-from modelport.diagnose.trace.findings import Culprit, StageFound
+from modelport.diagnose.trace.findings import StageFound
 from modelport.diagnose.trace.locating import Located, bisected, compared
+from modelport.diagnose.trace.repair import keep_in_float
 from modelport.diagnose.trace.road import Reference, reference_of, steps
 from modelport.diagnose.trace.running import bench
 from modelport.diagnose.trace.stages import Stages, Step
 from modelport.engines.fitted import with_constants
 from modelport.engines.source import Source
+from modelport.jobs.trace.apply import Case, applied, nothing_off
 from modelport.jobs.trace.report import render
 from modelport.jobs.trace.request import REPORT, SCHEMA, TRACE, Asked, TraceRequest, asked
 from modelport.model.graph.file import read_graph
+from modelport.model.graph.precision_plan import PrecisionPlan, plan_text
 from modelport.report.result import environment
 from modelport.stages.port import source_for
 from modelport.tasks.table import task_of
@@ -41,16 +45,9 @@ class Found:
     """What a trace has found by now."""
 
     stages: list[StageFound] = field(default_factory=list)
-    culprits: list[Culprit] = field(default_factory=list)
-    runs: int = 0  # of the engine that departs
-    plan: dict[str, Any] | None = None
+    located: Located = field(default_factory=lambda: Located((), 0))
+    case: Case | None = None  # what a repair needs; None where nothing behind the source departs
     notes: list[str] = field(default_factory=list)
-
-    def take(self, located: Located) -> None:
-        """Add what was found in the stage that departs."""
-        self.culprits += located.culprits
-        self.runs += located.runs
-        self.notes += located.notes
 
     @property
     def first_bad(self) -> StageFound | None:
@@ -66,12 +63,15 @@ def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
     begun, started = time.perf_counter(), datetime.now(UTC)
     what = asked(request)
     with held_folder(request.out, TRACE, request.force), scratch_folder(request.out, "work") as work:
-        source = source_for(what.plan, progress)
-        assert source is not None  # --source none was refused, and other files are their own
+        source = _source(what, progress)
         with stage(progress, "reference graph"):
             reference = reference_of(source, request.out, progress)
-        found = _through_the_stages(what, source, reference, work, progress)
         drop_old_result(request.out, TRACE, (REPORT,))
+        found = _through_the_stages(request, what, source, reference, work, progress)
+        further: dict[str, Any] = {}
+        if request.apply:
+            further["applied"] = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
+        plan = keep_in_float(found.located.culprits)
         value = {
             "schema": SCHEMA,
             "recipe": what.recipe.name,
@@ -79,16 +79,27 @@ def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
             "precision": what.plan.precision,
             "samples": len(what.samples),
             **_told(found),
-            "notes": [*source.notes, *what.notes, *reference.notes, *found.notes],
+            "plan": json.loads(plan_text(plan)) if plan.nodes else None,
+            **further,
+            "notes": [*source.notes, *what.notes, *reference.notes, *found.notes, *found.located.notes],
             "environment": environment(),
             "seed": request.seed,
             "command": request.command,
             "started": started.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - begun,
         }
+        value["notes"] += _beside(request, found, plan)
         write_text(request.out / REPORT, render(value))
         write_json(request.out / TRACE, value)
     return value
+
+
+def _source(what: Asked, progress: Progress) -> Source:
+    """Return what defines the right answer: a given model file is what is held against it, never itself."""
+    given = replace(what.plan.given, model=None)
+    source = source_for(replace(what.plan, given=given), progress)
+    assert source is not None  # --source none was refused
+    return source
 
 
 def _told(found: Found) -> dict[str, Any]:
@@ -96,13 +107,27 @@ def _told(found: Found) -> dict[str, Any]:
     return {
         "stages": [one.to_json() for one in found.stages],
         "first_bad_stage": None if bad is None else bad.name,
-        "culprits": [one.to_json() for one in found.culprits],
-        "runs": found.runs,
-        "plan": found.plan,
+        "culprits": [one.to_json() for one in found.located.culprits],
+        "runs": found.located.runs,
     }
 
 
-def _through_the_stages(what: Asked, source: Source, reference: Reference, work: Path, progress: Progress) -> Found:
+def _beside(request: TraceRequest, found: Found, plan: PrecisionPlan) -> list[str]:
+    """Write the files that were asked for beside trace.json; return what is to be said of those that were not."""
+    said = []
+    if request.plan_out is not None:
+        if plan.nodes:
+            write_text(request.plan_out, plan_text(plan))
+        else:
+            said.append("--plan-out: no culprit is mended by keeping nodes in float32, and nothing was written")
+    if request.explorer is not None:
+        said.append("--explorer: no nodes were compared, and nothing was written")
+    return said
+
+
+def _through_the_stages(
+    request: TraceRequest, what: Asked, source: Source, reference: Reference, work: Path, progress: Progress
+) -> Found:
     """Ask the source and each stage behind it, up to the first that departs, and look for the nodes in that."""
     plan, found = what.plan, Found()
     task = task_of(what.recipe, what.dataset.categories, plan.seed)
@@ -116,17 +141,18 @@ def _through_the_stages(what: Asked, source: Source, reference: Reference, work:
             found.stages.append(stages.stage(step))
         if found.first_bad is not None:
             with stage(progress, "nodes"):
-                found.take(_located(what, step, stages, reference, work, progress))
+                found.located = _located(what, step, stages, reference, work, progress)
+            found.case = Case(request, what, source, reference, step, found.located.culprits, stages)
             break
     return found
 
 
 def _located(what: Asked, step: Step, stages: Stages, reference: Reference, work: Path, progress: Progress) -> Located:
     """Look for the nodes on the samples that depart most."""
-    samples = stages.worst(ROWS)
     graph = reference.graph
     if graph is None or (step.graph is None and step.model.kind != "onnx"):
         return Located([], 0, [f"no node is looked for: {reference.why or 'the engine runs no graph'}"])
+    samples = stages.worst(ROWS)
     own = first_rows(what, samples, pixels=step.pixels)
     if step.graph is not None:
         return bisected(step, own, work)
