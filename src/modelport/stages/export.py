@@ -54,7 +54,7 @@ def export_checked(
     Raises GraphError where a check fails, UsageError for an ``ending`` that suppresses what the recipe's model does
     not give; then ``out`` is untouched.
     """
-    engine, ending = reference_engine(), _own_ending(source.recipe, ending)
+    engine, ending = reference_engine(), own_ending(source.recipe, ending)
     progress.note(f"exporting {source.recipe.name} at opset {opset}, batch {batch or 'dynamic'}")
     # What the network itself cannot take or give is said of the network, not of a graph.
     TorchRunner(source.module, Build(source.recipe, "fp32", batch)).run(trial_inputs(source, batch or 1))
@@ -71,7 +71,8 @@ def export_checked(
     return replace(artifact, path=out), checks
 
 
-def _own_ending(recipe: Recipe, asked: Ending) -> Ending:
+def own_ending(recipe: Recipe, asked: Ending) -> Ending:
+    """Return the ending of a recipe's graph. Raises UsageError for one that suppresses what its model does not give."""
     if task_of(recipe).gives_candidates:
         return asked
     if asked is not IN_GRAPH:

@@ -52,14 +52,23 @@ def export_onnx(
     """
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} cannot be written", f"choose {OLDEST_OPSET} to {NEWEST_OPSET}; ATC takes 11")
+    with written_aside(out) as aside:
+        artifact = write_onnx(source, aside, opset=opset, batch=batch, ending=ending)
+        checks = check_graph(source, aside, opset, batch, ending)
+    return replace(artifact, path=out), checks
+
+
+def write_onnx(
+    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None, ending: Ending = AS_IT_IS
+) -> Artifact:
+    """Write ``out`` as ``export_onnx`` does, and check nothing. Raises GraphError where the exporter cannot."""
     example = example_input(source, batch or 2)
     with written_aside(out) as aside:
         with _quiet_exporter():
             _write(source, example, aside, opset, ending.candidates, dynamic=batch is None)
         _finish(source, aside, ending)
-        checks = check_graph(source, aside, opset, batch, ending)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
-    return replace(artifact, path=out), checks
+    return replace(artifact, path=out)
 
 
 def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
