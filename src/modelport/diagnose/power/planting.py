@@ -1,0 +1,138 @@
+"""Planted faults, run: what a model with each of them answers, and what the run's verdict makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import ModelportError
+from modelport.core.values import Sample
+from modelport.diagnose.asking import Answers, ask
+from modelport.diagnose.changes.base import Change
+from modelport.diagnose.faults.base import FaultFound
+from modelport.diagnose.power.plants import Plant
+from modelport.diagnose.power.trial import Found, Trial
+from modelport.engines.base import Build, Engine
+from modelport.engines.registry import opened
+from modelport.recipes.schema import Recipe
+
+if TYPE_CHECKING:
+    import onnx
+
+REFUSED = "refused"
+# A share of the replays from which on a fault counts as noticed whichever samples are drawn, and as missed below the
+# rest: what lies between hangs on the draw, and is told as that.
+SURE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A healthy port: its graph, and what runs it."""
+
+    graph: onnx.ModelProto
+    engine: Engine
+    recipe: Recipe
+    build: Build
+    samples: Sequence[Sample]
+    scratch: Path
+    seed: int = 0
+
+    def answers(self, graph: onnx.ModelProto, change: Change | None = None) -> Answers:
+        """Return what a graph answers, prepared or read otherwise where there is a ``change``.
+
+        Raises ModelportError where the engine refuses it.
+        """
+        path = self.scratch / "planted.onnx"
+        path.write_bytes(graph.SerializeToString())
+        recipe, inputs = self.recipe, None
+        if change is not None:
+            recipe = (change.recipe and change.recipe(recipe)) or recipe
+            inputs = change.inputs
+        with opened(self.engine, Artifact.of(path, "onnx"), self.build) as runner:
+            found = ask(runner, recipe, self.build, self.samples, seed=self.seed, inputs=inputs)
+        if change is not None and change.outputs is not None:
+            found = replace(found, outputs=change.outputs(found.outputs))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What became of one plant: its row, and the shares of replays that noticed it."""
+
+    found: FaultFound
+    about: str
+    share: float | None  # of the replays; None where they were not drawn
+    family: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as power.json holds it."""
+        row = self.found.to_json() | {"about": self.about, "family": self.family, "share_of_replays": self.share}
+        return row | {"noticed": self.noticed, "on_these_samples": self.found.noticed}
+
+    @property
+    def noticed(self) -> bool | None:
+        """Whether a run notices it whichever samples it draws; None where that hangs on the draw."""
+        if self.share is None or self.found.by == REFUSED:
+            return self.found.noticed
+        return True if self.share >= SURE else False if self.share <= 1.0 - SURE else None
+
+
+@dataclass(frozen=True, slots=True)
+class Planter:
+    """Plants faults into a port, and judges what comes of them as the run would."""
+
+    port: Port
+    trial: Trial
+    healthy: Found
+    replays: int  # draws for each fault; 0: none
+    healthy_share: float  # of the replays of the healthy port, those that pass
+
+    def reached(self, plants: Sequence[Plant]) -> Iterator[Reach]:
+        """Yield what became of each plant, in their order."""
+        for number, plant in enumerate(plants):
+            yield self._planted(plant, np.random.default_rng([self.port.seed, number]))
+
+    def _planted(self, plant: Plant, rng: np.random.Generator) -> Reach:
+        if plant.fault is None:
+            assert plant.change is not None
+            about, family, graph = plant.change.sentence, "port", self.port.graph
+        else:
+            planted = plant.fault.plant(self.port.graph, plant.where, plant.size, rng)
+            about, family, graph = planted.about, plant.fault.family, planted.graph
+        try:
+            answers = self.port.answers(graph, plant.change)
+            found = self.trial.found(answers)
+        except ModelportError as error:
+            row = FaultFound(plant.kind, plant.where, plant.size, True, None, REFUSED)
+            return Reach(row, f"{about}: {error.found}", None, family)
+        noticed = found.is_noticed(self.healthy.verdict)
+        row = FaultFound(plant.kind, plant.where, plant.size, noticed, found.drop, ", ".join(found.by))
+        if not self.replays or not found.counted:
+            return Reach(row, about, None, family)
+        # Of a healthy port that passes in half of the draws, not to pass tells nothing.
+        usual = "pass" if self.healthy_share >= SURE else "inconclusive"
+        drawn = self.trial.replays(answers, self.replays)
+        return Reach(row, about, mean(float(one.is_noticed(usual)) for one in drawn), family)
+
+
+def smallest_noticed_drop(reached: Sequence[Reach]) -> float | None:
+    """Return the smallest loss from which on every planted fault was noticed, in the tolerance's unit; None: none was.
+
+    Of faults whose loss is known and above 0: one that was refused has none.
+    """
+    lossy = sorted(
+        ((row.found.drop, row.noticed) for row in reached if row.found.drop is not None and row.found.drop > 0.0),
+        key=lambda pair: -pair[0],
+    )
+    smallest = None
+    for drop, noticed in lossy:
+        if not noticed:
+            break
+        smallest = drop
+    return smallest
