@@ -22,7 +22,7 @@ from modelport.data.sets.table import open_dataset
 from modelport.diagnose.asking import ask
 from modelport.diagnose.changes.table import changes_for
 from modelport.diagnose.faults.table import FAULTS
-from modelport.diagnose.power.planting import Planter, Port, Reach, smallest_noticed_drop
+from modelport.diagnose.power.planting import Judge, Port, Reach, smallest_noticed_drop
 from modelport.diagnose.power.plants import Plant, chosen
 from modelport.diagnose.power.trial import Found, Trial
 from modelport.engines.source import Source
@@ -98,13 +98,13 @@ def _power(request: PowerRequest, progress: Progress, held: ExitStack) -> dict[s
         raise UsageError("there is no source to hold answers against", "give --weights or --source")
     port = _port(plan, source, samples, held.enter_context(scratch_folder(request.out, "planted")), progress)
     trial = _trial(request, plan, source, dataset, samples, port, progress)
-    planter, shares = _planter(port, trial, request.replays, progress)
+    judge, share = _judge(port, trial, request.replays, progress)
     plants = chosen(port.graph, FAULTS, changes_for(recipe, task_of(recipe)), request.faults, request.seed)
-    reached = _reached(planter, plants, progress)
+    reached = _reached(port, judge, plants, progress)
     drop_old_result(request.out, POWER, ())
-    value = _told(request, recipe, trial, planter, reached) | {
-        "notes": [*said, *_notes(trial, planter, reached)],
-        "healthy_replays": shares,
+    value = _told(request, recipe, port, judge, reached) | {
+        "notes": [*said, *_notes(port, judge, reached)],
+        "healthy_replays": share,
         "environment": environment(),
         "seed": request.seed,
         "command": request.command,
@@ -147,46 +147,44 @@ def _trial(
     return Trial(recipe, right, request.judging, len(samples), full, categories, request.seed)
 
 
-def _planter(port: Port, trial: Trial, replays: int, progress: Progress) -> tuple[Planter, float | None]:
-    """Return what plants, with what the run says of the healthy port: on these samples, and the share of replays."""
+def _judge(port: Port, trial: Trial, replays: int, progress: Progress) -> tuple[Judge, float | None]:
+    """Return what judges, with what the run says of the healthy port: on these samples, and the share of replays."""
     with stage(progress, "healthy port"):
         answers = port.answers(port.graph)
         healthy = trial.found(answers)
         drawn = trial.replays(answers, replays) if replays and healthy.counted else []
     share = mean(float(one.verdict == "pass") for one in drawn) if drawn else None
-    return Planter(port, trial, healthy, replays, 1.0 if share is None else share), share
+    return Judge(trial, healthy, replays, 1.0 if share is None else share), share
 
 
-def _reached(planter: Planter, plants: Sequence[Plant], progress: Progress) -> list[Reach]:
+def _reached(port: Port, judge: Judge, plants: Sequence[Plant], progress: Progress) -> list[Reach]:
     found = []
     with progress.bar("planting", len(plants), "faults") as bar:
-        for reach in planter.reached(plants):
-            found.append(reach)
+        for number, plant in enumerate(plants):
+            found.append(judge.judged(port.planted(plant, number)))
             bar.advance()
     return found
 
 
-def _told(
-    request: PowerRequest, recipe: Recipe, trial: Trial, planter: Planter, reached: Sequence[Reach]
-) -> dict[str, Any]:
+def _told(request: PowerRequest, recipe: Recipe, port: Port, judge: Judge, reached: Sequence[Reach]) -> dict[str, Any]:
     words = [row.noticed for row in reached]
     tolerance = request.judging.tolerance(recipe)
     return {
         "schema": SCHEMA,
         "recipe": recipe.name,
-        "engine": planter.port.engine.name,
-        "n": trial.n,
-        "answered": len(planter.port.samples),
+        "engine": port.engine.name,
+        "n": judge.trial.n,
+        "answered": len(port.samples),
         "tolerance": tolerance.model_dump(mode="json"),
         "confidence": request.judging.confidence,
-        "healthy": {"verdict": planter.healthy.verdict, "by": list(planter.healthy.by), "drop": planter.healthy.drop},
+        "healthy": {"verdict": judge.healthy.verdict, "by": list(judge.healthy.by), "drop": judge.healthy.drop},
         "faults": [row.to_json() for row in reached],
         "noticed": words.count(True),
         "missed": words.count(False),
         "by_chance": words.count(None),
         "planted": len(reached),
         "smallest_noticed_drop": smallest_noticed_drop(reached),
-        "verdict": "told" if reached and _tells(planter.healthy) else "nothing can be told",
+        "verdict": "told" if reached and _tells(judge.healthy) else "nothing can be told",
     }
 
 
@@ -195,23 +193,21 @@ def _tells(healthy: Found) -> bool:
     return healthy.verdict != "fail"
 
 
-def _notes(trial: Trial, planter: Planter, reached: Sequence[Reach]) -> list[str]:
+def _notes(port: Port, judge: Judge, reached: Sequence[Reach]) -> list[str]:
     notes = []
-    if planter.healthy.verdict == "fail":
+    if judge.healthy.verdict == "fail":
+        notes.append(f"the healthy port fails itself ({', '.join(judge.healthy.by)}): nothing can be told from faults")
+    elif judge.healthy.verdict != "pass":
         notes.append(
-            f"the healthy port fails itself ({', '.join(planter.healthy.by)}): nothing can be told from faults"
-        )
-    elif planter.healthy.verdict != "pass":
-        notes.append(
-            f"the healthy port does not pass on these samples ({', '.join(planter.healthy.by)}): a fault counts as "
+            f"the healthy port does not pass on these samples ({', '.join(judge.healthy.by)}): a fault counts as "
             "noticed where the run fails; more samples would settle it"
         )
-    if not trial.is_whole:
+    if not judge.trial.is_whole:
         notes.append(
-            f"each faulty model answered {len(planter.port.samples)} of the run's {trial.n} samples; the run's verdict "
+            f"each faulty model answered {len(port.samples)} of the run's {judge.trial.n} samples; the run's verdict "
             "is replayed from these, drawn with replacement"
         )
-    if not planter.healthy.counted:
+    if not judge.healthy.counted:
         notes.append("the deciding metric is no count of right answers: nothing was replayed, these samples alone tell")
     if any(row.noticed is None for row in reached):
         notes.append("by chance: noticed or not, as samples are drawn")

@@ -7,21 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from modelport.core.values import Array, RowId
+from modelport.core.values import RowId
 from modelport.diagnose.asking import Answers
 from modelport.diagnose.faults.base import FaultFound
 from modelport.diagnose.power.planting import Reach, smallest_noticed_drop
-from modelport.diagnose.power.trial import Found, Trial
+from modelport.diagnose.power.trial import Found, Trial, part_of
 from modelport.recipes.schema import Recipe
 from modelport.verdict.settings import Judging
 
 SAMPLES = 400
-
-
-def answered(logits: Array, targets: Array) -> Answers:
-    ids = [RowId(f"{place}.JPEG") for place in range(len(targets))]
-    digests = [f"{place:064x}" for place in range(len(targets))]
-    return Answers(ids, [int(target) for target in targets], {"output": logits}, (), digests)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +25,9 @@ def right(tiny: Recipe) -> Answers:
     targets = rng.integers(0, 10, SAMPLES)
     logits = rng.standard_normal((SAMPLES, 10)).astype(np.float32)
     logits[np.arange(SAMPLES), targets] += np.where(rng.random(SAMPLES) < 0.78, 6.0, 0.0).astype(np.float32)
-    return replace(answered(logits, targets), outputs={tiny.tensors.outputs[0].name: logits})
+    ids = [RowId(f"{place}.JPEG") for place in range(SAMPLES)]
+    digests = [f"{place:064x}" for place in range(SAMPLES)]
+    return Answers(ids, targets.tolist(), {tiny.tensors.outputs[0].name: logits}, (), digests)
 
 
 def trial_of(recipe: Recipe, right: Answers, n: int = SAMPLES) -> Trial:
@@ -66,7 +62,7 @@ def test_replays_are_the_same_for_the_same_seed_and_follow_the_share(tiny: Recip
 
 def test_more_samples_than_at_hand_are_drawn_again(tiny: Recipe, right: Answers) -> None:
     """What 60 samples leave open, so many draws of them settle."""
-    few = Answers(right.ids[:60], right.targets[:60], {k: v[:60] for k, v in right.outputs.items()}, (), right.digests)
+    few = part_of(right, range(60))
     small = with_wrong(few, 0.02)
     assert not trial_of(tiny, few, 1500).is_whole
     assert {found.verdict for found in trial_of(tiny, few, 60).replays(small, 4)} != {"pass"}

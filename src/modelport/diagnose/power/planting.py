@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -21,6 +21,7 @@ from modelport.diagnose.power.trial import Found, Trial
 from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened
 from modelport.recipes.schema import Recipe
+from modelport.verdict.words import INCONCLUSIVE, PASS
 
 if TYPE_CHECKING:
     import onnx
@@ -29,6 +30,16 @@ REFUSED = "refused"
 # A share of the replays from which on a fault counts as noticed whichever samples are drawn, and as missed below the
 # rest: what lies between hangs on the draw, and is told as that.
 SURE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyAnswers:
+    """What a model with one fault answers; None where the engine refuses it."""
+
+    plant: Plant
+    about: str
+    family: str
+    answers: Answers | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,19 @@ class Port:
             found = replace(found, outputs=change.outputs(found.outputs))
         return found
 
+    def planted(self, plant: Plant, number: int) -> FaultyAnswers:
+        """Return what the model with a fault answers; ``number`` is the plant's, and decides what is drawn for it."""
+        if plant.fault is None:
+            assert plant.change is not None
+            about, family, graph = plant.change.sentence, "port", self.graph
+        else:
+            made = plant.fault.plant(self.graph, plant.where, plant.size, np.random.default_rng([self.seed, number]))
+            about, family, graph = made.about, plant.fault.family, made.graph
+        try:
+            return FaultyAnswers(plant, about, family, self.answers(graph, plant.change))
+        except ModelportError as error:
+            return FaultyAnswers(plant, f"{about}: {error.found}", family, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -84,41 +108,29 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Planter:
-    """Plants faults into a port, and judges what comes of them as the run would."""
+class Judge:
+    """Judges what faulty models answer as the run would."""
 
-    port: Port
     trial: Trial
     healthy: Found
     replays: int  # draws for each fault; 0: none
     healthy_share: float  # of the replays of the healthy port, those that pass
 
-    def reached(self, plants: Sequence[Plant]) -> Iterator[Reach]:
-        """Yield what became of each plant, in their order."""
-        for number, plant in enumerate(plants):
-            yield self._planted(plant, np.random.default_rng([self.port.seed, number]))
-
-    def _planted(self, plant: Plant, rng: np.random.Generator) -> Reach:
-        if plant.fault is None:
-            assert plant.change is not None
-            about, family, graph = plant.change.sentence, "port", self.port.graph
-        else:
-            planted = plant.fault.plant(self.port.graph, plant.where, plant.size, rng)
-            about, family, graph = planted.about, plant.fault.family, planted.graph
-        try:
-            answers = self.port.answers(graph, plant.change)
-            found = self.trial.found(answers)
-        except ModelportError as error:
+    def judged(self, faulty: FaultyAnswers) -> Reach:
+        """Return what the run makes of a fault, on these samples and on draws of them."""
+        plant, answers = faulty.plant, faulty.answers
+        if answers is None:
             row = FaultFound(plant.kind, plant.where, plant.size, True, None, REFUSED)
-            return Reach(row, f"{about}: {error.found}", None, family)
+            return Reach(row, faulty.about, None, faulty.family)
+        found = self.trial.found(answers)
         noticed = found.is_noticed(self.healthy.verdict)
         row = FaultFound(plant.kind, plant.where, plant.size, noticed, found.drop, ", ".join(found.by))
         if not self.replays or not found.counted:
-            return Reach(row, about, None, family)
+            return Reach(row, faulty.about, None, faulty.family)
         # Of a healthy port that passes in half of the draws, not to pass tells nothing.
-        usual = "pass" if self.healthy_share >= SURE else "inconclusive"
+        usual = PASS if self.healthy_share >= SURE else INCONCLUSIVE
         drawn = self.trial.replays(answers, self.replays)
-        return Reach(row, about, mean(float(one.is_noticed(usual)) for one in drawn), family)
+        return Reach(row, faulty.about, mean(float(one.is_noticed(usual)) for one in drawn), faulty.family)
 
 
 def smallest_noticed_drop(reached: Sequence[Reach]) -> float | None:

@@ -97,6 +97,12 @@ class Trial:
         return loss_of(got.value, source[metric]) / unit if unit > 0.0 else None
 
 
+def part_of(answers: Answers, samples: Sequence[int]) -> Answers:
+    """Return the rows of some samples, by their number."""
+    rows = _rows_of_samples(answers.ids)
+    return _at(answers, [place for sample in samples for place in rows[sample]])
+
+
 def _rows_of_samples(ids: Sequence[RowId]) -> list[list[int]]:
     """Return the places of each sample's rows."""
     places: dict[str, list[int]] = {}
@@ -109,13 +115,16 @@ def _rows_of_samples(ids: Sequence[RowId]) -> list[list[int]]:
 
 def _drawn(answers: Answers, rows: Sequence[Sequence[int]], which: NDArray[np.int64]) -> Answers:
     """Return the rows of the samples drawn, each draw a sample of its own."""
-    places = [place for sample in which for place in rows[sample]]
     copies = [copy for copy, sample in enumerate(which) for _ in rows[sample]]
+    found = _at(answers, [place for sample in which for place in rows[sample]])
+    ids = [RowId(f"{row.sample} {copy}", row.view) for row, copy in zip(found.ids, copies, strict=True)]
+    digests = [f"{digest} {copy}" for digest, copy in zip(found.digests, copies, strict=False)]
+    return replace(found, ids=ids, digests=digests)
 
-    def at(values: Sequence[Any]) -> list[Any]:
+
+def _at(answers: Answers, places: Sequence[int]) -> Answers:
+    def of(values: Sequence[Any]) -> list[Any]:
         return [values[place] for place in places] if len(values) else []
 
-    ids = [RowId(f"{row.sample} {copy}", row.view) for row, copy in zip(at(answers.ids), copies, strict=True)]
-    digests = [f"{digest} {copy}" for digest, copy in zip(at(answers.digests), copies, strict=False)]
     outputs: dict[str, Array] = {name: array[places] for name, array in answers.outputs.items()}
-    return Answers(ids, at(answers.targets), outputs, at(answers.placements), digests)
+    return Answers(of(answers.ids), of(answers.targets), outputs, of(answers.placements), of(answers.digests))
