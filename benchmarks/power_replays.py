@@ -1,7 +1,7 @@
 """Claims of `power` from one draw of samples, held against runs on other draws: at least 90 % are confirmed.
 
-Usage: python benchmarks/power_replays.py [--faults 36] [--samples 300] [--others 6] [--seed 0] [--json FILE]. Minutes on
-two cores. A ResNet-18 of 32 pixels, fitted to drawn images, and faults planted in it. The claim about each (noticed, or
+Usage: python benchmarks/power_replays.py [--faults 36] [--samples 300] [--others 6] [--seed 0] [--json FILE]. Minutes
+on two cores. A ResNet-18 of 32 pixels, fitted to drawn images, and faults planted in it. The claim about each (noticed, or
 missed) is made on one draw of the samples; it is confirmed where the verdict on each other draw, whose samples are
 others, is as claimed in at least 90 % of the draws, as a claim says. What is told as "by chance" claims nothing, and is
 counted apart. Exit code 1 where the bar is missed.
@@ -91,7 +91,7 @@ def main() -> int:
         recipe, weights, data = made(folder, asked.samples * (asked.others + 1), asked.seed)
         source = mp.source(recipe, weights)
         model = mp.build(source, "onnxruntime", "fp32")
-        engine, artifact, build, _ = model.how
+        engine, _, build, _ = model.how
         graph = onnx.load(str(mp.export(source).path))
         samples = mp.open_dataset(recipe, data)[:]
         port = Port(graph, engine, recipe, build, samples, folder, asked.seed)
@@ -124,7 +124,8 @@ def told(rows: Sequence[dict[str, Any]], out: Path | None) -> int:
     claims = [row for row in rows if row["held"] is not None]
     share = sum(row["held"] for row in claims) / max(1, len(claims))
     print(
-        f"{'PASS' if share >= BAR else 'FAIL'}  {share:.1%} of {len(claims)} claims confirmed, {len(rows) - len(claims)} by chance"
+        f"{'PASS' if share >= BAR else 'FAIL'}  {share:.1%} of {len(claims)} claims confirmed, "
+        f"{len(rows) - len(claims)} by chance"
     )
     if out is not None:
         row = {
