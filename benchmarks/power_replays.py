@@ -1,10 +1,10 @@
 """Claims of `power` from one draw of samples, held against runs on other draws: at least 90 % are confirmed.
 
 Usage: python benchmarks/power_replays.py [--faults 36] [--samples 300] [--others 6] [--seed 0] [--json FILE]. Minutes
-on two cores. A ResNet-18 of 32 pixels, fitted to drawn images, and faults planted in it. The claim about each (noticed, or
-missed) is made on one draw of the samples; it is confirmed where the verdict on each other draw, whose samples are
-others, is as claimed in at least 90 % of the draws, as a claim says. What is told as "by chance" claims nothing, and is
-counted apart. Exit code 1 where the bar is missed.
+on two cores. A ResNet-18 of 32 pixels, fitted to drawn images, and faults planted in it. The claim about each, noticed
+or missed, is made on one draw of the samples. It is confirmed where the verdict on the other draws, whose samples are
+others, is as claimed in at least 90 % of them, which is what a claim says. What is told as "by chance" claims nothing,
+and is counted apart. Exit code 1 where the bar is missed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,9 @@ import onnx
 import modelport as mp
 from modelport.cli.main import main as modelport
 from modelport.diagnose.asking import Answers, ask
-from modelport.diagnose.changes.table import changes_for
-from modelport.diagnose.faults.table import FAULTS
+from modelport.diagnose.faults.table import GRAPH_FAULTS
 from modelport.diagnose.power.planting import SURE, FaultyAnswers, Judge, Port
-from modelport.diagnose.power.plants import chosen
+from modelport.diagnose.power.plants import chosen, of_the_port
 from modelport.diagnose.power.trial import Trial, part_of
 from modelport.verdict.settings import Judging
 
@@ -54,7 +54,7 @@ def called(*words: str) -> None:
 
 def made(folder: Path, samples: int, seed: int) -> tuple[mp.Recipe, Path, Path]:
     """Return a recipe, fitted weights and drawn data."""
-    text = Path(mp.__file__).with_name("recipes").joinpath("moco-v2.toml").read_text(encoding="utf-8")
+    text = files("modelport.recipes").joinpath("moco-v2.toml").read_text(encoding="utf-8")
     for old, new in RECIPE.items():
         text = text.replace(old, new)
     path = folder / "small.toml"
@@ -105,7 +105,7 @@ def main() -> int:
         first = judge_of(recipe, right, healthy, draws[0], 20)
         others = [judge_of(recipe, right, healthy, which, 0) for which in draws[1:]]
         rows = []
-        for number, plant in enumerate(chosen(graph, FAULTS, changes_for(recipe), asked.faults, asked.seed)):
+        for number, plant in enumerate(chosen(graph, GRAPH_FAULTS, of_the_port(recipe), asked.faults, asked.seed)):
             faulty = port.planted(plant, number)
             claim = claimed(first, faulty, draws[0])
             seen = [bool(claimed(judge, faulty, which)) for judge, which in zip(others, draws[1:], strict=True)]

@@ -20,10 +20,9 @@ from modelport.core.values import DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.diagnose.asking import ask
-from modelport.diagnose.changes.table import changes_for
-from modelport.diagnose.faults.table import FAULTS
+from modelport.diagnose.faults.table import GRAPH_FAULTS
 from modelport.diagnose.power.planting import Judge, Port, Reach, smallest_noticed_drop
-from modelport.diagnose.power.plants import Plant, chosen
+from modelport.diagnose.power.plants import Plant, chosen, of_the_port
 from modelport.diagnose.power.trial import Found, Trial
 from modelport.engines.source import Source
 from modelport.model.graph.file import read_graph
@@ -32,7 +31,7 @@ from modelport.recipes.schema import Recipe
 from modelport.report.result import environment
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import ported, source_for
-from modelport.tasks.table import need_labels, task_of
+from modelport.tasks.table import need_labels
 from modelport.verdict.rules import is_full_set
 from modelport.verdict.settings import Judging
 
@@ -99,7 +98,7 @@ def _power(request: PowerRequest, progress: Progress, held: ExitStack) -> dict[s
     port = _port(plan, source, samples, held.enter_context(scratch_folder(request.out, "planted")), progress)
     trial = _trial(request, plan, source, dataset, samples, port, progress)
     judge, share = _judge(port, trial, request.replays, progress)
-    plants = chosen(port.graph, FAULTS, changes_for(recipe, task_of(recipe)), request.faults, request.seed)
+    plants = chosen(port.graph, GRAPH_FAULTS, of_the_port(recipe), request.faults, request.seed)
     reached = _reached(port, judge, plants, progress)
     drop_old_result(request.out, POWER, ())
     value = _told(request, recipe, port, judge, reached) | {

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelport.diagnose.changes.base import Change
+from modelport.diagnose.changes.table import changed_recipes
 from modelport.diagnose.faults.base import GraphFault
+from modelport.recipes.schema import Recipe
+from modelport.tasks.table import task_of
 
 if TYPE_CHECKING:
     import onnx
@@ -27,6 +30,19 @@ class Plant:
     size: float
     fault: GraphFault | None = None
     change: Change | None = None
+
+
+def of_the_port(recipe: Recipe) -> list[Change]:
+    """Return the changes that an engine can have where the source has them not: of what goes in or comes out.
+
+    How labels and boxes are read is the same for both.
+    """
+    changes = changed_recipes(recipe, task_of(recipe))
+    return [
+        changed.change
+        for changed in changes
+        if changed.change.inputs or changed.change.outputs or changed.recipe.preprocess != recipe.preprocess
+    ]
 
 
 def chosen(
@@ -61,8 +77,8 @@ def _of_graph(graph: onnx.ModelProto, faults: Sequence[GraphFault], rng: np.rand
 
 
 def _of_changes(changes: Sequence[Change], rng: np.random.Generator) -> Iterator[Plant]:
-    """Yield what an engine may get or give otherwise than the source, kind by kind; labels are no engine's."""
-    able = [changes[int(at)] for at in rng.permutation(len(changes)) if changes[int(at)].target is None]
+    """Yield changes kind by kind in a drawn order; then again with the next value, and so on."""
+    able = [changes[int(at)] for at in rng.permutation(len(changes))]
     kinds: dict[str, list[Change]] = {}
     for change in able:
         kinds.setdefault(change.kind, []).append(change)
