@@ -71,7 +71,7 @@ def judge_of(recipe: mp.Recipe, right: Answers, healthy: Answers, which: Sequenc
     own = part_of(healthy, which)
     drawn = trial.replays(own, replays)
     share = float(np.mean([one.verdict == "pass" for one in drawn])) if drawn else 1.0
-    return Judge(trial, trial.found(own), replays, share)
+    return Judge(trial, trial.found(own), own, replays, share)
 
 
 def claimed(judge: Judge, faulty: FaultyAnswers, which: Sequence[int]) -> bool | None:

@@ -107,6 +107,8 @@ def _table(rows: list[dict[str, Any]]) -> Any:
     from rich import box
     from rich.table import Table
 
+    from modelport.diagnose.power.planting import UNCHANGED
+
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("fault", "where", "size"):
         table.add_column(column)
@@ -114,8 +116,14 @@ def _table(rows: list[dict[str, Any]]) -> Any:
     table.add_column("")
     table.add_column("by")
     for row in rows:
-        word, colour = WORDS[row["noticed"]]
+        word, colour = WORDS[row["noticed"]] if row["by"] != UNCHANGED else ("no effect", "")
         drop = "–" if row["drop"] is None else f"{row['drop']:.3g}"
         told = (row["kind"], row["where"], f"{row['size']:g}", drop)
-        table.add_row(*map(cell, told), cell(word, colour), cell(row["by"]))
+        table.add_row(*map(cell, told), cell(word, colour), cell(_short(row["by"])))
     return table
+
+
+def _short(checks: str) -> str:
+    """Return the first of the checks, and how many more there are."""
+    first, *more = checks.split(", ")
+    return f"{first} and {len(more)} more" if more else first

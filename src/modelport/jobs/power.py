@@ -16,12 +16,13 @@ from modelport.core.errors import UsageError
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.progress import Progress, stage
 from modelport.core.scratch import scratch_folder
+from modelport.core.text import listed
 from modelport.core.values import DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.diagnose.asking import ask
 from modelport.diagnose.faults.table import GRAPH_FAULTS
-from modelport.diagnose.power.planting import Judge, Port, Reach, smallest_noticed_drop
+from modelport.diagnose.power.planting import UNCHANGED, Judge, Port, Reach, smallest_noticed_drop
 from modelport.diagnose.power.plants import Plant, chosen, of_the_port
 from modelport.diagnose.power.trial import Found, Trial
 from modelport.engines.source import Source
@@ -153,7 +154,7 @@ def _judge(port: Port, trial: Trial, replays: int, progress: Progress) -> tuple[
         healthy = trial.found(answers)
         drawn = trial.replays(answers, replays) if replays and healthy.counted else []
     share = mean(float(one.verdict == "pass") for one in drawn) if drawn else None
-    return Judge(trial, healthy, replays, 1.0 if share is None else share), share
+    return Judge(trial, healthy, answers, replays, 1.0 if share is None else share), share
 
 
 def _reached(port: Port, judge: Judge, plants: Sequence[Plant], progress: Progress) -> list[Reach]:
@@ -166,7 +167,7 @@ def _reached(port: Port, judge: Judge, plants: Sequence[Plant], progress: Progre
 
 
 def _told(request: PowerRequest, recipe: Recipe, port: Port, judge: Judge, reached: Sequence[Reach]) -> dict[str, Any]:
-    words = [row.noticed for row in reached]
+    words = [row.noticed for row in reached if row.found.by != UNCHANGED]
     tolerance = request.judging.tolerance(recipe)
     return {
         "schema": SCHEMA,
@@ -181,7 +182,7 @@ def _told(request: PowerRequest, recipe: Recipe, port: Port, judge: Judge, reach
         "noticed": words.count(True),
         "missed": words.count(False),
         "by_chance": words.count(None),
-        "planted": len(reached),
+        "planted": len(words),
         "smallest_noticed_drop": smallest_noticed_drop(reached),
         "verdict": "told" if reached and _tells(judge.healthy) else "nothing can be told",
     }
@@ -210,4 +211,6 @@ def _notes(port: Port, judge: Judge, reached: Sequence[Reach]) -> list[str]:
         notes.append("the deciding metric is no count of right answers: nothing was replayed, these samples alone tell")
     if any(row.noticed is None for row in reached):
         notes.append("by chance: noticed or not, as samples are drawn")
+    if same := [row.found.kind for row in reached if row.found.by == UNCHANGED]:
+        notes.append(f"without any effect on these samples, and neither noticed nor missed: {listed(same, 5)}")
     return notes

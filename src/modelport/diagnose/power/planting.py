@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import onnx
 
 REFUSED = "refused"
+UNCHANGED = "no output changed"
 # A share of the replays from which on a fault counts as noticed whichever samples are drawn, and as missed below the
 # rest: what lies between hangs on the draw, and is told as that.
 SURE = 0.9
@@ -113,6 +114,7 @@ class Judge:
 
     trial: Trial
     healthy: Found
+    answers: Answers  # of the healthy port
     replays: int  # draws for each fault; 0: none
     healthy_share: float  # of the replays of the healthy port, those that pass
 
@@ -123,6 +125,10 @@ class Judge:
             row = FaultFound(plant.kind, plant.where, plant.size, True, None, REFUSED)
             return Reach(row, faulty.about, None, faulty.family)
         found = self.trial.found(answers)
+        if self._is_unchanged(answers):
+            # Nothing was planted as far as these samples go (a padding that is cut off, a rotation that no file tells).
+            row = FaultFound(plant.kind, plant.where, plant.size, False, found.drop, UNCHANGED)
+            return Reach(row, faulty.about, None, faulty.family)
         noticed = found.is_noticed(self.healthy.verdict)
         row = FaultFound(plant.kind, plant.where, plant.size, noticed, found.drop, ", ".join(found.by))
         if not self.replays or not found.counted:
@@ -131,6 +137,10 @@ class Judge:
         usual = PASS if self.healthy_share >= SURE else INCONCLUSIVE
         drawn = self.trial.replays(answers, self.replays)
         return Reach(row, faulty.about, mean(float(one.is_noticed(usual)) for one in drawn), faulty.family)
+
+    def _is_unchanged(self, answers: Answers) -> bool:
+        own = self.answers.outputs
+        return all(np.array_equal(array, own[name], equal_nan=True) for name, array in answers.outputs.items())
 
 
 def smallest_noticed_drop(reached: Sequence[Reach]) -> float | None:
