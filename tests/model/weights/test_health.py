@@ -1,0 +1,185 @@
+"""What weights tell of themselves: each fault with relatives of it, and sound networks that must tell nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from modelport.core.values import Array
+from modelport.model.architectures import build_random
+from modelport.model.graph.weights import findings_of_graph
+from modelport.model.weights.health import WeightFinding, findings_of, findings_of_module, weights_of_state
+from modelport.recipes.tables import Model
+
+State = dict[str, Array]
+
+
+def small_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 5, padding=2, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(32, 10),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained() -> State:
+    """Return the state of a small network after 60 steps on gratings of ten orientations."""
+    module, rng = small_net().train(), np.random.default_rng(0)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=2e-2, weight_decay=0.05)
+    x, y = np.meshgrid(np.linspace(-1, 1, 16), np.linspace(-1, 1, 16))
+    for _ in range(60):
+        labels = rng.integers(0, 10, 32)
+        angle, phase, pace = (part[:, None, None] for part in (labels * np.pi / 10, *rng.uniform(4, 7, (2, 32))))
+        waves = np.sin(pace * (np.cos(angle) * x + np.sin(angle) * y) + phase)[:, None] * rng.uniform(
+            0.3, 1, (32, 3, 1, 1)
+        )
+        images = torch.tensor(waves + rng.normal(0, 0.3, waves.shape), dtype=torch.float32)
+        loss = nn.functional.cross_entropy(module(images), torch.tensor(labels))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def told(state: State) -> list[WeightFinding]:
+    return list(findings_of(weights_of_state(state)))
+
+
+def kinds(findings: list[WeightFinding], certain: bool = True) -> set[str]:
+    return {finding.kind for finding in findings if finding.certain is certain}
+
+
+def test_a_trained_network_tells_nothing(trained: State) -> None:
+    assert told(trained) == []
+
+
+@pytest.mark.parametrize("architecture", ["timm:resnet10t", "timm:mobilenetv3_small_050", "torchvision:squeezenet1_1"])
+def test_a_network_as_initialised_is_untrained(architecture: str) -> None:
+    found = findings_of_module(build_random(Model(architecture=architecture), 3))
+    assert "untrained" in kinds(list(found))
+
+
+def test_a_network_of_pytorchs_own_layers_is_untrained() -> None:
+    found = findings_of_module(small_net().eval())
+    assert kinds(list(found)) == {"untrained", "norm_never_updated"}
+
+
+def test_a_random_network_with_settled_norms_is_a_hint_alone(trained: State) -> None:
+    """Sample weights are such: nothing in them was lost."""
+    state = {name: tensor.numpy() for name, tensor in small_net().state_dict().items()}
+    settled = {name: value for name, value in trained.items() if "running" in name or "num_batches" in name}
+    found = told(state | settled)
+    assert (kinds(found), kinds(found, False)) == (set(), {"untrained"})
+
+
+@pytest.mark.parametrize("lost", [("8.", "9."), ("4.", "5."), ("13.",)])
+def test_layers_that_were_not_loaded_are_named(trained: State, lost: tuple[str, ...]) -> None:
+    fresh = {name: tensor.numpy() for name, tensor in small_net().state_dict().items() if name.startswith(lost)}
+    found = [finding for finding in told(trained | fresh) if finding.kind == "half_loaded"]
+    assert [(finding.tensor, finding.certain) for finding in found] == [(f"{lost[0]}weight", True)]
+
+
+def test_norms_that_never_saw_a_batch_are_named(trained: State) -> None:
+    fresh = {
+        name: tensor.numpy() for name, tensor in small_net().state_dict().items() if "running" in name or "num_" in name
+    }
+    found = told(trained | fresh)
+    assert kinds(found) == {"norm_never_updated"}
+    assert found[0].module == "1"
+    assert "3 of 3" in found[0].why
+    one = told(trained | {name: value for name, value in fresh.items() if name.startswith("5.")})
+    assert [(finding.kind, finding.module) for finding in one] == [("norm_never_updated", "5")]
+
+
+def test_a_shuffled_layer_is_named(trained: State) -> None:
+    values = trained["8.weight"]
+    mixed = np.random.default_rng(0).permutation(values.ravel()).reshape(values.shape)
+    found = told(trained | {"8.weight": mixed})
+    assert [(finding.kind, finding.tensor, finding.certain) for finding in found] == [("shuffled", "8.weight", True)]
+
+
+@pytest.mark.parametrize("tensor", ["0.weight", "8.weight", "13.weight"])
+def test_a_flipped_bit_of_an_exponent_is_named(trained: State, tensor: str) -> None:
+    flipped = trained[tensor].copy()
+    # The highest bit of the exponent is 0 below 2: flipped it makes a weight 2^128 times as large.
+    flipped.view(np.uint32).reshape(-1)[flipped.size // 3] ^= np.uint32(1 << 30)
+    found = told(trained | {tensor: flipped})
+    assert [(finding.kind, finding.tensor, finding.certain) for finding in found] == [("absurd_size", tensor, True)]
+
+
+@pytest.mark.parametrize("factor", [-1e4, 3e5, 1e30])
+def test_values_of_absurd_size_are_named(trained: State, factor: float) -> None:
+    large = trained["4.weight"].copy()
+    large.flat[[7, 99]] = large.flat[7] * factor
+    found = told(trained | {"4.weight": large})
+    assert [(finding.kind, finding.tensor) for finding in found] == [("absurd_size", "4.weight")]
+    assert "2 values" in found[0].why
+
+
+@pytest.mark.parametrize(("tensor", "value"), [("13.bias", np.nan), ("4.weight", np.inf), ("5.running_mean", -np.inf)])
+def test_values_that_are_not_finite_are_named(trained: State, tensor: str, value: float) -> None:
+    broken = trained[tensor].copy()
+    broken.flat[0] = value
+    found = told(trained | {tensor: broken})
+    assert [(finding.kind, finding.tensor, finding.certain) for finding in found] == [("not_finite", tensor, True)]
+
+
+def test_a_variance_below_zero_is_named(trained: State) -> None:
+    broken = trained["5.running_var"].copy()
+    broken[3] *= -1
+    assert kinds(told(trained | {"5.running_var": broken})) == {"absurd_size"}
+
+
+@pytest.mark.parametrize("loose", ["training", "no statistics"])
+def test_batch_norms_that_use_the_batch_are_named(trained: State, loose: str) -> None:
+    module = small_net().eval()
+    module.load_state_dict({name: torch.tensor(value) for name, value in trained.items()})
+    assert findings_of_module(module) == ()
+    if loose == "training":
+        module[5].train()
+    else:
+        module[5] = nn.BatchNorm2d(32, track_running_stats=False).eval()
+    found = findings_of_module(module)
+    assert [(finding.kind, finding.module, finding.certain) for finding in found] == [
+        ("batch_norm_in_training", "5", True)
+    ]
+
+
+def as_graph(state: State, training: int = 0) -> onnx.ModelProto:
+    """Return the first convolution, its norm, and the last layer with its weights turned round, as an ONNX graph."""
+    norm = [f"1.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+    nodes = [
+        helper.make_node("Conv", ["x", "0.weight"], ["a"], name="conv", pads=[2, 2, 2, 2]),
+        helper.make_node("BatchNormalization", ["a", *norm], ["b"], name="norm", training_mode=training),
+        helper.make_node("Conv", ["b", "4.weight"], ["c"], name="next"),
+        helper.make_node("GlobalAveragePool", ["c"], ["d"]),
+        helper.make_node("Flatten", ["d"], ["e"]),
+        helper.make_node("MatMul", ["e", "last"], ["y"], name="last"),
+    ]  # fmt: skip
+    kept = {name: state[name] for name in ("0.weight", "4.weight", *norm)}
+    kept["last"] = np.ascontiguousarray(state["13.weight"].T)
+    tensors = [numpy_helper.from_array(value, name) for name, value in kept.items()]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
+    return helper.make_model(helper.make_graph(nodes, "g", [x], [y], tensors))
+
+
+def test_a_graph_tells_what_its_state_does(trained: State) -> None:
+    assert findings_of_graph(as_graph(trained)) == ()
+    fresh = {name: tensor.numpy() for name, tensor in small_net().state_dict().items()}
+    assert kinds(list(findings_of_graph(as_graph(fresh)))) == {"untrained", "norm_never_updated"}
+    large = trained["4.weight"].copy()
+    large.flat[11] = 1e9
+    found = findings_of_graph(as_graph(trained | {"4.weight": large}))
+    assert [(finding.kind, finding.tensor) for finding in found] == [("absurd_size", "4.weight")]
+
+
+def test_a_graph_with_a_norm_in_training_is_named(trained: State) -> None:
+    found = findings_of_graph(as_graph(trained, training=1))
+    assert [(finding.kind, finding.module) for finding in found] == [("batch_norm_in_training", "norm")]
