@@ -92,6 +92,7 @@ def place(tiny: Recipe, tiny_path: Path, tmp_path_factory: pytest.TempPathFactor
         "trace": f"{given} --data data --out traced --engine torch --samples 2 --force",
         "power": f"{given} --data data --out planted --engine onnxruntime --limit 2 --faults 1 --replays 0 --force",
         "diff": "m.onnx --engine onnxruntime,openvino --random 1",
+        "probe": "tiny.toml --model m.onnx --data data --out probed --limit 4 --force",
         "bench": "--model m.onnx --engine onnxruntime --batch 1 --duration 0.01 --concurrency 1",
         "tune": f"{given} --data data --out t.toml --engines onnxruntime --seconds 0.01",
         "samples data": "imagenet --out drawn --count 2",
