@@ -100,6 +100,9 @@ def _planes(chain: Chain) -> str:
     chain.node("GlobalAveragePool")
     chain.node("HardSigmoid", alpha=0.1, beta=0.5)
     chain.node("Mul", half, first=chain.at)
+    chain.node("ReduceMean", chain.whole(2, 3))
+    chain.node("Sigmoid")
+    chain.node("Mul", half, first=chain.at)
     rows = chain.at
     chain.node("Split", outputs=2, axis=1, num_outputs=2)
     first, second = chain.at, f"{chain.at}_1"
@@ -134,7 +137,8 @@ def _rows(chain: Chain) -> str:
     chain.node("Gelu")
     chain.node("Gather", chain.whole(*range(0, 64, 4)), axis=1)
     chain.node("Erf")
-    chain.node("ReduceMean", chain.whole(2), keepdims=0)
+    chain.node("ReduceMean", chain.whole(2), keepdims=1)
     chain.node("Sigmoid")
+    chain.node("Reshape", chain.whole(-1, 16))
     chain.node("Gemm", chain.drawn(10, 16), chain.drawn(10), transB=1)
     return chain.at

@@ -49,6 +49,7 @@ def test_each_place_changes_the_answer_and_nothing_else(fault: GraphFault) -> No
     for place in places:
         planted = fault.plant(GRAPH, place, fault.sizes[-1], np.random.default_rng(0))
         assert planted.where == place
+        assert planted.where in planted.places
         assert planted.about
         onnx.checker.check_model(planted.graph, full_check=True)
         got = answers(planted.graph)

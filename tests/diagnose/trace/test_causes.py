@@ -23,7 +23,8 @@ def conv(**settings: Any) -> Any:
 
 
 def net(*nodes: Any, **constants: Array) -> onnx.ModelProto:
-    return graph(nodes or (conv(), helper.make_node("Relu", ["c"], ["y"], "relu")), **{"w": W, "b": B, **constants})
+    given: dict[str, Any] = {"w": W, "b": B, **constants}
+    return graph(nodes or (conv(), helper.make_node("Relu", ["c"], ["y"], "relu")), **given)
 
 
 def one(op: str, inputs: list[str] | None = None, **settings: Any) -> onnx.ModelProto:
@@ -78,7 +79,7 @@ def test_an_operator() -> None:
     candidate = net(conv(), helper.make_node("LeakyRelu", ["c"], ["y"], "act"))
     culprit = told(candidate, node="conv")
     assert (culprit.kind, culprit.found.node, culprit.found.op) == ("operator", "act", "LeakyRelu")
-    assert "LeakyRelu stands where the source has Relu" in culprit.why
+    assert "LeakyRelu is where the source has Relu" in culprit.why
     proved(candidate, culprit)
 
 

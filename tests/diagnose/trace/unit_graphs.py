@@ -28,7 +28,7 @@ def graph(
     inputs: Sequence[str] = ("x",),
     output: str = "y",
     rank: int | None = None,
-    **constants: Array,
+    **constants: Any,
 ) -> onnx.ModelProto:
     """A model of these nodes; its output has free axes."""
     made = helper.make_graph(
@@ -69,3 +69,19 @@ def answers(model: onnx.ModelProto, **feeds: Array) -> list[Array]:
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return [np.asarray(one) for one in session.run(None, feeds)]
+
+
+def far_units(candidate: onnx.ModelProto, reference: onnx.ModelProto) -> list[UnitFound]:
+    """One unit a node, of two graphs of the same nodes."""
+    far = Distance(0.5, 1.0, 0.5)
+    fixed = {tensor.name for tensor in candidate.graph.initializer}
+    return [
+        UnitFound(
+            Unit(
+                node.output[0], other.output[0], (node.name,), (other.name,),
+                tuple((one, two) for one, two in zip(node.input, other.input, strict=True) if one not in fixed),
+            ),
+            node.op_type, node.name, "", far, far, 1e-6,
+        )
+        for node, other in zip(candidate.graph.node, reference.graph.node, strict=True)
+    ]  # fmt: skip

@@ -40,7 +40,7 @@ def output_changes(recipe: Recipe) -> Iterator[Change]:
     elif recipe.task == "classification" and recipe.tensors.outputs[0].dtype.startswith("float"):
         name = recipe.tensors.outputs[0].name
         told, mend = "the model's softmax is applied twice", "take one softmax out of the model or of what follows it"
-        yield Change(SOFTMAX, "once", told, outputs=partial(_mapped, name, _log), mend=mend)
+        yield Change(SOFTMAX, "once", told, outputs=partial(_mapped, name, _once), mend=mend)
 
 
 def softmax_twice(scores: Array) -> bool:
@@ -61,8 +61,11 @@ def is_probability(scores: Array) -> bool:
     return bool((wide >= 0).all() and (np.abs(wide.sum(axis=-1) - 1.0) < 1e-2).all())
 
 
-def _log(scores: Array) -> Array:
-    found: Array = np.log(np.maximum(scores, LEAST)).astype(scores.dtype)
+def _once(scores: Array) -> Array:
+    """Return the probabilities (N, C) that rows are a softmax of: their logarithms, moved so that they sum to 1."""
+    logs = np.log(np.maximum(scores.astype(np.float64), LEAST))
+    moved = logs + (1.0 - logs.sum(axis=1, keepdims=True)) / scores.shape[1]
+    found: Array = np.maximum(moved, 0.0).astype(scores.dtype)
     return found
 
 

@@ -54,9 +54,15 @@ def fault(
 
     def plant(model: onnx.ModelProto, place: str, size: float, random: np.random.Generator) -> Planted:
         draft = Draft.copied(model)
-        about = edit(draft, draft.nodes[place], size, random)
+        known, node = set(draft.nodes), draft.nodes[place]
+        made = list(node.output)
+        takers = {taker.name for name in made for taker in draft.takers.get(name, [])}
+        about = edit(draft, node, size, random)
         # What the file says of tensors in between may no longer hold.
         del draft.graph.value_info[:]
-        return Planted(draft.model, place, about)
+        left = {other.name: other for other in draft.graph.node}
+        added = set(left) - known
+        exchanged = place not in left or (len(made) > 1 and list(left[place].output) != made)
+        return Planted(draft.model, place, about, frozenset({place} | added | (takers if exchanged else set())))
 
     return GraphFault(kind, family, tuple(sizes), places, plant)

@@ -37,7 +37,7 @@ class Difference:
     node: str = ""
     op: str = ""
     became: Became | None = None
-    weight: str = ""  # the candidate's tensor that it is about
+    quantized: bool = False  # whether it is about a weight that the candidate keeps in 8 bits
     opset: int = 0  # what would mend it where the operator's meaning hangs on it
 
 
@@ -98,10 +98,13 @@ def _of_operators(mine: Sequence[Operation], theirs: Sequence[Operation]) -> Dif
     have, want = _spelled(mine), _spelled(theirs)
     node, op = (mine[0].name, mine[0].op) if mine else ("", "")
     if not mine:
-        return Difference("missing", f"{want} is missing", f"put {want} back", node, op)
+        told = f"{want} {'is' if len(theirs) == 1 else 'are'} missing"
+        return Difference("missing", told, f"put {want} back", node, op)
+    verb = "is" if len(mine) == 1 else "are"
     if not theirs:
-        return Difference("added", f"{have} was added; the source has none there", f"take {have} out", node, op)
-    return Difference("operator", f"{have} stands where the source has {want}", f"put {want} back", node, op)
+        told = f"{have} {'was' if len(mine) == 1 else 'were'} added; the source has nothing there"
+        return Difference("added", told, f"take {have} out", node, op)
+    return Difference("operator", f"{have} {verb} where the source has {want}", f"put {want} back", node, op)
 
 
 def _spelled(operations: Sequence[Operation]) -> str:
@@ -231,73 +234,71 @@ def _shown(value: Any) -> str:
 
 def _of_inputs(mine: Operation, theirs: Operation, names: Mapping[str, str]) -> Iterator[Difference]:
     """Yield what is read in another order, or from elsewhere."""
-    have = [names.get(name, "") for name in mine.inputs]
-    want = list(theirs.inputs)
-    if mine.op in COMMUTATIVE and "" not in have:
-        have, want = sorted(have), sorted(want)
+    have, want, called = [names.get(name, "") for name in mine.inputs], list(theirs.inputs), list(mine.inputs)
+    if mine.op in COMMUTATIVE:
+        for one in set(have).intersection(want):
+            place = have.index(one)
+            del have[place], called[place], want[want.index(one)]
     if have == want:
         return
     mend = f"read {listed((plain(name, SHOWN) for name in want), 4)} as the source does"
     if len(have) != len(want):
-        told = f"it reads {len(have)} tensors, the source {len(want)}"
+        told = f"it reads {len(mine.inputs)} tensors, the source {len(theirs.inputs)}"
         yield Difference("inputs", told, mend, mine.name, mine.op)
         return
     if sorted(have) == sorted(want):
         told = "its inputs are exchanged" if len(have) == 2 else "its inputs stand in another order"
-        told += f": {listed((plain(name, SHOWN) for name in mine.inputs), 4)}"
+        told += f": {listed((plain(name, SHOWN) for name in called), 4)}"
         yield Difference("inputs", told, mend, mine.name, mine.op)
         return
     for place, (one, two) in enumerate(zip(have, want, strict=True)):
         # What is made of another tensor inside the unit is told where it is made.
         if one and one != two:
-            told = f"input {place + 1} is '{plain(mine.inputs[place], SHOWN)}', which is the source's"
-            told += f" '{plain(one, SHOWN)}'; the source reads '{plain(two, SHOWN)}'"
+            told = f"it reads '{plain(called[place], SHOWN)}', which is the source's '{plain(one, SHOWN)}';"
+            told += f" the source reads '{plain(two, SHOWN)}'"
             yield Difference("inputs", told, mend, mine.name, mine.op)
 
 
 def _of_weights(sides: Sides, mine: Operation, theirs: Operation, norm: Norm | None) -> Iterator[Difference]:
     """Yield what became of the weights, and of float constants, that the operation takes."""
-    for key in sorted(mine.weights.keys() | theirs.weights.keys()):
+    # The weight before the bias: what is wrong with a folded norm shows in both, and is told once.
+    sizes = {key: value.ndim for key, value in (*theirs.weights.items(), *mine.weights.items())}
+    for key in sorted(sizes, key=lambda key: (-sizes[key], key)):
         have, want = mine.weights.get(key), theirs.weights.get(key)
         tensor = mine.constants.get(key) or theirs.constants.get(key, "")
-        name = f"the {_called(mine.op, key)} '{plain(tensor, SHOWN)}'"
+        name = f"the {_called(mine.op, key)}" + (f" '{plain(tensor, SHOWN)}'" if tensor else "")
         if have is None or want is None:
             there = have if have is not None else want
             if there is not None and not there.any():
                 continue  # a bias of zeros may be left out
             told = f"{name} is missing" if have is None else f"{name} was added; the source has none"
-            yield Difference("weights", told, f"take {name} from the source", mine.name, mine.op, weight=tensor)
+            yield Difference("weights", told, f"take {name} from the source", mine.name, mine.op)
             continue
-        hit = became(
-            have,
-            want,
-            axes=axes_of(mine, key, want.ndim),
-            precision=_stored(sides, mine, key, have),
-            step=_step(sides, mine, key, want),
-            another=sides.another,
-        )
+        step = _step(sides, tensor)
+        axes, word = axes_of(mine, key, want.ndim), _stored(sides, have)
+        hit = became(have, want, axes=axes, precision=word, step=step, another=sides.another)
         if hit is None:
             continue
-        if norm is not None and key in ("W", "B") and (told := _of_norm(mine, have, norm)):
-            yield Difference("norm", told, "fold the batch norm again", mine.name, mine.op, weight=tensor)
+        if norm is not None and (lost := _of_norm(mine, have, norm)) is not None:
+            yield Difference(*lost, "fold the batch norm again", mine.name, mine.op)
             return
         kind = "constant" if want.size <= 3 and mine.op not in OUT_IN else "weights"
         told = f"{name}: {hit.sentence}"
-        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, tensor)
+        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, bool(step))
 
 
-def _of_norm(mine: Operation, have: Array, norm: Norm) -> str:
-    """Tell what went wrong where a batch norm was folded into a layer; nothing where that is not it."""
+def _of_norm(mine: Operation, have: Array, norm: Norm) -> tuple[str, str] | None:
+    """Tell what went wrong where a batch norm was folded into a layer's weight, its kind first; None for neither."""
     axis = 1 if mine.op in ("ConvTranspose", "Gemm") else 0
     if have.ndim < 2:
-        return ""
+        return None
     weight = np.moveaxis(have, axis, 0).astype(np.float64)
     if weight.shape == norm.unfolded.shape and np.allclose(weight, norm.unfolded, rtol=1e-5, atol=1e-12):
-        return "the batch norm behind it is missing: it is not folded into the weights either"
+        return "missing", "the batch norm behind it is missing: it is not folded into the weights either"
     epsilon = implied_epsilon(weight, norm)
     if epsilon is not None and not math.isclose(epsilon, norm.epsilon, rel_tol=0.05):
-        return f"the batch norm was folded with epsilon {epsilon:.3g}, the source's is {norm.epsilon:.3g}"
-    return ""
+        return "norm", f"the batch norm was folded with epsilon {epsilon:.3g}, the source's is {norm.epsilon:.3g}"
+    return None
 
 
 def axes_of(operation: Operation, key: str, count: int) -> tuple[str, ...]:
@@ -319,14 +320,13 @@ def _called(op: str, key: str) -> str:
     return words.get(key, "bias" if key in ("B", "bias") else "constant")
 
 
-def _stored(sides: Sides, mine: Operation, key: str, have: Array) -> str:
+def _stored(sides: Sides, have: Array) -> str:
     """Return in what a weight is stored, so far as it counts for rounding."""
     return "fp16" if have.dtype == np.float16 else sides.precision if sides.precision in ("fp16", "bf16") else "fp32"
 
 
-def _step(sides: Sides, mine: Operation, key: str, want: Array) -> float:
-    """Return by how much a quantizer may round a weight: half a step of 8 bits over its range, and its own rounding."""
-    tensor = mine.constants.get(key, "")
+def _step(sides: Sides, tensor: str) -> float:
+    """Return by how much a quantizer may have rounded a weight, half a step and its own rounding; 0 for a float one."""
     maker = sides.mine.maker.get(tensor)
     if maker is None or sides.mine.nodes[maker].op_type != "DequantizeLinear":
         return 0.0

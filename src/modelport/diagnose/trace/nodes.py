@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 LIMIT = 64 * MIB
 MOST_STEPS = 64
+FOLDED = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div"})
 NOWHERE = Distance(None, math.inf, math.inf)
 
 
@@ -256,8 +257,9 @@ class Comparison:
         moves: Moves,
     ) -> UnitFound:
         want = have[unit.reference_output]
-        step = about(self.mine.flow, self.theirs.flow, unit)
+        step, missing = about(self.mine.flow, self.theirs.flow, unit)
         other, _ = cone(self.theirs.runs, unit.reference_output, [name for _, name in unit.inputs])
+        module = module_of(step.node, self.theirs.model.graph) if missing else self._module(step, other)
         work = work_of(self.mine.runs, piece.steps, self.mine.kinds)
         theirs = work_of(self.theirs.runs, other, self.theirs.kinds)
         both = Work(work.roundings + theirs.roundings, max(work.length, theirs.length))
@@ -265,7 +267,7 @@ class Comparison:
             unit,
             step.op,
             step.name,
-            self._module(step, other),
+            module,
             NOWHERE if alone is None else distance(alone, want),
             NOWHERE if whole is None else distance(whole, want),
             expected(both, self.precision, moves.sensitivity, moves.quantization),
@@ -278,23 +280,35 @@ class Comparison:
         return next((name for name in told if name), "") or module_of(step.node, self.mine.model.graph)
 
 
-def about(mine: Flow, theirs: Flow, unit: Unit) -> Step:
-    """Return the candidate's step that a unit is about.
+def about(mine: Flow, theirs: Flow, unit: Unit) -> tuple[Step, bool]:
+    """Return the step that a unit is about, and whether it is one of the reference that the candidate has not.
 
-    What the reference has not at all, where else all is alike; else the layer with the arithmetic; else the last one.
+    Where one side has an operator more and all the others alike, it is that; else the layer with the arithmetic; else
+    the last one. What can be folded into a layer (a batch norm, a bias) is not missing beside one.
     """
-    names = set(unit.nodes)
-    steps = [step for step in mine.steps if step.name in names]
-    plain = [step for step in steps if step.op not in TRANSPARENT] or steps
-    other_names = set(unit.reference_nodes)
-    wanted = Counter(step.op for step in theirs.steps if step.name in other_names and step.op not in TRANSPARENT)
-    have = Counter(step.op for step in plain)
-    if wanted and not wanted - have:
-        extra = [step for step in plain if step.op in have - wanted]
-        if extra:
-            return extra[-1]
-    heavy = [step for step in plain if step.op in HEAVY]
-    return (heavy or [step for step in plain if unit.output in step.gives] or plain)[-1]
+    have, wanted = _plain_steps(mine, unit.nodes), _plain_steps(theirs, unit.reference_nodes)
+    ops, their_ops = Counter(step.op for step in have), Counter(step.op for step in wanted)
+    heavy = [step for step in have if step.op in HEAVY]
+    added, missing = ops - their_ops, their_ops - ops
+    if added and wanted and not missing:
+        return next(step for step in reversed(have) if step.op in added), False
+    if missing and not added and not (heavy and FOLDED.issuperset(missing)):
+        return next(step for step in reversed(wanted) if step.op in missing), True
+    if not have:
+        return _steps(mine, unit.nodes)[-1], False
+    return (heavy or [step for step in have if unit.output in step.gives] or have)[-1], False
+
+
+def _steps(flow: Flow, names: Sequence[str]) -> list[Step]:
+    wanted = set(names)
+    return [step for step in flow.steps if step.name in wanted]
+
+
+def _plain_steps(flow: Flow, names: Sequence[str]) -> list[Step]:
+    """Return the steps of a unit that an input has a part in and that do more than to hand on."""
+    return [
+        step for step in _steps(flow, names) if step.op not in TRANSPARENT and not flow.fixed.issuperset(step.gives)
+    ]
 
 
 def _needs(unit: Unit) -> list[str]:

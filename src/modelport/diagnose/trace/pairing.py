@@ -98,11 +98,14 @@ class Pairing:
         return None if got is None or want is None else apart(got, want)
 
     def may(self, mine: str, other: str) -> bool:
-        """Whether two tensors are free and have one shape, as far as that is known."""
+        """Whether two tensors are free and have as many axes, as far as that is known.
+
+        Behind a fault tensors may have other sizes.
+        """
         if mine in self.to_other or other in self.to_mine:
             return False
         got, want = self.mine.sketches.get(mine), self.other.sketches.get(other)
-        return got is None or want is None or got.shape == want.shape
+        return got is None or want is None or len(got.shape) == len(want.shape)
 
     def by_ends(self) -> None:
         """Pair inputs that were given the same values, and outputs by name, else by their place."""

@@ -110,6 +110,11 @@ class Reading:
             return None
         return _evaluated(node, taken, self.opset)
 
+    def is_weight(self, tensor: str) -> bool:
+        """Whether a tensor is a float constant of several axes that the file keeps."""
+        kept = self._kept.get(tensor)
+        return kept is not None and kept.data_type in FLOATING and len(kept.dims) > 1
+
     def constants(self) -> Iterable[tuple[str, Array]]:
         """Yield the name and the value of every float constant of more than one element."""
         for name, tensor in self._kept.items():
@@ -207,7 +212,7 @@ def _formal(node: onnx.NodeProto, schema: Any, place: int) -> str:
     """Return the operator's own name of an input; the last declared stands for all further ones."""
     if schema is None or not schema.inputs:
         return f"input {place}"
-    if node.op_type in COMMUTATIVE:
+    if node.op_type in COMMUTATIVE or (node.op_type in ("Sub", "Div", "Pow", "Mod") and place):
         return "constant"
     name: str = schema.inputs[min(place, len(schema.inputs) - 1)].name
     return RENAMED.get(name, name)

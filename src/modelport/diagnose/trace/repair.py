@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from modelport.core.errors import UsageError
-from modelport.diagnose.trace.findings import Culprit
+from modelport.diagnose.trace.causes import paired_tensors
+from modelport.diagnose.trace.findings import Culprit, UnitFound
 from modelport.model.graph import graft
 from modelport.model.graph.precision_plan import PrecisionPlan
 
@@ -14,17 +15,28 @@ if TYPE_CHECKING:
     import onnx
 
 
-def grafted(candidate: onnx.ModelProto, reference: onnx.ModelProto, culprits: Sequence[Culprit]) -> onnx.ModelProto:
+def grafted(
+    candidate: onnx.ModelProto,
+    reference: onnx.ModelProto,
+    culprits: Sequence[Culprit],
+    units: Iterable[UnitFound] = (),
+) -> onnx.ModelProto:
     """Return a copy of ``candidate`` with the source's nodes, attributes and constants at each culprit to be grafted.
 
-    What is still to be judged. Raises UsageError where no culprit is mended so, GraphError where it cannot be done.
+    ``units`` are all that the comparison found: they tell where the candidate has what the source's nodes read, and the
+    units of a culprit that stands for several. The result is still to be judged. Raises UsageError where no culprit is
+    mended so, GraphError where it cannot be done.
     """
-    units = {culprit.found.unit.output: culprit.found.unit for culprit in culprits if culprit.fix.kind == "graft"}
-    if not units:
+    mended = [culprit for culprit in culprits if culprit.fix.kind == "graft"]
+    if not mended:
         raise UsageError("none of the culprits is mended by the source's nodes", "see the repair that each one names")
+    known = [*units, *(culprit.found for culprit in mended)]
+    asked = {name for culprit in mended for name in culprit.fix.nodes}
+    chosen = {found.unit.output: found.unit for found in known if asked.issuperset(found.unit.nodes)}
+    places = {theirs: mine for mine, theirs in paired_tensors(known).items()}
     grafts = [
-        graft.Graft(unit.nodes, unit.reference_nodes, unit.inputs, unit.output, unit.reference_output)
-        for unit in units.values()
+        graft.Graft(unit.nodes, unit.reference_nodes, places, unit.output, unit.reference_output)
+        for unit in chosen.values()
     ]
     return graft.grafted(candidate, reference, grafts)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 
 from modelport.core.text import listed
 from modelport.core.values import Array
+from modelport.diagnose.trace.weights_order import Hit, Pair, laid_out, moved_slices, orders, rotated, shifted
 
 # The kinds of ``Became``, for the docs.
 KINDS = {
@@ -36,7 +36,6 @@ RELATIVE = {"fp32": 2e-6, "fp16": 2.0**-11 * 1.01, "bf16": 2.0**-8 * 1.01}
 # The smallest steps, below which values are lost: of float32's and of float16's subnormals.
 ABSOLUTE = {"fp32": 2.0**-149, "fp16": 2.0**-25, "bf16": 2.0**-133}
 MOST_FEW = 8  # elements that are told one by one
-TRANSPOSED_AXES = 5  # with more axes there are too many orders to try
 CORRELATED = 4.0  # standard errors of the correlation of unrelated values, 1/sqrt(n)
 
 
@@ -48,32 +47,6 @@ class Became:
     sentence: str
     share: float
     correlation: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two float64 tensors of one shape, and how near values are the same."""
-
-    got: Array
-    want: Array
-    axes: tuple[str, ...]  # what each axis counts, in the plural
-    relative: float
-    absolute: float
-
-    def same(self, got: Array, want: Array) -> Array:
-        """Return where values are the same but for rounding; equal infinities and NaN are."""
-        with np.errstate(invalid="ignore"):
-            near = np.abs(got - want) <= self.relative * np.abs(want) + self.absolute
-        return np.asarray(near | (got == want) | (np.isnan(got) & np.isnan(want)))
-
-    def met(self, got: Array, want: Array) -> bool:
-        """Whether all values are the same but for rounding; a few are looked at first."""
-        few = (slice(0, 2),) * want.ndim
-        return bool(self.same(got[few], want[few]).all() and self.same(got, want).all())
-
-    def part(self, chosen: Array) -> _Pair:
-        """Return the slices ``chosen`` of the first axis."""
-        return _Pair(self.got[chosen], self.want[chosen], self.axes, self.relative, self.absolute)
 
 
 def became(
@@ -96,7 +69,7 @@ def became(
         sides = _reshaped(*sides)
     names = tuple(axes) if len(axes) == sides[1].ndim else tuple(f"slices of axis {i}" for i in range(sides[1].ndim))
     word = precision if precision in RELATIVE else "fp32"
-    pair = _Pair(*sides, names, RELATIVE[word], max(step, ABSOLUTE[word]))
+    pair = Pair(*sides, names, RELATIVE[word], max(step, ABSOLUTE[word]))
     if pair.got.shape != pair.want.shape:
         return _of_other_shape(pair)
     same = pair.same(pair.got, pair.want)
@@ -104,18 +77,28 @@ def became(
         return None
     share = float(1 - same.mean())
     if name := another(got) if another is not None else "":
-        return Became("another layer", f"it holds the values of another tensor of the source, {name}", share)
-    return _first_hit(pair, share)
+        return Became("another layer", f"it holds the values of another tensor of the source, '{name}'", share)
+    with np.errstate(all="ignore"):  # values may be infinite, or of any size
+        return _first_hit(pair, share)
 
 
-def _first_hit(pair: _Pair, share: float) -> Became:
-    for look in (_rounded, _zeroed, _negated, _scaled, _rotated, _moved, _laid_out, _shifted, _few, _offset, _partly):
+def _first_hit(pair: Pair, share: float) -> Became:
+    for look in (
+        _rounded,
+        _zeroed,
+        _negated,
+        _scaled,
+        rotated,
+        moved_slices,
+        laid_out,
+        shifted,
+        _few,
+        _offset,
+        _partly,
+    ):
         if (hit := look(pair)) is not None:
             return Became(hit[0], hit[1], share)
     return _other_values(pair, share)
-
-
-_Hit = tuple[str, str] | None
 
 
 def _reshaped(got: Array, want: Array) -> tuple[Array, Array]:
@@ -125,11 +108,11 @@ def _reshaped(got: Array, want: Array) -> tuple[Array, Array]:
     return got, want
 
 
-def _of_other_shape(pair: _Pair) -> Became:
+def _of_other_shape(pair: Pair) -> Became:
     got, want = pair.got, pair.want
     shapes = f"its shape is {list(got.shape)}, the source's is {list(want.shape)}"
     if got.size == want.size:
-        for order in _orders(want.ndim):
+        for order in orders(want.ndim):
             turned = want.transpose(order)
             if turned.shape == got.shape and pair.met(got, turned):
                 return Became("layout", f"{shapes}: it is transposed ({list(order)})", 1.0)
@@ -138,17 +121,25 @@ def _of_other_shape(pair: _Pair) -> Became:
     return Became("shape", shapes, 1.0)
 
 
-def _rounded(pair: _Pair) -> _Hit:
-    for word in ("fp16", "bf16"):
-        steps = RELATIVE[word] * np.abs(pair.want) + ABSOLUTE[word]
-        with np.errstate(invalid="ignore"):
-            near = np.abs(pair.got - pair.want) <= steps
-        if RELATIVE[word] > pair.relative and near.all():
+def _rounded(pair: Pair) -> Hit:
+    for word, held in (("fp16", _in_half), ("bf16", _in_bfloat)):
+        # Cutting digits off errs by up to twice what rounding does.
+        near = np.abs(pair.got - pair.want) <= 2 * (RELATIVE[word] * np.abs(pair.want) + ABSOLUTE[word])
+        if RELATIVE[word] > pair.relative and near.all() and held(pair.got):
             return "rounded", f"it was rounded to {word}"
     return None
 
 
-def _zeroed(pair: _Pair) -> _Hit:
+def _in_half(values: Array) -> bool:
+    return bool((values.astype(np.float16).astype(np.float64) == values).all())
+
+
+def _in_bfloat(values: Array) -> bool:
+    narrow = values.astype(np.float32)
+    return bool((narrow == values).all() and not (narrow.view(np.uint32) & 0xFFFF).any())
+
+
+def _zeroed(pair: Pair) -> Hit:
     lost = (pair.got == 0) & (pair.want != 0)
     if lost.all() or not pair.got.any():
         return "zeroed", "it is zero everywhere; the source's is not"
@@ -162,11 +153,11 @@ def _zeroed(pair: _Pair) -> _Hit:
     return "zeroed", told
 
 
-def _negated(pair: _Pair) -> _Hit:
+def _negated(pair: Pair) -> Hit:
     return ("negated", "it has the other sign everywhere") if pair.met(-pair.got, pair.want) else None
 
 
-def _scaled(pair: _Pair) -> _Hit:
+def _scaled(pair: Pair) -> Hit:
     """Tell one factor for all, or one a channel, where it is not one everywhere."""
     factor = _factors(pair, tuple(range(pair.want.ndim)))
     if factor is not None:
@@ -175,13 +166,15 @@ def _scaled(pair: _Pair) -> _Hit:
         factors = _factors(pair, tuple(other for other in range(pair.want.ndim) if other != axis))
         if factors is not None and factors.size > 1:
             off = np.flatnonzero(np.abs(factors.ravel() - 1) > 1e-5)
+            if axis == 0 and 2 * len(off) <= factors.size:
+                continue  # of a part of them is told by itself
             what = f"scaled by a factor for each of the {pair.axes[axis]}"
             span = f"from {factors.min():.4g} to {factors.max():.4g}"
             return "scaled", f"it is {what}, {span}, {_counted(off, factors.size, pair.axes[axis])}"
     return None
 
 
-def _factors(pair: _Pair, over: tuple[int, ...]) -> Array | None:
+def _factors(pair: Pair, over: tuple[int, ...]) -> Array | None:
     """Return the factors of ``got`` to ``want``, one for all along ``over``; None where there are none."""
     squares = (pair.want * pair.want).sum(axis=over, keepdims=True)
     group = pair.want.size // max(1, squares.size)
@@ -193,87 +186,7 @@ def _factors(pair: _Pair, over: tuple[int, ...]) -> Array | None:
     return factors if near.all() and (np.abs(factors) > 1e-12).all() else None
 
 
-def _rotated(pair: _Pair) -> _Hit:
-    if pair.want.ndim > 3 and pair.met(pair.got[..., ::-1, ::-1], pair.want):
-        return "flipped", "each kernel is rotated by 180 degrees: a convolution was taken for a correlation"
-    return None
-
-
-def _moved(pair: _Pair) -> _Hit:
-    """Tell slices of one axis that stand in another order."""
-    for axis in range(pair.want.ndim):
-        got, want = (np.moveaxis(side, axis, 0).reshape(pair.want.shape[axis], -1) for side in (pair.got, pair.want))
-        order = _order(pair, got, want)
-        if order is not None:
-            return _told_order(order, pair.axes[axis])
-    return None
-
-
-def _order(pair: _Pair, got: Array, want: Array) -> Array | None:
-    """Return p where row i of ``got`` is row p[i] of ``want``, each once; None where there is no such order."""
-    rest = np.flatnonzero(~pair.same(got, want).all(axis=1))
-    if len(rest) < 2 or not np.isfinite(got).all():
-        return None
-    # A fixed projection sorts both sides alike; the rows themselves are compared after.
-    view = np.random.default_rng(0).standard_normal(got.shape[1])
-    mine, theirs = rest[np.argsort(got[rest] @ view)], rest[np.argsort(want[rest] @ view)]
-    if not pair.met(got[mine], want[theirs]):
-        return None
-    order = np.arange(len(got))
-    order[mine] = theirs
-    return order
-
-
-def _told_order(order: Array, axis: str) -> _Hit:
-    count, moved = len(order), np.flatnonzero(order != np.arange(len(order)))
-    if count == 3 and axis == "input channels" and order.tolist() == [2, 1, 0]:
-        return "permuted", "its three input channels are reversed: RGB and BGR are exchanged"
-    if len(moved) == 2:
-        return "permuted", f"{axis} {moved[0]} and {moved[1]} are exchanged"
-    if (order == np.arange(count)[::-1]).all():
-        return "flipped", f"it is reversed along the {count} {axis}"
-    steps = np.unique((np.arange(count) - order) % count)
-    if len(steps) == 1:
-        step = int(steps[0]) if steps[0] <= count // 2 else int(steps[0]) - count
-        return "shifted", f"the {count} {axis} are moved on by {step}, around the end"
-    some = ", ".join(f"{place} holds the source's {order[place]}" for place in moved[:3])
-    return "permuted", f"{len(moved)} of the {count} {axis} stand in another order: {some}"
-
-
-def _laid_out(pair: _Pair) -> _Hit:
-    flat = pair.got.reshape(-1)
-    for order in _orders(pair.want.ndim):
-        turned = pair.want.transpose(order)
-        if turned.shape == pair.want.shape and pair.met(pair.got, turned):
-            return "layout", f"it is transposed ({list(order)})"
-        if pair.met(flat, turned.reshape(-1)):
-            return "layout", f"its values are stored in the order of the axes {list(order)}, its shape is not"
-    return None
-
-
-def _orders(count: int) -> Iterator[tuple[int, ...]]:
-    if 1 < count <= TRANSPOSED_AXES:
-        yield from (order for order in permutations(range(count)) if order != tuple(range(count)))
-
-
-def _shifted(pair: _Pair) -> _Hit:
-    """Tell values that are moved along an axis, or along the memory, with something else where they came from."""
-    for axis in range(pair.want.ndim):
-        count = pair.want.shape[axis]
-        for step in range(1, min(4, count - 1)):
-            got, want = np.moveaxis(pair.got, axis, 0), np.moveaxis(pair.want, axis, 0)
-            for sign, one, two in ((1, got[step:], want[:-step]), (-1, got[:-step], want[step:])):
-                if one.size > MOST_FEW and pair.met(one, two):
-                    return "shifted", f"the {count} {pair.axes[axis]} are moved on by {sign * step}"
-    got, want = pair.got.reshape(-1), pair.want.reshape(-1)
-    for step in range(1, 5):
-        for sign, one, two in ((1, got[step:], want[:-step]), (-1, got[:-step], want[step:])):
-            if one.size > MOST_FEW and pair.met(one, two):
-                return "shifted", f"its values are moved on by {sign * step} in memory"
-    return None
-
-
-def _few(pair: _Pair) -> _Hit:
+def _few(pair: Pair) -> Hit:
     off = np.argwhere(~pair.same(pair.got, pair.want))
     if len(off) > min(MOST_FEW, max(1, pair.want.size // 4)):
         return None
@@ -282,7 +195,7 @@ def _few(pair: _Pair) -> _Hit:
     return "bit flip", f"{lead}: {'; '.join(told)}{' …' if len(off) > len(told) else ''}"
 
 
-def _element(pair: _Pair, place: tuple[int, ...]) -> str:
+def _element(pair: Pair, place: tuple[int, ...]) -> str:
     got, want = float(pair.got[place]), float(pair.want[place])
     told = f"{list(place)} is {got:.6g}, the source's is {want:.6g}"
     bit = flipped_bit(got, want)
@@ -301,7 +214,7 @@ def _bit_part(bit: int) -> str:
     return ", the sign," if bit == 31 else ", of the exponent," if bit > 22 else ""
 
 
-def _offset(pair: _Pair) -> _Hit:
+def _offset(pair: Pair) -> Hit:
     away = pair.got - pair.want
     if pair.want.size < 3 or not np.isfinite(away).all():
         return None
@@ -310,7 +223,7 @@ def _offset(pair: _Pair) -> _Hit:
     return ("offset", f"{middle:+.4g} was added to every value") if (np.abs(away - middle) <= slack).all() else None
 
 
-def _partly(pair: _Pair) -> _Hit:
+def _partly(pair: Pair) -> Hit:
     """Tell what became of a part, where at least half of the first axis is as it should be."""
     if pair.want.ndim < 2:
         return None
@@ -323,23 +236,21 @@ def _partly(pair: _Pair) -> _Hit:
     return inner.kind, f"in {_counted(np.flatnonzero(off), count, pair.axes[0])}: {inner.sentence}"
 
 
-def _other_values(pair: _Pair, share: float) -> Became:
+def _other_values(pair: Pair, share: float) -> Became:
     got, want = pair.got.reshape(-1), pair.want.reshape(-1)
     if not np.isfinite(got).all():
         bad = float((~np.isfinite(got)).mean())
         return Became("bit flip", f"{bad:.1%} of its values are not finite; the source's are", share)
     if got.size > 3 and pair.met(np.sort(got), np.sort(want)):
-        return Became(
-            "shuffled", f"it holds the same values in another order; {share:.1%} are not in their place", share
-        )
+        told = f"it holds the same values in another order; {share:.1%} are not in their place"
+        return Became("shuffled", told, share)
     correlation = _correlation(got, want)
     away = float(np.linalg.norm(got - want) / (np.linalg.norm(want) or 1.0))
     told = f"{share:.1%} of its values are others, {away:.2%} off (relative L2)"
     spread = f"; their spread is {np.std(got):.3g}, the source's {np.std(want):.3g}"
     if correlation > max(0.05, CORRELATED / math.sqrt(got.size)):
-        return Became(
-            "checkpoint", f"{told}, correlated with the source's ({correlation:.3f}){spread}", share, correlation
-        )
+        told += f", correlated with the source's ({correlation:.3f}){spread}"
+        return Became("checkpoint", told, share, correlation)
     return Became("random", f"{told}, not correlated with the source's ({correlation:.3f}){spread}", share, correlation)
 
 

@@ -28,7 +28,7 @@ class Graft:
 
     nodes: tuple[str, ...]  # the candidate's, which go
     reference_nodes: tuple[str, ...]  # which come
-    inputs: tuple[tuple[str, str], ...]  # (candidate's tensor, reference's tensor) that flow in
+    places: Mapping[str, str]  # the candidate's tensor by the reference's, of all that both have
     output: str  # the candidate's tensor that is made anew
     reference_output: str
 
@@ -78,7 +78,7 @@ class _Work:
             raise GraphError(f"the source has no node {_quoted(unknown)}", EXPORT_AGAIN)
         coming = [self.theirs[name] for name in graft.reference_nodes if self.theirs[name].op_type != "Constant"]
         kept = self._matched(old, coming)
-        names = {theirs: mine for mine, theirs in graft.inputs}
+        names = self._around(graft, coming)
         # The unit's own tensor keeps its name, whatever the node behind it was.
         names[graft.reference_output] = graft.output
         for node in coming:
@@ -87,6 +87,11 @@ class _Work:
         if not coming:
             raise GraphError(f"the source has no operator for '{plain(graft.output, 60)}'", EXPORT_AGAIN)
         self._replace(old, new)
+
+    def _around(self, graft: Graft, coming: Sequence[Any]) -> dict[str, str]:
+        """Return the candidate's names of what flows in; what is made inside is not there yet."""
+        made = {name for node in coming for name in node.output}
+        return {theirs: mine for theirs, mine in graft.places.items() if theirs not in made}
 
     def _matched(self, old: Sequence[Any], coming: Sequence[Any]) -> dict[str, Any]:
         """Return the candidate's node by the name of the reference's, where they are the same operators in order."""
