@@ -145,14 +145,18 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
             found.stages.append(stages.stage(step))
         if found.first_bad is not None:
             with stage(progress, "nodes"):
-                found.located = _located(what, step, stages, reference, work, progress)
-            found.case = Case(request, what, source, reference, step, found.located.culprits, stages)
+                flawed = {finding.tensor: finding.why for finding in broken}
+                found.located = _located(what, step, stages, (reference, flawed), work, progress)
+            found.case = Case(request, what, source, reference, step, found.located, stages)
             break
     return found
 
 
-def _located(what: Asked, step: Step, stages: Stages, reference: Reference, work: Path, progress: Progress) -> Located:
-    """Look for the nodes on the samples that depart most."""
+def _located(
+    what: Asked, step: Step, stages: Stages, known: tuple[Reference, dict[str, str]], work: Path, progress: Progress
+) -> Located:
+    """Look for the nodes on the samples that depart most; ``known``: the reference, and its bad weights by name."""
+    reference, flawed = known
     graph = reference.graph
     if graph is None or (step.graph is None and step.model.kind != "onnx"):
         return Located([], 0, [f"no node is looked for: {reference.why or 'the engine runs no graph'}"])
@@ -160,7 +164,7 @@ def _located(what: Asked, step: Step, stages: Stages, reference: Reference, work
     own = first_rows(what, samples, pixels=step.pixels)
     if step.graph is not None:
         return bisected(step, own, work)
-    return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, progress)
+    return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, flawed, progress)
 
 
 def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) -> Tensors:
