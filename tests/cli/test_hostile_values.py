@@ -89,6 +89,7 @@ def place(tiny: Recipe, tiny_path: Path, tmp_path_factory: pytest.TempPathFactor
         "init": "m.onnx --out r.toml --force",
         "verify": "out",
         "compare": "out out",
+        "trace": f"{given} --data data --out traced --engine torch --samples 2 --force",
         "diff": "m.onnx --engine onnxruntime,openvino --random 1",
         "bench": "--model m.onnx --engine onnxruntime --batch 1 --duration 0.01 --concurrency 1",
         "tune": f"{given} --data data --out t.toml --engines onnxruntime --seconds 0.01",

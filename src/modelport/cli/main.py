@@ -14,7 +14,22 @@ from typing import Any
 import typer
 
 from modelport import __version__
-from modelport.cli import aipp, bench, compare, diff, init, look, models, runs, samples, steps, tune, verify
+from modelport.cli import (
+    aipp,
+    bench,
+    compare,
+    diff,
+    init,
+    look,
+    models,
+    probe,
+    runs,
+    samples,
+    steps,
+    trace,
+    tune,
+    verify,
+)
 from modelport.cli.console import TALK, Talk, json_text
 from modelport.core.errors import EXIT_INTERRUPTED, EXIT_PASS, EXIT_USAGE, UsageError, did_you_mean
 from modelport.core.guard import fill_closed_streams, guarded, leave, watch_signals, write_out
@@ -34,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (look, init, models, runs, steps, bench, tune, diff, compare, verify):
+for group in (look, init, models, runs, steps, bench, tune, diff, compare, verify, probe, trace):
     group.register(app)
 app.add_typer(samples.app, name="samples")
 app.add_typer(aipp.app, name="aipp")

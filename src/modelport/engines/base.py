@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,3 +202,12 @@ class Engine:
     def open(self, model: Artifact, build: Build, launch: Launch) -> AbstractContextManager[Runner]:
         """Load a model. Raises EngineError, also where the precision is not executed here."""
         raise NotImplementedError
+
+    def open_with(
+        self, model: Artifact, build: Build, launch: Launch, outputs: Sequence[str]
+    ) -> AbstractContextManager[Runner] | None:
+        """Load a file of the engine's own kind so that it also gives those of the tensors ``outputs`` that it has.
+
+        None where such a file shows no inner tensors. Raises EngineError as ``open`` does.
+        """
+        return None

@@ -19,7 +19,7 @@ from modelport.core.text import some
 from modelport.core.values import Array, RowId, Sample, Signature, Tensors
 from modelport.data.files.guide_names import claimed_rows, result_stem, row_ids
 from modelport.data.files.result_files import Results, read_outputs
-from modelport.data.files.tensor_index import TensorIndex
+from modelport.data.files.tensor_index import TensorIndex, hold_index, hold_sizes
 from modelport.recipes.schema import Recipe
 from modelport.tasks.scoring import Rows
 
@@ -78,6 +78,22 @@ def pair(
         )
     pieces = _pieces(rows, place, [sample for sample in samples for _ in range(views)])
     return pieces, {stem: len(claimed) for stem, claimed in claims.items()}
+
+
+def without_skipped(
+    recipe: Recipe, samples: Sequence[Sample], index: TensorIndex | None
+) -> tuple[Sequence[Sample], list[str]]:
+    """Return the samples that have tensors, and the ids of those that ``preprocess`` skipped.
+
+    Raises DataError for tensors that another recipe made, or that are not whole.
+    """
+    if index is None:
+        return samples, []
+    hold_index(index, recipe)
+    hold_sizes(index)
+    gone = set(index.skipped)
+    skipped = [sample.id for sample in samples if sample.id in gone]
+    return [sample for sample in samples if sample.id not in gone], skipped
 
 
 def _claims(

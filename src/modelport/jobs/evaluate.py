@@ -19,11 +19,11 @@ from modelport.core.progress import Progress
 from modelport.core.values import DataSet, Sample
 from modelport.data.files.guide_names import Style
 from modelport.data.files.result_files import Results, find_results, summary_of
-from modelport.data.files.tensor_index import TensorIndex, hold_index, hold_sizes, read_index
+from modelport.data.files.tensor_index import TensorIndex, read_index
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
-from modelport.evaluate.saved import Piece, SavedRows, Seen, pair
+from modelport.evaluate.saved import Piece, SavedRows, Seen, pair, without_skipped
 from modelport.evaluate.score import Scored, Scoring, score
 from modelport.jobs.run import written
 from modelport.jobs.run_request import check_asked, judging_of
@@ -133,7 +133,7 @@ class _Saved:
 def _saved(request: EvaluateRequest, recipe: Recipe, samples: Sequence[Sample]) -> _Saved:
     """Find the outputs and pair them with the samples. Raises DataError where they do not fit each other."""
     index = None if request.tensors is None else read_index(request.tensors)
-    samples, skipped = _without_skipped(recipe, samples, index)
+    samples, skipped = without_skipped(recipe, samples, index)
     results = find_results(request.results)
     pieces, sizes = pair(results, samples, recipe, index)
     place = _placements(request, recipe, task_of(recipe).finds_boxes)
@@ -226,19 +226,6 @@ def _placements(request: EvaluateRequest, recipe: Recipe, boxes: bool) -> Callab
         return None if own is None else GuidePlacement.of(own, (width, height))
 
     return as_in_guide
-
-
-def _without_skipped(
-    recipe: Recipe, samples: Sequence[Sample], index: TensorIndex | None
-) -> tuple[Sequence[Sample], list[str]]:
-    """Return the samples that have tensors, and the ids of those that ``preprocess`` skipped."""
-    if index is None:
-        return samples, []
-    hold_index(index, recipe)
-    hold_sizes(index)
-    gone = set(index.skipped)
-    skipped = [sample.id for sample in samples if sample.id in gone]
-    return [sample for sample in samples if sample.id not in gone], skipped
 
 
 def _check_contents(index: TensorIndex | None, seen: Seen) -> None:

@@ -61,7 +61,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     clock, begun = time.perf_counter(), datetime.now(UTC)
     recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
     recipe = recipe.with_checkpoint_key(request.checkpoint_key)
-    plan = Plan.of(recipe, request.wish, request.given, request.seed)
+    plan = replace(Plan.of(recipe, request.wish, request.given, request.seed), precision_plan=request.precision_plan)
     check_asked(recipe, request.files)
     check_until_decided(request, recipe)
     dataset = dataset_of(request, recipe)

@@ -28,7 +28,7 @@ from modelport.data.prepare.arithmetic import Arithmetic
 from modelport.engines.base import Build, Engine
 from modelport.engines.registry import opened, reference_engine
 from modelport.engines.torch import TorchRunner
-from modelport.model.graph.export import DEFAULT_OPSET, export_onnx, recipe_of_form
+from modelport.model.graph.export import DEFAULT_OPSET, FORM, export_onnx, recipe_of_form
 from modelport.model.graph.file import read_graph, signature_of
 from modelport.model.graph.pixel_input import recipe_of_pixels, write_pixel_graph
 from modelport.model.graph.tail import AS_IT_IS, IN_GRAPH, Ending
@@ -54,7 +54,7 @@ def export_checked(
     Raises GraphError where a check fails, UsageError for an ``ending`` that suppresses what the recipe's model does
     not give; then ``out`` is untouched.
     """
-    engine, ending = reference_engine(), _own_ending(source.recipe, ending)
+    engine, ending = reference_engine(), own_ending(source.recipe, ending)
     progress.note(f"exporting {source.recipe.name} at opset {opset}, batch {batch or 'dynamic'}")
     # What the network itself cannot take or give is said of the network, not of a graph.
     TorchRunner(source.module, Build(source.recipe, "fp32", batch)).run(trial_inputs(source, batch or 1))
@@ -71,7 +71,8 @@ def export_checked(
     return replace(artifact, path=out), checks
 
 
-def _own_ending(recipe: Recipe, asked: Ending) -> Ending:
+def own_ending(recipe: Recipe, asked: Ending) -> Ending:
+    """Return the ending of a recipe's graph. Raises UsageError for one that suppresses what its model does not give."""
     if task_of(recipe).gives_candidates:
         return asked
     if asked is not IN_GRAPH:
@@ -82,11 +83,11 @@ def _own_ending(recipe: Recipe, asked: Ending) -> Ending:
 def export_cached(source: SourceModel, progress: Progress) -> tuple[Artifact, list[Check]]:
     """Return the dynamic-batch graph of the current opset from the cache, exporting it on first use.
 
-    The key holds the weights, the recipe and the versions of everything that writes; the file's digest is
+    The key holds the weights, the recipe, the form and the versions of everything that writes; the file's digest is
     checked on every use.
     """
     writers = {package: version(package) for package in ("torch", "onnx", "onnxscript")}
-    key = digest_json([source.identity, source.recipe.digest, DEFAULT_OPSET, __version__, writers])
+    key = digest_json([source.identity, source.recipe.digest, DEFAULT_OPSET, FORM, __version__, writers])
     folder = cache_folder("exports", key[:32])
     path, record = folder / "model.onnx", folder / "checks.json"
     known = _read_record(record)

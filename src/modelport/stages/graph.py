@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelport.core.artifacts import Artifact
-from modelport.core.errors import UsageError
+from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Progress
 from modelport.core.values import Check
 from modelport.engines.registry import defaults, model_artifact
@@ -89,6 +89,9 @@ def _held_against(plan: Plan, model: Artifact, batch: int | str, source: Source)
     if plan.pixels:
         raise UsageError(f"{model.path}: a graph that takes pixels is not held against weights", "leave --weights out")
     fixed = batch if isinstance(batch, int) else None
-    checks = check_graph(source.exportable, model.path, None, fixed)
     sizes = (fixed,) if fixed else (1, 3)
-    return [*checks, outputs_match(source.exportable, model, plan.engine, sizes)]
+    try:
+        checks = check_graph(source.exportable, model.path, None, fixed)
+        return [*checks, outputs_match(source.exportable, model, plan.engine, sizes)]
+    except GraphError as error:
+        raise GraphError(error.found, f"{error.fix}; `modelport trace` with --model says which node differs") from error

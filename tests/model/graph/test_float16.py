@@ -12,9 +12,9 @@ from onnx.reference import ReferenceEvaluator
 
 from modelport.core.errors import GraphError
 from modelport.core.values import Array
-from modelport.engines.onnxruntime.float16_twin import leaves_in_float16, rounded_twin
 from modelport.model.graph.file import precision_of
 from modelport.model.graph.float16 import to_float16
+from modelport.model.graph.float16_twin import leaves_in_float16, rounded_twin
 
 RNG = np.random.default_rng(5)
 W = RNG.standard_normal((4, 4)).astype(np.float32)

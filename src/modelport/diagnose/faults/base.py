@@ -16,11 +16,16 @@ Family = Literal["graph", "weights", "input", "preprocessing", "labels"]
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A copy of a graph with one fault. ``where`` is the node that a trace should name."""
+    """A copy of a graph with one fault. ``where`` is the node that a trace should name.
+
+    ``places`` are the names that tell the same place: that node, those that were put before or behind it, and those
+    that take what it made where it was taken away, or where its outputs were exchanged.
+    """
 
     graph: onnx.ModelProto
     where: str
     about: str  # what was done: "pads [1,1,1,1] became [0,0,2,2]"
+    places: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class UnitFound:
 
     unit: Unit
     op: str  # the operator of the node that the unit is about
-    node: str  # that node's name
+    node: str  # that node's name; one of the reference's where the candidate lacks a node and has all the others
     module: str  # the PyTorch module that it came from, empty where the graph does not tell
     local: Distance
     accumulated: Distance
@@ -123,8 +123,14 @@ class NodesFound:
 
     @property
     def departed(self) -> list[UnitFound]:
-        """The units whose own error is more than explained, those that depart furthest from the bound first."""
-        return sorted((unit for unit in self.units if unit.departs), key=lambda unit: -unit.excess)
+        """The units whose own error is more than explained, those that depart furthest from the bound first.
+
+        Of several units about one node (one that was put in before two others, or that has two results) one is told.
+        """
+        found: dict[str, UnitFound] = {}
+        for unit in sorted((unit for unit in self.units if unit.departs), key=lambda unit: -unit.excess):
+            found.setdefault(unit.node, unit)
+        return list(found.values())
 
 
 def _number(value: float) -> float | None:

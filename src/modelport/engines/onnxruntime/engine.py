@@ -13,11 +13,11 @@ from modelport.core.artifacts import Artifact, write_artifact, written_aside
 from modelport.core.errors import EngineError, raised_as
 from modelport.core.values import UNRANKED, Array, Signature, Tensors, TensorSpec
 from modelport.engines.base import Availability, Build, Engine, Launch, Runner
-from modelport.engines.onnxruntime.float16_twin import leaves_in_float16, rounded_twin
 from modelport.engines.onnxruntime.quantizer import QdqQuantizer
 from modelport.engines.quantizer import Quantizer
 from modelport.engines.time_limit import within_limit
 from modelport.model.graph.file import precision_of, read_graph
+from modelport.model.graph.float16_twin import leaves_in_float16, rounded_twin
 
 PROVIDERS = ["CPUExecutionProvider"]
 # It quantizes the float32 weights of a layer that stands between 8-bit ones: such a layer was kept for its accuracy.

@@ -74,25 +74,41 @@ class OpenVinoEngine(Engine):
     @contextmanager
     def open(self, model: Artifact, build: Build, launch: Launch) -> Iterator[Runner]:
         """Load a model and compile it for this processor. Raises EngineError where OpenVINO refuses it."""
-        import openvino
+        yield _compiled(_read(model, build), model, build, launch, ())
 
-        # Without the hint the plugin takes bf16 by itself where the processor has it.
-        config = {
-            "INFERENCE_PRECISION_HINT": "bf16" if build.precision == "bf16" else "f32",
-            "PERFORMANCE_HINT": "LATENCY" if launch.in_flight == 1 else "THROUGHPUT",
-            "INFERENCE_NUM_THREADS": launch.threads or machine.cores(),
-        }
-        if launch.in_flight != 1:
-            # A run that is bound to a core would wait there for a decoder while another core idles.
-            config["ENABLE_CPU_PINNING"] = False
-        if launch.in_flight is not None:
-            config["NUM_STREAMS"] = launch.in_flight
+    @contextmanager
+    def open_with(self, model: Artifact, build: Build, launch: Launch, outputs: Sequence[str]) -> Iterator[Runner]:
+        """Load a model with further outputs: tensors keep the names that they had in ONNX. Raises EngineError."""
         network = _read(model, build)
-        _refuse_indices_out_of_range(network, model)
-        with raised_as(EngineError, f"{model.path}: OpenVINO refuses it", "export it again, or choose another engine"):
-            compiled = openvino.Core().compile_model(network, DEVICE, config)
-        # A compiled output bears the names of all tensors that were folded into it, so they are taken from the graph.
-        yield _Runner(compiled, [_name(port) for port in (*network.inputs, *network.outputs)])
+        own = {name for port in (*network.inputs, *network.outputs) for name in port.get_names()}
+        have = {name for node in network.get_ordered_ops() for port in node.outputs() for name in port.get_names()}
+        taps = [name for name in outputs if name in have - own]
+        if taps:
+            network.add_outputs(taps)
+        yield _compiled(network, model, build, launch, taps)
+
+
+def _compiled(network: Any, model: Artifact, build: Build, launch: Launch, taps: Sequence[str]) -> _Runner:
+    """Return a runner of a network whose last outputs are ``taps``."""
+    import openvino
+
+    # Without the hint the plugin takes bf16 by itself where the processor has it.
+    config = {
+        "INFERENCE_PRECISION_HINT": "bf16" if build.precision == "bf16" else "f32",
+        "PERFORMANCE_HINT": "LATENCY" if launch.in_flight == 1 else "THROUGHPUT",
+        "INFERENCE_NUM_THREADS": launch.threads or machine.cores(),
+    }
+    if launch.in_flight != 1:
+        # A run that is bound to a core would wait there for a decoder while another core idles.
+        config["ENABLE_CPU_PINNING"] = False
+    if launch.in_flight is not None:
+        config["NUM_STREAMS"] = launch.in_flight
+    _refuse_indices_out_of_range(network, model)
+    with raised_as(EngineError, f"{model.path}: OpenVINO refuses it", "export it again, or choose another engine"):
+        compiled = openvino.Core().compile_model(network, DEVICE, config)
+    # A compiled output bears the names of all tensors that were folded into it, so they are taken from the graph.
+    named = network.outputs[: len(network.outputs) - len(taps)]
+    return _Runner(compiled, [*(_name(port) for port in (*network.inputs, *named)), *taps])
 
 
 class _Runner:

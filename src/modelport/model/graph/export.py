@@ -16,6 +16,7 @@ from modelport.core.text import plain
 from modelport.core.values import Check
 from modelport.model.graph import file as graphs
 from modelport.model.graph import tail
+from modelport.model.graph.modules import keep_scopes
 from modelport.model.graph.proof import prove_weights
 from modelport.model.graph.tail import AS_IT_IS, Ending
 from modelport.model.quiet import quiet_torch
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_OPSET = 20
 OLDEST_OPSET = 11
 NEWEST_OPSET = 21
+# Counts up with what is written beside the arithmetic: graphs that are kept in another form are made again.
+FORM = "name scopes"
 # The current exporter writes nothing below this, whatever it is asked for.
 FIRST_CURRENT_OPSET = 18
 # Fused attention, as transformers call it. The TorchScript exporter spells it out from opset 14 on, in operators that
@@ -49,14 +52,23 @@ def export_onnx(
     """
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} cannot be written", f"choose {OLDEST_OPSET} to {NEWEST_OPSET}; ATC takes 11")
+    with written_aside(out) as aside:
+        artifact = write_onnx(source, aside, opset=opset, batch=batch, ending=ending)
+        checks = check_graph(source, aside, opset, batch, ending)
+    return replace(artifact, path=out), checks
+
+
+def write_onnx(
+    source: SourceModel, out: Path, *, opset: int = DEFAULT_OPSET, batch: int | None = None, ending: Ending = AS_IT_IS
+) -> Artifact:
+    """Write ``out`` as ``export_onnx`` does, and check nothing. Raises GraphError where the exporter cannot."""
     example = example_input(source, batch or 2)
     with written_aside(out) as aside:
         with _quiet_exporter():
             _write(source, example, aside, opset, ending.candidates, dynamic=batch is None)
         _finish(source, aside, ending)
-        checks = check_graph(source, aside, opset, batch, ending)
         artifact = Artifact.of(aside, "onnx", (source.checkpoint.sha256,))
-    return replace(artifact, path=out), checks
+    return replace(artifact, path=out)
 
 
 def recipe_of_form(recipe: Recipe, ending: Ending) -> Recipe:
@@ -175,8 +187,7 @@ def _finish(source: SourceModel, path: Path, ending: Ending) -> None:
         if ending.append is not None:
             ending.append(model)
     for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
+        keep_scopes(node)
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
         del value.metadata_props[:]
     del model.graph.metadata_props[:]

@@ -59,7 +59,8 @@ class Decoder:
         self.outputs = outputs_of(recipe.signature.outputs, dataset.classes, told)
         self.form = self.outputs.form
         self._told, self._offset = told, dataset.label_offset
-        self._spelling = told.boxes or ("cxcywh" if self.form in (YOLOV5, YOLOV8) else "xyxy")
+        # What the four numbers of a box are.
+        self.spelling = told.boxes or ("cxcywh" if self.form in (YOLOV5, YOLOV8) else "xyxy")
         least, most = (None, None) if self.form == DETS else (SCORE_THRESHOLD, MOST_BOXES)
         self._settings = _Settings(
             score=_first(told.score_threshold, least, -np.inf),
@@ -79,7 +80,7 @@ class Decoder:
             return []
         how, settings = self.outputs, self._settings
         by = "as the recipe says" if self._told.form else "told by their shapes"
-        said = f"the outputs are read as {self.form} ({by}); boxes are {self._spelling}"
+        said = f"the outputs are read as {self.form} ({by}); boxes are {self.spelling}"
         said += ", shares of the input" if self._told.normalised else " in pixels of the input"
         said += f"; scores above {settings.score:g} count" if settings.score > -np.inf else ""
         if self.form in RAW:
@@ -195,11 +196,11 @@ class Decoder:
 
     def _corners(self, boxes: Array) -> Array:
         """Return boxes (n, 4) as x1 y1 x2 y2 in pixels of the input."""
-        if self._spelling == "yxyx":
+        if self.spelling == "yxyx":
             boxes = boxes[:, [1, 0, 3, 2]]
-        elif self._spelling != "xyxy":
+        elif self.spelling != "xyxy":
             start, size = boxes[:, :2], boxes[:, 2:]
-            start = start - size / 2 if self._spelling == "cxcywh" else start
+            start = start - size / 2 if self.spelling == "cxcywh" else start
             boxes = np.concatenate([start, start + size], axis=1)
         return boxes if self._scale is None else boxes.astype(np.float64) * self._scale
 

@@ -20,6 +20,34 @@ def leaves_in_float16(model: onnx.ModelProto) -> bool:
     return any(value.type.tensor_type.elem_type == TensorProto.FLOAT16 for value in values)
 
 
+def knows_float16(model: onnx.ModelProto) -> bool:
+    """Whether anything in the graph is float16: a constant, an input or output, or what a node makes."""
+    from onnx import TensorProto
+
+    half = TensorProto.FLOAT16
+    return (
+        leaves_in_float16(model)
+        or any(tensor.data_type == half for tensor in model.graph.initializer)
+        or any(
+            attribute.i == half or attribute.t.data_type == half
+            for node in model.graph.node
+            for attribute in node.attribute
+            if attribute.name in ("to", "value", "dtype")
+        )
+    )
+
+
+def float32_twin(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return ``rounded_twin`` with inputs and outputs in float32 as well."""
+    from onnx import TensorProto
+
+    twin = rounded_twin(model)
+    for value in (*twin.graph.input, *twin.graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    return twin
+
+
 def rounded_twin(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy that computes in float32 and rounds each result that is float16 in the original.
 

@@ -1,0 +1,193 @@
+"""Changes of how outputs are read: what a box's numbers are, where boxes lie, which class is which, softmax twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, get_args
+
+import numpy as np
+from pydantic import BaseModel
+
+from modelport.core.placement import Placement
+from modelport.core.values import Array, Tensors
+from modelport.diagnose.changes.base import Change
+from modelport.recipes.schema import Recipe
+from modelport.tasks.base import own_table
+from modelport.tasks.detection.decode import Decoder
+from modelport.tasks.detection.forms import BOXES, CANDIDATES, DETS, END_TO_END, YOLOV5, YOLOV8, Outputs
+from modelport.tasks.detection.recipe_table import Boxes
+from modelport.tasks.multilabel.recipe_table import Threshold
+
+SOFTMAX = "softmax"
+# Probabilities below it are taken for it, before their logarithm.
+LEAST = 1e-12
+SPELLINGS = ("xyxy", "yxyx", "cxcywh", "xywh")
+MEANING = {
+    "xyxy": "corners, x before y",
+    "yxyx": "corners, y before x",
+    "cxcywh": "middle and sizes",
+    "xywh": "a corner and sizes",
+}
+
+
+def output_changes(recipe: Recipe) -> Iterator[Change]:
+    """Yield other readings of the outputs of the recipe's task; none of a task whose outputs have one reading."""
+    if recipe.task == "detection":
+        yield from _box_changes(recipe)
+    elif recipe.task == "multilabel":
+        yield from _activations(recipe)
+    elif recipe.task == "classification" and recipe.tensors.outputs[0].dtype.startswith("float"):
+        name = recipe.tensors.outputs[0].name
+        told, mend = "the model's softmax is applied twice", "take one softmax out of the model or of what follows it"
+        yield Change(SOFTMAX, "once", told, outputs=partial(_mapped, name, _once), mend=mend)
+
+
+def softmax_twice(scores: Array) -> bool:
+    """Whether rows (N, C) are a softmax of probabilities.
+
+    These lie between 0 and 1, so that no score of a row is more than e times another; where some rows come near that
+    (a sure answer has a probability of 1), nothing else has made them. Rows that are unsure all alike tell nothing.
+    """
+    if scores.ndim != 2 or scores.shape[1] < 2 or not np.isfinite(scores).all() or not is_probability(scores):
+        return False
+    ratio = scores.max(axis=1) / np.maximum(scores.min(axis=1), LEAST)
+    return bool((ratio <= np.e * 1.001).all() and ratio.max() > 2.0)
+
+
+def is_probability(scores: Array) -> bool:
+    """Whether each row (N, C) is of numbers of at least 0 that sum to 1."""
+    wide = scores.astype(np.float64)
+    return bool((wide >= 0).all() and (np.abs(wide.sum(axis=-1) - 1.0) < 1e-2).all())
+
+
+def _once(scores: Array) -> Array:
+    """Return the probabilities (N, C) that rows are a softmax of: their logarithms, moved so that they sum to 1."""
+    logs = np.log(np.maximum(scores.astype(np.float64), LEAST))
+    moved = logs + (1.0 - logs.sum(axis=1, keepdims=True)) / scores.shape[1]
+    found: Array = np.maximum(moved, 0.0).astype(scores.dtype)
+    return found
+
+
+def _mapped(name: str, of: Callable[[Array], Array], outputs: Tensors) -> Tensors:
+    return {**outputs, name: of(outputs[name])}
+
+
+def with_table(recipe: Recipe, table: BaseModel, changes: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with some keys of its task's own table changed."""
+    changed = table.model_copy(update=dict(changes))
+    return recipe.model_copy(update={"tables": {**recipe.tables, recipe.task: changed}})
+
+
+def _activations(recipe: Recipe) -> Iterator[Change]:
+    table = recipe.tables.get(recipe.task)
+    if not isinstance(table, Threshold):
+        return
+    for name in get_args(Threshold.model_fields["activation"].annotation):
+        told = "the outputs are probabilities already" if name == "none" else "the outputs are logits"
+        yield Change("activation", name, told, recipe=partial(_table, table, {"activation": name}))
+
+
+def _table(table: BaseModel, changes: Mapping[str, Any], recipe: Recipe) -> Recipe | None:
+    return with_table(recipe, table, changes)
+
+
+def _box_changes(recipe: Recipe) -> Iterator[Change]:
+    decoder = Decoder(recipe)
+    table, form = own_table(recipe, Boxes), decoder.outputs
+    if form.form == END_TO_END:
+        for name in SPELLINGS[1:]:
+            told = f"a box is {MEANING[name]} ({name})"
+            mend = "mend the model's boxes: the form end_to_end has corners, x before y"
+            yield Change("boxes", name, told, outputs=partial(_mapped, form.boxes, partial(_corners, name)), mend=mend)
+    else:
+        for name in SPELLINGS:
+            if name == decoder.spelling:
+                continue
+            told = f"a box is {MEANING[name]} ({name}), where it is read as {MEANING[decoder.spelling]}"
+            yield Change("boxes", name, told, recipe=partial(_table, table, {"boxes": name}))
+    shares = not table.normalised
+    told = f"boxes are {'shares of the input' if shares else 'in pixels of the input'}"
+    changed = {"normalised": shares or None}
+    yield Change("normalised", str(shares).lower(), told, recipe=partial(_table, table, changed))
+    told = "boxes lie in pixels of the image already: the model maps them back, or they were mapped twice"
+    mend = "give boxes in pixels of the network's input, or do not map them back"
+    yield Change("mapped_back", "by the model", told, placement=_unmoved, mend=mend)
+    if recipe.dataset.label_offset == 0:
+        told = "the model's classes lie one before the data set's"
+        mend = "add 1 to the model's classes"
+        moved = partial(_shifted, form, recipe.dataset.classes or 0)
+        yield Change("label_offset", "-1", told, outputs=moved, mend=mend)
+    if form.form != DETS:
+        told = "the scores are logits: a sigmoid is missing"
+        yield Change("sigmoid", "applied", told, outputs=partial(_rated, form, _sigmoid), mend="add the sigmoid")
+        told, mend = "a sigmoid is applied twice to the scores", "take one of the two out"
+        yield Change("sigmoid", "once", told, outputs=partial(_rated, form, _logit), mend=mend)
+
+
+def _unmoved(placement: Placement) -> Placement:
+    return Placement(placement.image_width, placement.image_height, 1.0, 1.0, 0, 0)
+
+
+def _corners(spelling: str, dets: Array) -> Array:
+    """Return end-to-end rows (N, K, 6) with boxes of another spelling as corners."""
+    found = dets.copy()
+    one, two = dets[..., :2], dets[..., 2:4]
+    if spelling == "yxyx":
+        found[..., :4] = dets[..., [1, 0, 3, 2]]
+        return found
+    start = one - two / 2 if spelling == "cxcywh" else one
+    found[..., :2], found[..., 2:4] = start, start + two
+    return found
+
+
+def _shifted(form: Outputs, classes: int, outputs: Tensors) -> Tensors:
+    """Return the outputs with every class one higher; what has no such class is none."""
+    if form.form in (DETS, BOXES):
+        labels = outputs[form.labels]
+        moved = np.where((labels >= 0) & (labels < classes - 1), labels + 1, -1).astype(labels.dtype)
+        return {**outputs, form.labels: moved}
+    array = outputs[form.scores or form.boxes].copy()
+    if form.form == END_TO_END:
+        array[..., 5] = np.where(array[..., 5] < classes - 1.5, array[..., 5] + 1, -1)
+        return {**outputs, form.boxes: array}
+    scores, axis = _class_scores(form.form, array), 1 if form.form == YOLOV8 else 2
+    scores[...] = np.roll(scores, 1, axis=axis)
+    first: list[slice | int] = [slice(None)] * 3
+    first[axis] = 0
+    scores[tuple(first)] = 0
+    return {**outputs, form.scores or form.boxes: array}
+
+
+def _rated(form: Outputs, of: Callable[[Array], Array], outputs: Tensors) -> Tensors:
+    """Return the outputs with their scores mapped, and a YOLOv5's objectness."""
+    name = form.scores or form.boxes
+    array = outputs[name].copy()
+    scores = _class_scores(form.form, array)
+    scores[...] = of(scores)
+    if form.form == YOLOV5:
+        array[..., 4] = of(array[..., 4])
+    return {**outputs, name: array}
+
+
+def _class_scores(form: str, array: Array) -> Array:
+    """Return the scores within the output that holds them, as a view."""
+    if form == YOLOV5:
+        return array[..., 5:]
+    if form == YOLOV8:
+        return array[:, 4:]
+    if form == END_TO_END:
+        return array[..., 4]
+    assert form in (BOXES, CANDIDATES)
+    return array
+
+
+def _sigmoid(values: Array) -> Array:
+    found: Array = (1.0 / (1.0 + np.exp(-np.clip(values.astype(np.float64), -60, 60)))).astype(values.dtype)
+    return found
+
+
+def _logit(values: Array) -> Array:
+    wide = np.clip(values.astype(np.float64), LEAST, 1 - LEAST)
+    found: Array = np.clip(np.log(wide) - np.log1p(-wide), 0, 1).astype(values.dtype)
+    return found

@@ -1,0 +1,156 @@
+"""Which change explains the gap: better for certain, however many were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelport.diagnose.probe.tally import Earned, LineTally, Tally
+from modelport.tasks.judged import Floats
+from modelport.tasks.scoring import Score
+from modelport.verdict.bootstrap import Resamples, bounds
+from modelport.verdict.comparison import AnyMoment
+
+CONFIDENCE = 0.95
+# A gain of evidence, 0 to 1, below which nothing is called an explanation: near settings always differ a little.
+LEAST_GAIN = 0.02
+# Of a gap to a reference that was measured on the same samples, an explanation closes at least so much.
+LEAST_CLOSED = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One change that was tried, against the recipe as it is on the same samples."""
+
+    tally: Tally
+    earned: Earned
+    delta: float | None  # of the deciding metric, in points; a gain is positive
+    interval: tuple[float, float] | None  # of it, all rows together
+    gain: float  # of the evidence, in points
+    gain_interval: tuple[float, float]
+    p_value: float  # of no gain, corrected for all that were tried
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is better for certain, and by as much as matters."""
+        worse = self.delta is not None and self.delta < 0
+        return self.p_value <= 1.0 - CONFIDENCE and self.gain >= 100.0 * LEAST_GAIN and not worse
+
+    @property
+    def name(self) -> str:
+        """The change, for people."""
+        return f"{self.tally.changed.change.kind} = {self.tally.changed.change.value}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as probe.json holds it."""
+        change, metric = self.tally.changed.change, self.earned.metric
+        told: dict[str, Any] = {
+            "change": change.kind,
+            "value": change.value,
+            "metric": None if metric is None else metric.value,
+            "delta": self.delta,
+            "interval": None if self.interval is None else list(self.interval),
+            "n": self.tally.n,
+            "evidence": {
+                "of": self.earned.of,
+                "delta": self.gain,
+                "interval": list(self.gain_interval),
+                "p_value": self.p_value,
+            },
+            "log_loss": self.earned.log_loss,
+        }
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What the trials say."""
+
+    rows: Sequence[Row]  # the best first
+    best: Row | None = None
+    alike: Sequence[Row] = ()  # those that cannot be told from the best
+    partly: Sequence[Row] = field(default_factory=tuple)  # better for certain, and most of the gap stays
+
+
+def row_of(base: Earned, tally: Tally, earned: Earned, tried: int) -> Row:
+    """Hold a change against the recipe as it is; ``tried`` changes were, for which every bound is corrected.
+
+    By what bets would have won (``AnyMoment``), which holds whenever a change stopped taking samples (Bonferroni).
+    """
+    error = (1.0 - CONFIDENCE) / max(1, tried)
+    shown = AnyMoment(base.evidence, earned.evidence)
+    p_value = shown.p_value(0.0, "points", "pass")
+    delta = interval = None
+    if base.values is not None and earned.values is not None:
+        figures = AnyMoment(base.values, earned.values)
+        delta, interval = -figures.loss, _gain(figures, error)
+        if earned.of == "information":
+            # Two pieces of evidence, of which the better one counts.
+            p_value = min(1.0, 2.0 * min(p_value, figures.p_value(0.0, "points", "pass")))
+    elif base.metric is not None and earned.metric is not None:
+        delta = points_of(base.metric) * (earned.metric.value - base.metric.value)
+    return Row(tally, earned, delta, interval, -shown.loss, _gain(shown, error), min(1.0, tried * p_value))
+
+
+def explained(rows: Sequence[Row], base: Earned, reference: Floats | None) -> Explained:
+    """Return which change explains the gap, or that none does.
+
+    ``reference`` (n,) is what another model, that is known to be right, earns of the same samples; None for none.
+    """
+    ordered = sorted(rows, key=lambda row: -row.gain)
+    certain = [row for row in ordered if row.certain]
+    closing = [row for row in certain if closes(base, row.earned, reference)]
+    if not closing:
+        return Explained(ordered, partly=certain)
+    best = closing[0]
+    alike = [row for row in closing[1:] if not _told_apart(best, row, len(closing))]
+    return Explained(ordered, best, alike)
+
+
+def closes(base: Earned, earned: Earned, reference: Floats | None) -> bool:
+    """Whether a change closes most of the gap to the reference; where there is no gap for certain, nothing is asked."""
+    if reference is None:
+        return True
+    n = min(len(reference), len(earned.evidence))
+    right, mine, other = reference[:n], base.evidence[:n], earned.evidence[:n]
+    if AnyMoment(right, mine).p_value(0.0, "points", "fail") > 1.0 - CONFIDENCE:
+        return True
+    return float((other - mine).mean()) >= LEAST_CLOSED * float((right - mine).mean())
+
+
+def resampled(base: LineTally, row: Row, seed: int) -> tuple[float, float] | None:
+    """Return the interval of a gain of a figure that is no mean of samples, at 95 %; None where lines tell none."""
+    tally, metric = row.tally, row.earned.metric
+    if not isinstance(tally, LineTally) or metric is None or row.delta is None:
+        return None
+    found, name = tally.recounted(base), tally.deciding
+    if found is None or found.resampled is None:
+        return None
+    drawn = Resamples.of(found.resampled, seed)
+    if name not in drawn.engine:
+        return None
+    losses = points_of(metric) * (drawn.source[name] - drawn.engine[name])
+    low, high = bounds(losses, -row.delta, drawn.differ, 1.0 - (1.0 - CONFIDENCE) / 2.0)
+    return -high, -low
+
+
+def points_of(metric: Score) -> float:
+    """Return how many points one unit of a figure is."""
+    return 100.0 if metric.unit == "fraction" else 1.0
+
+
+def _told_apart(best: Row, row: Row, several: int) -> bool:
+    n = min(len(best.earned.evidence), len(row.earned.evidence))
+    held = AnyMoment(row.earned.evidence[:n], best.earned.evidence[:n])
+    return held.p_value(0.0, "points", "pass") <= (1.0 - CONFIDENCE) / several
+
+
+def _gain(figures: AnyMoment, error: float) -> tuple[float, float]:
+    low, high = figures.bounds(1.0 - error / 2.0)
+    return -high, -low
+
+
+def confidence_of(found: Explained) -> float:
+    """Return how sure it is that the explanation is better, or at which level none was shown to be."""
+    return CONFIDENCE if found.best is None else 1.0 - found.best.p_value

@@ -1,0 +1,151 @@
+"""Which single change explains the gap of a model's answers: tried by runs, held against the recipe as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from modelport.diagnose.changes.base import Change
+from modelport.diagnose.changes.labels import OFFSET, ORDER, permutation_change
+from modelport.diagnose.changes.outputs import SOFTMAX, softmax_twice
+from modelport.diagnose.changes.table import Changed
+from modelport.diagnose.probe.explaining import Explained, explained, row_of
+from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve
+from modelport.diagnose.probe.tally import By, ClassTally, Earned, LineTally, Tally
+from modelport.diagnose.probe.trials import Answering
+from modelport.recipes.schema import Recipe
+from modelport.tasks.base import Task
+from modelport.tasks.classification.task import Classification
+from modelport.tasks.judged import Floats
+
+AS_IT_IS = Change("", "as it is", "the recipe as it is")
+# What is told of settings that say nothing where there are no labels.
+OF_LABELS = (OFFSET, ORDER)
+# Arithmetic that makes inputs wider makes answers surer, right or wrong.
+LOUDER = ("divide", "mean_std", "dtype")
+# The rise of the mean confidence from which on it says something without labels.
+LEAST_SURER = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: of which model, on what, held against what."""
+
+    recipe: Recipe
+    changes: Sequence[Changed]
+    by: By
+    task: Callable[[Recipe], Task]  # with the data set's categories
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found out."""
+
+    base: Earned
+    found: Explained
+    n: int
+    base_tally: Tally
+    notes: list[str] = field(default_factory=list)
+    failed: list[tuple[Change, str]] = field(default_factory=list)
+    untouched: list[Change] = field(default_factory=list)  # those that make the very same inputs of these samples
+    twice: bool = False  # softmax, told by the scores
+    told: bool = True  # whether any sample tells anything by itself
+
+
+def probed(question: Question, answering: Answering, reference: Callable[[int], Floats] | None = None) -> Findings:
+    """Try the changes and return which explains the gap. ``reference`` (n) gives what a source earns of so many.
+
+    Raises ModelportError where the recipe as it is cannot be answered.
+    """
+    base = tally_of(question, Changed(AS_IT_IS, question.recipe))
+    tallies = [tally_of(question, changed) for changed in question.changes if _applies(question, changed.change)]
+    pairs = question.recipe.dataset.views > 1
+    halve(answering, base, tallies, FIRST_OF_PAIRS if pairs else FIRST)
+    earned = base.earned()
+    if not earned.of:
+        return Findings(earned, Explained([]), base.n, base, told=False)
+    twice = isinstance(base, ClassTally) and softmax_twice(base.scores)
+    moved = [tally for tally in tallies if not tally.failed and not tally.same and (twice or not _softmax(tally))]
+    learned = _learned(question, base)
+    tried = len(moved) + (learned is not None)
+    rows = [row_of(_first(earned, tally.n), tally, tally.earned(), tried) for tally in moved]
+    held = None if reference is None else reference(base.n)
+    found = explained(rows, earned, held)
+    if learned is not None:
+        # Its samples are half of the others': the two are not held against each other.
+        row = row_of(learned.base, learned.tally, learned.earned, tried)
+        best = row if found.best is None and row.certain else found.best
+        found = replace(found, rows=[*found.rows, row], best=best)
+    if twice and found.best is None:
+        found = replace(found, best=next((row for row in found.rows if _softmax(row.tally)), None))
+    findings = Findings(earned, _believed(question, found), base.n, base, twice=twice)
+    findings.failed = [(tally.changed.change, tally.failed) for tally in tallies if tally.failed]
+    findings.untouched = [tally.changed.change for tally in tallies if tally.same and not tally.failed]
+    return findings
+
+
+def tally_of(question: Question, changed: Changed) -> Tally:
+    """Return an empty tally of the task's kind."""
+    task = question.task(changed.recipe)
+    if isinstance(task, Classification):
+        return ClassTally(changed, task.deciding, question.by)
+    return LineTally(changed, task, question.by)
+
+
+def _softmax(tally: Tally) -> bool:
+    return tally.changed.change.kind == SOFTMAX
+
+
+def _applies(question: Question, change: Change) -> bool:
+    """Whether a change can be told by what answers are held against."""
+    if question.by == "labels":
+        return True
+    if question.by == "confidence":
+        return change.kind not in OF_LABELS and change.outputs is None and change.placement is None
+    return change.outputs is not None or change.kind not in OF_LABELS
+
+
+def _first(earned: Earned, n: int) -> Earned:
+    """Return what the first ``n`` samples earn; of fewer than all, no figure that is no mean of them."""
+    if n >= len(earned.evidence):
+        return earned
+    values = None if earned.values is None else earned.values[:n]
+    return replace(earned, evidence=earned.evidence[:n], values=values, metric=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """A permutation of the classes, learned from one half of the samples, and what the other half earns."""
+
+    tally: ClassTally
+    earned: Earned
+    base: Earned
+
+
+def _learned(question: Question, base: Tally) -> _Learned | None:
+    if question.by != "labels" or not isinstance(base, ClassTally) or base.n < 2:
+        return None
+    offset, places = question.recipe.dataset.label_offset, np.arange(base.n)
+    labels, answers = np.array(base.targets) - offset, base.scores.argmax(axis=1)
+    learn, test = (places[part] for part in (places % 2 == 0, places % 2 == 1))
+    learn = learn[labels[learn] >= 0]
+    change = permutation_change([base.ids[row] for row in learn], labels[learn].tolist(), answers[learn], offset)
+    if change is None or change.target is None:
+        return None
+    moved = np.array([change.target(label) + offset if label >= 0 else -1 for label in labels.tolist()], np.int64)
+    tally = ClassTally(Changed(change, question.recipe), question.task(question.recipe).deciding, question.by)
+    tally.n = len(test)
+    return _Learned(tally, base.under(moved, test), base.under(np.array(base.targets, np.int64), test))
+
+
+def _believed(question: Question, found: Explained) -> Explained:
+    """Return what can be believed: without labels and source a louder input is surer, and nothing is proved by that."""
+    best = found.best
+    if question.by != "confidence" or best is None:
+        return found
+    if best.gain >= LEAST_SURER and best.tally.changed.change.kind not in LOUDER:
+        return found
+    return replace(found, best=None, alike=(), partly=[best, *found.alike])

@@ -1,0 +1,130 @@
+"""What a probe found, in words and in JSON."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from modelport.core.text import listed
+from modelport.diagnose.changes.base import Change
+from modelport.diagnose.probe.explaining import CONFIDENCE, Row, confidence_of, resampled
+from modelport.diagnose.probe.mending import mending_lines
+from modelport.diagnose.probe.probing import Findings, Question
+from modelport.diagnose.probe.tally import LineTally
+from modelport.recipes.schema import Recipe
+
+# Changes that a note names of each kind.
+NAMED = 6
+# Told by the scores alone, whatever the labels say.
+TWICE = (
+    "softmax is applied twice: no score of a row is more than e times another, which only a softmax of probabilities "
+    "makes; which class is first does not hang on it, thresholds and log-loss do"
+)
+# What evidence is called in a sentence.
+WORDS = {
+    "information": "of what there is to know of the labels, the scores tell",
+    "confidence": "the mean confidence is",
+}
+
+
+def findings_json(recipe: Recipe, question: Question, findings: Findings) -> dict[str, Any]:
+    """Return the keys of probe.json that tell what was found."""
+    base, found = findings.base, findings.found
+    evidence = {"of": base.of or None, "mean": 100.0 * float(base.evidence.mean()) if len(base.evidence) else None}
+    metric = None if base.metric is None else base.metric.to_json() | {"name": metric_name(question)}
+    tried = [row.to_json() for row in found.rows]
+    nothing = [(change, "makes the same input of these samples") for change in findings.untouched]
+    tried += [nothing_came(change, why) for change, why in [*nothing, *findings.failed]]
+    best = found.best
+    explanation = None
+    if best is not None:
+        change = best.tally.changed.change
+        explanation = {
+            "change": change.kind,
+            "value": change.value,
+            "sentence": sentence(question, findings, best),
+            "alike": [row.to_json() for row in found.alike],
+            "lines": mending_lines(recipe, best.tally.changed.recipe),
+            "mend": change.mend or None,
+        }
+    return {
+        "baseline": {"metric": metric, "log_loss": base.log_loss, "evidence": evidence, "n": findings.n},
+        "tried": tried,
+        "explanation": explanation,
+        "confidence": confidence_of(found),
+    }
+
+
+def nothing_came(change: Change, why: str) -> dict[str, Any]:
+    """Return the row of a change of which nothing came."""
+    return {"change": change.kind, "value": change.value, "metric": None, "delta": None, "interval": None, "why": why}
+
+
+def metric_name(question: Question) -> str:
+    """Return what the deciding figure is called."""
+    return "source_agreement" if question.by == "agreement" else question.task(question.recipe).deciding
+
+
+def sentence(question: Question, findings: Findings, row: Row) -> str:
+    """Return what explains the gap, and by how much."""
+    change, n = row.tally.changed.change, len(row.earned.evidence)
+    told = [f"{change.sentence}: with {change.kind} = {change.value}"]
+    if row.earned.metric is not None and row.delta is not None:
+        between = "" if row.interval is None else f", between {row.interval[0]:+.1f} and {row.interval[1]:+.1f}"
+        name = metric_name(question)
+        told.append(f"{name} is {row.earned.metric.value:.4g} ({row.delta:+.1f} points{between}) on {n} samples")
+    low, high = row.gain_interval
+    if row.earned.of in WORDS:
+        told.append(f"{WORDS[row.earned.of]} {row.gain:+.1f} points more (between {low:+.1f} and {high:+.1f})")
+    text = f"{told[0]} {'; '.join(told[1:])}"
+    if findings.twice and change.kind == "softmax":
+        text = f"{TWICE}; {text}"
+    if findings.found.alike:
+        text += f"; {listed((other.name for other in findings.found.alike), NAMED)} cannot be told from it"
+    return text
+
+
+def notes_of(question: Question, findings: Findings) -> list[str]:
+    """Return what is to be said of the trials."""
+    found, notes = findings.found, list[str]()
+    if not findings.told:
+        task = question.recipe.task
+        return [f"nothing can be told: of the task {task} no sample by itself tells how well it was answered"]
+    tried = sum(not row.tally.failed for row in found.rows)
+    notes.append(
+        f"{tried} changes were tried; every interval holds at {CONFIDENCE:.0%} for all of them together (Bonferroni), "
+        "whenever a change stopped taking samples"
+    )
+    if question.by == "agreement":
+        notes.append("no labels: what explains is told by the agreement with the source alone")
+    if question.by == "confidence":
+        notes.append(
+            "no labels and no source: confidence alone ranks the changes. It shows no change to be right, and what "
+            "makes the inputs wider makes answers surer in any case; give --labels, or a --source beside --model"
+        )
+    if findings.twice and (found.best is None or found.best.tally.changed.change.kind != "softmax"):
+        notes.append(TWICE)
+    if found.best is None and found.partly:
+        names = listed((row.name for row in found.partly), NAMED)
+        why = "by confidence alone" if question.by == "confidence" else "for certain, and most of the gap stays"
+        notes.append(f"better {why}: {names}")
+    if findings.untouched:
+        names = listed((f"{change.kind} = {change.value}" for change in findings.untouched), NAMED)
+        notes.append(f"no difference to these samples: {names}")
+    if findings.failed:
+        names = listed((f"{change.kind} = {change.value} ({why})" for change, why in findings.failed), NAMED)
+        notes.append(f"given up: {names}")
+    return notes
+
+
+def with_resampled(findings: Findings, seed: int) -> Findings:
+    """Return the findings with intervals of figures that are no means, for those that explain: resamples take long."""
+    best, base = findings.found.best, findings.base_tally
+    if best is None or best.interval is not None or not isinstance(base, LineTally):
+        return findings
+    interval = resampled(base, best, seed)
+    if interval is None:
+        return findings
+    told = replace(best, interval=interval)
+    rows = [told if row is best else row for row in findings.found.rows]
+    return replace(findings, found=replace(findings.found, rows=rows, best=told))

@@ -1,0 +1,93 @@
+"""The relative L2 error that its precision explains of one unit.
+
+Rounding to nearest errs by at most u of each result, and errors are of either sign: a sum of K terms is off by about
+√K u times the sum of their magnitudes, with near certainty (Higham & Mary, A new approach to probabilistic rounding
+error analysis, SIAM J. Sci. Comput. 41, 2019). How much more than the result that sum of magnitudes is (cancellation)
+is measured: the unit is run again with inputs and weights that are off by a known share at random, as Monte Carlo
+arithmetic does it (Parker, 1997), and the change of its result is the unit's sensitivity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelport.model.graph.flow import Flow, Kind, Step
+
+# Unit roundoffs: half the distance from 1 to the next number.
+ROUNDOFF = {"fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8}
+# Root mean square of an error of rounding, as a share of its bound: mantissas are spread as log-uniform numbers are.
+MEAN_SQUARE = 0.42
+# How many times the expected error a healthy unit's may be: `benchmarks/trace_bounds.py`.
+MARGIN = {"fp32": 16.0, "fp16": 4.0, "int8": 3.0}
+# The share by which inputs and weights are moved to find a unit's sensitivity: far above rounding, and small enough
+# that an operator is nearly linear over it.
+NUDGE = 2.0**-10
+# They move values or choose among them, and round nothing.
+EXACT = frozenset(
+    (
+        *("Relu", "MaxPool", "Reshape", "Concat", "Transpose", "Slice", "Split", "Gather", "Squeeze", "Unsqueeze"),
+        *("Flatten", "Identity", "Dropout", "Max", "Min", "Clip", "Neg", "Abs", "Expand", "Tile", "Pad", "Where"),
+        *("DepthToSpace", "SpaceToDepth", "Constant", "ConstantOfShape", "Cast", "Range", "Equal", "Less", "Greater"),
+        "Shape",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a unit computes: how many results it rounds on the way, and the longest sum in it."""
+
+    roundings: int
+    length: int
+
+
+def work_of(flow: Flow, steps: Sequence[Step], kinds: Mapping[str, Kind]) -> Work:
+    """Return the work of some steps."""
+    rounding = [step for step in steps if step.op not in EXACT]
+    lengths = [length_of(flow, step, kinds) for step in rounding]
+    return Work(len(rounding), max(lengths, default=1))
+
+
+def length_of(flow: Flow, step: Step, kinds: Mapping[str, Kind]) -> int:
+    """Return how many terms are summed for one element of a step's result; 1 where none are, or it cannot be told."""
+    shapes = [_shape(flow, name, kinds) for name in step.node.input]
+    if step.op in ("Conv", "ConvTranspose") and len(shapes) > 1 and shapes[1]:
+        axis = 0 if step.op == "Conv" else 1
+        return max(1, math.prod(shapes[1]) // max(1, shapes[1][axis]))
+    if step.op in ("Gemm", "MatMul") and shapes[0]:
+        flipped = any(attribute.name == "transA" and attribute.i for attribute in step.node.attribute)
+        return shapes[0][-2] if flipped and len(shapes[0]) > 1 else shapes[0][-1]
+    if step.op in ("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "LpNormalization") and shapes[0]:
+        return max(shapes[0])
+    if step.op in ("InstanceNormalization", "GroupNormalization") and shapes[0]:
+        return max(1, math.prod(shapes[0][1:]))
+    if step.op.startswith(("Reduce", "Global", "AveragePool", "Einsum")) and shapes and shapes[0]:
+        result = _shape(flow, step.gives[0], kinds)
+        # Of an average over windows that overlap this is too few; each has few terms.
+        return max(1, math.prod(shapes[0]) // max(1, math.prod(result))) if result is not None else max(shapes[0])
+    return 1
+
+
+def expected(work: Work, precision: str, sensitivity: float = 1.0, quantization: float = 0.0) -> float:
+    """Return the relative L2 error that is explained, the margin in it.
+
+    ``sensitivity``: the relative change of the result by that of inputs and weights. ``quantization``: the relative
+    error that half steps of 8 bits make. Results are rounded to the precision, sums are kept in float32. The errors
+    have nothing to do with each other: their squares are added.
+    """
+    unit, single = ROUNDOFF.get(precision, ROUNDOFF["fp32"]), ROUNDOFF["fp32"]
+    own = unit * math.sqrt(1 + work.roundings) * math.hypot(1, sensitivity)
+    summed = single * math.sqrt(work.length) * (1 + sensitivity)
+    rounded = MARGIN["fp16" if unit > single else "fp32"] * MEAN_SQUARE * math.hypot(own, summed)
+    return math.hypot(rounded, MARGIN["int8"] * quantization)
+
+
+def _shape(flow: Flow, name: str, kinds: Mapping[str, Kind]) -> tuple[int, ...] | None:
+    tensor: Any = flow.constants.get(name)
+    if tensor is not None:
+        return tuple(tensor.dims)
+    kind = kinds.get(name)
+    return None if kind is None else kind.shape

@@ -1,0 +1,124 @@
+"""The nodes of the stage that departs: both graphs compared unit by unit, or an engine bisected over cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelport.core.artifacts import Artifact
+from modelport.core.progress import Progress
+from modelport.core.values import Tensors
+from modelport.diagnose.trace.bisect import Bisection, OfFile, OnEngine
+from modelport.diagnose.trace.causes import culprit_of
+from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
+from modelport.diagnose.trace.nodes import examine
+from modelport.diagnose.trace.running import bench
+from modelport.diagnose.trace.stages import NOWHERE, Step
+from modelport.engines.base import Runner
+from modelport.model.graph.file import read_graph
+from modelport.model.graph.quantizable import HEAVY
+
+if TYPE_CHECKING:
+    pass
+
+# Units of which the reference's tensors are looked at: they tell what a precision loses.
+LOOKED_AT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What was found in a stage. ``found`` None: the engine was bisected."""
+
+    culprits: Sequence[Culprit]
+    runs: int  # of what runs the stage
+    notes: Sequence[str] = ()
+    found: NodesFound | None = None
+
+
+def compared(reference: Artifact, step: Step, feeds: Tensors, own_feeds: Tensors, progress: Progress) -> Located:
+    """Compare the stage's graph with the reference, both on the reference runtime.
+
+    ``feeds`` are the reference's inputs, ``own_feeds`` the stage's. Raises EngineError or GraphError.
+    """
+    theirs, mine = read_graph(reference.path), read_graph(step.model.path)
+    found = examine(theirs, mine, feeds, own_feeds if step.pixels else None, step.precision, progress)
+    culprits = [culprit_of(one, theirs, mine, step.precision) for one in found.departed]
+    notes = list(found.notes)
+    if not culprits:
+        notes.append("no node alone departs by more than its precision explains: the departure is the sum of many")
+    return Located(culprits, found.runs, notes, found)
+
+
+def bisected(step: Step, feeds: Tensors, work: Path) -> Located:
+    """Bisect the engine's model over cuts of the graph that it was made from. Raises EngineError or GraphError.
+
+    A compiled file that was given is first held against the same graph compiled anew: where only the file departs, it
+    was made of another graph. Then, and where its 8 bits stand in no graph, the file itself is looked into.
+    """
+    assert step.graph is not None
+    graph = read_graph(step.graph.path)
+    with bench() as runtime:
+        search = Bisection(graph, feeds, step.precision, OnEngine(step.engine, step.build, step.launch, work), runtime)
+        quantized = step.model.kind != "onnx" and step.precision == "int8"
+        if quantized or (step.given and not search.departs(search.last)):
+            return _in_file(step, search, quantized)
+        return _on_engine(step, search)
+
+
+def _on_engine(step: Step, search: Bisection) -> Located:
+    """Find the node by cuts, and examine it alone."""
+    found = search.alone(search.first())
+    if found.departs:
+        culprit = culprit_of(found, search.graph, search.graph, step.precision)
+    else:
+        why = f"alone {step.engine.name} computes {found.op} right; joined with its neighbours it does not"
+        fix = "run it without the engine's optimizations, and compare"
+        culprit = Culprit(replace(found, local=found.accumulated), why, Fix("engine", fix), "engine")
+    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)))
+
+
+def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
+    """Find the node in the engine's own file; where that shows no tensors, say what is known of the whole."""
+    if step.engine.open_with(step.model, step.build, step.launch, ()) is None:
+        notes: Sequence[str] = (
+            ["the engine's file shows no inner tensors, and its 8 bits stand in no other"] if quantized else []
+        )
+        return Located([] if quantized else [_stale(step, None)], search.runs, notes)
+
+    def opened(outputs: Sequence[str]) -> AbstractContextManager[Runner]:
+        runner = step.engine.open_with(step.model, step.build, step.launch, outputs)
+        assert runner is not None
+        return runner
+
+    inside = Bisection(search.graph, search.feeds, search.precision, OfFile(opened), search.runtime)
+    place = inside.first()
+    if not inside.departs(place):
+        notes = ("with inner tensors as outputs the file no longer departs: its nodes are joined otherwise then",)
+        return Located([] if quantized else [_stale(step, None)], search.runs + inside.runs, notes)
+    found = inside.within(place)
+    culprit = _clipped(inside, place, found) if quantized else _stale(step, found)
+    return Located([culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)))
+
+
+def _clipped(search: Bisection, place: int, found: UnitFound) -> Culprit:
+    """Return the culprit that a layer in 8 bits is: the one with the arithmetic at the border, or before it."""
+    before = (one for one in reversed(search.flow.varying[: place + 1]) if one.op in HEAVY)
+    name = next((one.name for one in before), found.node)
+    why = f"in 8 bits it is {found.accumulated.rel_l2:.2g} off, where their steps explain {found.expected:.2g}"
+    fix = Fix("keep_in_float", f"keep '{name}' in float32 (a line of --plan)", (name,))
+    return Culprit(found, why, fix, "range")
+
+
+def _stale(step: Step, found: UnitFound | None) -> Culprit:
+    """Return the culprit that a compiled file as a whole is; ``found``: where it first departs, if that is known."""
+    name = step.model.shown.name
+    why = f"{step.engine.name} computes the graph right when it is compiled anew: the file was made of another graph"
+    if found is None:
+        found = UnitFound(Unit(name, name, (), (), ()), "file", name, "", NOWHERE, NOWHERE, 0.0)
+    else:
+        why += f", which first differs at {found.op} '{found.node}'"
+    fix = f"compile it again: `modelport compile … --engine {step.engine.name} --out {name}`"
+    return Culprit(found, why, Fix("engine", fix), "stale")

@@ -1,0 +1,330 @@
+"""Which tensor of one graph is which of another, whatever they are called and however operators are spelled."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from modelport.diagnose.trace.findings import Unit
+from modelport.diagnose.trace.sketch import Sketch, apart
+from modelport.diagnose.trace.weights import same_weights
+from modelport.model.graph.flow import Flow, Step
+
+# They hand a tensor on: what comes out is what went in, rounded at most.
+TRANSPARENT = frozenset({"Identity", "Dropout", "Cast", "CastLike", "QuantizeLinear", "DequantizeLinear"})
+# Their inputs may stand in any order.
+COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "Mean"})
+# Values that are nearer than this, relative L2, are the same tensor's; by precision. A healthy port's whole error is
+# mostly below it. What is not found so is found by names and structure.
+NEAR = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1, "int8": 2e-1}
+# Fewer elements are alike by chance.
+FEWEST = 8
+# Names tell where at least this share of the tensors that values have paired carry the same one.
+NAMES_TELL = 0.6
+ROUNDS = 8
+# What another operator or name counts for among values that agree, in powers of ten of their distance.
+OTHER_OPERATOR, OTHER_NAME = 0.7, 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One graph with what a run of it gave."""
+
+    flow: Flow
+    sketches: Mapping[str, Sketch]
+    base: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """By tensor, the operator that made it and how many that hand on lie behind that."""
+
+    @staticmethod
+    def of(flow: Flow, sketches: Mapping[str, Sketch]) -> Side:
+        """Return the side of a graph."""
+        base: dict[str, tuple[str, int]] = {value.name: ("", 0) for value in flow.inputs}
+        for step in flow.varying:
+            first = next((name for name in step.reads if name in base), None)
+            hands_on = step.op in TRANSPARENT and first is not None
+            for name in step.gives:
+                base[name] = (base[first][0], base[first][1] + 1) if hands_on and first else (step.op, 0)
+        return Side(flow, sketches, base)
+
+    @property
+    def tensors(self) -> list[str]:
+        """What can be paired: the inputs, and what steps make, in order."""
+        made = [name for step in self.flow.varying for name in step.gives]
+        return [*(value.name for value in self.flow.inputs), *made]
+
+    def place(self, name: str) -> int:
+        """Return where in the order a tensor is made; −1 for an input."""
+        step = self.flow.maker.get(name)
+        return -1 if step is None else step.index
+
+    def root(self, name: str, known: Mapping[str, str]) -> str:
+        """Go up from a tensor over what hands on, to one that is paired or made by an operator."""
+        while name not in known and (step := self.flow.maker.get(name)) is not None and step.op in TRANSPARENT:
+            before = next((read for read in step.reads if read not in self.flow.fixed), None)
+            if before is None:
+                break
+            name = before
+        return name
+
+    def sources(self, step: Step, known: Mapping[str, str]) -> list[str]:
+        """Return the tensors that vary and flow into a step, each seen over what hands on."""
+        return [self.root(name, known) for name in step.node.input if name and name not in self.flow.fixed]
+
+
+@dataclass(slots=True)
+class Pairing:
+    """Pairs found so far."""
+
+    mine: Side  # the candidate's
+    other: Side  # the reference's
+    near: float
+    to_other: dict[str, str] = field(default_factory=dict)
+    to_mine: dict[str, str] = field(default_factory=dict)
+
+    def pair(self, mine: str, other: str) -> bool:
+        """Note a pair unless one of the two has another; whether it is new."""
+        if mine in self.to_other or other in self.to_mine:
+            return False
+        self.to_other[mine], self.to_mine[other] = other, mine
+        return True
+
+    def apart(self, mine: str, other: str) -> float | None:
+        """Return the distance of two tensors, None where one of them was not seen."""
+        got, want = self.mine.sketches.get(mine), self.other.sketches.get(other)
+        return None if got is None or want is None else apart(got, want)
+
+    def may(self, mine: str, other: str) -> bool:
+        """Whether two tensors are free and have as many axes, as far as that is known.
+
+        Behind a fault tensors may have other sizes.
+        """
+        if mine in self.to_other or other in self.to_mine:
+            return False
+        got, want = self.mine.sketches.get(mine), self.other.sketches.get(other)
+        return got is None or want is None or len(got.shape) == len(want.shape)
+
+    def by_ends(self) -> None:
+        """Pair inputs that were given the same values, and outputs by name, else by their place."""
+        mine, other = (list(side.flow.inputs) for side in (self.mine, self.other))
+        for one in mine:
+            fits = [two for two in other if (far := self.apart(one.name, two.name)) is not None and far <= self.near]
+            for two in sorted(fits, key=lambda value: value.name != one.name):
+                if self.pair(one.name, two.name):
+                    break
+        ours, theirs = list(self.mine.flow.outputs), list(self.other.flow.outputs)
+        for name in ours:
+            if name in theirs:
+                self.pair(name, name)
+        left = [name for name in ours if name not in self.to_other]
+        for one_name, two_name in zip(left, [name for name in theirs if name not in self.to_mine], strict=False):
+            self.pair(one_name, two_name)
+
+    def by_values(self) -> None:
+        """Pair what agrees within ``near``: of several the nearest, the same name and operator first."""
+        ours, theirs = (_by_shape(side) for side in (self.mine, self.other))
+        found = []
+        for shape, names in ours.items():
+            others = theirs.get(shape, [])
+            for one, two in _candidates(self.mine.sketches, names, self.other.sketches, others, 2 * self.near):
+                far = apart(self.mine.sketches[one], self.other.sketches[two])
+                if far <= self.near and (one == two or math.prod(shape) >= FEWEST):
+                    found.append((self._unlikely(one, two, far), one, two))
+        for _, one, two in sorted(found):
+            self.pair(one, two)
+
+    def _unlikely(self, mine: str, other: str, far: float) -> tuple[float, ...]:
+        """Return what orders pairs that may be: the surest first."""
+        (op, depth), (their_op, their_depth) = self.mine.base[mine], self.other.base[other]
+        # What is nearer five times over is surer than what the same operator made.
+        score = max(-3.0, math.log10(far / self.near)) if far else -3.0
+        score += OTHER_OPERATOR * (op != their_op) + OTHER_NAME * (mine != other)
+        share = self.mine.place(mine) / len(self.mine.flow.steps) - self.other.place(other) / len(self.other.flow.steps)
+        return (score, abs(depth - their_depth), abs(share))
+
+    def by_names(self) -> None:
+        """Pair equal names of equal operators, where names tell."""
+        paired = [(one, two) for one, two in self.to_other.items() if self.mine.base[one][0]]
+        same = sum(one == two for one, two in paired)
+        common = [name for name in self.mine.tensors if name in self.other.base]
+        alike = sum(self.mine.base[name] == self.other.base[name] for name in common)
+        told = same >= NAMES_TELL * len(paired) if len(paired) > 3 else alike >= NAMES_TELL * len(self.mine.tensors)
+        if told:
+            for name in common:
+                if self.mine.base[name][0] == self.other.base[name][0]:
+                    self.pair(name, name)
+
+    def by_weights(self) -> None:
+        """Pair the results of layers that have the same weights."""
+        for one, two in same_weights(
+            self.mine.flow, self.other.flow, self._left(self.mine, self.to_other), self._left(self.other, self.to_mine)
+        ):
+            if self.may(one, two):
+                self.pair(one, two)
+
+    def _left(self, side: Side, known: Mapping[str, str]) -> list[Step]:
+        return [step for step in side.flow.varying if step.gives and step.gives[0] not in known]
+
+    def by_structure(self) -> None:
+        """Pair what is made alike of pairs, and what pairs are made of alike, until nothing more is found."""
+        alike: Callable[[Step, Step], bool] = lambda one, two: one.op == two.op  # noqa: E731
+        anything: Callable[[Step, Step], bool] = lambda one, two: True  # noqa: E731
+        for rule in (alike, anything):
+            for _ in range(ROUNDS):
+                if not self._forward(rule) + self._backward(rule):
+                    break
+                if rule is anything:
+                    while self._forward(alike) + self._backward(alike):
+                        pass
+
+    def _forward(self, rule: Callable[[Step, Step], bool]) -> int:
+        """Pair results of steps that read pairs alone; return how many."""
+        made = 0
+        readers: dict[tuple[str, ...], list[Step]] = defaultdict(list)
+        for step in self.other.flow.varying:
+            if step.op not in TRANSPARENT:
+                readers[tuple(sorted(self.other.sources(step, self.to_mine)))].append(step)
+        for step in self.mine.flow.varying:
+            if step.op in TRANSPARENT or all(name in self.to_other for name in step.gives):
+                continue
+            sources = self.mine.sources(step, self.to_other)
+            if not sources or any(name not in self.to_other for name in sources):
+                continue
+            theirs = readers.get(tuple(sorted(self.to_other[name] for name in sources)), [])
+            fits = [other for other in theirs if rule(step, other) and self._free(step, other)]
+            if not fits:
+                continue
+            rivals = [
+                rival
+                for rival in self.mine.flow.takers.get(step.reads[0], ())
+                if rival.index < step.index and rule(step, rival) and rival.gives[0] not in self.to_other
+            ]
+            made += self._pair_results(step, fits[0]) if not rivals else 0
+        return made
+
+    def _free(self, mine: Step, other: Step) -> bool:
+        return bool(mine.gives) and bool(other.gives) and self.may(mine.gives[0], other.gives[0])
+
+    def _pair_results(self, mine: Step, other: Step) -> int:
+        return sum(
+            self.may(one, two) and self.pair(one, two) for one, two in zip(mine.gives, other.gives, strict=False)
+        )
+
+    def _backward(self, rule: Callable[[Step, Step], bool]) -> int:
+        """Pair what steps of one operator read whose results are a pair; return how many."""
+        made = 0
+        for step in reversed(self.mine.flow.varying):
+            partner = next((self.to_other[name] for name in step.gives if name in self.to_other), None)
+            if partner is None or step.op in TRANSPARENT:
+                continue
+            other = self.other.flow.maker.get(self.other.root(partner, {}))
+            if other is None or other.op != step.op:
+                continue
+            ours, theirs = self.mine.sources(step, self.to_other), self.other.sources(other, self.to_mine)
+            if step.op in COMMUTATIVE:
+                ours = [name for name in ours if name not in self.to_other]
+                theirs = [name for name in theirs if name not in self.to_mine]
+            if len(ours) != len(theirs):
+                continue
+            for one, two in zip(ours, theirs, strict=True):
+                makers = self.mine.flow.maker.get(one), self.other.flow.maker.get(two)
+                both = makers[0] is not None and makers[1] is not None and rule(makers[0], makers[1])
+                if (both or None in makers) and self.may(one, two):
+                    made += self.pair(one, two)
+        return made
+
+    def drop_crossed(self) -> None:
+        """Let go of pairs whose unit would read, in the reference, what comes after its result."""
+        ends = set(self.mine.flow.outputs)
+        for name in [name for name in self.to_other if name not in ends]:
+            partner = self.to_other[name]
+            _, reads = cone(self.mine.flow, name, self.to_other)
+            places = [self.other.place(self.to_other[read]) for read in reads if read in self.to_other]
+            if any(place >= self.other.place(partner) for place in places) and self.mine.place(name) >= 0:
+                del self.to_other[name], self.to_mine[partner]
+
+
+def _by_shape(side: Side) -> dict[tuple[int, ...], list[str]]:
+    """Return the tensors that were seen and are not zero everywhere, by shape."""
+    found = defaultdict(list)
+    for name in side.tensors:
+        known = side.sketches.get(name)
+        if known is not None and known.values.size and known.norm and np.isfinite(known.values).all():
+            found[known.shape].append(name)
+    return found
+
+
+def _candidates(
+    mine: Mapping[str, Sketch], ours: Sequence[str], other: Mapping[str, Sketch], theirs: Sequence[str], near: float
+) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of tensors of one shape that may be within ``near`` of each other."""
+    if not ours or not theirs:
+        return
+    one, two = (np.stack([known[name].values for name in names]) for known, names in ((mine, ours), (other, theirs)))
+    squares = (one**2).sum(1)[:, None] + (two**2).sum(1)[None, :] - 2 * one @ two.T
+    norms = np.array([other[name].norm for name in theirs])
+    # The difference of large squares is rounded in float64.
+    allowed = (near * norms) ** 2 * one.shape[1] + 1e-12 * (two**2).sum(1)
+    for row, column in zip(*np.nonzero(squares <= allowed[None, :]), strict=True):
+        yield ours[row], theirs[column]
+
+
+def pairs(mine: Side, other: Side, precision: str) -> dict[str, str]:
+    """Return the reference's tensor by the candidate's. ``precision`` says how near the values of a pair are."""
+    found = Pairing(mine, other, NEAR.get(precision, NEAR["fp32"]))
+    found.by_ends()
+    found.by_values()
+    found.by_names()
+    found.by_weights()
+    found.by_structure()
+    found.drop_crossed()
+    return found.to_other
+
+
+def cone(flow: Flow, output: str, stops: Iterable[str]) -> tuple[list[Step], list[str]]:
+    """Return the steps that make ``output`` of ``stops`` and of the graph's inputs, in order, and which of these.
+
+    Steps that compute of constants alone are left out.
+    """
+    borders = set(stops) - {output}
+    found: dict[int, Step] = {}
+    reads: dict[str, None] = {}
+    ahead = [output]
+    while ahead:
+        name = ahead.pop()
+        step = flow.maker.get(name)
+        if step is None or name in borders:
+            if name not in flow.fixed:
+                reads[name] = None
+        elif name not in flow.fixed and step.index not in found:
+            found[step.index] = step
+            ahead += step.reads
+    return [found[index] for index in sorted(found)], list(reads)
+
+
+def units(mine: Flow, other: Flow, known: Mapping[str, str]) -> list[Unit]:
+    """Return the units between the pairs, in the candidate's order. A pair that is an input on both sides is none."""
+    theirs = set(known.values())
+    found = []
+    made = [name for step in mine.varying for name in step.gives if name in known]
+    for output in made:
+        steps, reads = cone(mine, output, known)
+        other_steps, _ = cone(other, known[output], theirs)
+        found.append(
+            Unit(
+                output,
+                known[output],
+                _names(mine, steps),
+                _names(other, other_steps),
+                tuple((name, known.get(name, "")) for name in reads),
+            )
+        )
+    return found
+
+
+def _names(flow: Flow, steps: Sequence[Step]) -> tuple[str, ...]:
+    whole = {step.index: step for step in (*flow.behind_constants(steps), *steps)}
+    return tuple(whole[index].name for index in sorted(whole))

@@ -1,0 +1,309 @@
+"""The nodes of a graph as what they say: operator, settings with their defaults, weights, and the tensors they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelport.core.values import Array
+from modelport.model.graph.file import FLOATING, opset_of
+from modelport.model.graph.quantizable import name_nodes
+
+if TYPE_CHECKING:
+    import onnx
+
+QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+# What passes values on as they are; with QUANTIZING and casts, but for rounding.
+PASSING = frozenset({"Identity", "Dropout"})
+# What may be computed of constants here: operators whose result is no larger than what they take.
+FOLDED = frozenset(("Identity", "Cast", "DequantizeLinear", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"))
+DEEPEST = 8  # constants of constants of constants …
+# Float constants of these names are settings, however long.
+SETTINGS = frozenset(("roi", "scales", "min", "max", "constant_value", "ratio", "pads", "values", "epsilon"))
+# Names of the same input, or attribute, in other opsets.
+RENAMED = {"mean": "input_mean", "var": "input_var", "K": "k", "input_as_shape": "input", "num_classes": "depth"}
+# Inputs that may be exchanged without a change of the result.
+COMMUTATIVE = frozenset(("Add", "Mul", "Max", "Min", "Sum", "Mean", "And", "Or", "Xor", "Equal"))
+LIGHT = 1024  # elements of a constant that inference of shapes may need: a shape, axes, indices
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One node: what it computes, with which settings and weights, of what."""
+
+    name: str
+    op: str  # with its domain where that is not ONNX's own
+    settings: Mapping[str, Any]  # attributes with their defaults, and the constant inputs that are no weights
+    weights: Mapping[str, Array]  # float constants, by the operator's own name of the input
+    constants: Mapping[str, str]  # the names of the tensors of both, by the operator's name of the input
+    inputs: tuple[str, ...]  # tensors that flow in, as they were before casts and quantization
+    outputs: tuple[str, ...]
+    opset: int
+
+
+class Reading:
+    """A graph to be looked into by the names of its nodes and tensors. The model is left as it is."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = _inlined(model)
+        self.opset = opset_of(model)
+        self.nodes = named_nodes(self.model)
+        self.maker = {output: name for name, node in self.nodes.items() for output in node.output if output}
+        self._kept = {tensor.name: tensor for tensor in self.model.graph.initializer}
+        self.entries = {value.name for value in self.model.graph.input} - self._kept.keys()
+        self._values: dict[str, Array | None] = {}
+
+    @cached_property
+    def takers(self) -> Mapping[str, list[str]]:
+        """The names of the nodes that read a tensor."""
+        found: dict[str, list[str]] = {}
+        for name, node in self.nodes.items():
+            for taken in node.input:
+                found.setdefault(taken, []).append(name)
+        return found
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The sizes of each tensor as far as ONNX infers them; 0 where one is free."""
+        import onnx
+
+        try:
+            graph = onnx.shape_inference.infer_shapes(_light(self.model)).graph
+        except (ValueError, onnx.shape_inference.InferenceError):
+            graph = self.model.graph  # at odds with itself: what the file declares is all there is
+        return {
+            value.name: tuple(max(0, axis.dim_value) for axis in value.type.tensor_type.shape.dim)
+            for value in (*graph.input, *graph.output, *graph.value_info)
+            if value.type.tensor_type.HasField("shape")
+        }
+
+    def root(self, tensor: str) -> str:
+        """Return the tensor of which this one is a copy but for its precision."""
+        seen = set[str]()
+        while tensor in self.maker and tensor not in seen and passes(self.nodes[self.maker[tensor]]):
+            seen.add(tensor)
+            tensor = self.nodes[self.maker[tensor]].input[0]
+        return tensor
+
+    def constant(self, tensor: str, depth: int = DEEPEST) -> Array | None:
+        """Return the value of a constant, or of what little is computed of constants alone; None for other tensors."""
+        if tensor not in self._values:
+            self._values[tensor] = self._constant(tensor, depth)
+        return self._values[tensor]
+
+    def _constant(self, tensor: str, depth: int) -> Array | None:
+        if tensor in self._kept:
+            return _array(self._kept[tensor])
+        node = self.nodes[self.maker[tensor]] if tensor in self.maker else None
+        if node is None:
+            return None
+        if node.op_type == "Constant":
+            return _value_of(node)
+        if node.op_type not in FOLDED or not depth:
+            return None
+        taken = {name: self.constant(name, depth - 1) for name in node.input if name}
+        if not taken or any(value is None for value in taken.values()):
+            return None
+        return _evaluated(node, taken, self.opset)
+
+    def is_weight(self, tensor: str) -> bool:
+        """Whether a tensor is a float constant of several axes that the file keeps."""
+        kept = self._kept.get(tensor)
+        return kept is not None and kept.data_type in FLOATING and len(kept.dims) > 1
+
+    def constants(self) -> Iterable[tuple[str, Array]]:
+        """Yield the name and the value of every float constant of more than one element."""
+        for name, tensor in self._kept.items():
+            if tensor.data_type in FLOATING and np.prod(tensor.dims) > 1:
+                yield name, _array(tensor)
+        for name, node in self.nodes.items():
+            value = _value_of(node) if node.op_type == "Constant" else None
+            if value is not None and value.dtype.kind == "f" and value.size > 1:
+                yield name, value
+
+    def operations(self, names: Iterable[str], *, lowered: bool) -> list[Operation]:
+        """Return the nodes of a unit, without its constants and without what passes values on.
+
+        ``lowered``: casts between floats and quantization are what the precision asks for, and are left out too.
+        """
+        found = []
+        for name in names:
+            node = self.nodes.get(name)
+            if node is None or node.op_type == "Constant" or node.op_type in PASSING:
+                continue
+            if lowered and passes(node, floats_only=True):
+                continue
+            if any(self.constant(one) is None for one in node.output):
+                found.append(self.operation(name))
+        return found
+
+    def operation(self, name: str) -> Operation:
+        """Return one node with its constants looked up and its defaults filled in."""
+        node = self.nodes[name]
+        schema = self._schema(node)
+        settings = _attributes(node, schema)
+        weights: dict[str, Array] = {}
+        constants: dict[str, str] = {}
+        flowing = []
+        for place, tensor in enumerate(node.input):
+            value = self.constant(tensor) if tensor else None
+            if value is None:
+                flowing += [self.root(tensor)] if tensor else []
+                continue
+            key = _formal(node, schema, place)
+            constants[key] = tensor
+            if value.dtype.kind == "f" and value.size > 1 and key not in SETTINGS:
+                weights[key] = value
+            else:
+                settings[key] = value.tolist()
+        _fill(node, settings, weights, self.opset)
+        if node.op_type == "Transpose" and "perm" not in settings and node.input[0] in self.shapes:
+            settings["perm"] = list(range(len(self.shapes[node.input[0]])))[::-1]
+        op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        return Operation(name, op, settings, weights, constants, tuple(flowing), tuple(node.output), self.opset)
+
+    def _schema(self, node: onnx.NodeProto) -> Any:
+        import onnx
+
+        versions = {entry.domain or "ai.onnx": entry.version for entry in self.model.opset_import}
+        domain = "" if node.domain in ("", "ai.onnx") else node.domain
+        try:
+            return onnx.defs.get_schema(node.op_type, versions[domain or "ai.onnx"], domain)
+        except (onnx.defs.SchemaError, KeyError):
+            return None  # an operator of a vendor's: what it leaves out is not known
+
+
+def named_nodes(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """Return copies of the nodes by name, in order; ``name_nodes`` makes the names that the file does not have."""
+    import onnx
+
+    named = onnx.ModelProto()
+    named.graph.node.extend(model.graph.node)
+    name_nodes(named)
+    return {node.name: node for node in named.graph.node}
+
+
+def passes(node: onnx.NodeProto, *, floats_only: bool = False) -> bool:
+    """Whether a node passes values on but for rounding: identities, quantization, casts; or only casts to floats."""
+    if not node.input or not node.input[0]:
+        return False
+    if node.op_type in PASSING | QUANTIZING:
+        return True
+    to = (entry.i for entry in node.attribute if entry.name == "to")
+    return node.op_type == "Cast" and (not floats_only or any(kind in FLOATING for kind in to))
+
+
+def _attributes(node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
+    """Return all attributes, those left out with the operator's defaults."""
+    from onnx import helper
+
+    settings = {}
+    for key, declared in schema.attributes.items() if schema else ():
+        if declared.default_value.name:
+            settings[key] = _plain_value(helper.get_attribute_value(declared.default_value))
+    return settings | {entry.name: _plain_value(helper.get_attribute_value(entry)) for entry in node.attribute}
+
+
+def _formal(node: onnx.NodeProto, schema: Any, place: int) -> str:
+    """Return the operator's own name of an input; the last declared stands for all further ones."""
+    if schema is None or not schema.inputs:
+        return f"input {place}"
+    if node.op_type in COMMUTATIVE or (node.op_type in ("Sub", "Div", "Pow", "Mod") and place):
+        return "constant"
+    name: str = schema.inputs[min(place, len(schema.inputs) - 1)].name
+    return RENAMED.get(name, name)
+
+
+def _fill(node: onnx.NodeProto, settings: dict[str, Any], weights: Mapping[str, Array], opset: int) -> None:
+    """Write what a node leaves to be derived, and give what several opsets spell otherwise one spelling."""
+    if "W" in weights and node.op_type in ("Conv", "ConvTranspose"):
+        settings.setdefault("kernel_shape", list(weights["W"].shape[2:]))
+    if isinstance(settings.get("kernel_shape"), list):
+        spatial = len(settings["kernel_shape"])
+        for key, value in (("strides", [1] * spatial), ("dilations", [1] * spatial), ("pads", [0] * 2 * spatial)):
+            settings.setdefault(key, value)
+    if node.op_type == "BatchNormalization":
+        # Before opset 14 further outputs said the same.
+        settings["training_mode"] = settings.get("training_mode", 0) or int(sum(map(bool, node.output)) > 1)
+        for unread in ("spatial", *([] if settings["training_mode"] else ["momentum"])):
+            settings.pop(unread, None)
+    if node.op_type == "Pad" and "value" in settings:
+        settings["constant_value"] = settings.pop("value")
+    if node.op_type == "Resize" and opset < 11:
+        settings.update(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    for key in ("roi", "scales", "sizes"):
+        if key in settings and not settings[key]:
+            del settings[key]  # an empty tensor stands for an input that is left out
+
+
+def _plain_value(value: Any) -> Any:
+    """Return an attribute's value as Python's own: text, numbers and lists; a subgraph as its bytes."""
+    import onnx
+
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, onnx.TensorProto):
+        return _array(value).tolist()
+    if isinstance(value, onnx.GraphProto | onnx.SparseTensorProto | onnx.TypeProto):
+        return value.SerializeToString(deterministic=True)
+    return value if isinstance(value, str | int | float) else [_plain_value(entry) for entry in value]
+
+
+def _array(tensor: onnx.TensorProto) -> Array:
+    """Return a tensor's values; narrow floats that NumPy lacks as float32."""
+    from onnx import numpy_helper
+
+    array = numpy_helper.to_array(tensor)
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
+
+
+def _value_of(node: onnx.NodeProto) -> Array | None:
+    from onnx import helper
+
+    for entry in node.attribute:
+        if entry.name == "value":
+            return _array(entry.t)
+        if entry.name in ("value_float", "value_floats", "value_int", "value_ints"):
+            kind = np.float32 if "float" in entry.name else np.int64
+            return np.asarray(helper.get_attribute_value(entry), kind)
+    return None
+
+
+def _evaluated(node: onnx.NodeProto, taken: Mapping[str, Any], opset: int) -> Array | None:
+    """Return what a node of constants gives, as ONNX's reference computes it; None where it cannot."""
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        made: Any = ReferenceEvaluator(node, opsets={"": opset}).run(None, dict(taken))
+        return np.asarray(made[0])
+    except Exception:
+        return None  # whatever a foreign file asks for there: then it is no constant that can be compared
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx.inliner
+
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _light(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model for inference of shapes: large constants are inputs, so that nothing heavy is copied."""
+    import onnx
+    from onnx import helper
+
+    light = onnx.ModelProto(ir_version=model.ir_version)
+    light.opset_import.extend(model.opset_import)
+    light.graph.node.extend(model.graph.node)
+    light.graph.output.extend(model.graph.output)
+    kept = {tensor.name for tensor in model.graph.initializer}
+    light.graph.input.extend(value for value in model.graph.input if value.name not in kept)
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims) <= LIGHT:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return light

@@ -1,0 +1,50 @@
+"""The repair of culprits: the source's nodes in place of the candidate's, or nodes that stay in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from modelport.core.errors import UsageError
+from modelport.diagnose.trace.causes import paired_tensors
+from modelport.diagnose.trace.findings import Culprit, UnitFound
+from modelport.model.graph import graft
+from modelport.model.graph.precision_plan import PrecisionPlan
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def grafted(
+    candidate: onnx.ModelProto,
+    reference: onnx.ModelProto,
+    culprits: Sequence[Culprit],
+    units: Iterable[UnitFound] = (),
+) -> onnx.ModelProto:
+    """Return a copy of ``candidate`` with the source's nodes, attributes and constants at each culprit to be grafted.
+
+    ``units`` are all that the comparison found: they tell where the candidate has what the source's nodes read, and the
+    units of a culprit that stands for several. The result is still to be judged. Raises UsageError where no culprit is
+    mended so, GraphError where it cannot be done.
+    """
+    mended = [culprit for culprit in culprits if culprit.fix.kind == "graft"]
+    if not mended:
+        raise UsageError("none of the culprits is mended by the source's nodes", "see the repair that each one names")
+    known = [*units, *(culprit.found for culprit in mended)]
+    asked = {name for culprit in mended for name in culprit.fix.nodes}
+    chosen = {found.unit.output: found.unit for found in known if asked.issuperset(found.unit.nodes)}
+    places = {theirs: mine for mine, theirs in paired_tensors(known).items()}
+    grafts = [
+        graft.Graft(unit.nodes, unit.reference_nodes, places, unit.output, unit.reference_output)
+        for unit in chosen.values()
+    ]
+    return graft.grafted(candidate, reference, grafts)
+
+
+def keep_in_float(culprits: Sequence[Culprit]) -> PrecisionPlan:
+    """Return the plan that keeps the nodes of the culprits that lose by their precision in float32.
+
+    The names are those of the float32 graph, as ``--plan`` takes them. Empty where no culprit is mended so.
+    """
+    names = [name for culprit in culprits if culprit.fix.kind == "keep_in_float" for name in culprit.fix.nodes]
+    return PrecisionPlan(dict.fromkeys(names, "fp32"))

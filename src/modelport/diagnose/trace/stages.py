@@ -1,0 +1,171 @@
+"""The stages of a port on the same samples: which of them is the first that leaves what its precision explains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import DataError, EngineError
+from modelport.core.values import Sample, Tensors
+from modelport.diagnose.asking import Answers, ask
+from modelport.diagnose.distance import Distance, total_distance
+from modelport.diagnose.trace.findings import StageFound
+from modelport.engines.base import Build, Engine, Launch, Runner
+from modelport.engines.registry import opened
+from modelport.engines.source import Source
+from modelport.recipes.schema import Recipe
+from modelport.tasks.base import Task
+
+SOURCE = "source"
+Verdict = Literal["pass", "fail", "inconclusive"]
+NOWHERE = Distance(None, math.inf, math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage of the road: a model, what runs it, and the precision whose rounding explains its differences."""
+
+    name: str  # onnx, fp16, int8, uint8, or the engine's name
+    model: Artifact
+    engine: Engine
+    build: Build  # of the graph's form of the recipe
+    precision: str
+    pixels: bool = False  # it takes uint8 pixels and normalises by itself
+    launch: Launch = field(default_factory=Launch)
+    why: str = ""  # what is known against it before it has run
+    given: bool = False  # the user's file: where it cannot be run at all, that is told at once
+    graph: Artifact | None = None  # the ONNX file that the engine's model was made from, where it is another
+
+    def open(self) -> AbstractContextManager[Runner]:
+        """Open it. Raises EngineError where the engine refuses it."""
+        return opened(self.engine, self.model, self.build, self.launch)
+
+
+@dataclass(slots=True)
+class Stages:
+    """Asks one model after the other the same samples; the first is the source."""
+
+    recipe: Recipe
+    task: Task
+    samples: Sequence[Sample]
+    seed: int
+    expected: Callable[[str], float]  # of a precision: the relative L2 error of the outputs that it explains
+    _source: Answers | None = None
+    _last: Answers | None = None
+
+    @property
+    def source_answers(self) -> Answers:
+        """What the source answered."""
+        assert self._source is not None
+        return self._source
+
+    def source(self, source: Source, build: Build, why: str = "") -> StageFound:
+        """Ask the source; ``why`` is what is known against it. Raises what its road raises."""
+        with source.open(build) as runner:
+            own = replace(build, recipe=self.recipe, precision="fp32", batch=source.batch or build.batch)
+            self._source = ask(runner, self.recipe, own, self.samples, seed=self.seed)
+        broken = _not_finite(self._source.outputs)
+        why = why or (f"the source's own answers are not finite in {broken}" if broken else "")
+        verdict: Verdict = "fail" if why else "pass"
+        if not why and _all_alike(self._source.outputs):
+            verdict, why = "inconclusive", "the source answers the same to every sample: any model would"
+        still = total_distance((array, array) for array in self._source.outputs.values())
+        return StageFound(SOURCE, self._metric(self._source), still, 0.0, verdict, why)
+
+    def stage(self, step: Step) -> StageFound:
+        """Ask one stage and hold it against the source. A model that cannot be run fails with the engine's words."""
+        expected = self.expected(step.precision)
+        try:
+            with step.open() as runner:
+                got = ask(runner, self.recipe, step.build, self.samples, seed=self.seed, pixels=step.pixels)
+        except EngineError as error:
+            if step.given:
+                raise
+            nothing = {"name": self.task.deciding, "value": None, "source": None, "n": 0, "flips": None}
+            why = f"{step.engine.name} does not run it: {error.found}"
+            return StageFound(step.name, nothing, NOWHERE, expected, "fail", why)
+        self._last = got
+        apart = total_distance((got.outputs[name], want) for name, want in self.source_answers.outputs.items())
+        verdict, why = self._verdict(got.outputs, apart, expected, step)
+        return StageFound(step.name, self._metric(got), apart, expected, verdict, why)
+
+    def worst(self, count: int) -> list[Sample]:
+        """Return the samples whose answers are farthest from the source's, of the stage that was asked last."""
+        far: dict[str, float] = {}
+        if self._last is None:
+            return list(self.samples[:count])
+        pairs = [(self._last.outputs[name], want) for name, want in self.source_answers.outputs.items()]
+        for place, row in enumerate(self._last.ids):
+            apart = total_distance((got[place], want[place]) for got, want in pairs)
+            far[row.sample] = max(far.get(row.sample, 0.0), apart.rel_l2)
+        return sorted(self.samples, key=lambda sample: -far.get(sample.id, 0.0))[:count]
+
+    def _verdict(self, got: Tensors, apart: Distance, expected: float, step: Step) -> tuple[Verdict, str]:
+        said = f"the outputs are {apart.rel_l2:.2g} from the source's (relative L2), {step.precision} explains "
+        said += f"{expected:.2g} of this model"
+        if apart.nonfinite:
+            return "fail", f"{apart.nonfinite} values are not finite where the source's are"
+        if apart.rel_l2 <= expected:
+            return ("fail", step.why) if step.why else ("pass", said)
+        if (met := self._answers_met(got, step.precision)) is not None:
+            missed, allowed = met
+            told = f"{missed:.2%} of the source's answers are missed, {step.precision} explains {allowed:.2%}"
+            return ("pass" if missed <= allowed and not step.why else "fail"), f"{told}; {said}"
+        return "fail", f"{step.why}; {said}" if step.why else said
+
+    def _answers_met(self, got: Tensors, precision: str) -> tuple[float, float] | None:
+        """Return the share of the source's answers that is missed, and what is explained, where answers are chosen.
+
+        Boxes come in another order, and classes of pixels are whole numbers: no tensor is near another there.
+        None where the outputs are numbers that are near or far.
+        """
+        want = self.source_answers.outputs
+        whole = any(array.dtype.kind != "f" for array in want.values())
+        if not (whole or self.task.finds_boxes):
+            return None
+        missed = self.task.distance([got], [want])
+        return missed, 1 - self.task.agreement_floors[precision] / 100
+
+    def _metric(self, got: Answers) -> dict[str, Any]:
+        """Return the deciding metric over the samples, the source's beside it, and how many answers flipped."""
+        name, blind = self.task.deciding, self.task.needs_labels and not self.recipe.dataset.labelled
+        told: dict[str, Any] = {"name": name, "value": None, "source": None, "n": len(self.samples), "flips": None}
+        scorer = self.task.unlabelled_scorer(True) if blind else self.task.scorer(True)
+        try:
+            scorer.take(got.rows(self.source_answers))
+            scorer.finish()
+            figures = scorer.figures()
+        except DataError:
+            return told  # too few samples for the metric: the tensors tell
+        score, theirs = figures.metrics.get(name), (figures.source or {}).get(name)
+        told["flips"] = figures.flips.count
+        if score is not None:
+            told |= {"value": _finite(score.value), "unit": score.unit, "n": score.n}
+        if theirs is not None:
+            told["source"] = _finite(theirs.value)
+        return told
+
+
+def first_bad(stages: Sequence[StageFound]) -> StageFound | None:
+    """Return the first stage that departs, None where all hold."""
+    return next((stage for stage in stages if stage.verdict == "fail"), None)
+
+
+def _not_finite(outputs: Tensors) -> str:
+    broken: Iterator[str] = (f"'{name}'" for name, array in outputs.items() if not np.isfinite(array).all())
+    return ", ".join(broken)
+
+
+def _all_alike(outputs: Tensors) -> bool:
+    """Whether every row of every output is the first; of one row nothing tells."""
+    return all(len(array) > 1 and bool((array == array[:1]).all()) for array in outputs.values())
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

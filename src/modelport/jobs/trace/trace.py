@@ -1,0 +1,185 @@
+"""``trace``: the same samples through every stage of a port, and in the first that departs its first node."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modelport.core.artifacts import write_json, write_text
+from modelport.core.output_folder import drop_old_result, held_folder
+from modelport.core.progress import Progress, stage
+from modelport.core.scratch import scratch_folder
+from modelport.core.values import Sample, Tensors
+from modelport.data.stream.feeding import feed
+from modelport.diagnose.trace.explained import LEAST, explained
+from modelport.diagnose.trace.findings import StageFound
+from modelport.diagnose.trace.locating import Located, bisected, compared
+from modelport.diagnose.trace.repair import keep_in_float
+from modelport.diagnose.trace.road import Reference, reference_of, steps
+from modelport.diagnose.trace.running import bench
+from modelport.diagnose.trace.stages import Stages, Step
+from modelport.engines.fitted import with_constants
+from modelport.engines.source import Source
+from modelport.jobs.trace.apply import Case, applied, nothing_off
+from modelport.jobs.trace.report import render
+from modelport.jobs.trace.request import REPORT, SCHEMA, TRACE, Asked, TraceRequest, asked
+from modelport.model.graph.file import read_graph
+from modelport.model.graph.precision_plan import PrecisionPlan, plan_text
+from modelport.report.result import environment
+from modelport.stages.port import source_for
+from modelport.tasks.table import task_of
+
+# Rows on which it is measured what rounding does, and on which nodes are looked for.
+ROWS = 8
+
+
+@dataclass(slots=True)
+class Found:
+    """What a trace has found by now."""
+
+    stages: list[StageFound] = field(default_factory=list)
+    located: Located = field(default_factory=lambda: Located((), 0))
+    case: Case | None = None  # what a repair needs; None where nothing behind the source departs
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def first_bad(self) -> StageFound | None:
+        """The first stage that departs."""
+        return next((one for one in self.stages if one.verdict == "fail"), None)
+
+
+def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
+    """Hold every stage of a port against the source, name the first node that departs, and write trace.json.
+
+    Returns its value. Raises ModelportError for whatever the user can mend.
+    """
+    begun, started = time.perf_counter(), datetime.now(UTC)
+    what = asked(request)
+    with held_folder(request.out, TRACE, request.force), scratch_folder(request.out, "work") as work:
+        source = _source(what, progress)
+        with stage(progress, "reference graph"):
+            reference = reference_of(source, request.out, progress)
+        drop_old_result(request.out, TRACE, (REPORT,))
+        found = _through_the_stages(request, what, source, reference, work, progress)
+        further: dict[str, Any] = {}
+        if request.apply:
+            further["applied"] = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
+        plan = keep_in_float(found.located.culprits)
+        value = {
+            "schema": SCHEMA,
+            "recipe": what.recipe.name,
+            "engine": what.plan.engine.name,
+            "precision": what.plan.precision,
+            "samples": len(what.samples),
+            **_told(found),
+            "plan": json.loads(plan_text(plan)) if plan.nodes else None,
+            **further,
+            "notes": [*source.notes, *what.notes, *reference.notes, *found.notes, *found.located.notes],
+            "environment": environment(),
+            "seed": request.seed,
+            "command": request.command,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - begun,
+        }
+        value["notes"] += _beside(request, found, plan)
+        write_text(request.out / REPORT, render(value))
+        write_json(request.out / TRACE, value)
+    return value
+
+
+def _source(what: Asked, progress: Progress) -> Source:
+    """Return what defines the right answer: a given model file is what is held against it, never itself."""
+    given = replace(what.plan.given, model=None)
+    source = source_for(replace(what.plan, given=given), progress)
+    assert source is not None  # --source none was refused
+    return source
+
+
+def _told(found: Found) -> dict[str, Any]:
+    bad = found.first_bad
+    return {
+        "stages": [one.to_json() for one in found.stages],
+        "first_bad_stage": None if bad is None else bad.name,
+        "culprits": [one.to_json() for one in found.located.culprits],
+        "runs": found.located.runs,
+    }
+
+
+def _beside(request: TraceRequest, found: Found, plan: PrecisionPlan) -> list[str]:
+    """Write the files that were asked for beside trace.json; return what is to be said of those that were not."""
+    said = []
+    if request.plan_out is not None:
+        if plan.nodes:
+            write_text(request.plan_out, plan_text(plan))
+        else:
+            said.append("--plan-out: no culprit is mended by keeping nodes in float32, and nothing was written")
+    if request.explorer is not None:
+        said.append("--explorer: no nodes were compared, and nothing was written")
+    return said
+
+
+def _through_the_stages(
+    request: TraceRequest, what: Asked, source: Source, reference: Reference, work: Path, progress: Progress
+) -> Found:
+    """Ask the source and each stage behind it, up to the first that departs, and look for the nodes in that."""
+    plan, found = what.plan, Found()
+    task = task_of(what.recipe, what.dataset.categories, plan.seed)
+    stages = Stages(what.recipe, task, what.samples, plan.seed, _explained_by(what, source, reference))
+    with stage(progress, "source"):
+        found.stages.append(stages.source(source, plan.build))
+    if found.first_bad is not None:
+        return found
+    for step in steps(plan, source, reference, what.samples, progress):
+        with stage(progress, f"stage {step.name}"):
+            found.stages.append(stages.stage(step))
+        if found.first_bad is not None:
+            with stage(progress, "nodes"):
+                found.located = _located(what, step, stages, reference, work, progress)
+            found.case = Case(request, what, source, reference, step, found.located.culprits, stages)
+            break
+    return found
+
+
+def _located(what: Asked, step: Step, stages: Stages, reference: Reference, work: Path, progress: Progress) -> Located:
+    """Look for the nodes on the samples that depart most."""
+    graph = reference.graph
+    if graph is None or (step.graph is None and step.model.kind != "onnx"):
+        return Located([], 0, [f"no node is looked for: {reference.why or 'the engine runs no graph'}"])
+    samples = stages.worst(ROWS)
+    own = first_rows(what, samples, pixels=step.pixels)
+    if step.graph is not None:
+        return bisected(step, own, work)
+    return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, progress)
+
+
+def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) -> Tensors:
+    """Return the inputs of some samples, prepared as the recipe says; (rows, …), at most ``ROWS`` of a free batch."""
+    fixed = what.fixed_batch
+    with closing(feed(what.recipe, iter(samples), fixed or ROWS, seed=what.plan.seed, pixels=pixels)) as batches:
+        batch = next(batches)
+    rows = fixed or len(batch.ids)
+    tensors = {name: array[:rows] for name, array in batch.inputs.items()}
+    return with_constants(what.recipe.tensors.inputs, tensors)
+
+
+def _explained_by(what: Asked, source: Source, reference: Reference) -> Callable[[str], float]:
+    """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked."""
+    graph = reference.graph or reference.export
+    outputs = [tensor.name for tensor in what.recipe.tensors.outputs]
+
+    @cache
+    def of(precision: str) -> float:
+        if graph is None:
+            return LEAST[precision]
+        with bench() as runtime:
+            inputs = first_rows(what, what.samples)
+            return explained(read_graph(graph.path), inputs, outputs, precision, runtime)
+
+    return of

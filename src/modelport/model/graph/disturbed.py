@@ -1,0 +1,112 @@
+"""A copy of a graph whose results are off by as much as a precision rounds them: what that explains of the outputs.
+
+The arithmetic stays float32. After each node that computes, noise is added, drawn anew for every element, of the
+standard deviation that the precision's roundoff has. So the graph itself tells how much of it reaches the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelport.core.errors import GraphError, raised_as
+
+if TYPE_CHECKING:
+    import onnx
+
+# What moves, chooses or cuts values without rounding them anew.
+EXACT = frozenset(
+    (
+        *("Abs", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Dropout", "Expand"),
+        *("Flatten", "Gather", "GatherElements", "GatherND", "Identity", "LeakyRelu", "Max", "MaxPool", "Min", "Neg"),
+        *("NonMaxSuppression", "OneHot", "Pad", "Range", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape"),
+        *("Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Roundoff:
+    """The standard deviation of the noise: ``share`` of a tensor's root mean square and ``step`` of its range."""
+
+    share: float
+    step: float = 0.0
+
+
+# fp32: 2**-24 for each rounding, some hundred of them in a sum that another order adds up otherwise.
+# fp16 and bf16: unit roundoffs of 2**-11 and 2**-8, of the inputs, the weights and the result.
+# int8: a step of a 256th of the range, even within it (standard deviation 1/sqrt(12)); weights per channel lie within
+# about four standard deviations, so that their step is a 32nd of one.
+ROUNDOFFS: Mapping[str, Roundoff] = {
+    "fp32": Roundoff(10 * 2.0**-24),
+    "fp16": Roundoff(2.0**-11),
+    "bf16": Roundoff(2.0**-8),
+    "int8": Roundoff(1 / 32 / 12**0.5, 1 / 255 / 12**0.5),
+}
+
+
+def disturbed(model: onnx.ModelProto, precision: str, seed: int = 0) -> onnx.ModelProto:
+    """Return a copy with noise of the precision's roundoff behind each node that computes.
+
+    Nodes inside control flow and local functions are left as they are. Raises GraphError where the types of the
+    tensors cannot be inferred.
+    """
+    import onnx
+
+    found, refused = "the types of the graph's tensors cannot be inferred", onnx.shape_inference.InferenceError
+    with raised_as(GraphError, found, "export it again", refused):
+        inferred = onnx.shape_inference.infer_shapes(model)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    floats = _float_tensors(inferred)
+    nodes: list[Any] = []
+    for index, node in enumerate(copy.graph.node):
+        nodes.append(node)
+        if node.op_type in EXACT or node.domain not in ("", "ai.onnx"):
+            continue
+        for place, name in enumerate(node.output):
+            if name in floats:
+                node.output[place] = f"{name}/exact"
+                nodes += _noise(node.output[place], name, ROUNDOFFS[precision], seed * 1_000_003 + index)
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy
+
+
+def _float_tensors(inferred: onnx.ModelProto) -> set[str]:
+    from onnx import TensorProto
+
+    values = (*inferred.graph.value_info, *inferred.graph.output)
+    return {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+
+
+def _noise(source: str, out: str, size: Roundoff, seed: int) -> Iterator[Any]:
+    """Yield the nodes that make ``out`` of ``source``: normal noise of the size that ``size`` says of the tensor."""
+    from onnx import TensorProto, helper
+
+    def node(kind: str, inputs: list[str], name: str, **attributes: Any) -> Any:
+        return helper.make_node(kind, inputs, [name], f"{out}/noise/{kind}/{name}", **attributes)
+
+    def constant(name: str, value: float) -> Any:
+        return node("Constant", [], name, value=helper.make_tensor(name, TensorProto.FLOAT, [], [value]))
+
+    at = f"{out}/noise"
+    yield node("Mul", [source, source], f"{at}/square")
+    yield node("ReduceMean", [f"{at}/square"], f"{at}/mean", keepdims=0)
+    yield node("Sqrt", [f"{at}/mean"], f"{at}/rms")
+    yield constant(f"{at}/share", size.share)
+    yield node("Mul", [f"{at}/rms", f"{at}/share"], f"{at}/of_rms")
+    width = f"{at}/of_rms"
+    if size.step:
+        yield node("ReduceMax", [source], f"{at}/high", keepdims=0)
+        yield node("ReduceMin", [source], f"{at}/low", keepdims=0)
+        yield node("Sub", [f"{at}/high", f"{at}/low"], f"{at}/range")
+        yield constant(f"{at}/step", size.step)
+        yield node("Mul", [f"{at}/range", f"{at}/step"], f"{at}/of_range")
+        yield node("Add", [width, f"{at}/of_range"], f"{at}/width")
+        width = f"{at}/width"
+    yield node("RandomNormalLike", [source], f"{at}/drawn", seed=float(seed % 2**24))
+    yield node("Mul", [f"{at}/drawn", width], f"{at}/added")
+    yield node("Add", [source, f"{at}/added"], out)

@@ -1,0 +1,275 @@
+"""Nodes of one graph put in the place of another's, between tensors that both have."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelport.core.errors import GraphError, raised_as
+from modelport.core.text import plain
+from modelport.model.graph.file import FLOATING, opset_of
+from modelport.model.graph.quantizable import name_nodes
+
+if TYPE_CHECKING:
+    import onnx
+
+# Operators that changed their meaning, with the first opset of the new one (the operators' changelog).
+NEW_MEANING = {"Softmax": 13, "LogSoftmax": 13, "Hardmax": 13, "Resize": 11, "BatchNormalization": 9, "Dropout": 12}
+EXPORT_AGAIN = "export the file again from the source"
+
+
+@dataclass(frozen=True, slots=True)
+class Graft:
+    """What takes the place of what. Names of nodes as ``name_nodes`` gives them where a file has none."""
+
+    nodes: tuple[str, ...]  # the candidate's, which go
+    reference_nodes: tuple[str, ...]  # which come
+    places: Mapping[str, str]  # the candidate's tensor by the reference's, of all that both have
+    output: str  # the candidate's tensor that is made anew
+    reference_output: str
+
+
+def grafted(candidate: onnx.ModelProto, reference: onnx.ModelProto, grafts: Sequence[Graft]) -> onnx.ModelProto:
+    """Return a copy of ``candidate`` with each graft made; both models are left as they are.
+
+    A node that keeps its operator keeps its name and the names of its tensors; new ones get names of their own. Float
+    constants take the type that the candidate keeps the same constant in. Raises GraphError where a graft cannot be
+    made: the reference reads a tensor that the candidate does not have, the opsets give its operator two meanings, or
+    the result is not valid.
+    """
+    work = _Work(candidate, reference)
+    for graft in grafts:
+        work.make(graft)
+    return work.finish()
+
+
+class _Work:
+    def __init__(self, candidate: onnx.ModelProto, reference: onnx.ModelProto) -> None:
+        import onnx
+        import onnx.inliner
+
+        whole = onnx.inliner.inline_local_functions(candidate) if candidate.functions else copy.deepcopy(candidate)
+        name_nodes(whole)
+        self.model, self.graph = whole, whole.graph
+        self.reference = onnx.inliner.inline_local_functions(reference) if reference.functions else reference
+        named = onnx.ModelProto()
+        named.graph.node.extend(self.reference.graph.node)
+        name_nodes(named)
+        self.theirs = {node.name: node for node in named.graph.node}
+        self.opsets = opset_of(whole), opset_of(reference)
+        self.weights = {tensor.name: tensor for tensor in self.reference.graph.initializer}
+        self.made_there = {name: node for node in self.theirs.values() for name in node.output}
+        self.nodes: list[Any] = list(whole.graph.node)
+        self.taken = {value.name for value in (*self.graph.input, *self.graph.initializer)}
+        for node in self.nodes:
+            self.taken.update((node.name, *node.input, *node.output))
+
+    def make(self, graft: Graft) -> None:
+        """Put the reference's nodes in the place of the candidate's."""
+        old = [node for node in self.nodes if node.name in set(graft.nodes)]
+        if not old:
+            raise GraphError(f"the file has no node {_quoted(graft.nodes)}", EXPORT_AGAIN)
+        unknown = [name for name in graft.reference_nodes if name not in self.theirs]
+        if unknown:
+            raise GraphError(f"the source has no node {_quoted(unknown)}", EXPORT_AGAIN)
+        coming = [self.theirs[name] for name in graft.reference_nodes if self.theirs[name].op_type != "Constant"]
+        kept = self._matched(old, coming)
+        names = self._around(graft, coming)
+        # The unit's own tensor keeps its name, whatever the node behind it was.
+        names[graft.reference_output] = graft.output
+        for node in coming:
+            self._name_results(node, kept.get(node.name), names)
+        new = [self._brought(node, kept.get(node.name), names) for node in coming]
+        if not coming:
+            raise GraphError(f"the source has no operator for '{plain(graft.output, 60)}'", EXPORT_AGAIN)
+        self._replace(old, new)
+
+    def _around(self, graft: Graft, coming: Sequence[Any]) -> dict[str, str]:
+        """Return the candidate's names of what flows in; what is made inside is not there yet."""
+        made = {name for node in coming for name in node.output}
+        return {theirs: mine for theirs, mine in graft.places.items() if theirs not in made}
+
+    def _matched(self, old: Sequence[Any], coming: Sequence[Any]) -> dict[str, Any]:
+        """Return the candidate's node by the name of the reference's, where they are the same operators in order."""
+        mine = [node for node in old if node.op_type not in ("Constant", "Cast", "Identity")]
+        if [node.op_type for node in mine] != [node.op_type for node in coming]:
+            rest = list(mine)
+            found = {}
+            for node in coming:
+                hit = next((one for one in rest if one.op_type == node.op_type), None)
+                if hit is not None:
+                    found[node.name] = hit
+                    rest = rest[rest.index(hit) + 1 :]
+            return found
+        return {theirs.name: own for own, theirs in zip(mine, coming, strict=True)}
+
+    def _name_results(self, node: Any, own: Any, names: dict[str, str]) -> None:
+        for place, name in enumerate(node.output):
+            if name and name not in names:
+                known = own.output[place] if own is not None and place < len(own.output) else ""
+                names[name] = known if known and known not in names.values() else self._fresh(name)
+
+    def _brought(self, node: Any, own: Any, names: Mapping[str, str]) -> Any:
+        """Return the reference's node with its tensors by the candidate's names and its constants brought along."""
+        self._hold_meaning(node)
+        made = copy.deepcopy(node)
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise GraphError(f"node '{plain(node.name, 60)}' ({node.op_type}) is control flow", EXPORT_AGAIN)
+        made.name = own.name if own is not None else self._fresh(node.name)
+        for place, name in enumerate(node.input):
+            if name in names:
+                made.input[place] = names[name]
+            elif name:
+                known = own.input[place] if own is not None and place < len(own.input) else ""
+                made.input[place] = self._constant(name, known, node)
+        for place, name in enumerate(node.output):
+            made.output[place] = names.get(name, name)
+        return made
+
+    def _hold_meaning(self, node: Any) -> None:
+        mine, theirs = self.opsets
+        new = NEW_MEANING.get(node.op_type)
+        if new is not None and (mine < new) != (theirs < new):
+            found = f"{node.op_type} means something else in opset {mine} than in the source's {theirs}"
+            raise GraphError(found, f"export the file with opset {theirs}")
+
+    def _constant(self, name: str, known: str, node: Any) -> str:
+        """Bring a constant of the reference along and return its name here; ``known`` is what it takes the place of."""
+        tensor = self._tensor(name)
+        if tensor is None:
+            raise GraphError(
+                f"the source's node '{plain(node.name, 60)}' ({node.op_type}) reads '{plain(name, 60)}', which this "
+                "file does not have",
+                EXPORT_AGAIN,
+            )
+        kept = next((one for one in self.graph.initializer if one.name == known), None)
+        if kept is not None:
+            tensor = _typed_as(tensor, kept)
+            users = sum(list(other.input).count(known) for other in self.nodes)
+            if users == 1:
+                tensor.name = known
+                kept.CopyFrom(tensor)
+                return known
+        made = copy.deepcopy(tensor)
+        made.name = self._fresh(name)
+        self.graph.initializer.append(made)
+        return str(made.name)
+
+    def _tensor(self, name: str) -> Any:
+        """Return a copy of a constant of the reference; what is computed of constants is folded by ONNX's reference."""
+        if name in self.weights:
+            return copy.deepcopy(self.weights[name])
+        node = self.made_there.get(name)
+        if node is None or node.op_type != "Constant":
+            return None
+        from onnx import helper, numpy_helper
+
+        for attribute in node.attribute:
+            if attribute.name == "value":
+                return copy.deepcopy(attribute.t)
+            value = helper.get_attribute_value(attribute)
+            return numpy_helper.from_array(np.asarray(value, np.float32 if "float" in attribute.name else np.int64))
+        return None
+
+    def _replace(self, old: Sequence[Any], new: Sequence[Any]) -> None:
+        """Take the old nodes out, but for those whose other results the rest of the graph still reads."""
+        gone = {id(node) for node in old}
+        fresh = {name for node in new for name in node.output}
+        first = next(index for index, node in enumerate(self.nodes) if id(node) in gone)
+        rest = [node for node in self.nodes if id(node) not in gone]
+        wanted = {name for node in (*rest, *new) for name in node.input} | {value.name for value in self.graph.output}
+        back = []
+        for node in reversed(old):
+            if any(name in wanted and name not in fresh for name in node.output):
+                for place, name in enumerate(node.output):
+                    if name in fresh:
+                        node.output[place] = self._fresh(name)
+                if any(node.name == one.name for one in new):
+                    node.name = self._fresh(node.name)
+                wanted.update(node.input)
+                back.append(node)
+        before = [node for node in self.nodes[:first] if id(node) not in gone]
+        after = [node for node in self.nodes[first:] if id(node) not in gone]
+        self.nodes = [*before, *reversed(back), *new, *after]
+
+    def finish(self) -> onnx.ModelProto:
+        """Order the nodes, drop what nobody reads any more, and have the checker look at the whole."""
+        import onnx
+
+        ordered = _in_order(self.nodes, {value.name for value in (*self.graph.input, *self.graph.initializer)})
+        del self.graph.node[:]
+        self.graph.node.extend(ordered)
+        used = _used(self.graph)
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+        del self.graph.value_info[:]  # shapes inside may be others now
+        refused = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+        try:
+            onnx.checker.check_model(self.model, full_check=True)
+        except refused:
+            _settle_outputs(self.model, self.reference)
+            with raised_as(GraphError, "the file with the source's nodes is not valid", EXPORT_AGAIN, refused):
+                onnx.checker.check_model(self.model, full_check=True)
+        return self.model
+
+    def _fresh(self, name: str) -> str:
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+
+def _typed_as(tensor: Any, kept: Any) -> Any:
+    """Return a float constant in the type of the one whose place it takes."""
+    from onnx import helper, numpy_helper
+
+    if tensor.data_type == kept.data_type or not {tensor.data_type, kept.data_type} <= FLOATING:
+        return tensor
+    array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(kept.data_type))
+    return numpy_helper.from_array(array, tensor.name)
+
+
+def _settle_outputs(model: onnx.ModelProto, reference: onnx.ModelProto) -> None:
+    """Declare the outputs as the source does, where it has them: a wrong stride had them declared otherwise."""
+    theirs = {value.name: value for value in reference.graph.output}
+    for value in model.graph.output:
+        if value.name in theirs:
+            value.type.CopyFrom(theirs[value.name].type)
+
+
+def _in_order(nodes: Sequence[Any], known: set[str]) -> list[Any]:
+    """Return the nodes each after what it reads, otherwise in their order."""
+    made = {name for node in nodes for name in node.output}
+    have, waiting, ordered = set(known), list(nodes), []
+    while waiting:
+        rest = []
+        for node in waiting:
+            if any(name in made and name not in have for name in node.input):
+                rest.append(node)
+            else:
+                ordered.append(node)
+                have.update(node.output)
+        if len(rest) == len(waiting):
+            raise GraphError("with the source's nodes the graph forms a circle", EXPORT_AGAIN)
+        waiting = rest
+    return ordered
+
+
+def _used(graph: Any) -> set[str]:
+    """Return all names that anything reads, in subgraphs too."""
+    found = {value.name for value in graph.output}
+    for node in graph.node:
+        found.update(node.input)
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                found |= _used(inner)
+    return found
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{plain(name, 60)}'" for name in names)

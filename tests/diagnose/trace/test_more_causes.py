@@ -1,0 +1,344 @@
+"""Inputs, constants, folded norms, opsets, precision and checkpoints as causes; names of others come out plain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from unit_graphs import answers, changed, far_units, found, graph, weights
+
+from modelport.core.values import Array
+from modelport.diagnose.trace.causes import KINDS, Finder, culprit_of, culprits_of, tensors_of
+from modelport.diagnose.trace.findings import Culprit, NodesFound
+from modelport.diagnose.trace.repair import grafted, keep_in_float
+
+X = weights(1, 3, 8, 8)
+
+
+def told(candidate: onnx.ModelProto, reference: onnx.ModelProto, precision: str = "fp32", **more: Any) -> Culprit:
+    unit = found(candidate, reference, inputs=more.pop("inputs", (("x", "x"),)))
+    culprit = culprit_of(unit, reference, candidate, precision, **more)
+    assert culprit.kind in KINDS
+    return culprit
+
+
+def proved(candidate: onnx.ModelProto, culprit: Culprit, reference: onnx.ModelProto, **feeds: Array) -> None:
+    mended = grafted(candidate, reference, [culprit])
+    want, before, after = (answers(model, **feeds)[0] for model in (reference, candidate, mended))
+    assert before.shape != want.shape or not np.array_equal(before, want)
+    assert np.array_equal(after, want)
+
+
+@pytest.mark.parametrize("op", ["Sub", "Div"])
+def test_inputs_that_are_exchanged(op: str) -> None:
+    candidate, reference = (
+        graph([helper.make_node(op, names, ["y"], "it")], inputs=["a", "b"]) for names in (["b", "a"], ["a", "b"])
+    )
+    culprit = told(candidate, reference, inputs=(("a", "a"), ("b", "b")))
+    assert (culprit.kind, culprit.why) == ("inputs", "its inputs are exchanged: b, a")
+    proved(candidate, culprit, reference, a=X, b=weights(1, 3, 8, 8))
+
+
+def test_exchanging_what_may_be_exchanged_is_nothing() -> None:
+    candidate, reference = (
+        graph([helper.make_node("Add", names, ["y"], "it")], inputs=["a", "b"]) for names in (["b", "a"], ["a", "b"])
+    )
+    assert told(candidate, reference, inputs=(("a", "a"), ("b", "b"))).kind == "engine"
+
+
+def test_an_input_from_elsewhere() -> None:
+    nodes = [helper.make_node("Neg", ["x"], ["n"], "neg"), helper.make_node("Abs", ["x"], ["a"], "abs")]
+    reference, candidate = (graph([*nodes, helper.make_node("Add", ["x", name], ["y"], "sum")]) for name in ("a", "n"))
+    culprit = told(candidate, reference)
+    assert culprit.kind == "inputs"
+    assert culprit.why == "at 'sum': it reads 'n', which is the source's 'n'; the source reads 'a'"
+    assert culprit.found.node == "sum"
+    proved(candidate, culprit, reference, x=X)
+
+
+CONSTANTS = [
+    ("Div", {"c": np.float32(1)}, {"c": np.float32(255)}, "constant is 1, the source's is 255"),
+    ("Reshape", {"c": np.array([1, 24, 8])}, {"c": np.array([1, 8, 24])},
+     "shape is [1, 24, 8], the source's is [1, 8, 24]"),
+    ("Clip", {"c": np.float32(-1)}, {"c": np.float32(0)}, "min is -1, the source's is 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "have", "want", "sentence"), CONSTANTS)
+def test_a_constant(op: str, have: dict[str, Any], want: dict[str, Any], sentence: str) -> None:
+    candidate, reference = (
+        graph([helper.make_node(op, ["x", "c"], ["y"], "it")], rank=3 if op == "Reshape" else None, **one)
+        for one in (have, want)
+    )
+    culprit = told(candidate, reference)
+    assert culprit.kind == "constant"
+    assert culprit.why.endswith(sentence)
+    proved(candidate, culprit, reference, x=X)
+
+
+def test_steps_of_a_slice() -> None:
+    ends: dict[str, Any] = {"s": np.array([0, 0]), "e": np.array([8, 8]), "a": np.array([2, 3])}
+    candidate, reference = (
+        graph([helper.make_node("Slice", ["x", "s", "e", "a", "t"], ["y"], "it")], **ends, t=np.array(steps))
+        for steps in ([1, 2], [2, 2])
+    )
+    culprit = told(candidate, reference)
+    assert (culprit.kind, culprit.why) == ("constant", "steps is [1, 2], the source's is [2, 2]")
+    proved(candidate, culprit, reference, x=X)
+
+
+NORM: dict[str, Any] = {
+    "g": np.abs(weights(4)) + 0.5, "e": weights(4), "m": weights(4) * 0.1,
+    "v": np.abs(weights(4)) * np.float32(0.01) + np.float32(1e-4),
+}  # fmt: skip
+W = weights(4, 3, 3, 3)
+
+
+def normed(epsilon: float = 1e-5, op: str = "BatchNormalization", **more: Any) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node(op, ["c", "g", "e", "m", "v"], ["y"], "norm", epsilon=epsilon, **more),
+    ]
+    return graph(nodes, w=W, **NORM)
+
+
+def folded(epsilon: float) -> onnx.ModelProto:
+    factor = NORM["g"] / np.sqrt(NORM["v"] + np.float32(epsilon))
+    bias = NORM["e"] - NORM["m"] * factor
+    return graph([helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv")], w=W * factor[:, None, None, None], b=bias)
+
+
+def test_epsilon_of_a_batch_norm() -> None:
+    culprit = told(normed(1e-3), normed())
+    assert culprit.kind == "attribute"
+    assert culprit.why.startswith("at 'norm': epsilon is 0.001, the source's is 1e-05")
+    proved(normed(1e-3), culprit, normed(), x=X)
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-2])
+def test_a_batch_norm_that_was_folded_with_another_epsilon(epsilon: float) -> None:
+    culprit = told(folded(epsilon), normed())
+    assert culprit.kind == "norm"
+    assert f"folded with epsilon {epsilon:.3g}, the source's is 1e-05" in culprit.why
+    proved(folded(epsilon), culprit, normed(), x=X)
+
+
+def test_a_batch_norm_that_was_folded_right_is_no_difference() -> None:
+    assert told(folded(1e-5), normed()).kind == "engine"
+    assert told(normed(), folded(1e-5)).kind == "engine"
+
+
+def test_a_batch_norm_that_is_gone() -> None:
+    candidate = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
+    culprit = told(candidate, normed())
+    assert culprit.kind == "missing"
+    assert culprit.why == "the batch norm behind it is missing: it is not folded into the weights either"
+    proved(candidate, culprit, normed(), x=X)
+
+
+def test_a_batch_norm_in_training_mode() -> None:
+    candidate = normed(training_mode=1)
+    candidate.graph.node[1].output.extend(["mean", "var"])
+    culprit = told(candidate, normed())
+    assert "training_mode is 1, the source's is 0: it normalises by the batch" in culprit.why
+    proved(candidate, culprit, normed(), x=X)
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_an_operator_that_means_something_else_in_the_opset(op: str) -> None:
+    candidate, reference = (
+        graph([helper.make_node(op, ["x"], ["y"], "it", axis=1)], opset=opset) for opset in (11, 17)
+    )
+    culprit = told(candidate, reference)
+    assert culprit.kind == "opset"
+    assert "opset 11" in culprit.why and "flattens all axes" in culprit.why
+    assert (culprit.fix.kind, "opset 17" in culprit.fix.sentence) == ("opset", True)
+    last = graph([helper.make_node(op, ["x"], ["y"], "it", axis=3)], opset=11)
+    assert told(last, graph([helper.make_node(op, ["x"], ["y"], "it")])).kind == "engine"
+
+
+def half(op: str, x: Array, y: Array, nodes: Any = None, **constants: Any) -> Culprit:
+    reference = graph(nodes or [helper.make_node(op, ["x"], ["y"], "it")], **constants)
+    return told(reference, reference, "fp16", values={"x": x, "y": y})
+
+
+def test_what_half_precision_loses() -> None:
+    plain = np.ones((1, 3, 8, 8), np.float32)
+    cases = [
+        (half("Relu", plain * 1e5, plain * 1e5), "range", "reach 1e+05, beyond float16's largest number, 65504"),
+        (half("Exp", plain * 11, plain * 6e4), "sensitive", "Exp needs more digits"),
+        (half("Exp", plain * 12, plain), "range", "exponents of values up to 12"),
+        (half("Sigmoid", plain, plain * 1e-9), "range", "100.0% of its values are below 3e-8"),
+        (half("Sigmoid", plain, plain * 1e-5), "range", "below 6.1e-5, where float16 has fewer digits"),
+        (half("ReduceSumSquare", plain * 300, plain[:, :1] * 6e4), "range", "squares values up to 300"),
+        (half("GlobalAveragePool", plain * 2000, plain[..., :1, :1] * 2000), "range", "sums over 64 values reach"),
+        (half("Relu", plain, plain), "sensitive", "11 bits are too few"),
+    ]
+    for culprit, kind, words in cases:
+        assert (culprit.kind, words in culprit.why) == (kind, True), culprit.why
+        assert culprit.fix.kind == "keep_in_float"
+        assert dict(keep_in_float([culprit]).nodes) == {"it": "fp32"}
+
+
+def test_constants_that_half_precision_does_not_hold() -> None:
+    nodes = [helper.make_node("Add", ["x", "c"], ["y"], "it")]
+    tiny = half("", X, X, nodes, c=np.float32(1e-12))
+    assert (tiny.kind, "constant is 1e-12, which is zero in float16" in tiny.why) == ("range", True)
+    large = half("", X, X, nodes, c=np.float32(1e6))
+    assert "constant is 1e+06, beyond float16's largest number" in large.why
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "it")]
+    small = half("", X, X, nodes, w=weights(4, 3, 3, 3) * np.float32(1e-9))
+    assert "of 'w' is below 3e-8 and becomes zero" in small.why
+
+
+def test_a_difference_of_near_values() -> None:
+    reference = graph([helper.make_node("Sub", ["a", "b"], ["y"], "it")], inputs=["a", "b"])
+    values = {"a": X + 100, "b": X + 99.9, "y": X * 0 + 0.1}
+    culprit = told(reference, reference, "fp16", inputs=(("a", "a"), ("b", "b")), values=values)
+    assert "a difference of near values: the result is 0.10% of the terms" in culprit.why
+
+
+def quantized(scale: float, zero: int, weight_scale: Array | None = None, w: Array = W) -> onnx.ModelProto:
+    """A convolution between 8-bit tensors, its weight by one scale or one a channel."""
+    per = np.abs(w).reshape(4, -1).max(1) / 127 if weight_scale is None else np.asarray(weight_scale)
+    steps = per.reshape(-1, *[1] * 3) if per.ndim else per
+    eight = np.clip(np.round(w / steps), -127, 127).astype(np.int8)
+    axis: dict[str, Any] = {"axis": 0} if per.ndim else {}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], "q"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], "d"),
+        helper.make_node("DequantizeLinear", ["w8", "ws", "wz"], ["w"], "dw", **axis),
+        helper.make_node("Conv", ["d", "w"], ["y"], "conv"),
+    ]
+    zeros = np.zeros(per.shape, np.int8)
+    return graph(nodes, s=np.float32(scale), z=np.uint8(zero), w8=eight, ws=per.astype(np.float32), wz=zeros)
+
+
+def eight(scale: float, zero: int, x: Array = X, w: Array = W, **more: Any) -> Culprit:
+    reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=w)
+    return told(quantized(scale, zero, w=w, **more), reference, "int8", values={"x": x})
+
+
+def test_what_eight_bits_lose() -> None:
+    reach = float(np.abs(X).max())
+    right = 2 * reach / 255
+    unlike = W * np.array([1, 1, 1e-3, 1], np.float32).reshape(-1, 1, 1, 1)
+    one = np.asarray(np.abs(unlike).max() / 127)
+    channels = X * np.array([100, 1, 1], np.float32).reshape(1, 3, 1, 1)
+    cases = [
+        (eight(right, 128), "sensitive", "256 levels are too few"),
+        (eight(right / 4, 128), "range", "is clipped"),
+        (eight(right, 20), "range", "the zero point of 'x' is off"),
+        (eight(right * 20, 128), "range", "of 256 levels are used"),
+        (eight(right, 128, w=unlike, weight_scale=one), "range", "the weight 'w' has one scale for all channels"),
+        (eight(right * 100, 128, x=channels), "range", "'x' has one scale for all channels"),
+    ]
+    for culprit, kind, words in cases:
+        assert (culprit.kind, words in culprit.why) == (kind, True), culprit.why
+        assert dict(keep_in_float([culprit]).nodes) == {"conv": "fp32"}
+
+
+def test_a_few_values_far_out() -> None:
+    x = np.tile(X, (1, 1, 8, 8))
+    x[0, 0, 0, 0] = 1000
+    culprit = eight(2000 / 255, 128, x=x)
+    assert "a few values of 'x' reach 1000, while 99.9% are below" in culprit.why
+
+
+def test_a_weight_whose_scale_is_wrong() -> None:
+    reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
+    candidate = quantized(0.05, 128)
+    scales = next(tensor for tensor in candidate.graph.initializer if tensor.name == "ws")
+    scales.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * 2, "ws"))
+    culprit = told(candidate, reference, "int8", values={"x": X})
+    assert culprit.kind == "weights"
+    assert "2.001 times the source's" in culprit.why
+    assert (culprit.fix.kind, culprit.fix.nodes) == ("keep_in_float", ("conv",))
+
+
+def test_a_checkpoint_is_blamed_for_its_own_weights() -> None:
+    bad = W.copy()
+    bad.view(np.uint32)[1, 0, 0, 0] = 0x7E000000  # 4.25e37
+    reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=bad)
+    culprit = told(reference, reference, "fp16")
+    assert (culprit.kind, culprit.fix.kind) == ("checkpoint", "checkpoint")
+    assert "the source's own weight 'w' is at fault, not the export: it reaches 4.254e+37" in culprit.why
+    sane = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
+    culprit = told(sane, sane, flawed={"w": "its norm was never updated"})
+    assert culprit.kind == "checkpoint"
+    assert "its norm was never updated" in culprit.why
+
+
+def deep(seed: int, mix: float = 0.0) -> onnx.ModelProto:
+    random, base = np.random.default_rng(seed), np.random.default_rng(1)
+    nodes, before = [], "x"
+    constants: dict[str, Any] = {}
+    for layer in range(5):
+        own = random.standard_normal((3, 3, 3, 3)) * (1 - mix) + base.standard_normal((3, 3, 3, 3)) * mix
+        constants[f"w{layer}"] = own.astype(np.float32)
+        nodes.append(helper.make_node("Conv", [before, f"w{layer}"], [f"c{layer}"], f"conv{layer}", pads=[1] * 4))
+        before = f"c{layer}"
+    nodes.append(helper.make_node("Relu", [before], ["y"], "relu"))
+    return graph(nodes, **constants)
+
+
+@pytest.mark.parametrize("mix", [0.0, 0.8])
+def test_another_checkpoint_is_one_finding(mix: float) -> None:
+    reference, candidate = deep(1), deep(2, mix)
+    units = far_units(candidate, reference)
+    culprits = culprits_of(NodesFound(units), reference, candidate, "fp32")
+    assert [culprit.kind for culprit in culprits] == ["other_weights", "engine"]
+    assert "other weights, same network: those of 5 nodes are others" in culprits[0].why
+    mended = grafted(candidate, reference, culprits, units)
+    assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])
+
+
+def test_one_layer_of_others_is_no_other_checkpoint() -> None:
+    reference = deep(1)
+    candidate = changed(reference, lambda graph: graph.initializer[2].CopyFrom(deep(5).graph.initializer[2]))
+    units = far_units(candidate, reference)
+    culprits = culprits_of(NodesFound(units[2:3]), reference, candidate, "fp32")
+    assert [culprit.kind for culprit in culprits] == ["weights"]
+
+
+HOSTILE = "w\n\x1b[31mred\u202e<script>"
+
+
+def test_names_of_others_come_out_plain() -> None:
+    def net(w: Array, act: str, domain: str = "") -> onnx.ModelProto:
+        nodes = [
+            helper.make_node("Conv", ["x", HOSTILE], [HOSTILE + "c"], HOSTILE + "conv"),
+            helper.make_node(act, [HOSTILE + "c"], ["y"], HOSTILE + "act", domain=domain),
+        ]
+        constants: dict[str, Any] = {HOSTILE: w}
+        return graph(nodes, **constants)
+
+    cases = [net(W[:, ::-1].copy(), "Relu"), net(W, "Neg"), net(W, "evil\n\x1b[2J", "bad\x07")]
+    for candidate in cases:
+        for precision in ("fp32", "fp16", "int8"):
+            culprit = told(candidate, net(W, "Relu"), precision)
+            for text in (culprit.why, culprit.fix.sentence):
+                assert text.isprintable(), text
+                assert "\u202e" not in text
+
+
+def test_the_tensors_that_help() -> None:
+    reference = normed()
+    unit = found(reference, reference)
+    assert tensors_of(unit) == ("x", "y")
+    assert Finder(reference, reference, "fp32").culprit(unit).kind == "engine"
+
+
+def test_casts_in_a_float32_graph_are_told() -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h"], "down", to=TensorProto.INT32),
+        helper.make_node("Cast", ["h"], ["y"], "up", to=TensorProto.FLOAT),
+    ]
+    reference = graph([helper.make_node("Identity", ["x"], ["y"], "it")])
+    culprit = told(graph(nodes), reference)
+    assert (culprit.kind, culprit.found.node) == ("added", "down")
+    assert culprit.why == "Cast, Cast were added; the source has nothing there"
+    proved(graph(nodes), culprit, reference, x=X)
