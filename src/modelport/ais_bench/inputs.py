@@ -15,6 +15,7 @@ import numpy as np
 from modelport.ais_bench.log import Log
 from modelport.core.errors import DataError, UsageError, raised_as
 from modelport.core.values import Array, TensorSpec
+from modelport.data.files.raw_values import size_reading
 
 SUFFIXES = (".bin", ".npy")
 PURE = "pure_infer_data"
@@ -202,6 +203,8 @@ def files_per_batch(specs: tuple[TensorSpec, ...], lists: Sequence[Sequence[str]
             fix = f"a row of '{spec.name}' has {row} bytes: see that dtype and shape are the model's"
             if part and part % row == 0:
                 fix = f"it holds {part // row} rows: give a model, or with a free batch axis --batchsize, of that batch"
+            if other := size_reading(part, row // np.dtype(spec.dtype).itemsize, spec.dtype):
+                fix = f"{other}: write the files as {spec.dtype}" + (f"; or {fix}" if part % row == 0 else "")
             found = f"{files[0]}: holds {part} bytes, which do not divide the {whole} bytes of {spec} into whole rows"
             raise DataError(found, fix)
         counts.append(whole // part)
