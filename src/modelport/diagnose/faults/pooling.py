@@ -95,6 +95,14 @@ def _over_a_plane(draft: Draft, node: Any) -> bool:
     return not any(size == 1 for size in shape[2:]) and not draft.attribute(node, "noop_with_empty_axes", 0)
 
 
+def _over_several(draft: Draft, node: Any) -> bool:
+    shape = draft.shape(node.input[0])
+    axes = draft.attribute(node, "axes") or (draft.value(node.input[1]) if len(node.input) > 1 else None)
+    if shape is None or axes is None:
+        return False
+    return any(shape[int(axis)] != 1 for axis in np.ravel(axes))
+
+
 def _mean_to_max(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
     was, node.op_type = node.op_type, OF_PLANE[node.op_type]
     return f"{was} became {node.op_type}"
@@ -118,5 +126,5 @@ POOLING = (
     fault("pool_counts_pads", ("AveragePool",), _count_pads, _averages_with_pads),
     fault("pool_kernel", POOLS, _narrow, _can_narrow, shapes=True),
     fault("mean_takes_max", tuple(OF_PLANE), _mean_to_max, _over_a_plane),
-    fault("mean_sums", ("ReduceMean",), _mean_to_sum),
+    fault("mean_sums", ("ReduceMean",), _mean_to_sum, _over_several),
 )
