@@ -110,7 +110,7 @@ def main() -> int:
             faulty = port.planted(plant, number)
             claim = claimed(first, faulty, draws[0])
             seen = [bool(claimed(judge, faulty, which)) for judge, which in zip(others, draws[1:], strict=True)]
-            rows.append({"claim": claim, "replays": len(seen), "confirmed": seen.count(claim)})
+            rows.append({"claim": claim, "replays": len(seen), "confirmed": sum(one == claim for one in seen)})
             words = f"{seen.count(True)} of {len(seen)} other draws notice it"
             print(f"{plant.kind:<34} {plant.size:<8g} claim {claim!s:<6} {words}", flush=True)
     return told(rows, asked.json)
