@@ -12,7 +12,7 @@ from modelport.diagnose.changes.labels import OFFSET, ORDER, permutation_change
 from modelport.diagnose.changes.outputs import SOFTMAX, softmax_twice
 from modelport.diagnose.changes.table import Changed
 from modelport.diagnose.probe.explaining import Explained, explained, row_of
-from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve
+from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve, rounds
 from modelport.diagnose.probe.tally import By, ClassTally, Earned, LineTally, Tally
 from modelport.diagnose.probe.trials import Answering
 from modelport.recipes.schema import Recipe
@@ -63,20 +63,21 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     base = tally_of(question, Changed(AS_IT_IS, question.recipe))
     tallies = [tally_of(question, changed) for changed in question.changes if _applies(question, changed.change)]
     pairs = question.recipe.dataset.views > 1
-    halve(answering, base, tallies, FIRST_OF_PAIRS if pairs else FIRST)
+    first = FIRST_OF_PAIRS if pairs else FIRST
+    halve(answering, base, tallies, first)
     earned = base.earned()
     if not earned.of:
         return Findings(earned, Explained([]), base.n, base, told=False)
     twice = isinstance(base, ClassTally) and softmax_twice(base.scores)
     moved = [tally for tally in tallies if not tally.failed and not tally.same and (twice or not _softmax(tally))]
     learned = _learned(question, base)
-    tried = len(moved) + (learned is not None)
-    rows = [row_of(_first(earned, tally.n), tally, tally.earned(), tried) for tally in moved]
+    tests = (len(moved) + (learned is not None)) * rounds(base.n, first)
+    rows = [row_of(base.earned(tally.n), tally, tally.earned(), tests) for tally in moved]
     held = None if reference is None else reference(base.n)
     found = explained(rows, earned, held)
     if learned is not None:
         # Its samples are half of the others': the two are not held against each other.
-        row = row_of(learned.base, learned.tally, learned.earned, tried)
+        row = row_of(learned.base, learned.tally, learned.earned, tests)
         best = row if found.best is None and row.certain else found.best
         found = replace(found, rows=[*found.rows, row], best=best)
     if twice and found.best is None:
@@ -106,14 +107,6 @@ def _applies(question: Question, change: Change) -> bool:
     if question.by == "confidence":
         return change.kind not in OF_LABELS and change.outputs is None and change.placement is None
     return change.outputs is not None or change.kind not in OF_LABELS
-
-
-def _first(earned: Earned, n: int) -> Earned:
-    """Return what the first ``n`` samples earn; of fewer than all, no figure that is no mean of them."""
-    if n >= len(earned.evidence):
-        return earned
-    values = None if earned.values is None else earned.values[:n]
-    return replace(earned, evidence=earned.evidence[:n], values=values, metric=None)
 
 
 @dataclass(frozen=True, slots=True)

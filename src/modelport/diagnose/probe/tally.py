@@ -47,8 +47,8 @@ class Tally(Protocol):
     def take(self, answers: Answers, source: Answers | None) -> None:
         """Take answers to the next samples, and the source's to the same."""
 
-    def earned(self) -> Earned:
-        """Return what was earned so far."""
+    def earned(self, first: int | None = None) -> Earned:
+        """Return what was earned so far, or of the first so many samples."""
 
 
 def applied(changed: Changed, answers: Answers) -> Answers:
@@ -74,7 +74,7 @@ class ClassTally:
         self.ids: list[RowId] = []
         self.targets: list[int] = []  # classes as the output counts them; −1 where there is none
         self._scores: list[Array] = []
-        self._earned: Earned | None = None
+        self._earned: dict[int, Earned] = {}
 
     def take(self, answers: Answers, source: Answers | None) -> None:
         """Take answers; the source's best class stands in for the label where agreement counts."""
@@ -89,24 +89,22 @@ class ClassTally:
             self.targets += [-1] * len(answers.ids)
         self.ids += answers.ids
         self.n += len(answers.ids)
-        self._earned = None
 
     @property
     def scores(self) -> Array:
         """Scores (N, C) of all samples so far."""
         return np.concatenate(self._scores)
 
-    def earned(self) -> Earned:
-        """Return what was earned so far."""
-        if self._earned is None:
-            self._earned = self.under(np.array(self.targets, np.int64))
-        return self._earned
+    def earned(self, first: int | None = None) -> Earned:
+        """Return what was earned so far, or of the first so many samples, to which the temperature is fitted."""
+        count = self.n if first is None else min(first, self.n)
+        if count not in self._earned:
+            self._earned[count] = self.under(np.array(self.targets, np.int64), np.arange(count))
+        return self._earned[count]
 
-    def under(self, targets: NDArray[np.int64], rows: NDArray[np.intp] | None = None) -> Earned:
-        """Return what the samples earn, or those of ``rows``, were these the targets (N,) of all."""
-        scores = self.scores
-        if rows is not None:
-            scores, targets = scores[rows], targets[rows]
+    def under(self, targets: NDArray[np.int64], rows: NDArray[np.intp]) -> Earned:
+        """Return what the samples of ``rows`` earn, were these the targets (N,) of all."""
+        scores, targets = self.scores[rows], targets[rows]
         if self._by == "confidence":
             return Earned(confidences(scores), "confidence", None, None)
         sound = (targets >= 0) & (targets < scores.shape[1])
@@ -145,15 +143,22 @@ class LineTally:
         if len(rows.ids):
             self.lines += self._scorer.take(rows)
 
-    def earned(self) -> Earned:
-        """Return what was earned so far; a sample of which nothing is told earns nothing."""
+    def earned(self, first: int | None = None) -> Earned:
+        """Return what was earned so far; a sample of which nothing is told earns nothing.
+
+        Of the ``first`` so many, fewer than all, only figures that are means of samples are told.
+        """
         name = SOURCE_AGREEMENT if self._by == "agreement" else self._task.deciding
         values, of = np.zeros(self.n), ""
         for line in self.lines:
             if (told := self._told(line, name)) is not None:
                 values[self._places[str(line["id"])]], of = told
+        count = self.n if first is None else min(first, self.n)
+        values = values[:count]
         if self._by == "agreement":
-            return Earned(values, of, values, Score(100.0 * float(values.mean()), "percent", self.n, None))
+            return Earned(values, of, values, Score(100.0 * float(values.mean()), "percent", count, None))
+        if count < self.n:
+            return Earned(values, of, values if of == name else None, None)
         metric = self._scorer.figures().metrics.get(name) if of else None
         return Earned(values, of, values if of == name else None, metric)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from modelport.core.errors import EngineError
 from modelport.core.progress import SILENT, Bar, Progress
 from modelport.core.values import Array
 from modelport.diagnose.distance import Distance, distance
-from modelport.diagnose.trace.bounds import NUDGE, Work, expected, work_of
+from modelport.diagnose.trace.bounds import NUDGE, Moves, Work, expected, work_of
 from modelport.diagnose.trace.findings import NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.noise import NudgedConstants, nudged
 from modelport.diagnose.trace.pairing import TRANSPARENT, Side, cone, pairs, units
@@ -62,7 +62,7 @@ def examine(
                 name, words = next(iter(theirs.failed.items()))
                 raise EngineError(f"node '{name}' of the reference cannot be run: {words}", "give another reference")
             mine.look(runtime, limit, bar)
-        known = pairs(Side.of(mine.flow, mine.sketches), Side.of(theirs.flow, theirs.sketches), precision)
+        known = pairs(mine.side, theirs.side, precision)
         comparing = Comparison(runtime, mine, theirs, known, units(mine.flow, theirs.flow, known), precision, limit)
         found = comparing.run(progress)
     inside = {name for unit in comparing.units for name in unit.nodes}
@@ -81,7 +81,8 @@ class Graph:
     feeds: Mapping[str, Array]
     kinds: Mapping[str, Kind]
     sketches: dict[str, Sketch] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # what the engine said, by node
+    broken: dict[str, str] = field(default_factory=dict)  # by tensor, also those that hang on them
 
     @staticmethod
     def of(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Graph:
@@ -93,6 +94,11 @@ class Graph:
         cast = {name: _as_float32(array) if twin is not model else array for name, array in feeds.items()}
         own = {name: array for name, array in cast.items() if name in names}
         return Graph(model, flow, runs, own, runs.kinds(own))
+
+    @property
+    def side(self) -> Side:
+        """What pairing takes, once the graph was looked through."""
+        return Side.of(self.flow, self.sketches, self.broken)
 
     def walk(self, runtime: Bench, limit: int) -> Walk:
         """Return a walk through the graph from its inputs."""
@@ -110,15 +116,7 @@ class Graph:
                 if array.dtype.kind == "f" or name in ends:
                     self.sketches[name] = sketch(array)
             bar.advance()
-        self.failed = walk.failed
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """How much a unit's result moves: by a share of its inputs and weights, and by half steps of its 8-bit tensors."""
-
-    sensitivity: float = 1.0
-    quantization: float = 0.0
+        self.failed, self.broken = walk.failed, walk.broken
 
 
 @dataclass(slots=True)
@@ -270,7 +268,7 @@ class Comparison:
             module,
             NOWHERE if alone is None else distance(alone, want),
             NOWHERE if whole is None else distance(whole, want),
-            expected(both, self.precision, moves.sensitivity, moves.quantization),
+            expected(both, self.precision, replace(moves, size=root_mean_square(want))),
         )
 
     def _module(self, step: Step, others: Sequence[Step]) -> str:
@@ -326,6 +324,12 @@ def _batches(pieces: Sequence[Piece], size: Callable[[Piece], int], limit: int) 
         batches[-1].append(number)
         total += own
     return batches
+
+
+def root_mean_square(array: Array) -> float:
+    """Return the root mean square of a tensor; 0 for one without elements."""
+    flat = array.astype(np.float64).ravel()
+    return math.sqrt(float(flat @ flat) / flat.size) if flat.size else 0.0
 
 
 def _as_float32(array: Array) -> Array:

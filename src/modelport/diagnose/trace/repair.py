@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from modelport.core.errors import UsageError
 from modelport.diagnose.trace.causes import paired_tensors
 from modelport.diagnose.trace.findings import Culprit, UnitFound
+from modelport.engines.registry import ENGINES, get_engine
 from modelport.model.graph import graft
-from modelport.model.graph.precision_plan import PrecisionPlan
+from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, resolve
 
 if TYPE_CHECKING:
     import onnx
@@ -48,3 +49,14 @@ def keep_in_float(culprits: Sequence[Culprit]) -> PrecisionPlan:
     """
     names = [name for culprit in culprits if culprit.fix.kind == "keep_in_float" for name in culprit.fix.nodes]
     return PrecisionPlan(dict.fromkeys(names, "fp32"))
+
+
+def plan_files(plan: PrecisionPlan, model: onnx.ModelProto) -> dict[str, str]:
+    """Return the plan as files, text by name: ``plan.json`` for ``--plan``, and what vendors' compilers take.
+
+    ``model`` is the float32 graph. Raises GraphError for nodes that it does not have.
+    """
+    resolved = resolve(plan, model, "the plan")
+    engines = map(get_engine, ENGINES)
+    own = {f"{one.name}.{name}": text for one in engines for name, text in one.plan_texts(resolved).items()}
+    return {"plan.json": plan_text(plan), **own}
