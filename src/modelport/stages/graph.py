@@ -13,6 +13,7 @@ from modelport.engines.registry import defaults, model_artifact
 from modelport.engines.source import Source
 from modelport.model.graph import file as graphs
 from modelport.model.graph.export import check_graph
+from modelport.stages.compiled_from import stale_notes
 from modelport.stages.export import export_cached, outputs_match, pixels_cached
 from modelport.stages.plan import Plan
 from modelport.stages.source import file_health
@@ -68,7 +69,7 @@ def _given(plan: Plan, path: Path, source: Source | None) -> Made:
             f"{path}: the engine '{plan.engine.name}' does not run such files",
             f"choose --engine {' or '.join(able.name for able in defaults() if model.kind in able.consumes)}",
         )
-    checks, notes = list[Check](), list[str]()
+    checks, notes = list[Check](), stale_notes(model)
     if model.kind == "onnx":
         graph = graphs.read_graph(path)
         graphs.check_signature(graph, plan.build.needed_recipe.whole_signature, path)

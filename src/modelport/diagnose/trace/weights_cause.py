@@ -56,6 +56,7 @@ class Became:
     correlation: float | None = None
 
 
+@np.errstate(invalid="ignore", over="ignore")  # damaged weights are beyond any range
 def became(
     got: Array,
     want: Array,
