@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,13 @@ from modelport.jobs.trace.apply import Case, applied, nothing_off
 from modelport.jobs.trace.report import render
 from modelport.jobs.trace.request import REPORT, SCHEMA, TRACE, Asked, TraceRequest, asked
 from modelport.model.graph.file import read_graph
-from modelport.model.graph.precision_plan import PrecisionPlan, plan_text
+from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, read_plan
 from modelport.report.result import environment
 from modelport.stages.port import source_for
 from modelport.tasks.table import task_of
 
 # Rows on which it is measured what rounding does, and on which nodes are looked for.
-ROWS = 8
+ROWS = 4
 
 
 @dataclass(slots=True)
@@ -67,10 +67,12 @@ def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
         source = _source(what, progress)
         drop_old_result(request.out, TRACE, (REPORT,))
         found = _through_the_stages(request, what, source, work, progress)
-        further: dict[str, Any] = {}
+        plan, further = keep_in_float(found.located.culprits), dict[str, Any]()
         if request.apply:
-            further["applied"] = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
-        plan = keep_in_float(found.located.culprits)
+            told = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
+            further["applied"] = told
+            # It holds what was found behind the first culprits as well.
+            plan = read_plan(Path(told["file"])) if told["by"] == "keep_in_float" else plan
         value = {
             "schema": SCHEMA,
             "recipe": what.recipe.name,
@@ -146,8 +148,10 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
         if found.first_bad is not None:
             with stage(progress, "nodes"):
                 flawed = {finding.tensor: finding.why for finding in broken}
-                found.located = _located(what, step, stages, (reference, flawed), work, progress)
-            found.case = Case(request, what, source, reference, step, found.located, stages)
+                known = (reference, flawed)
+                locate = partial(_located, what, stages=stages, known=known, work=work, progress=progress)
+                found.located = locate(step)
+            found.case = Case(request, what, source, reference, step, found.located, stages, locate)
             break
     return found
 
