@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from modelport.diagnose.faults.draft import Draft
-from modelport.diagnose.faults.making import fault
+from modelport.diagnose.faults.making import fault, leave_out
 
 
 def _sums_alike(draft: Draft, node: Any) -> bool:
@@ -45,7 +45,7 @@ def _exchange(draft: Draft, node: Any, size: float, random: np.random.Generator)
 
 
 def _others(draft: Draft, node: Any) -> list[str]:
-    """Tensors made earlier that have the second operand's shape and dtype, from where this node is taken back."""
+    """Tensors made before this node that have its second operand's shape and dtype."""
     wanted = draft.shape(node.input[1])
     if wanted is None or node.input[1] in draft.constants:
         return []
@@ -148,11 +148,6 @@ def _same_shape(draft: Draft, node: Any) -> bool:
     return shape is not None and shape == draft.shape(node.output[0])
 
 
-def _leave_out(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
-    draft.drop(node, node.input[0])
-    return f"the {node.op_type} is left out"
-
-
 def _negate(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
     draft.after(node, "Neg")
     return "the sign of the output is exchanged"
@@ -171,6 +166,6 @@ ARITHMETIC = (
     fault("gemm_beta", ("Gemm",), _other_beta, _adds_something, sizes=(0.01, 0.1, 1.0)),
     fault("gate_adds", ("Mul",), _gate_adds, _two_activations),
     fault("clip_bound", ("Clip",), _other_bound, _bounded, sizes=(0.1, 0.5, 0.9)),
-    fault("layer_left_out", ("Conv", "MatMul"), _leave_out, _same_shape),
+    fault("layer_left_out", ("Conv", "MatMul"), leave_out, _same_shape),
     fault("sign_exchanged", ("Conv", "Gemm", "MatMul", "Sub"), _negate),
 )  # fmt: skip
