@@ -67,8 +67,11 @@ def test_a_healthy_int8_port_names_nothing(engine: str, trace: Trace, tiny_data:
 
 def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Path) -> None:
     bad = written(with_weight(NET, "layer.conv2.weight", 1.5), tmp_path / "bad.onnx")
-    value = trace("--engine", "onnxruntime", "--model", bad, "--apply", "--limit", 20)
+    data = tmp_path / "nodes.json"
+    words = ("--apply", "--limit", 20, "--explorer", data)
+    value = trace("--engine", "onnxruntime", "--model", bad, *words)
     assert value["first_bad_stage"] == "onnx"
+    assert json.loads(data.read_text())["results"]["node_conv2"]["value"] == value["culprits"][0]["local_error"]
     assert [(row["node"], row["op"], row["module"]) for row in value["culprits"]] == [
         ("node_conv2", "Conv", "layer.conv2")
     ]

@@ -135,8 +135,7 @@ def _repair(case: Case, plan: PrecisionPlan, progress: Progress) -> Repair | Non
             return Repair("opset", out / REPAIRED, replace(case.step, model=model, why=""))
         if "graft" in kinds and case.step.given:
             mine, theirs = read_graph(case.step.model.path), read_graph(case.reference.graph.path)
-            units = () if case.located.found is None else case.located.found.units
-            content = grafted(mine, theirs, case.culprits, units).SerializeToString(deterministic=True)
+            content = grafted(mine, theirs, case.culprits, case.located.units).SerializeToString(deterministic=True)
             model = write_artifact(out / REPAIRED, "onnx", content, case.step.model.digests)
             return Repair("graft", out / REPAIRED, replace(case.step, model=model))
     if not plan.nodes or case.what.plan.engine.lowers.get(case.step.precision) is None or case.step.given:

@@ -19,7 +19,8 @@ from modelport.core.scratch import scratch_folder
 from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.diagnose.trace.explained import LEAST, explained
-from modelport.diagnose.trace.findings import StageFound
+from modelport.diagnose.trace.explorer import write_explorer
+from modelport.diagnose.trace.findings import NodesFound, StageFound
 from modelport.diagnose.trace.locating import Located, bisected, compared
 from modelport.diagnose.trace.repair import keep_in_float
 from modelport.diagnose.trace.road import Reference, reference_of, steps
@@ -122,7 +123,12 @@ def _beside(request: TraceRequest, found: Found, plan: PrecisionPlan) -> list[st
         else:
             said.append("--plan-out: no culprit is mended by keeping nodes in float32, and nothing was written")
     if request.explorer is not None:
-        said.append("--explorer: no nodes were compared, and nothing was written")
+        graph, units = found.located.graph, found.located.units
+        if graph is not None and units:
+            _, other = write_explorer(request.explorer, NodesFound(units), read_graph(graph.path))
+            said.append(f"Model Explorer: node data of {graph.shown}; the accumulated errors are in {other}")
+        else:
+            said.append("--explorer: no nodes were compared, and nothing was written")
     return said
 
 
