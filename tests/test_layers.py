@@ -111,7 +111,7 @@ def test_benchmarks_use_what_users_have(script: Path) -> None:
         assert name.startswith(PUBLIC), f"{script.name} imports {name}"
     for name in _imports(script, everywhere=True):
         part = name.removeprefix("modelport.").partition(".")[0]
-        public = name.startswith(PUBLIC) or part in {"measure", "cli", *modelport.__all__}
+        public = name.startswith(PUBLIC) or part in {"measure", "cli", "diagnose", *modelport.__all__}
         assert not name.startswith("modelport.") or public, name
     for name in re.findall(r"\bmp\.(\w+)", text):
         assert name in modelport.__all__, f"{script.name}: mp.{name}"

@@ -42,6 +42,36 @@ def test_inputs_that_are_exchanged(op: str) -> None:
     proved(candidate, culprit, reference, a=X, b=weights(1, 3, 8, 8))
 
 
+@pytest.mark.parametrize(
+    ("have", "want"), [(["x", "c"], ["c", "x"]), (["c", "x"], ["x", "c"]), (["x", "b"], ["b", "x"])]
+)
+def test_a_constant_that_is_the_other_operand(have: list[str], want: list[str]) -> None:
+    candidate, reference = (
+        graph([helper.make_node("Div", names, ["y"], "it")], c=np.float32(2), b=X[0, 0, 0]) for names in (have, want)
+    )
+    culprit = told(candidate, reference)
+    assert culprit.kind == "inputs"
+    assert "its inputs are exchanged: the constant is" in culprit.why
+    proved(candidate, culprit, reference, x=np.abs(X) + 1)
+
+
+def test_weights_of_one_node_that_are_exchanged() -> None:
+    candidate = changed(normed(), lambda graph: graph.node[1].input.__setitem__(slice(1, 3), ["e", "g"]))
+    culprit = told(candidate, normed())
+    assert (culprit.kind, culprit.why) == ("inputs", "at 'norm': its scale and its bias are exchanged")
+    proved(candidate, culprit, normed(), x=X)
+
+
+def test_auto_pad() -> None:
+    candidate, reference = (
+        graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv", strides=[2, 2], **pads)], w=W)
+        for pads in ({"auto_pad": "SAME_UPPER"}, {"pads": [1, 1, 1, 1]})
+    )
+    culprit = told(candidate, reference)
+    assert culprit.why == "auto_pad is SAME_UPPER (pads [0, 0, 1, 1]), the source's pads is [1, 1, 1, 1]"
+    proved(candidate, culprit, reference, x=X)
+
+
 def test_exchanging_what_may_be_exchanged_is_nothing() -> None:
     candidate, reference = (
         graph([helper.make_node("Add", names, ["y"], "it")], inputs=["a", "b"]) for names in (["b", "a"], ["a", "b"])
@@ -248,6 +278,20 @@ def test_a_few_values_far_out() -> None:
     assert "a few values of 'x' reach 1000, while 99.9% are below" in culprit.why
 
 
+@pytest.mark.parametrize(("place", "word"), [(1, "scale 0.05 and scaled back with 0.1"), (2, "zero point 128 and")])
+def test_a_tensor_that_is_scaled_back_otherwise(place: int, word: str) -> None:
+    reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
+    other = {1: np.float32(0.1), 2: np.uint8(100)}[place]
+
+    def change(graph: Any) -> None:
+        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(other), "other"))
+        graph.node[1].input[place] = "other"
+
+    culprit = told(changed(quantized(0.05, 128), change), reference, "int8", values={"x": X})
+    assert culprit.kind == "constant"
+    assert word in culprit.why
+
+
 def test_a_weight_whose_scale_is_wrong() -> None:
     reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
     candidate = quantized(0.05, 128)
@@ -340,5 +384,5 @@ def test_casts_in_a_float32_graph_are_told() -> None:
     reference = graph([helper.make_node("Identity", ["x"], ["y"], "it")])
     culprit = told(graph(nodes), reference)
     assert (culprit.kind, culprit.found.node) == ("added", "down")
-    assert culprit.why == "Cast, Cast were added; the source has nothing there"
+    assert culprit.why == "Cast to int32, Cast to float were added; the source has nothing there"
     proved(graph(nodes), culprit, reference, x=X)

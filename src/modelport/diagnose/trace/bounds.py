@@ -22,6 +22,10 @@ ROUNDOFF = {"fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8}
 MEAN_SQUARE = 0.42
 # How many times the expected error a healthy unit's may be: `benchmarks/trace_bounds.py`.
 MARGIN = {"fp32": 16.0, "fp16": 4.0, "int8": 3.0}
+# The smallest float16 above zero: below 2**-14 all are multiples of it. What is so small loses more than a rounding;
+# where next to nothing is left of a result, that is more than precision explains.
+SMALLEST_HALF = 2.0**-24
+MOST_LOST = 0.9
 # The share by which inputs and weights are moved to find a unit's sensitivity: far above rounding, and small enough
 # that an operator is nearly linear over it.
 NUDGE = 2.0**-10
@@ -71,18 +75,33 @@ def length_of(flow: Flow, step: Step, kinds: Mapping[str, Kind]) -> int:
     return 1
 
 
-def expected(work: Work, precision: str, sensitivity: float = 1.0, quantization: float = 0.0) -> float:
-    """Return the relative L2 error that is explained, the margin in it.
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """What was measured of a unit: how much its result moves, relative, and how large that is.
 
-    ``sensitivity``: the relative change of the result by that of inputs and weights. ``quantization``: the relative
-    error that half steps of 8 bits make. Results are rounded to the precision, sums are kept in float32. The errors
-    have nothing to do with each other: their squares are added.
+    ``sensitivity``: by a share of its inputs and weights, as a multiple of that. ``quantization``: by half steps of its
+    8-bit tensors. ``size``: the root mean square of the reference's result.
+    """
+
+    sensitivity: float = 1.0
+    quantization: float = 0.0
+    size: float = 1.0
+
+
+def expected(work: Work, precision: str, moves: Moves) -> float:
+    """Return the relative L2 error that is explained of a unit, the margin in it.
+
+    Results are rounded to the precision, sums are kept in float32. The errors have nothing to do with each other:
+    their squares are added.
     """
     unit, single = ROUNDOFF.get(precision, ROUNDOFF["fp32"]), ROUNDOFF["fp32"]
-    own = unit * math.sqrt(1 + work.roundings) * math.hypot(1, sensitivity)
-    summed = single * math.sqrt(work.length) * (1 + sensitivity)
-    rounded = MARGIN["fp16" if unit > single else "fp32"] * MEAN_SQUARE * math.hypot(own, summed)
-    return math.hypot(rounded, MARGIN["int8"] * quantization)
+    own = unit * math.sqrt(1 + work.roundings) * math.hypot(1, moves.sensitivity)
+    summed = single * math.sqrt(work.length) * (1 + moves.sensitivity)
+    rounded = MARGIN["fp32" if unit == single else "fp16"] * MEAN_SQUARE * math.hypot(own, summed)
+    lost = 0.0
+    if precision == "fp16" and moves.size:
+        lost = min(MOST_LOST, MARGIN["fp16"] * SMALLEST_HALF / math.sqrt(12) / moves.size)
+    return math.hypot(rounded, lost, MARGIN["int8"] * moves.quantization)
 
 
 def _shape(flow: Flow, name: str, kinds: Mapping[str, Kind]) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,19 +36,20 @@ class Side:
 
     flow: Flow
     sketches: Mapping[str, Sketch]
+    unseen: frozenset[str]  # tensors that could not be made
     base: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """By tensor, the operator that made it and how many that hand on lie behind that."""
 
     @staticmethod
-    def of(flow: Flow, sketches: Mapping[str, Sketch]) -> Side:
-        """Return the side of a graph."""
+    def of(flow: Flow, sketches: Mapping[str, Sketch], unseen: Iterable[str]) -> Side:
+        """Return the side of a graph. Of what was neither seen nor ``unseen`` (whole numbers) nothing is paired."""
         base: dict[str, tuple[str, int]] = {value.name: ("", 0) for value in flow.inputs}
         for step in flow.varying:
             first = next((name for name in step.reads if name in base), None)
             hands_on = step.op in TRANSPARENT and first is not None
             for name in step.gives:
                 base[name] = (base[first][0], base[first][1] + 1) if hands_on and first else (step.op, 0)
-        return Side(flow, sketches, base)
+        return Side(flow, sketches, frozenset(unseen), base)
 
     @property
     def tensors(self) -> list[str]:
@@ -84,6 +85,8 @@ class Pairing:
     near: float
     to_other: dict[str, str] = field(default_factory=dict)
     to_mine: dict[str, str] = field(default_factory=dict)
+    guessed: set[str] = field(default_factory=set)
+    """The candidate's tensors that nothing but the structure tells of."""
 
     def pair(self, mine: str, other: str) -> bool:
         """Note a pair unless one of the two has another; whether it is new."""
@@ -97,15 +100,18 @@ class Pairing:
         got, want = self.mine.sketches.get(mine), self.other.sketches.get(other)
         return None if got is None or want is None else apart(got, want)
 
-    def may(self, mine: str, other: str) -> bool:
-        """Whether two tensors are free and have as many axes, as far as that is known.
+    def may(self, mine: str, other: str, *, strictly: bool = False) -> bool:
+        """Whether two tensors are free and have as many axes, ``strictly`` of the same sizes, as far as that is known.
 
         Behind a fault tensors may have other sizes.
         """
         if mine in self.to_other or other in self.to_mine:
             return False
         got, want = self.mine.sketches.get(mine), self.other.sketches.get(other)
-        return got is None or want is None or len(got.shape) == len(want.shape)
+        if got is None or want is None:
+            # Only what failed is unknown; the rest is no tensor of floats.
+            return (got is not None or mine in self.mine.unseen) and (want is not None or other in self.other.unseen)
+        return got.shape == want.shape if strictly else len(got.shape) == len(want.shape)
 
     def by_ends(self) -> None:
         """Pair inputs that were given the same values, and outputs by name, else by their place."""
@@ -170,18 +176,16 @@ class Pairing:
 
     def by_structure(self) -> None:
         """Pair what is made alike of pairs, and what pairs are made of alike, until nothing more is found."""
-        alike: Callable[[Step, Step], bool] = lambda one, two: one.op == two.op  # noqa: E731
-        anything: Callable[[Step, Step], bool] = lambda one, two: True  # noqa: E731
-        for rule in (alike, anything):
-            for _ in range(ROUNDS):
-                if not self._forward(rule) + self._backward(rule):
-                    break
-                if rule is anything:
-                    while self._forward(alike) + self._backward(alike):
-                        pass
+        sure = set(self.to_other)
+        for _ in range(ROUNDS):
+            while self._forward(alike=True) + self._backward(alike=True):
+                pass
+            if not self._forward(alike=False) + self._backward(alike=False):
+                break
+        self.guessed = set(self.to_other) - sure
 
-    def _forward(self, rule: Callable[[Step, Step], bool]) -> int:
-        """Pair results of steps that read pairs alone; return how many."""
+    def _forward(self, *, alike: bool) -> int:
+        """Pair results of steps that read pairs alone, ``alike``: of one operator; return how many."""
         made = 0
         readers: dict[tuple[str, ...], list[Step]] = defaultdict(list)
         for step in self.other.flow.varying:
@@ -194,27 +198,19 @@ class Pairing:
             if not sources or any(name not in self.to_other for name in sources):
                 continue
             theirs = readers.get(tuple(sorted(self.to_other[name] for name in sources)), [])
-            fits = [other for other in theirs if rule(step, other) and self._free(step, other)]
-            if not fits:
-                continue
-            rivals = [
-                rival
-                for rival in self.mine.flow.takers.get(step.reads[0], ())
-                if rival.index < step.index and rule(step, rival) and rival.gives[0] not in self.to_other
-            ]
-            made += self._pair_results(step, fits[0]) if not rivals else 0
+            fits = [other for other in theirs if (step.op == other.op) >= alike]
+            made += next(filter(None, (self._pair_results(step, other, alike) for other in fits)), 0)
         return made
 
-    def _free(self, mine: Step, other: Step) -> bool:
-        return bool(mine.gives) and bool(other.gives) and self.may(mine.gives[0], other.gives[0])
+    def _pair_results(self, mine: Step, other: Step, alike: bool) -> int:
+        pairs = zip(mine.gives, other.gives, strict=False)
+        return sum(self.may(one, two, strictly=not alike) and self.pair(one, two) for one, two in pairs)
 
-    def _pair_results(self, mine: Step, other: Step) -> int:
-        return sum(
-            self.may(one, two) and self.pair(one, two) for one, two in zip(mine.gives, other.gives, strict=False)
-        )
+    def _backward(self, *, alike: bool) -> int:
+        """Pair what steps of one operator read whose results are a pair; return how many.
 
-    def _backward(self, rule: Callable[[Step, Step], bool]) -> int:
-        """Pair what steps of one operator read whose results are a pair; return how many."""
+        ``alike``: where one operator made it on both sides.
+        """
         made = 0
         for step in reversed(self.mine.flow.varying):
             partner = next((self.to_other[name] for name in step.gives if name in self.to_other), None)
@@ -230,9 +226,8 @@ class Pairing:
             if len(ours) != len(theirs):
                 continue
             for one, two in zip(ours, theirs, strict=True):
-                makers = self.mine.flow.maker.get(one), self.other.flow.maker.get(two)
-                both = makers[0] is not None and makers[1] is not None and rule(makers[0], makers[1])
-                if (both or None in makers) and self.may(one, two):
+                makers = self.mine.base[one][0], self.other.base[two][0]
+                if (makers[0] == makers[1] or not alike) and self.may(one, two, strictly=not alike):
                     made += self.pair(one, two)
         return made
 
@@ -272,8 +267,8 @@ def _candidates(
         yield ours[row], theirs[column]
 
 
-def pairs(mine: Side, other: Side, precision: str) -> dict[str, str]:
-    """Return the reference's tensor by the candidate's. ``precision`` says how near the values of a pair are."""
+def pairing(mine: Side, other: Side, precision: str) -> Pairing:
+    """Return which tensor is which. ``precision`` says how near the values of a pair are."""
     found = Pairing(mine, other, NEAR.get(precision, NEAR["fp32"]))
     found.by_ends()
     found.by_values()
@@ -281,7 +276,7 @@ def pairs(mine: Side, other: Side, precision: str) -> dict[str, str]:
     found.by_weights()
     found.by_structure()
     found.drop_crossed()
-    return found.to_other
+    return found
 
 
 def cone(flow: Flow, output: str, stops: Iterable[str]) -> tuple[list[Step], list[str]]:

@@ -11,6 +11,7 @@ from modelport.core.artifacts import Artifact, write_artifact, write_text
 from modelport.core.errors import ModelportError
 from modelport.core.progress import Progress
 from modelport.diagnose.trace.findings import Culprit, StageFound
+from modelport.diagnose.trace.locating import Located
 from modelport.diagnose.trace.repair import grafted, keep_in_float
 from modelport.diagnose.trace.road import Reference, steps
 from modelport.diagnose.trace.stages import Stages, Step
@@ -44,8 +45,13 @@ class Case:
     source: Source
     reference: Reference
     step: Step
-    culprits: Sequence[Culprit]
+    located: Located
     stages: Stages
+
+    @property
+    def culprits(self) -> Sequence[Culprit]:
+        """What was found to be the cause."""
+        return self.located.culprits
 
     @property
     def own_export(self) -> bool:
@@ -106,7 +112,8 @@ def _repair(case: Case, progress: Progress) -> Repair | None:
             return Repair("opset", out / REPAIRED, replace(case.step, model=model, why=""))
         if "graft" in kinds and case.step.given:
             mine, theirs = read_graph(case.step.model.path), read_graph(case.reference.graph.path)
-            content = grafted(mine, theirs, case.culprits).SerializeToString(deterministic=True)
+            units = () if case.located.found is None else case.located.found.units
+            content = grafted(mine, theirs, case.culprits, units).SerializeToString(deterministic=True)
             model = write_artifact(out / REPAIRED, "onnx", content, case.step.model.digests)
             return Repair("graft", out / REPAIRED, replace(case.step, model=model))
     plan = keep_in_float(case.culprits)
