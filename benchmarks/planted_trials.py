@@ -18,7 +18,7 @@ from modelport.diagnose.distance import distance
 from modelport.diagnose.faults.base import GraphFault, Planted
 from modelport.diagnose.faults.healthy import HEALTHY
 from modelport.diagnose.faults.table import GRAPH_FAULTS
-from modelport.diagnose.trace.causes import culprit_of
+from modelport.diagnose.trace.causes import culprits_of
 from modelport.diagnose.trace.nodes import examine
 from modelport.diagnose.trace.repair import grafted
 from planted_networks import SMALL, Small, call, inputs_of, own, small
@@ -139,11 +139,11 @@ def by_hand(row: Row, made: Planted, reference: onnx.ModelProto, folder: Path) -
         return replace(row, noticed=True, localised=False, repaired=False, found=f"refused: {error.found}")
     if not found.departed:
         return replace(row, noticed=False, localised=False, repaired=False, found="nothing departs")
-    culprit = culprit_of(found.departed[0], reference, made.graph, "fp32")
+    culprit = culprits_of(found, reference, made.graph, "fp32")[0]
     told = f"{culprit.found.op} '{culprit.found.node}': {culprit.why}"
     row = replace(row, noticed=True, localised=culprit.found.node in made.places, found=told)
     try:
-        mended = grafted(made.graph, reference, [culprit])
+        mended = grafted(made.graph, reference, [culprit], found.units)
         return replace(row, repaired=alike(answers(mended, folder), right_answers(row.network, folder), SAME))
     except mp.ModelportError as error:
         return replace(row, repaired=False, found=f"{told}; not mended: {error.found}")
