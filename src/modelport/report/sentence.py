@@ -27,7 +27,7 @@ def sentence(result: Result) -> str:
 
 
 def where_to_look(result: Result) -> list[str]:
-    """Return which command finds the cause of what did not pass; none where all did, or more samples would settle it."""
+    """Return which command finds the cause of what did not pass; none where all did, or more samples would do."""
     if any(check.verdict == FAIL for check in result.checks):
         return [
             "where and why: `modelport trace` names the stage and the node that depart from the source, `modelport "
