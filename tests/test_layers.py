@@ -90,10 +90,16 @@ def test_vendor_packages_stay_in_their_rooms(file: Path) -> None:
 
 
 SCRIPTS = sorted((SOURCE.parents[1] / "benchmarks").glob("*.py"))
-# Beside the public names: the clocks, the command line, whose verbs are measured, and the statistics of verdicts with
-# the values that they take, which are replayed.
-VALUES = ("modelport.tasks.paired", "modelport.tasks.judged", "modelport.recipes.tables")
-PUBLIC = ("modelport.measure.", "modelport.cli.main", "modelport.verdict", *VALUES)
+# Beside the public names: the clocks, the command line, whose verbs are measured, the statistics of verdicts with the
+# values that they take, which are replayed, and diagnosis, whose faults are planted, with what it takes.
+VALUES = (
+    "modelport.tasks.paired",
+    "modelport.tasks.judged",
+    "modelport.tasks.table",
+    "modelport.recipes.tables",
+    "modelport.recipes.toml",
+)
+PUBLIC = ("modelport.measure.", "modelport.cli.main", "modelport.verdict", "modelport.diagnose.", *VALUES)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -105,7 +111,7 @@ def test_benchmarks_use_what_users_have(script: Path) -> None:
         assert name.startswith(PUBLIC), f"{script.name} imports {name}"
     for name in _imports(script, everywhere=True):
         part = name.removeprefix("modelport.").partition(".")[0]
-        public = name.startswith(PUBLIC) or part in {"measure", "cli", *modelport.__all__}
+        public = name.startswith(PUBLIC) or part in {"measure", "cli", "diagnose", *modelport.__all__}
         assert not name.startswith("modelport.") or public, name
     for name in re.findall(r"\bmp\.(\w+)", text):
         assert name in modelport.__all__, f"{script.name}: mp.{name}"

@@ -16,7 +16,8 @@ import pytest
 from ais_bench_models import linear, linear_by_numpy, sums, two_inputs
 
 from modelport.ais_bench.__main__ import main
-from modelport.ais_bench.inputs import FileFeed, natural_key
+from modelport.ais_bench.inputs import FileFeed
+from modelport.core.text import natural_key
 from modelport.core.values import Array, TensorSpec
 from modelport.measure.timing import busy
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ais_bench_models import linear, two_inputs
+from ais_bench_models import linear, save_model, tensor, two_inputs
 from onnx import TensorProto, helper, save
 from test_ais_bench_files import Tool, contents, images, summary, tool
 
@@ -351,3 +351,37 @@ def test_the_same_device_twice_is_two_runs(tool: Tool, model: Path, images: Arra
     assert tool("-m", model, "-i", "in", "-o", "out", "--output_dirname", "r", *words).code == 0
     first, second = contents("out/r/device0_0"), contents("out/r/device0_1")
     assert first and first == second
+
+
+@pytest.mark.parametrize(("dtype", "batch"), [("float64", 1), ("float16", 1), ("uint8", 1), ("float64", 3)])
+def test_files_of_another_dtype_are_named_by_their_size(tool: Tool, dtype: str, batch: int) -> None:
+    linear(Path("m.onnx"), batch)
+    np.ones((3, 2, 2), dtype).tofile("a.bin")
+    ran = tool("--model", "m.onnx", "--input", "a.bin")
+    ran.refused("a.bin", f"one row of {dtype} values", "write the files as float32")
+
+
+@pytest.mark.parametrize("form", ["float16", "float64", "NHWC", ""])
+def test_files_of_the_right_size_and_another_form_are_warned_of(tool: Tool, form: str) -> None:
+    """The bytes of a batch fit, and would give a bad accuracy without a word."""
+    save_model(
+        Path("m.onnx"),
+        [helper.make_node("GlobalAveragePool", ["x"], ["y"])],
+        [tensor("x", TensorProto.FLOAT, 2, 3, 32, 32)],
+        [tensor("y", TensorProto.FLOAT, 2, 3, 1, 1)],
+        [],
+    )
+    y, x = np.indices((32, 32)) / 9
+    rows = np.stack([np.sin(x + row) + np.cos(y) for row in range(6)]).reshape(2, 3, 32, 32).astype(np.float32)
+    if form == "NHWC":
+        rows = rows.transpose(0, 2, 3, 1)
+    kept = np.concatenate([rows, rows]) if form == "float16" else rows[:1] if form == "float64" else rows
+    (kept.astype(form) if form.startswith("float") else np.ascontiguousarray(kept)).tofile("a.bin")
+    ran = tool("--model", "m.onnx", "--input", "a.bin", "--output", ".", "--output_dirname", "r")
+    assert ran.code == 0
+    warned = [line for line in ran.out.splitlines() if "[WARNING]" in line and "the first files, input x: " in line]
+    assert len(warned) == bool(form)
+    assert form in "".join(warned)
+    assert bool(form) == any(
+        "the first files" in note for note in json.loads(Path("r_summary.json").read_text())["modelport"]["notes"]
+    )

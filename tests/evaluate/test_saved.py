@@ -164,6 +164,8 @@ def test_the_index_pairs_batches_around_a_skipped_image(
     for key in ("ids", "sha256"):
         index["files"][0][key].reverse()
     (tensors / "index.json").write_text(json.dumps(index))
+    rows = tensors / index["files"][0]["file"]
+    rows.write_bytes(np.fromfile(rows, np.float32).reshape(4, -1)[::-1].tobytes())
     first = tmp_path / "r" / (index["files"][0]["file"].partition(".")[0] + "_0.bin")
     first.write_bytes(np.fromfile(first, np.float32).reshape(4, 10)[::-1].tobytes())
     again = call(*words, "--tensors", tensors).json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ import numpy as np
 
 from modelport.ais_bench.log import Log
 from modelport.core.errors import DataError, UsageError, raised_as
+from modelport.core.text import natural_key
 from modelport.core.values import Array, TensorSpec
+from modelport.data.files.raw_values import size_reading
 
 SUFFIXES = (".bin", ".npy")
 PURE = "pure_infer_data"
@@ -81,11 +82,6 @@ def _files_of_folder(folder: str, log: Log) -> list[str]:
     if not files:
         raise UsageError(f"--input {folder}: holds no .bin or .npy file", "folders are not searched below themselves")
     return [str(Path(folder) / name) for name in sorted(files, key=natural_key)]
-
-
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Return a sort key by which ``a2`` comes before ``a10``."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +198,8 @@ def files_per_batch(specs: tuple[TensorSpec, ...], lists: Sequence[Sequence[str]
             fix = f"a row of '{spec.name}' has {row} bytes: see that dtype and shape are the model's"
             if part and part % row == 0:
                 fix = f"it holds {part // row} rows: give a model, or with a free batch axis --batchsize, of that batch"
+            if other := size_reading(part, row // np.dtype(spec.dtype).itemsize, spec.dtype):
+                fix = f"{other}: write the files as {spec.dtype}" + (f"; or {fix}" if part % row == 0 else "")
             found = f"{files[0]}: holds {part} bytes, which do not divide the {whole} bytes of {spec} into whole rows"
             raise DataError(found, fix)
         counts.append(whole // part)

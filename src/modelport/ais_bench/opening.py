@@ -18,6 +18,7 @@ from modelport.core.values import TensorSpec, shape_fits
 from modelport.data.files.tensor_form import hold_files
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import engine_for, kinds, model_artifact, opened, with_devices
+from modelport.stages.compiled_from import stale_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def choose(arguments: Arguments, log: Log) -> Chosen:
     engine = engine_for(model, arguments.engine)
     chosen, name = Chosen(model, engine, engine.available().version), engine.name
     log.info(f"engine '{name}' {chosen.version}")
+    for text in stale_notes(model):
+        log.warn(text)
     for flag, wish in arguments.refused:
         raise UsageError(
             f"--{flag}: {wish} is nothing that the engine '{name}' does",

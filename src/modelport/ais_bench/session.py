@@ -36,6 +36,7 @@ from modelport.core.artifacts import write_json
 from modelport.core.errors import ModelportError
 from modelport.core.output_folder import held_results
 from modelport.core.values import Array
+from modelport.data.files.raw_values import doubts_of
 from modelport.engines.row_check import check_rows
 from modelport.engines.time_limit import limit_runs
 from modelport.measure.timing import timed_run
@@ -119,6 +120,9 @@ class Session:
     def run(self) -> None:
         """Warm up, run every batch and see the results written."""
         warm = self.feed.read(self.feed.batches()[0])
+        if not isinstance(self.feed, PureFeed):
+            for doubt in doubts_of(warm.inputs):
+                self.log.warn(f"the first files, input {doubt}")
         for _ in range(self.arguments.warmup * self.arguments.threads):
             self._execute(warm)
         self.log.info(f"warm up {self.arguments.warmup} done")

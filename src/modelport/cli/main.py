@@ -22,6 +22,7 @@ from modelport.cli import (
     init,
     look,
     models,
+    power,
     probe,
     runs,
     samples,
@@ -49,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (look, init, models, runs, steps, bench, tune, diff, compare, verify, probe, trace):
+for group in (look, init, models, runs, steps, bench, tune, diff, compare, verify, trace, probe, power):
     group.register(app)
 app.add_typer(samples.app, name="samples")
 app.add_typer(aipp.app, name="aipp")

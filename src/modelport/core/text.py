@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -40,6 +41,11 @@ def listed(names: Iterable[str], most: int) -> str:
     """Return the first names, and how many are left out: ``a, b, c and 2 more``."""
     given = list(names)
     return ", ".join(given[:most]) + (f" and {len(given) - most} more" if len(given) > most else "")
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Return a sort key by which ``a2`` comes before ``a10``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
 
 
 def _shown(character: str) -> str:

@@ -15,6 +15,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Signature, Tensors
 from modelport.engines.quantizer import Quantizer
+from modelport.model.graph.precision_plan import ResolvedPlan
 from modelport.model.graph.tail import Ending
 from modelport.recipes.schema import Recipe
 
@@ -184,6 +185,13 @@ class Engine:
         """Return how ``compile`` would do it; nothing is written or run."""
         note = f"no vendor command: '{self.name}' would compile {model.path} inside modelport and write {out}"
         return BuildPlan(build.precision or "fp32", build.batch, notes=(note,))
+
+    def plan_texts(self, plan: ResolvedPlan) -> Mapping[str, str]:
+        """Return the files, text by name, in which a compiler of the vendor's own takes a precision plan.
+
+        None where modelport carries the plan out itself.
+        """
+        return {}
 
     def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Write the artifact that this engine loads fastest. Raises EngineError."""

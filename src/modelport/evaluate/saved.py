@@ -20,6 +20,7 @@ from modelport.core.values import Array, RowId, Sample, Signature, Tensors
 from modelport.data.files.guide_names import claimed_rows, result_stem, row_ids
 from modelport.data.files.result_files import Results, read_outputs
 from modelport.data.files.tensor_index import TensorIndex, hold_index, hold_sizes
+from modelport.evaluate.result_runs import dropped_batch
 from modelport.recipes.schema import Recipe
 from modelport.tasks.scoring import Rows
 
@@ -72,7 +73,8 @@ def pair(
             place[row] = stem, number
     if missing := [row for row in rows if row not in place]:
         raise DataError(
-            f"{results.folder}: {len(missing)} of {len(rows)} rows have no result: {some(missing)}",
+            f"{results.folder}: {len(missing)} of {len(rows)} rows have no result: {some(missing)}"
+            f"{dropped_batch([str(row) for row in missing], [str(row) for row in rows], results.folder)}",
             "run the inference on all of them, or evaluate with the same --limit; "
             "if images were skipped, give --tensors DIR, which preprocess wrote",
         )

@@ -9,6 +9,7 @@ from modelport.core.progress import Progress
 from modelport.model.architectures import build_network
 from modelport.model.source import read_for
 from modelport.model.weights.checkpoint import compare
+from modelport.model.weights.health import arrays_of, findings_of, notes_of, weights_of_state
 from modelport.recipes.load import load_recipe
 from modelport.stages.source import weights_file
 
@@ -25,6 +26,9 @@ def check_weights(
     module = build_network(recipe.network)
     state = read_for(recipe, path, module)
     report = compare(module, state)
+    # In the order of the network, in which a batch norm follows its layer.
+    placed = {name: state.tensors[name] for name in module.state_dict() if name in state.tensors}
+    health = notes_of(findings_of(weights_of_state(arrays_of(placed))))
     return {
         "schema": "modelport.check/1",
         "recipe": recipe.name,
@@ -36,5 +40,5 @@ def check_weights(
         "unexpected": list(report.unexpected),
         "misshapen": [f"{name}: got {tuple(got)}, want {tuple(want)}" for name, got, want in report.misshapen],
         "miscast": [f"{name}: got {got}, want {want}" for name, got, want in report.miscast],
-        "notes": [*notes, *state.notes, *report.notes],
+        "notes": [*notes, *state.notes, *report.notes, *health],
     }

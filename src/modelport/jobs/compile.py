@@ -17,6 +17,7 @@ from modelport.model.graph.file import check_shapes, check_signature, read_graph
 from modelport.model.graph.pixel_input import recipe_of_pixels
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+from modelport.stages.compiled_from import remember
 from modelport.stages.int8.search import plan_beside
 from modelport.stages.lower import lowered, speed_warnings
 from modelport.stages.plan import Plan
@@ -89,6 +90,7 @@ def _by_command(
     with stage(progress, f"compile for {engine.name}"):
         artifact = engine.compile(source, build, request.out)
     launch = Launch(device=request.device or 0)
+    remember(artifact, source)
     notes = [*planned.notes, *_opened_once(engine, artifact, planned, build, launch)]
     return {"artifacts": [*source.to_json(), *artifact.to_json()], "notes": notes}
 
@@ -101,6 +103,7 @@ def _in_process(
         done = _lowered(request, engine, source, build, progress)
     with stage(progress, f"compile for {engine.name}, and open"):
         artifact, precision = _compiled(engine, done.artifact, build, request)
+    remember(artifact, source)
     if done.record:
         write_json(plan_beside(request.out), done.record["plan"])
         done.record["plan_file"] = str(plan_beside(request.out))

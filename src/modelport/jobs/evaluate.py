@@ -23,8 +23,10 @@ from modelport.data.files.tensor_index import TensorIndex, read_index
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
+from modelport.evaluate.result_runs import doubts_of_run
 from modelport.evaluate.saved import Piece, SavedRows, Seen, pair, without_skipped
 from modelport.evaluate.score import Scored, Scoring, score
+from modelport.evaluate.tensors_again import hold_rows
 from modelport.jobs.run import written
 from modelport.jobs.run_request import check_asked, judging_of
 from modelport.recipes.input_range import odd_input_range
@@ -136,6 +138,9 @@ def _saved(request: EvaluateRequest, recipe: Recipe, samples: Sequence[Sample]) 
     samples, skipped = without_skipped(recipe, samples, index)
     results = find_results(request.results)
     pieces, sizes = pair(results, samples, recipe, index)
+    results.notes.extend(doubts_of_run(results))
+    if index is not None:
+        results.notes.extend(hold_rows(index, recipe, samples))
     place = _placements(request, recipe, task_of(recipe).finds_boxes)
     return _Saved(samples, skipped, index, SavedRows(results, sizes, recipe.signature, place, Seen()), pieces)
 

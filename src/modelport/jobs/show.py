@@ -12,8 +12,10 @@ def show(what: str) -> dict[str, Any]:
     """Return a file by what its name ends in, else the recipe of that name or path. Raises ModelportError."""
     if what.lower().endswith(".onnx"):
         from modelport.model.graph.file import describe, read_graph
+        from modelport.model.graph.weights import examined_graph
 
-        return describe(read_graph(Path(what)))
+        graph = read_graph(Path(what))
+        return describe(graph) | {"weights": examined_graph(graph).to_json()}
     if what.lower().endswith(".pt2"):
         from modelport.model.program import describe_program
 

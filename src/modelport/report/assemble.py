@@ -124,6 +124,7 @@ def _evidence(recipe: Recipe, task: Task, scored: Scored, judging: Judging, full
         max_skipped=judging.max_skipped,
         tolerance=judging.tolerance(recipe),
         confidence=judging.confidence,
+        bounds=judging.bounds,
         paired=figures.paired,
         resamples=Resamples.of(resampled, judging.seed) if wanted and resampled is not None else None,
         bets=None if scored.stop is None or full else scored.stop.own,

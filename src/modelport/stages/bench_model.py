@@ -19,6 +19,7 @@ from modelport.measure.inputs import refuse_free_axes, refuse_too_large
 from modelport.model.graph.file import check_shapes, read_graph
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
+from modelport.stages.compiled_from import stale_notes
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import ported, source_for
 
@@ -118,7 +119,7 @@ def _given_model(request: BenchRequest, recipe: Recipe | None, path: Path) -> Su
         batches, notes = _batches(request, recipe, runner.signature, path)
         refuse_free_axes(runner.signature.with_batch(max(batches)), f"{path}: ")
         refuse_too_large(runner.signature, batches)
-        notes += _of_rows(runner, max(batches))
+        notes += (*_of_rows(runner, max(batches)), *stale_notes(model))
     return Subject(recipe, engine, model, (model,), build, launch, batches, notes)
 
 

@@ -13,8 +13,10 @@ from modelport.engines.registry import defaults, model_artifact
 from modelport.engines.source import Source
 from modelport.model.graph import file as graphs
 from modelport.model.graph.export import check_graph
+from modelport.stages.compiled_from import stale_notes
 from modelport.stages.export import export_cached, outputs_match, pixels_cached
 from modelport.stages.plan import Plan
+from modelport.stages.source import file_health
 from modelport.stages.trail import Made
 
 FITS = Check("signature", "pass", "as the recipe's", "as the recipe's", "names, dtypes and shapes")
@@ -67,17 +69,20 @@ def _given(plan: Plan, path: Path, source: Source | None) -> Made:
             f"{path}: the engine '{plan.engine.name}' does not run such files",
             f"choose --engine {' or '.join(able.name for able in defaults() if model.kind in able.consumes)}",
         )
-    checks: list[Check] = []
+    checks, notes = list[Check](), stale_notes(model)
     if model.kind == "onnx":
         graph = graphs.read_graph(path)
         graphs.check_signature(graph, plan.build.needed_recipe.whole_signature, path)
         checks.append(FITS)
+        if source is None or source.artifact.identity != model.identity:
+            notes += file_health(model)
         if source is not None and source.kind != "onnx":
             checks += _held_against(plan, model, graphs.signature_of(graph).inputs[0].shape[0], source)
     alone = "a model file was given in place of weights: there is no source model to hold it against"
     if model.kind != "onnx" or source is None:
         alone += "; --source FILE.onnx, or --weights, brings one"
-    return Made(model, tuple(checks), () if source is not None else (alone,))
+    notes += [alone] if source is None else []
+    return Made(model, tuple(checks), tuple(notes))
 
 
 def _held_against(plan: Plan, model: Artifact, batch: int | str, source: Source) -> list[Check]:

@@ -15,7 +15,7 @@ from modelport.stages.build import built
 from modelport.stages.graph import graph_of
 from modelport.stages.lower import lowered
 from modelport.stages.plan import NO_SOURCE, Plan
-from modelport.stages.source import source_of
+from modelport.stages.source import source_of, with_health
 from modelport.stages.trail import Made, Trail
 
 ITSELF = Check(
@@ -46,11 +46,11 @@ def source_for(plan: Plan, progress: Progress) -> Source | None:
         return None
     with stage(progress, "source"):
         if isinstance(given.source, Path):
-            return source_from_file(plan.recipe, given.source)
+            return with_health(source_from_file(plan.recipe, given.source))
         if given.model is None or given.weights is not None:
             return source_of(plan.recipe, given.weights, progress)
         alone = given.model.suffix.lower() == ".onnx" and precision_of(read_graph(given.model)) == "fp32"
-        return source_from_onnx(plan.recipe, given.model) if alone else None
+        return with_health(source_from_onnx(plan.recipe, given.model)) if alone else None
 
 
 def ported(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from modelport.core.artifacts import cache_folder, digest_file, digest_json, read_record, write_record
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, digest_json, read_record, write_record
 from modelport.core.progress import Progress
 from modelport.engines.source import Source, source_from_checkpoint, source_from_module
 from modelport.model.architectures.own import is_own
+from modelport.model.graph.file import read_graph
+from modelport.model.graph.weights import findings_of_graph
 from modelport.model.source import SourceModel
 from modelport.model.weights import file as weights_code
 from modelport.model.weights.fetch import FetchedWeights, fetch_weights
+from modelport.model.weights.health import findings_of_module, notes_of
 from modelport.recipes.schema import Recipe
 
 
@@ -23,11 +27,25 @@ def source_of(recipe: Recipe, weights: Path | None, progress: Progress) -> Sourc
     Raises ModelportError for whatever the user can mend.
     """
     if weights is None and recipe.weights is None and is_own(recipe.network.architecture):
-        return source_from_module(recipe)
+        return with_health(source_from_module(recipe))
     found = found_weights(recipe, weights, progress)
-    source = source_from_checkpoint(recipe, found.path, found.sha256)
-    notes = found.notes if source.network is None else [*found.notes, *_notes_of(source.network)]
-    return replace(source, notes=tuple(notes))
+    source = with_health(source_from_checkpoint(recipe, found.path, found.sha256))
+    return replace(source, notes=(*found.notes, *source.notes))
+
+
+def with_health(source: Source) -> Source:
+    """Return a source with what was tolerated while loading it, and what is certain of its weights, among its notes.
+
+    Raises CheckpointError where a checkpoint does not fit.
+    """
+    if source.network is not None:
+        return replace(source, notes=(*source.notes, *_notes_of(source.network)))
+    return replace(source, notes=(*source.notes, *file_health(source.artifact))) if source.kind == "onnx" else source
+
+
+def file_health(model: Artifact) -> list[str]:
+    """Return what is certain of an ONNX file's weights, remembered by its identity. Raises GraphError."""
+    return _remembered(model.identity, lambda: notes_of(findings_of_graph(read_graph(model.path))))
 
 
 def fetched_weights(recipe: Recipe, progress: Progress) -> FetchedWeights:
@@ -84,12 +102,19 @@ def _held_against_recipe(recipe: Recipe, weights: Path) -> Weights:
 
 
 def _notes_of(source: SourceModel) -> list[str]:
-    """Return what was tolerated while loading, remembered from the last time that this code loaded these weights."""
+    """Return what was tolerated while loading, and what is certain of the weights."""
+    return _remembered(
+        digest_json([source.identity, source.recipe.digest]),
+        lambda: [*source.notes, *notes_of(findings_of_module(source.module))],
+    )
+
+
+def _remembered(key: str, noted: Callable[[], list[str]]) -> list[str]:
+    """Return notes from the last time that this code looked at the same content, else look."""
     code = [digest_file(part) for part in sorted(Path(weights_code.__file__).parents[1].rglob("*.py"))]
-    key = digest_json([source.identity, source.recipe.digest, code])
-    record = cache_folder("sources") / f"{key[:32]}.json"
+    record = cache_folder("sources") / f"{digest_json([key, code])[:32]}.json"
     known = read_record(record)
     if known is None or not isinstance(known.get("notes"), list):
-        known = {"sha256": source.checkpoint.sha256, "notes": list(source.notes)}
+        known = {"notes": noted()}
         write_record(record, known)
     return [str(note) for note in known["notes"]]

@@ -16,9 +16,10 @@ from modelport.recipes.tables import Tolerance
 from modelport.tasks.judged import Floats
 from modelport.tasks.paired import Paired
 from modelport.tasks.scoring import Score
+from modelport.verdict import bootstrap
 from modelport.verdict.betting import Game, log_mixture, log_wealths
 from modelport.verdict.binomial import clopper_pearson
-from modelport.verdict.bootstrap import Resamples, bounds
+from modelport.verdict.bootstrap import Resamples
 from modelport.verdict.exact import FINE, loss_bounds, p_value
 from modelport.verdict.sequential import AnyBets
 
@@ -51,10 +52,12 @@ def unit_of(reference: Score, tolerance: Tolerance) -> float:
     return 0.01 if reference.unit == "fraction" else 1.0
 
 
-def by_counts(seen: Paired, tolerance: Tolerance, confidence: float) -> Drop:
-    """Judge on a sample of fixed size, exactly."""
+def by_counts(seen: Paired, tolerance: Tolerance, confidence: float, bounds: bool = True) -> Drop:
+    """Judge on a sample of fixed size, exactly; without ``bounds`` for the word alone, in a tenth of the time."""
     side, error = _side(seen, tolerance), 1.0 - confidence
     shown = p_value(seen, tolerance.value, tolerance.unit, side) <= error
+    if not bounds:
+        return Drop(side if shown else INCONCLUSIVE, (-math.inf, math.inf))
     low, high = loss_bounds(seen, tolerance.unit, confidence)
     # Bounds are found to two percent of their distance; the p-value is the sharper of the two.
     if side == PASS:
@@ -82,7 +85,7 @@ def by_resamples(
 ) -> Drop:
     """Judge a figure that is no count; ``loss`` is the observed one, in the tolerance's unit."""
     losses = losses_of(drawn.engine[name], drawn.source[name], reference, tolerance)
-    low, high = bounds(losses, loss, drawn.differ, confidence)
+    low, high = bootstrap.bounds(losses, loss, drawn.differ, confidence)
     low, high = min(low, loss), max(high, loss)
     more = f"{drawn.differ} of {drawn.images} images differ"
     limit = tolerance.value

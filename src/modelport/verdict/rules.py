@@ -36,6 +36,7 @@ class Evidence:
     confidence: float = CONFIDENCE  # of each bound
     paired: Mapping[str, Paired] = field(default_factory=dict)  # metrics that are shares of right answers
     resamples: Resamples | None = None  # of the others
+    bounds: bool = True  # whether intervals, and how many samples would settle it, are told beside the words
     bets: Mapping[str, AnyBets] | None = None  # of a run that may stop at any moment
     # Points by which a metric may be higher than it looks: rounding made ties, and a tie counts as wrong.
     unsure: Mapping[str, float] = field(default_factory=dict)
@@ -51,7 +52,7 @@ class Evidence:
         if bets is not None and bets.n:
             return by_bets(bets, seen, tolerance, self.confidence)
         if seen is not None and seen.n:
-            return by_counts(seen, tolerance, self.confidence)
+            return by_counts(seen, tolerance, self.confidence, self.bounds)
         if self.resamples is None or name not in self.resamples.engine:
             return None
         unit = unit_of(want, tolerance)

@@ -21,6 +21,7 @@ class Judging:
     order: str = "data"
     planned: int | None = None  # samples that there were to score; None: those that were
     seed: int = 0  # of resamples
+    bounds: bool = True  # whether intervals are told; a verdict that is only counted needs none
 
     def __post_init__(self) -> None:
         """Raise UsageError for a value that is none."""

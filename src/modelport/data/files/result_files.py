@@ -15,6 +15,7 @@ from modelport.core.errors import DataError, raised_as
 from modelport.core.files import read_json
 from modelport.core.text import some
 from modelport.core.values import Array, Tensors, TensorSpec
+from modelport.data.files.raw_values import size_reading
 
 SUFFIXES = (".bin", ".npy", ".txt")
 SUMMARIES = ("summary.json", "sumary.json")
@@ -194,8 +195,10 @@ def _from_bytes(path: Path, spec: TensorSpec, rows: int | None, said: set[str]) 
         said.add(f"{spec.name}: int32, by the size of the files; taken as int64")
         dtype = np.dtype(np.int32)
     elif len(content) % (numbers * dtype.itemsize):
+        other = size_reading(len(content), numbers, spec.dtype)
         raise DataError(
-            f"{path}: {len(content)} bytes are no whole number of rows of {spec} ({numbers * dtype.itemsize} bytes)",
+            f"{path}: {len(content)} bytes are no whole number of rows of {spec} ({numbers * dtype.itemsize} bytes)"
+            + (f"; {other}" if other else ""),
             "a truncated file, or one of another model or dtype: run the inference again",
         )
     array: Array = np.frombuffer(content, dtype.newbyteorder("<")).reshape(-1, *tail).astype(spec.dtype)

@@ -31,6 +31,12 @@ class TensorIndex:
     recipe_sha256: str
     variant: str | None
     form: TensorForm
+    views: int
+    seed: int
+
+    def sample_of(self, row: str) -> str:
+        """Return the id of the sample that a row is of."""
+        return RowId.parse(row, self.views).sample
 
 
 def read_index(place: Path) -> TensorIndex:
@@ -57,6 +63,8 @@ def _parsed(file: Path, value: dict[str, Any]) -> TensorIndex:
         recipe_sha256=str(value["recipe_sha256"]),
         variant=None if variant is None else str(variant),
         form=form_of(file, value),
+        views=int(value["views"]),
+        seed=int(value.get("seed", 0)),
     )
 
 

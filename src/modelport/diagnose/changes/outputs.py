@@ -14,7 +14,7 @@ from modelport.core.values import Array, Tensors
 from modelport.diagnose.changes.base import Change
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import own_table
-from modelport.tasks.detection.decode import Decoder
+from modelport.tasks.detection.decode import Decoder, usual_spelling
 from modelport.tasks.detection.forms import BOXES, CANDIDATES, DETS, END_TO_END, YOLOV5, YOLOV8, Outputs
 from modelport.tasks.detection.recipe_table import Boxes
 from modelport.tasks.multilabel.recipe_table import Threshold
@@ -101,11 +101,12 @@ def _box_changes(recipe: Recipe) -> Iterator[Change]:
             mend = "mend the model's boxes: the form end_to_end has corners, x before y"
             yield Change("boxes", name, told, outputs=partial(_mapped, form.boxes, partial(_corners, name)), mend=mend)
     else:
+        usual = usual_spelling(form.form)
         for name in SPELLINGS:
             if name == decoder.spelling:
                 continue
             told = f"a box is {MEANING[name]} ({name}), where it is read as {MEANING[decoder.spelling]}"
-            yield Change("boxes", name, told, recipe=partial(_table, table, {"boxes": name}))
+            yield Change("boxes", name, told, recipe=partial(_table, table, {"boxes": None if name == usual else name}))
     shares = not table.normalised
     told = f"boxes are {'shares of the input' if shares else 'in pixels of the input'}"
     changed = {"normalised": shares or None}

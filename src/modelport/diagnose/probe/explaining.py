@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelport.diagnose.probe.paired import Gains
 from modelport.diagnose.probe.tally import Earned, LineTally, Tally
 from modelport.tasks.judged import Floats
 from modelport.tasks.scoring import Score
 from modelport.verdict.bootstrap import Resamples, bounds
-from modelport.verdict.comparison import AnyMoment
 
 CONFIDENCE = 0.95
 # A gain of evidence, 0 to 1, below which nothing is called an explanation: near settings always differ a little.
@@ -73,24 +73,25 @@ class Explained:
     partly: Sequence[Row] = field(default_factory=tuple)  # better for certain, and most of the gap stays
 
 
-def row_of(base: Earned, tally: Tally, earned: Earned, tried: int) -> Row:
-    """Hold a change against the recipe as it is; ``tried`` changes were, for which every bound is corrected.
+def row_of(base: Earned, tally: Tally, earned: Earned, tests: int) -> Row:
+    """Hold a change against the recipe as it is, on the same samples.
 
-    By what bets would have won (``AnyMoment``), which holds whenever a change stopped taking samples (Bonferroni).
+    ``tests`` are the changes that were tried, times the rounds after which each may have stopped: for so many every
+    bound and p-value is corrected (Bonferroni).
     """
-    error = (1.0 - CONFIDENCE) / max(1, tried)
-    shown = AnyMoment(base.evidence, earned.evidence)
-    p_value = shown.p_value(0.0, "points", "pass")
+    error = (1.0 - CONFIDENCE) / max(1, tests)
+    shown = Gains.of(base.evidence, earned.evidence)
+    p_value = shown.p_value()
     delta = interval = None
     if base.values is not None and earned.values is not None:
-        figures = AnyMoment(base.values, earned.values)
-        delta, interval = -figures.loss, _gain(figures, error)
+        figures = Gains.of(base.values, earned.values)
+        delta, interval = figures.points, figures.interval(error)
         if earned.of == "information":
             # Two pieces of evidence, of which the better one counts.
-            p_value = min(1.0, 2.0 * min(p_value, figures.p_value(0.0, "points", "pass")))
+            p_value = 2.0 * min(p_value, figures.p_value())
     elif base.metric is not None and earned.metric is not None:
         delta = points_of(base.metric) * (earned.metric.value - base.metric.value)
-    return Row(tally, earned, delta, interval, -shown.loss, _gain(shown, error), min(1.0, tried * p_value))
+    return Row(tally, earned, delta, interval, shown.points, shown.interval(error), min(1.0, tests * p_value))
 
 
 def explained(rows: Sequence[Row], base: Earned, reference: Floats | None) -> Explained:
@@ -98,13 +99,15 @@ def explained(rows: Sequence[Row], base: Earned, reference: Floats | None) -> Ex
 
     ``reference`` (n,) is what another model, that is known to be right, earns of the same samples; None for none.
     """
-    ordered = sorted(rows, key=lambda row: -row.gain)
+    # Those that took all samples first.
+    ordered = sorted(rows, key=lambda row: (-row.tally.n, -row.gain))
     certain = [row for row in ordered if row.certain]
     closing = [row for row in certain if closes(base, row.earned, reference)]
     if not closing:
         return Explained(ordered, partly=certain)
     best = closing[0]
-    alike = [row for row in closing[1:] if not _told_apart(best, row, len(closing))]
+    near = [row for row in closing[1:] if row.tally.n == best.tally.n]
+    alike = [row for row in near if not _told_apart(best, row, len(closing))]
     return Explained(ordered, best, alike)
 
 
@@ -114,7 +117,7 @@ def closes(base: Earned, earned: Earned, reference: Floats | None) -> bool:
         return True
     n = min(len(reference), len(earned.evidence))
     right, mine, other = reference[:n], base.evidence[:n], earned.evidence[:n]
-    if AnyMoment(right, mine).p_value(0.0, "points", "fail") > 1.0 - CONFIDENCE:
+    if Gains.of(mine, right).p_value() > 1.0 - CONFIDENCE:
         return True
     return float((other - mine).mean()) >= LEAST_CLOSED * float((right - mine).mean())
 
@@ -141,14 +144,8 @@ def points_of(metric: Score) -> float:
 
 
 def _told_apart(best: Row, row: Row, several: int) -> bool:
-    n = min(len(best.earned.evidence), len(row.earned.evidence))
-    held = AnyMoment(row.earned.evidence[:n], best.earned.evidence[:n])
-    return held.p_value(0.0, "points", "pass") <= (1.0 - CONFIDENCE) / several
-
-
-def _gain(figures: AnyMoment, error: float) -> tuple[float, float]:
-    low, high = figures.bounds(1.0 - error / 2.0)
-    return -high, -low
+    held = Gains.of(row.earned.evidence, best.earned.evidence)
+    return held.p_value() <= (1.0 - CONFIDENCE) / several
 
 
 def confidence_of(found: Explained) -> float:

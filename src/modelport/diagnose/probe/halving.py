@@ -5,8 +5,10 @@ Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparamet
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from modelport.diagnose.probe.paired import Gains
 from modelport.diagnose.probe.tally import Tally
 from modelport.diagnose.probe.trials import Answering
 
@@ -15,6 +17,11 @@ FIRST = 32
 FIRST_OF_PAIRS = 128
 # Changes that see all samples: near settings can only be told apart, or told to be alike, by as many.
 KEPT = 8
+
+
+def rounds(n: int, first: int) -> int:
+    """Return how many rounds ``n`` samples make: at the end of each a change may stop."""
+    return 1 if n <= first else 1 + math.ceil(math.log2(n / first))
 
 
 def halve(answering: Answering, base: Tally, tallies: Sequence[Tally], first: int = FIRST) -> list[Tally]:
@@ -33,11 +40,13 @@ def halve(answering: Answering, base: Tally, tallies: Sequence[Tally], first: in
 
 
 def ranked(base: Tally, tallies: Sequence[Tally]) -> list[Tally]:
-    """Return them by how much more they earn than the recipe as it is on the same samples, the best first."""
-    return sorted(tallies, key=lambda tally: -gain(base, tally))
+    """Return them by what they may gain, the best first: two standard errors above what they gained on these samples.
+
+    By the gain alone, of few samples, a change that does next to nothing would outlive one that does much.
+    """
+    return sorted(tallies, key=lambda tally: -_may_gain(base, tally))
 
 
-def gain(base: Tally, tally: Tally) -> float:
-    """Return by how much more a change earns than ``base``, on average over the samples that it took."""
-    other = tally.earned().evidence
-    return float((other - base.earned().evidence[: len(other)]).mean()) if len(other) else 0.0
+def _may_gain(base: Tally, tally: Tally) -> float:
+    gains = Gains.of(base.earned(tally.n).evidence, tally.earned().evidence)
+    return gains.points + 2.0 * gains.stderr

@@ -12,10 +12,11 @@ from modelport.diagnose.changes.labels import OFFSET, ORDER, permutation_change
 from modelport.diagnose.changes.outputs import SOFTMAX, softmax_twice
 from modelport.diagnose.changes.table import Changed
 from modelport.diagnose.probe.explaining import Explained, explained, row_of
-from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve
+from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve, rounds
 from modelport.diagnose.probe.tally import By, ClassTally, Earned, LineTally, Tally
 from modelport.diagnose.probe.trials import Answering
 from modelport.recipes.schema import Recipe
+from modelport.tasks.answered import half_of
 from modelport.tasks.base import Task
 from modelport.tasks.classification.task import Classification
 from modelport.tasks.judged import Floats
@@ -63,20 +64,24 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     base = tally_of(question, Changed(AS_IT_IS, question.recipe))
     tallies = [tally_of(question, changed) for changed in question.changes if _applies(question, changed.change)]
     pairs = question.recipe.dataset.views > 1
-    halve(answering, base, tallies, FIRST_OF_PAIRS if pairs else FIRST)
-    earned = base.earned()
+    first = FIRST_OF_PAIRS if pairs else FIRST
+    halve(answering, base, tallies, first)
+    earned = replace(base.earned(), metric=base.figure())
     if not earned.of:
         return Findings(earned, Explained([]), base.n, base, told=False)
     twice = isinstance(base, ClassTally) and softmax_twice(base.scores)
     moved = [tally for tally in tallies if not tally.failed and not tally.same and (twice or not _softmax(tally))]
     learned = _learned(question, base)
-    tried = len(moved) + (learned is not None)
-    rows = [row_of(_first(earned, tally.n), tally, tally.earned(), tried) for tally in moved]
+    tests = (len(moved) + (learned is not None)) * rounds(base.n, first)
+    # Figures that are no means of samples take long: those that took all samples are told them.
+    whole = {tally: replace(tally.earned(), metric=tally.figure()) for tally in moved if tally.n == base.n}
+    rows = [row_of(earned, tally, told, tests) for tally, told in whole.items()]
+    rows += [row_of(base.earned(tally.n), tally, tally.earned(), tests) for tally in moved if tally not in whole]
     held = None if reference is None else reference(base.n)
     found = explained(rows, earned, held)
     if learned is not None:
         # Its samples are half of the others': the two are not held against each other.
-        row = row_of(learned.base, learned.tally, learned.earned, tried)
+        row = row_of(learned.base, learned.tally, learned.earned, tests)
         best = row if found.best is None and row.certain else found.best
         found = replace(found, rows=[*found.rows, row], best=best)
     if twice and found.best is None:
@@ -108,14 +113,6 @@ def _applies(question: Question, change: Change) -> bool:
     return change.outputs is not None or change.kind not in OF_LABELS
 
 
-def _first(earned: Earned, n: int) -> Earned:
-    """Return what the first ``n`` samples earn; of fewer than all, no figure that is no mean of them."""
-    if n >= len(earned.evidence):
-        return earned
-    values = None if earned.values is None else earned.values[:n]
-    return replace(earned, evidence=earned.evidence[:n], values=values, metric=None)
-
-
 @dataclass(frozen=True, slots=True)
 class _Learned:
     """A permutation of the classes, learned from one half of the samples, and what the other half earns."""
@@ -126,14 +123,13 @@ class _Learned:
 
 
 def _learned(question: Question, base: Tally) -> _Learned | None:
-    if question.by != "labels" or not isinstance(base, ClassTally) or base.n < 2:
+    if question.by != "labels" or not isinstance(base, ClassTally) or not base.n:
         return None
-    offset, places = question.recipe.dataset.label_offset, np.arange(base.n)
+    offset, halves = question.recipe.dataset.label_offset, np.array([half_of(row) for row in base.ids])
     labels, answers = np.array(base.targets) - offset, base.scores.argmax(axis=1)
-    learn, test = (places[part] for part in (places % 2 == 0, places % 2 == 1))
-    learn = learn[labels[learn] >= 0]
+    learn, test = np.flatnonzero((halves == 0) & (labels >= 0)), np.flatnonzero(halves == 1)
     change = permutation_change([base.ids[row] for row in learn], labels[learn].tolist(), answers[learn], offset)
-    if change is None or change.target is None:
+    if change is None or change.target is None or not len(test):
         return None
     moved = np.array([change.target(label) + offset if label >= 0 else -1 for label in labels.tolist()], np.int64)
     tally = ClassTally(Changed(change, question.recipe), question.task(question.recipe).deciding, question.by)

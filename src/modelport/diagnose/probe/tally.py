@@ -24,13 +24,13 @@ By = Literal["labels", "agreement", "confidence"]
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """What each sample earns, from 0 to 1 in each array."""
+    """What each sample earns, up to 1 in each array, and 0 where nothing is right."""
 
     evidence: Floats
     """(N,): what shows most of a difference: information about the label, or a figure of the image alone."""
     of: str  # what ``evidence`` is called; empty where no sample tells anything by itself
     values: Floats | None  # (N,) of the deciding metric, where it is a mean of samples
-    metric: Score | None  # the deciding metric; None where it is told by nothing
+    metric: Score | None  # the deciding metric; None where nothing tells it
     log_loss: float | None = None  # mean, nats
 
 
@@ -47,8 +47,11 @@ class Tally(Protocol):
     def take(self, answers: Answers, source: Answers | None) -> None:
         """Take answers to the next samples, and the source's to the same."""
 
-    def earned(self) -> Earned:
-        """Return what was earned so far."""
+    def earned(self, first: int | None = None) -> Earned:
+        """Return what was earned so far, or of the first so many samples; figures that are no means are left out."""
+
+    def figure(self) -> Score | None:
+        """Return the deciding figure of all samples so far, which may take long; None where nothing tells it."""
 
 
 def applied(changed: Changed, answers: Answers) -> Answers:
@@ -74,7 +77,7 @@ class ClassTally:
         self.ids: list[RowId] = []
         self.targets: list[int] = []  # classes as the output counts them; −1 where there is none
         self._scores: list[Array] = []
-        self._earned: Earned | None = None
+        self._earned: dict[int, Earned] = {}
 
     def take(self, answers: Answers, source: Answers | None) -> None:
         """Take answers; the source's best class stands in for the label where agreement counts."""
@@ -89,24 +92,26 @@ class ClassTally:
             self.targets += [-1] * len(answers.ids)
         self.ids += answers.ids
         self.n += len(answers.ids)
-        self._earned = None
 
     @property
     def scores(self) -> Array:
         """Scores (N, C) of all samples so far."""
         return np.concatenate(self._scores)
 
-    def earned(self) -> Earned:
-        """Return what was earned so far."""
-        if self._earned is None:
-            self._earned = self.under(np.array(self.targets, np.int64))
-        return self._earned
+    def earned(self, first: int | None = None) -> Earned:
+        """Return what was earned so far, or of the first so many samples, to which the temperature is fitted."""
+        count = self.n if first is None else min(first, self.n)
+        if count not in self._earned:
+            self._earned[count] = self.under(np.array(self.targets, np.int64), np.arange(count))
+        return self._earned[count]
 
-    def under(self, targets: NDArray[np.int64], rows: NDArray[np.intp] | None = None) -> Earned:
-        """Return what the samples earn, or those of ``rows``, were these the targets (N,) of all."""
-        scores = self.scores
-        if rows is not None:
-            scores, targets = scores[rows], targets[rows]
+    def figure(self) -> Score | None:
+        """Return the deciding figure of all samples so far."""
+        return self.earned().metric
+
+    def under(self, targets: NDArray[np.int64], rows: NDArray[np.intp]) -> Earned:
+        """Return what the samples of ``rows`` earn, were these the targets (N,) of all."""
+        scores, targets = self.scores[rows], targets[rows]
         if self._by == "confidence":
             return Earned(confidences(scores), "confidence", None, None)
         sound = (targets >= 0) & (targets < scores.shape[1])
@@ -117,8 +122,7 @@ class ClassTally:
         if self.changed.recipe.tensors.outputs[0].dtype.startswith("int"):
             return Earned(right, name, right, metric)
         told = information(scores, targets)
-        finite = told.losses[np.isfinite(told.losses)]
-        return Earned(told.shares, "information", right, metric, float(finite.mean()) if len(finite) else None)
+        return Earned(told.shares, "information", right, metric, float(told.losses.mean()) if len(right) else None)
 
 
 class LineTally:
@@ -131,6 +135,9 @@ class LineTally:
         self._places: dict[str, int] = {}
         self._targets: dict[str, Any] = {}
         self.lines: list[Mapping[str, Any]] = []
+        self._read = 0  # lines whose values are among these, by the sample's place
+        self._values: dict[int, float] = {}
+        self._of = ""
 
     def take(self, answers: Answers, source: Answers | None) -> None:
         """Score answers; samples without a target earn nothing."""
@@ -145,17 +152,27 @@ class LineTally:
         if len(rows.ids):
             self.lines += self._scorer.take(rows)
 
-    def earned(self) -> Earned:
-        """Return what was earned so far; a sample of which nothing is told earns nothing."""
+    def earned(self, first: int | None = None) -> Earned:
+        """Return what was earned so far; a sample of which nothing is told earns nothing.
+
+        Of the ``first`` so many only figures that are means of samples are told: see ``figure``.
+        """
         name = SOURCE_AGREEMENT if self._by == "agreement" else self._task.deciding
-        values, of = np.zeros(self.n), ""
-        for line in self.lines:
+        for line in self.lines[self._read :]:
             if (told := self._told(line, name)) is not None:
-                values[self._places[str(line["id"])]], of = told
-        if self._by == "agreement":
-            return Earned(values, of, values, Score(100.0 * float(values.mean()), "percent", self.n, None))
-        metric = self._scorer.figures().metrics.get(name) if of else None
-        return Earned(values, of, values if of == name else None, metric)
+                self._values[self._places[str(line["id"])]], self._of = told
+        self._read = len(self.lines)
+        count = self.n if first is None else min(first, self.n)
+        values = np.array([self._values.get(place, 0.0) for place in range(count)])
+        if self._of != name:
+            return Earned(values, self._of, None, None)
+        return Earned(values, name, values, Score(100.0 * float(values.mean()), "percent", count, None))
+
+    def figure(self) -> Score | None:
+        """Return the deciding figure of all samples so far; None where it cannot be told yet."""
+        if self._by == "agreement" or not self._of:
+            return self.earned().metric
+        return self._scorer.figures().metrics.get(self._task.deciding)
 
     @property
     def deciding(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Progress
-from modelport.core.values import Tensors
+from modelport.core.values import Array, Tensors
 from modelport.diagnose.trace.bisect import Bisection, OfFile, OnEngine
-from modelport.diagnose.trace.causes import culprit_of
-from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
+from modelport.diagnose.trace.causes import culprit_of, culprits_of, tensors_of
+from modelport.diagnose.trace.findings import Culprit, Fix, Unit, UnitFound
 from modelport.diagnose.trace.nodes import examine
 from modelport.diagnose.trace.running import bench
 from modelport.diagnose.trace.stages import NOWHERE, Step
 from modelport.engines.base import Runner
+from modelport.model.graph.cut import prefix
 from modelport.model.graph.file import read_graph
+from modelport.model.graph.flow import Flow
 from modelport.model.graph.quantizable import HEAVY
 
 if TYPE_CHECKING:
-    pass
+    import onnx
 
 # Units of which the reference's tensors are looked at: they tell what a precision loses.
 LOOKED_AT = 8
@@ -30,26 +32,36 @@ LOOKED_AT = 8
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What was found in a stage. ``found`` None: the engine was bisected."""
+    """What was found in a stage."""
 
     culprits: Sequence[Culprit]
     runs: int  # of what runs the stage
     notes: Sequence[str] = ()
-    found: NodesFound | None = None
+    units: Sequence[UnitFound] = ()  # that were compared; where an engine was bisected, the one at the border
+    graph: Artifact | None = None  # that they are units of
 
 
-def compared(reference: Artifact, step: Step, feeds: Tensors, own_feeds: Tensors, progress: Progress) -> Located:
+def compared(
+    reference: Artifact,
+    step: Step,
+    feeds: Tensors,
+    own_feeds: Tensors,
+    flawed: Mapping[str, str],
+    progress: Progress,
+) -> Located:
     """Compare the stage's graph with the reference, both on the reference runtime.
 
-    ``feeds`` are the reference's inputs, ``own_feeds`` the stage's. Raises EngineError or GraphError.
+    ``feeds`` are the reference's inputs, ``own_feeds`` the stage's; ``flawed`` tells of weights of the source that are
+    known to be bad. Raises EngineError or GraphError.
     """
     theirs, mine = read_graph(reference.path), read_graph(step.model.path)
     found = examine(theirs, mine, feeds, own_feeds if step.pixels else None, step.precision, progress)
-    culprits = [culprit_of(one, theirs, mine, step.precision) for one in found.departed]
+    values = _tensors(theirs, found.departed[:LOOKED_AT], feeds)
+    culprits = culprits_of(found, theirs, mine, step.precision, values=values, flawed=flawed)
     notes = list(found.notes)
     if not culprits:
         notes.append("no node alone departs by more than its precision explains: the departure is the sum of many")
-    return Located(culprits, found.runs, notes, found)
+    return Located(culprits, found.runs, notes, found.units, step.model)
 
 
 def bisected(step: Step, feeds: Tensors, work: Path) -> Located:
@@ -77,7 +89,7 @@ def _on_engine(step: Step, search: Bisection) -> Located:
         why = f"alone {step.engine.name} computes {found.op} right; joined with its neighbours it does not"
         fix = "run it without the engine's optimizations, and compare"
         culprit = Culprit(replace(found, local=found.accumulated), why, Fix("engine", fix), "engine")
-    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)))
+    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)), [found], step.graph)
 
 
 def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
@@ -100,7 +112,7 @@ def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
         return Located([] if quantized else [_stale(step, None)], search.runs + inside.runs, notes)
     found = inside.within(place)
     culprit = _clipped(inside, place, found) if quantized else _stale(step, found)
-    return Located([culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)))
+    return Located([culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)), [found], step.graph)
 
 
 def _clipped(search: Bisection, place: int, found: UnitFound) -> Culprit:
@@ -122,3 +134,13 @@ def _stale(step: Step, found: UnitFound | None) -> Culprit:
         why += f", which first differs at {found.op} '{found.node}'"
     fix = f"compile it again: `modelport compile … --engine {step.engine.name} --out {name}`"
     return Culprit(found, why, Fix("engine", fix), "stale")
+
+
+def _tensors(graph: onnx.ModelProto, units: Sequence[UnitFound], feeds: Tensors) -> Mapping[str, Array]:
+    """Return the reference's tensors that tell what a lower precision loses of these units."""
+    flow = Flow.of(graph)
+    wanted = [name for name in dict.fromkeys(name for unit in units for name in tensors_of(unit)) if name in flow.maker]
+    if not wanted:
+        return {}
+    with bench() as runtime:
+        return runtime.run(prefix(flow, len(flow.varying) - 1, feeds, wanted), feeds)

@@ -11,14 +11,11 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.model.graph.file import FLOATING, opset_of
-from modelport.model.graph.quantizable import name_nodes
+from modelport.model.graph.passing import PASSING, named_nodes, passes, root
 
 if TYPE_CHECKING:
     import onnx
 
-QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
-# What passes values on as they are; with QUANTIZING and casts, but for rounding.
-PASSING = frozenset({"Identity", "Dropout"})
 # What may be computed of constants here: operators whose result is no larger than what they take.
 FOLDED = frozenset(("Identity", "Cast", "DequantizeLinear", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"))
 DEEPEST = 8  # constants of constants of constants …
@@ -43,6 +40,7 @@ class Operation:
     inputs: tuple[str, ...]  # tensors that flow in, as they were before casts and quantization
     outputs: tuple[str, ...]
     opset: int
+    computed: bool = False  # its weights were computed here, of several
 
 
 class Reading:
@@ -55,6 +53,7 @@ class Reading:
         self.maker = {output: name for name, node in self.nodes.items() for output in node.output if output}
         self._kept = {tensor.name: tensor for tensor in self.model.graph.initializer}
         self.entries = {value.name for value in self.model.graph.input} - self._kept.keys()
+        self._makers = {output: self.nodes[name] for output, name in self.maker.items()}
         self._values: dict[str, Array | None] = {}
 
     @cached_property
@@ -83,11 +82,7 @@ class Reading:
 
     def root(self, tensor: str) -> str:
         """Return the tensor of which this one is a copy but for its precision."""
-        seen = set[str]()
-        while tensor in self.maker and tensor not in seen and passes(self.nodes[self.maker[tensor]]):
-            seen.add(tensor)
-            tensor = self.nodes[self.maker[tensor]].input[0]
-        return tensor
+        return root(tensor, self._makers)
 
     def constant(self, tensor: str, depth: int = DEEPEST) -> Array | None:
         """Return the value of a constant, or of what little is computed of constants alone; None for other tensors."""
@@ -159,7 +154,8 @@ class Reading:
             if value.dtype.kind == "f" and value.size > 1 and key not in SETTINGS:
                 weights[key] = value
             else:
-                settings[key] = value.tolist()
+                # One number is the same in any shape; of indices and sizes the shape says how many there are.
+                settings[key] = value.item() if value.dtype.kind == "f" and value.size == 1 else value.tolist()
         _fill(node, settings, weights, self.opset)
         if node.op_type == "Transpose" and "perm" not in settings and node.input[0] in self.shapes:
             settings["perm"] = list(range(len(self.shapes[node.input[0]])))[::-1]
@@ -175,26 +171,6 @@ class Reading:
             return onnx.defs.get_schema(node.op_type, versions[domain or "ai.onnx"], domain)
         except (onnx.defs.SchemaError, KeyError):
             return None  # an operator of a vendor's: what it leaves out is not known
-
-
-def named_nodes(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """Return copies of the nodes by name, in order; ``name_nodes`` makes the names that the file does not have."""
-    import onnx
-
-    named = onnx.ModelProto()
-    named.graph.node.extend(model.graph.node)
-    name_nodes(named)
-    return {node.name: node for node in named.graph.node}
-
-
-def passes(node: onnx.NodeProto, *, floats_only: bool = False) -> bool:
-    """Whether a node passes values on but for rounding: identities, quantization, casts; or only casts to floats."""
-    if not node.input or not node.input[0]:
-        return False
-    if node.op_type in PASSING | QUANTIZING:
-        return True
-    to = (entry.i for entry in node.attribute if entry.name == "to")
-    return node.op_type == "Cast" and (not floats_only or any(kind in FLOATING for kind in to))
 
 
 def _attributes(node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
@@ -233,6 +209,8 @@ def _fill(node: onnx.NodeProto, settings: dict[str, Any], weights: Mapping[str, 
             settings.pop(unread, None)
     if node.op_type == "Pad" and "value" in settings:
         settings["constant_value"] = settings.pop("value")
+    if node.op_type == "Pad":
+        settings.setdefault("constant_value", 0.0)
     if node.op_type == "Resize" and opset < 11:
         settings.update(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
     for key in ("roi", "scales", "sizes"):

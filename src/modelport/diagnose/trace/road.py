@@ -35,7 +35,6 @@ class Reference:
     graph: Artifact | None  # None: the source has none, or no export of it holds
     why: str = ""  # there is no graph, or the export at the current opset is not the source
     export: Artifact | None = None  # the export that is not the source
-    opset: int | None = None  # at which the export holds, where the current one does not
     notes: tuple[str, ...] = ()
 
 
@@ -60,10 +59,11 @@ def reference_of(source: Source, out: Path, progress: Progress) -> Reference:
         try:
             path = out / f"export-opset{opset}.onnx"
             graph, _ = export_checked(network, path, opset, network.batch, progress)
-            return Reference(graph, why, bad, opset)
+            note = f"the export at opset {opset} is the source: `modelport export … --opset {opset}`"
+            return Reference(graph, why, bad, (note,))
         except GraphError as error:
             failed.append(f"the export at opset {opset} is not the source either: {error.found}")
-    return Reference(None, why, bad, notes=tuple(failed))
+    return Reference(None, why, bad, tuple(failed))
 
 
 def precision_given(model: Path | None) -> str | None:

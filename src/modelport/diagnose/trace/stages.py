@@ -15,6 +15,7 @@ from modelport.core.errors import DataError, EngineError
 from modelport.core.values import Sample, Tensors
 from modelport.diagnose.asking import Answers, ask
 from modelport.diagnose.distance import Distance, total_distance
+from modelport.diagnose.trace.explained import LEAST
 from modelport.diagnose.trace.findings import StageFound
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import opened
@@ -55,7 +56,8 @@ class Stages:
     task: Task
     samples: Sequence[Sample]
     seed: int
-    expected: Callable[[str], float]  # of a precision: the relative L2 error of the outputs that it explains
+    expected: Callable[[str], float] = lambda precision: LEAST[precision]
+    """Of a precision: the relative L2 error of the outputs that it explains."""
     _source: Answers | None = None
     _last: Answers | None = None
 

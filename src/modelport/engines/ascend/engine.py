@@ -14,13 +14,15 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import DataError, EngineError
 from modelport.core.files import read_json
 from modelport.core.values import Array, Signature, Tensors, TensorSpec
-from modelport.engines.ascend.atc import SUFFIX, AscendBuild, artifact_path, own_of, plan_call
+from modelport.engines.ascend.atc import FILE_NAMES, SUFFIX, AscendBuild, artifact_path, own_of, plan_call
 from modelport.engines.ascend.atc_run import run_call
 from modelport.engines.ascend.nms import ON_DEVICE
 from modelport.engines.ascend.npu_smi import soc_version
+from modelport.engines.ascend.plan_files import keep_dtype_text, op_precision_mode_text
 from modelport.engines.ascend.recipe_table import Ascend as AscendTable
 from modelport.engines.base import Availability, Build, BuildPlan, DeviceTimes, Engine, Launch
 from modelport.engines.time_limit import within_limit
+from modelport.model.graph.precision_plan import ResolvedPlan
 
 INSTALL = (
     "pip install the wheels aclruntime and ais_bench, and source /usr/local/Ascend/ascend-toolkit/set_env.sh "
@@ -65,6 +67,11 @@ class AscendEngine(Engine):
         files = tuple((option, path, text) for option, (path, text) in call.files.items())
         words = tuple(call.words(model.path, artifact_path(out)))
         return BuildPlan(call.precision, call.batch, words, files, call.notes, call.input_type)
+
+    def plan_texts(self, plan: ResolvedPlan) -> Mapping[str, str]:
+        """Return the files of ATC's options ``keep_dtype`` and ``op_precision_mode`` that the plan has lines for."""
+        texts = {"keep_dtype": keep_dtype_text(plan), "op_precision_mode": op_precision_mode_text(plan)}
+        return {FILE_NAMES[option]: text for option, text in texts.items() if text}
 
     def compile(self, model: Artifact, build: Build, out: Path) -> Artifact:
         """Run ATC. Raises EngineError where it is missing or fails."""

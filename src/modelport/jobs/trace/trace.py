@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from modelport.core.scratch import scratch_folder
 from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.diagnose.trace.explained import LEAST, explained
-from modelport.diagnose.trace.findings import StageFound
+from modelport.diagnose.trace.explorer import write_explorer
+from modelport.diagnose.trace.findings import NodesFound, StageFound
 from modelport.diagnose.trace.locating import Located, bisected, compared
 from modelport.diagnose.trace.repair import keep_in_float
 from modelport.diagnose.trace.road import Reference, reference_of, steps
 from modelport.diagnose.trace.running import bench
+from modelport.diagnose.trace.source_weights import broken_weights, culprits_in
 from modelport.diagnose.trace.stages import Stages, Step
 from modelport.engines.fitted import with_constants
 from modelport.engines.source import Source
@@ -31,13 +33,13 @@ from modelport.jobs.trace.apply import Case, applied, nothing_off
 from modelport.jobs.trace.report import render
 from modelport.jobs.trace.request import REPORT, SCHEMA, TRACE, Asked, TraceRequest, asked
 from modelport.model.graph.file import read_graph
-from modelport.model.graph.precision_plan import PrecisionPlan, plan_text
+from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, read_plan
 from modelport.report.result import environment
 from modelport.stages.port import source_for
 from modelport.tasks.table import task_of
 
 # Rows on which it is measured what rounding does, and on which nodes are looked for.
-ROWS = 8
+ROWS = 4
 
 
 @dataclass(slots=True)
@@ -64,14 +66,14 @@ def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
     what = asked(request)
     with held_folder(request.out, TRACE, request.force), scratch_folder(request.out, "work") as work:
         source = _source(what, progress)
-        with stage(progress, "reference graph"):
-            reference = reference_of(source, request.out, progress)
         drop_old_result(request.out, TRACE, (REPORT,))
-        found = _through_the_stages(request, what, source, reference, work, progress)
-        further: dict[str, Any] = {}
+        found = _through_the_stages(request, what, source, work, progress)
+        plan, further = keep_in_float(found.located.culprits), dict[str, Any]()
         if request.apply:
-            further["applied"] = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
-        plan = keep_in_float(found.located.culprits)
+            told = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
+            further["applied"] = told
+            # It holds what was found behind the first culprits as well.
+            plan = read_plan(Path(told["file"])) if told["by"] == "keep_in_float" else plan
         value = {
             "schema": SCHEMA,
             "recipe": what.recipe.name,
@@ -81,7 +83,7 @@ def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
             **_told(found),
             "plan": json.loads(plan_text(plan)) if plan.nodes else None,
             **further,
-            "notes": [*source.notes, *what.notes, *reference.notes, *found.notes, *found.located.notes],
+            "notes": [*source.notes, *what.notes, *found.notes, *found.located.notes],
             "environment": environment(),
             "seed": request.seed,
             "command": request.command,
@@ -121,34 +123,50 @@ def _beside(request: TraceRequest, found: Found, plan: PrecisionPlan) -> list[st
         else:
             said.append("--plan-out: no culprit is mended by keeping nodes in float32, and nothing was written")
     if request.explorer is not None:
-        said.append("--explorer: no nodes were compared, and nothing was written")
+        graph, units = found.located.graph, found.located.units
+        if graph is not None and units:
+            _, other = write_explorer(request.explorer, NodesFound(units), read_graph(graph.path))
+            said.append(f"Model Explorer: node data of {graph.shown}; the accumulated errors are in {other}")
+        else:
+            said.append("--explorer: no nodes were compared, and nothing was written")
     return said
 
 
-def _through_the_stages(
-    request: TraceRequest, what: Asked, source: Source, reference: Reference, work: Path, progress: Progress
-) -> Found:
+def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work: Path, progress: Progress) -> Found:
     """Ask the source and each stage behind it, up to the first that departs, and look for the nodes in that."""
     plan, found = what.plan, Found()
     task = task_of(what.recipe, what.dataset.categories, plan.seed)
-    stages = Stages(what.recipe, task, what.samples, plan.seed, _explained_by(what, source, reference))
+    stages = Stages(what.recipe, task, what.samples, plan.seed)
     with stage(progress, "source"):
-        found.stages.append(stages.source(source, plan.build))
+        broken = broken_weights(source)
+        culprits = culprits_in([finding for finding in broken if finding.certain])
+        found.stages.append(stages.source(source, plan.build, culprits[0].why if culprits else ""))
     if found.first_bad is not None:
+        found.located = Located(culprits or culprits_in(broken), 0)
         return found
+    with stage(progress, "reference graph"):
+        reference = reference_of(source, request.out, progress)
+        found.notes += reference.notes
+        stages.expected = _explained_by(what, reference)
     for step in steps(plan, source, reference, what.samples, progress):
         with stage(progress, f"stage {step.name}"):
             found.stages.append(stages.stage(step))
         if found.first_bad is not None:
             with stage(progress, "nodes"):
-                found.located = _located(what, step, stages, reference, work, progress)
-            found.case = Case(request, what, source, reference, step, found.located.culprits, stages)
+                flawed = {finding.tensor: finding.why for finding in broken}
+                known = (reference, flawed)
+                locate = partial(_located, what, stages=stages, known=known, work=work, progress=progress)
+                found.located = locate(step)
+            found.case = Case(request, what, source, reference, step, found.located, stages, locate)
             break
     return found
 
 
-def _located(what: Asked, step: Step, stages: Stages, reference: Reference, work: Path, progress: Progress) -> Located:
-    """Look for the nodes on the samples that depart most."""
+def _located(
+    what: Asked, step: Step, stages: Stages, known: tuple[Reference, dict[str, str]], work: Path, progress: Progress
+) -> Located:
+    """Look for the nodes on the samples that depart most; ``known``: the reference, and its bad weights by name."""
+    reference, flawed = known
     graph = reference.graph
     if graph is None or (step.graph is None and step.model.kind != "onnx"):
         return Located([], 0, [f"no node is looked for: {reference.why or 'the engine runs no graph'}"])
@@ -156,7 +174,7 @@ def _located(what: Asked, step: Step, stages: Stages, reference: Reference, work
     own = first_rows(what, samples, pixels=step.pixels)
     if step.graph is not None:
         return bisected(step, own, work)
-    return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, progress)
+    return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, flawed, progress)
 
 
 def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) -> Tensors:
@@ -169,7 +187,7 @@ def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) 
     return with_constants(what.recipe.tensors.inputs, tensors)
 
 
-def _explained_by(what: Asked, source: Source, reference: Reference) -> Callable[[str], float]:
+def _explained_by(what: Asked, reference: Reference) -> Callable[[str], float]:
     """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked."""
     graph = reference.graph or reference.export
     outputs = [tensor.name for tensor in what.recipe.tensors.outputs]

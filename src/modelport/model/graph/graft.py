@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ import numpy as np
 from modelport.core.errors import GraphError, raised_as
 from modelport.core.text import plain
 from modelport.model.graph.file import FLOATING, opset_of
-from modelport.model.graph.quantizable import name_nodes
+from modelport.model.graph.passing import named_nodes, passes, root
+from modelport.model.graph.quantizable import constant_nodes, name_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -31,6 +33,7 @@ class Graft:
     places: Mapping[str, str]  # the candidate's tensor by the reference's, of all that both have
     output: str  # the candidate's tensor that is made anew
     reference_output: str
+    whole: bool = False  # the nodes themselves, with what stands around them; else what they say, where they are alike
 
 
 def grafted(candidate: onnx.ModelProto, reference: onnx.ModelProto, grafts: Sequence[Graft]) -> onnx.ModelProto:
@@ -49,27 +52,24 @@ def grafted(candidate: onnx.ModelProto, reference: onnx.ModelProto, grafts: Sequ
 
 class _Work:
     def __init__(self, candidate: onnx.ModelProto, reference: onnx.ModelProto) -> None:
-        import onnx
         import onnx.inliner
 
         whole = onnx.inliner.inline_local_functions(candidate) if candidate.functions else copy.deepcopy(candidate)
         name_nodes(whole)
         self.model, self.graph = whole, whole.graph
         self.reference = onnx.inliner.inline_local_functions(reference) if reference.functions else reference
-        named = onnx.ModelProto()
-        named.graph.node.extend(self.reference.graph.node)
-        name_nodes(named)
-        self.theirs = {node.name: node for node in named.graph.node}
+        self.theirs = named_nodes(self.reference)
         self.opsets = opset_of(whole), opset_of(reference)
         self.weights = {tensor.name: tensor for tensor in self.reference.graph.initializer}
         self.made_there = {name: node for node in self.theirs.values() for name in node.output}
+        self._kind = _float_kind(whole)
         self.nodes: list[Any] = list(whole.graph.node)
         self.taken = {value.name for value in (*self.graph.input, *self.graph.initializer)}
         for node in self.nodes:
             self.taken.update((node.name, *node.input, *node.output))
 
     def make(self, graft: Graft) -> None:
-        """Put the reference's nodes in the place of the candidate's."""
+        """Put what the reference's nodes say, or these nodes themselves, in the place of the candidate's."""
         old = [node for node in self.nodes if node.name in set(graft.nodes)]
         if not old:
             raise GraphError(f"the file has no node {_quoted(graft.nodes)}", EXPORT_AGAIN)
@@ -77,35 +77,72 @@ class _Work:
         if unknown:
             raise GraphError(f"the source has no node {_quoted(unknown)}", EXPORT_AGAIN)
         coming = [self.theirs[name] for name in graft.reference_nodes if self.theirs[name].op_type != "Constant"]
-        kept = self._matched(old, coming)
+        if not coming:
+            raise GraphError(f"the source has no operator for '{plain(graft.output, 60)}'", EXPORT_AGAIN)
+        for node in coming:
+            self._hold_meaning(node)
+        mine, theirs = ([node for node in nodes if _computes(node)] for nodes in (old, coming))
+        if not graft.whole and theirs and [node.op_type for node in mine] == [node.op_type for node in theirs]:
+            self._mend(graft, mine, theirs)
+        else:
+            self._exchange(graft, old, coming)
+
+    def _mend(self, graft: Graft, mine: Sequence[Any], theirs: Sequence[Any]) -> None:
+        """Give the candidate's own nodes the attributes, the constants and the inputs of the reference's.
+
+        What stands around them for the precision (casts, quantization) stays.
+        """
+        names = {root(there, self.made_there): here for there, here in graft.places.items()}
+        makers = {name: node for node in self.nodes for name in node.output}
+        for own, node in zip(mine, theirs, strict=True):
+            del own.attribute[:]
+            own.attribute.extend(node.attribute)
+            own.domain = node.domain
+            had = list(own.input)
+            own.input[:] = [
+                self._mended_input(place, name, had, node, names, makers) for place, name in enumerate(node.input)
+            ]
+            self._as_many_results(own, len(node.output))
+            names |= dict(zip(node.output, own.output, strict=False))
+
+    def _as_many_results(self, own: Any, count: int) -> None:
+        """Let go of results that nobody reads, as those of a batch norm that trained; add what is lacking."""
+        read = {name for node in self.nodes for name in node.input} | {value.name for value in self.graph.output}
+        while len(own.output) > count and own.output[-1] not in read:
+            own.output.pop()
+        own.output.extend(self._fresh(f"{own.name}_{place}") for place in range(len(own.output), count))
+
+    def _mended_input(
+        self, place: int, name: str, had: Sequence[str], node: Any, names: Mapping[str, str], makers: Mapping[str, Any]
+    ) -> str:
+        """Return what a node of the candidate is to read where the reference's reads ``name``."""
+        own = had[place] if place < len(had) else ""
+        if not name:
+            return ""
+        if self._tensor(name) is not None:
+            # A weight in 8 bits stays: it is mended by quantizing again.
+            quantized = own in makers and makers[own].op_type == "DequantizeLinear"
+            return own if quantized else self._constant(name, own, node)
+        want = names.get(root(name, self.made_there))
+        if want is None:
+            raise self._unknown(name, node)
+        sources = {root(one, makers): one for one in had if one}
+        return sources.get(root(want, makers), want)
+
+    def _exchange(self, graft: Graft, old: Sequence[Any], coming: Sequence[Any]) -> None:
+        """Put the reference's nodes in the place of the candidate's."""
+        kept = _matched(old, coming)
         names = self._around(graft, coming)
         # The unit's own tensor keeps its name, whatever the node behind it was.
         names[graft.reference_output] = graft.output
         for node in coming:
             self._name_results(node, kept.get(node.name), names)
-        new = [self._brought(node, kept.get(node.name), names) for node in coming]
-        if not coming:
-            raise GraphError(f"the source has no operator for '{plain(graft.output, 60)}'", EXPORT_AGAIN)
-        self._replace(old, new)
+        self._replace(old, [self._brought(node, kept.get(node.name), names) for node in coming])
 
     def _around(self, graft: Graft, coming: Sequence[Any]) -> dict[str, str]:
         """Return the candidate's names of what flows in; what is made inside is not there yet."""
         made = {name for node in coming for name in node.output}
         return {theirs: mine for theirs, mine in graft.places.items() if theirs not in made}
-
-    def _matched(self, old: Sequence[Any], coming: Sequence[Any]) -> dict[str, Any]:
-        """Return the candidate's node by the name of the reference's, where they are the same operators in order."""
-        mine = [node for node in old if node.op_type not in ("Constant", "Cast", "Identity")]
-        if [node.op_type for node in mine] != [node.op_type for node in coming]:
-            rest = list(mine)
-            found = {}
-            for node in coming:
-                hit = next((one for one in rest if one.op_type == node.op_type), None)
-                if hit is not None:
-                    found[node.name] = hit
-                    rest = rest[rest.index(hit) + 1 :]
-            return found
-        return {theirs.name: own for own, theirs in zip(mine, coming, strict=True)}
 
     def _name_results(self, node: Any, own: Any, names: dict[str, str]) -> None:
         for place, name in enumerate(node.output):
@@ -115,7 +152,6 @@ class _Work:
 
     def _brought(self, node: Any, own: Any, names: Mapping[str, str]) -> Any:
         """Return the reference's node with its tensors by the candidate's names and its constants brought along."""
-        self._hold_meaning(node)
         made = copy.deepcopy(node)
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise GraphError(f"node '{plain(node.name, 60)}' ({node.op_type}) is control flow", EXPORT_AGAIN)
@@ -141,26 +177,23 @@ class _Work:
         """Bring a constant of the reference along and return its name here; ``known`` is what it takes the place of."""
         tensor = self._tensor(name)
         if tensor is None:
-            raise GraphError(
-                f"the source's node '{plain(node.name, 60)}' ({node.op_type}) reads '{plain(name, 60)}', which this "
-                "file does not have",
-                EXPORT_AGAIN,
-            )
+            raise self._unknown(name, node)
         kept = next((one for one in self.graph.initializer if one.name == known), None)
-        if kept is not None:
-            tensor = _typed_as(tensor, kept)
-            users = sum(list(other.input).count(known) for other in self.nodes)
-            if users == 1:
-                tensor.name = known
-                kept.CopyFrom(tensor)
-                return known
-        made = copy.deepcopy(tensor)
-        made.name = self._fresh(name)
-        self.graph.initializer.append(made)
-        return str(made.name)
+        tensor = _typed_as(tensor, self._kind if kept is None else kept.data_type)
+        if kept is not None and sum(list(other.input).count(known) for other in self.nodes) == 1:
+            tensor.name = known
+            kept.CopyFrom(tensor)
+            return known
+        tensor.name = self._fresh(name)
+        self.graph.initializer.append(tensor)
+        return str(tensor.name)
+
+    def _unknown(self, name: str, node: Any) -> GraphError:
+        found = f"the source's node '{plain(node.name, 60)}' ({node.op_type}) reads '{plain(name, 60)}'"
+        return GraphError(f"{found}, which this file does not have", EXPORT_AGAIN)
 
     def _tensor(self, name: str) -> Any:
-        """Return a copy of a constant of the reference; what is computed of constants is folded by ONNX's reference."""
+        """Return a copy of a constant of the reference; None for what is none."""
         if name in self.weights:
             return copy.deepcopy(self.weights[name])
         node = self.made_there.get(name)
@@ -224,13 +257,35 @@ class _Work:
         return name
 
 
-def _typed_as(tensor: Any, kept: Any) -> Any:
-    """Return a float constant in the type of the one whose place it takes."""
+def _computes(node: Any) -> bool:
+    return node.op_type != "Constant" and not passes(node, floats_only=True)
+
+
+def _matched(old: Sequence[Any], coming: Sequence[Any]) -> dict[str, Any]:
+    """Return the candidate's node by the name of the reference's: the next of the same operator, in order."""
+    rest, found = list(old), {}
+    for node in coming:
+        hit = next((one for one in rest if one.op_type == node.op_type), None)
+        if hit is not None:
+            found[node.name] = hit
+            rest = rest[rest.index(hit) + 1 :]
+    return found
+
+
+def _float_kind(model: onnx.ModelProto) -> int:
+    """Return the float type that most constants have, float32 where there are none."""
+    constants = (*model.graph.initializer, *(tensor for _, tensor in constant_nodes(model)))
+    kinds = Counter(tensor.data_type for tensor in constants if tensor.data_type in FLOATING)
+    return kinds.most_common(1)[0][0] if kinds else 1
+
+
+def _typed_as(tensor: Any, kind: int) -> Any:
+    """Return a float constant in another float type of onnx.proto; others as they are."""
     from onnx import helper, numpy_helper
 
-    if tensor.data_type == kept.data_type or not {tensor.data_type, kept.data_type} <= FLOATING:
+    if tensor.data_type == kind or not {tensor.data_type, kind} <= FLOATING:
         return tensor
-    array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(kept.data_type))
+    array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(kind))
     return numpy_helper.from_array(array, tensor.name)
 
 

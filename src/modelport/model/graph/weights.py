@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelport.core.values import Array
 from modelport.model.graph.quantizable import constant_nodes
-from modelport.model.weights.health import Role, Weight, WeightFinding, findings_of
+from modelport.model.weights.health import Examined, Role, Weight, WeightFinding, examined
 
 if TYPE_CHECKING:
     import onnx
@@ -20,17 +21,23 @@ _NORM_ROLES: tuple[Role, ...] = ("scale", "shift", "mean", "variance")
 
 def findings_of_graph(model: onnx.ModelProto) -> tuple[WeightFinding, ...]:
     """Return what a graph's weights tell, and its batch norms that use a batch's own statistics."""
+    return examined_graph(model).findings
+
+
+def examined_graph(model: onnx.ModelProto) -> Examined:
+    """Return what a graph's weights tell, with how many layers are in which state."""
     training = [
         node.name or node.output[0]
         for node in model.graph.node
         if node.op_type == NORM and any(entry.name == "training_mode" and entry.i for entry in node.attribute)
     ]
-    found = []
+    loose: tuple[WeightFinding, ...] = ()
     if training:
         why = f"training_mode=1 at {training[0]}" + (f" and {len(training) - 1} more" if len(training) > 1 else "")
         why += ": a row's answer hangs on the other rows of its batch; export the network in evaluation mode"
-        found.append(WeightFinding("batch_norm_in_training", training[0], training[0], why, True))
-    return (*found, *findings_of(list(weights_of_graph(model))))
+        loose = (WeightFinding("batch_norm_in_training", training[0], training[0], why, True),)
+    found = examined(list(weights_of_graph(model)))
+    return replace(found, findings=(*loose, *found.findings))
 
 
 def weights_of_graph(model: onnx.ModelProto) -> Iterator[Weight]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from modelport.core.artifacts import digest_bytes
 from modelport.core.text import plain
-from modelport.model.weights.checkpoint import dtype_of, read_weights_file
+from modelport.model.weights.checkpoint import MAX_SHARING, dtype_of, read_weights_file
 from modelport.model.weights.file import decode
+from modelport.model.weights.health import arrays_of, examined, weights_of_state
 from modelport.model.weights.wrapping import common_prefix, path_of, state_dicts
 
 
@@ -17,8 +18,9 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
     """Describe a weights file as JSON values; nothing in it is executed.
 
     Each state dict by the keys that lead to it, its tensors by name with dtype and shape, and what rides beside them.
-    ``parameters`` counts the elements of its floating-point tensors (weights and running statistics alike). Raises
-    CheckpointError where the file is missing, damaged or unsafe.
+    ``parameters`` counts the elements of its floating-point tensors (weights and running statistics alike), ``weights``
+    is what these tell of themselves (``model/weights/health.py``). Raises CheckpointError where the file is missing,
+    damaged or unsafe.
     """
     import torch
 
@@ -38,6 +40,7 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
                 ): f"{dtype_of(tensor)} {list(torch.Tensor.size(tensor)) if not tensor.is_nested else '?'}"
                 for key, tensor in tensors.items()
             },
+            "weights": _examined(tensors, len(content)),
         }
         for place, tensors in found.items()
     }
@@ -52,3 +55,15 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         "state_dicts": described,
         "beside": {} if () in found else beside,
     }
+
+
+def _examined(tensors: Mapping[str, Any], file_bytes: int) -> dict[str, Any]:
+    """Return what weights tell of themselves; nothing where they claim far more values than the file can hold."""
+    import torch
+
+    if (
+        sum(torch.Tensor.numel(tensor) * torch.Tensor.element_size(tensor) for tensor in tensors.values())
+        > MAX_SHARING * file_bytes
+    ):
+        return {}
+    return examined(weights_of_state(arrays_of(tensors))).to_json()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from modelport.core.text import listed
 from modelport.core.values import Array
-from modelport.model.weights.initialisers import initialiser_of, shape_of
+from modelport.model.weights.initialisers import DEFAULT, initialiser_of, shape_of
 from modelport.model.weights.weight_statistics import Spread, largest_of, outliers, rms_of, spread
 
 if TYPE_CHECKING:
@@ -21,14 +22,26 @@ Kind = Literal[
     "not_finite", "absurd_size", "untrained", "half_loaded", "shuffled", "norm_never_updated", "batch_norm_in_training"
 ]
 
+WORDS: dict[Kind, str] = {
+    "not_finite": "broken",
+    "absurd_size": "broken",
+    "untrained": "untrained",
+    "half_loaded": "half loaded",
+    "shuffled": "shuffled",
+    "norm_never_updated": "not whole",
+    "batch_norm_in_training": "left in training mode",
+}
 # Values that a layer must have to be told from a draw by its shape alone, and by its size too.
 TOLD_BY_SHAPE, TOLD_BY_SIZE, TOLD_BY_EDGE = 1024, 4096, 256
+UNMISTAKABLE = 32768
 # Scores from which on a layer's places matter, and a kurtosis no initialiser has.
 TRAINED, PEAKED = 10.0, 15.0
 # Scores that shuffled values stay below.
 SHUFFLED, ENOUGH, PLACES_ALONE = 5.0, 2048, 8192
 # A share of the layers that must be trained for the others to be called missing.
 TRAINED_SHARE = 0.2
+# A share of the layers whose output channels must be of one size for a network to be as it was drawn.
+EVEN_SHARE = 0.8
 # No weight of float32 that takes part in a sum of products is as large.
 ABSURD = 1e15
 
@@ -67,6 +80,23 @@ class WeightFinding:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What weights tell. ``layers``: how many are in which state (trained, drawn, perhaps drawn, shuffled)."""
+
+    findings: tuple[WeightFinding, ...]
+    layers: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``show`` prints it."""
+        return {"layers": dict(self.layers), "findings": [finding.to_json() for finding in self.findings]}
+
+
+def notes_of(findings: Iterable[WeightFinding]) -> list[str]:
+    """Return what is certain as notes of a result."""
+    return [f"the weights look {WORDS[finding.kind]}: {finding.why}" for finding in findings if finding.certain]
+
+
 def weights_of_state(tensors: Mapping[str, Array]) -> list[Weight]:
     """Return a state dict's tensors by their roles, told by keys and axes as PyTorch names them."""
     found = []
@@ -98,13 +128,19 @@ def arrays_of(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
 
 def findings_of(weights: Sequence[Weight]) -> tuple[WeightFinding, ...]:
     """Return what a network's weights tell, what is certain first. A sound trained network gives none."""
+    return examined(weights).findings
+
+
+def examined(weights: Sequence[Weight]) -> Examined:
+    """Return what a network's weights tell, with how many layers are in which state."""
     broken = [finding for weight in weights if (finding := _broken(weight))]
     unsound = {finding.tensor for finding in broken}
     rest = [weight for weight in weights if weight.name not in unsound]
     norms, fresh = _norms(rest), _fresh_norms(rest)
     layers = _layers(rest, fresh)
     found = [*broken, *_of_norms(fresh, norms), *_of_draws(layers, norms), *_of_shuffled(layers)]
-    return tuple(sorted(found, key=lambda finding: not finding.certain))
+    states = Counter[str](layer.state or "cannot be told" for layer in layers)
+    return Examined(tuple(sorted(found, key=lambda finding: not finding.certain)), dict(states))
 
 
 def findings_of_module(module: nn.Module) -> tuple[WeightFinding, ...]:
@@ -134,6 +170,12 @@ class _Layer:
     known: str = ""  # the initialiser of that size, where it is a known one
     norm: str = ""  # the batch norm that follows at once
     fresh: bool = False  # that norm has never seen a batch
+    even: bool = True  # its output channels are of one size
+
+    @property
+    def large(self) -> bool:
+        """Whether no training leaves so many values without a trace of their places."""
+        return self.weight.values.size >= UNMISTAKABLE
 
     @property
     def how(self) -> str:
@@ -200,9 +242,10 @@ def _judged(weight: Weight, spread_of: Spread | None, norm: str, fresh: bool) ->
     if shape is not None:
         known = initialiser_of(weight.values.shape, shape, spread_of) if spread_of.even else ""
         # Where a draw ends is told by few values, its size by many.
-        told = bool(known) and (shape != "normal" or spread_of.n >= TOLD_BY_SIZE)
+        told = spread_of.n >= TOLD_BY_SIZE if known else False
+        told |= shape == "uniform" and known == DEFAULT
         if told or spread_of.n >= TOLD_BY_SHAPE:
-            return _Layer(weight, "drawn" if told else "perhaps drawn", shape, known, norm, fresh)
+            return _Layer(weight, "drawn" if told else "perhaps drawn", shape, known, norm, fresh, spread_of.even)
         return _Layer(weight, "")
     if spread_of.structure > TRAINED or spread_of.kurtosis_score > PEAKED:
         shuffled = spread_of.n >= ENOUGH and spread_of.even and spread_of.structure < SHUFFLED
@@ -247,13 +290,15 @@ def _of_draws(layers: Sequence[_Layer], norms: Mapping[str, Sequence[Weight]]) -
     first = drawn[0]
     if len(trained) <= 1 or len(trained) < TRAINED_SHARE * (len(drawn) + len(trained)):
         settled = bool(norms) and not any(layer.fresh for layer in drawn)
-        certain = not trained and not settled and any(layer.state == "drawn" for layer in drawn)
+        # Rows that a folded batch norm has scaled are of a network that saw data: sample weights are such.
+        even = sum(layer.even for layer in drawn) > EVEN_SHARE * len(drawn)
+        certain = not trained and not settled and even and any(layer.state == "drawn" for layer in drawn)
         why = f"{len(drawn)} of {len(drawn) + len(trained)} layers that can be told are as an initialiser draws them"
         why += f" ({first.weight.name}: {first.how})"
         why += f"; not {_some([layer.weight.name for layer in trained])}" if trained else ""
         why += "; the batch norms have statistics of data" if settled else ""
         return [WeightFinding("untrained", first.weight.name, first.weight.module, why, certain)]
-    lost = [layer for layer in drawn if layer.fresh or (layer.state == "drawn" and not layer.norm)]
+    lost = [layer for layer in drawn if layer.fresh or (layer.state == "drawn" and (not layer.norm or layer.large))]
     if not lost:
         return []
     why = f"{len(lost)} layers are as an initialiser draws them, while {len(trained)} others are trained: " + _some(

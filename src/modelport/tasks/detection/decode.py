@@ -59,8 +59,7 @@ class Decoder:
         self.outputs = outputs_of(recipe.signature.outputs, dataset.classes, told)
         self.form = self.outputs.form
         self._told, self._offset = told, dataset.label_offset
-        # What the four numbers of a box are.
-        self.spelling = told.boxes or ("cxcywh" if self.form in (YOLOV5, YOLOV8) else "xyxy")
+        self.spelling = told.boxes or usual_spelling(self.form)
         least, most = (None, None) if self.form == DETS else (SCORE_THRESHOLD, MOST_BOXES)
         self._settings = _Settings(
             score=_first(told.score_threshold, least, -np.inf),
@@ -203,6 +202,11 @@ class Decoder:
             start = start - size / 2 if self.spelling == "cxcywh" else start
             boxes = np.concatenate([start, start + size], axis=1)
         return boxes if self._scale is None else boxes.astype(np.float64) * self._scale
+
+
+def usual_spelling(form: str) -> str:
+    """Return what the four numbers of a box are where a recipe does not tell it."""
+    return "cxcywh" if form in (YOLOV5, YOLOV8) else "xyxy"
 
 
 def _best(scores: Array, most: int) -> Array:

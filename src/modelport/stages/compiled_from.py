@@ -1,0 +1,52 @@
+"""Which graph a compiled file was made from: a stale one is named before it is timed or judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelport.core.artifacts import Artifact, cache_folder, digest_file, read_record, write_record
+
+# Seconds by which a graph must be newer than what was compiled from it: some file systems keep whole ones, or two.
+LATER = 3.0
+
+
+def remember(made: Artifact, source: Artifact) -> None:
+    """Keep what a file was compiled from, under its own digest."""
+    write_record(_record(made), {"path": str(source.path.absolute()), "sha256": source.sha256})
+
+
+def stale_notes(model: Artifact) -> list[str]:
+    """Return what is to be said of a given file that was compiled from another graph than lies there now.
+
+    Where this machine compiled it, by digests; else by the times of the file and an ONNX file of its name beside it.
+    """
+    known = read_record(_record(model)) or {}
+    path, sha256 = known.get("path"), known.get("sha256")
+    if isinstance(path, str) and isinstance(sha256, str) and Path(path).is_file():
+        return _by_digest(model, Path(path), sha256)
+    graph = model.path.with_suffix(".onnx")
+    if graph == model.path or not graph.is_file():
+        return []
+    if graph.stat().st_mtime <= model.path.stat().st_mtime + LATER:
+        return []
+    return [
+        f"{model.path.name} is older than {graph.name} beside it: it may be compiled from an earlier graph; compile it "
+        "again"
+    ]
+
+
+def _by_digest(model: Artifact, path: Path, sha256: str) -> list[str]:
+    try:
+        now = digest_file(path)
+    except OSError:
+        return []
+    if now == sha256:
+        return []
+    return [
+        f"{model.path.name} is stale: it was compiled from {path.name} when that had the sha256 {sha256[:12]}…, which "
+        f"now has {now[:12]}…; compile it again"
+    ]
+
+
+def _record(model: Artifact) -> Path:
+    return cache_folder("compiled-from") / f"{model.identity[:32]}.json"

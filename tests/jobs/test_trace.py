@@ -1,0 +1,228 @@
+"""A healthy port is left alone, a planted fault is named at its node and mended, and what is mended is judged."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from traced_nets import small_net, with_weight, without, written
+
+from conftest import Call
+from modelport.core.artifacts import Artifact
+from modelport.core.errors import GraphError
+from modelport.core.progress import Silent
+from modelport.diagnose.trace import road
+from modelport.diagnose.trace.road import Reference
+from modelport.model.graph.precision_plan import read_plan
+
+NET = small_net()
+Trace = Callable[..., Any]
+
+
+@pytest.fixture
+def trace(call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path) -> Trace:
+    """Trace the small network as the source, and return trace.json's value."""
+    source = written(NET, tmp_path / "source.onnx")
+
+    def run(*words: object, code: int = 0, given: tuple[object, ...] | None = None) -> Any:
+        out = tmp_path / "out"
+        of = ("--source", source) if given is None else given
+        line = ("trace", tiny_path, *of, "--data", tiny_data, "--samples", 8, "--out", out, "--force", "--json")
+        answer = call(*line, *words)
+        assert answer.code == code, answer
+        kept = json.loads((out / "trace.json").read_text())
+        assert kept == answer.json
+        return kept
+
+    return run
+
+
+def test_a_healthy_port_names_nothing(trace: Trace, tiny_data: Path) -> None:
+    for words in (
+        ("--engine", "openvino"),
+        ("--engine", "onnxruntime"),
+        ("--engine", "onnxruntime", "--precision", "fp16"),
+        ("--engine", "openvino", "--input-type", "uint8"),
+    ):
+        value = trace(*words)
+        assert value["first_bad_stage"] is None, value["stages"]
+        assert value["culprits"] == []
+        assert [one["verdict"] for one in value["stages"]] == ["pass"] * len(value["stages"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_healthy_int8_port_names_nothing(engine: str, trace: Trace, tiny_data: Path) -> None:
+    value = trace("--engine", engine, "--precision", "int8", "--calibration", tiny_data)
+    assert value["first_bad_stage"] is None, value["stages"]
+
+
+def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Path) -> None:
+    bad = written(with_weight(NET, "layer.conv2.weight", 1.5), tmp_path / "bad.onnx")
+    data = tmp_path / "nodes.json"
+    words = ("--apply", "--limit", 20, "--explorer", data)
+    value = trace("--engine", "onnxruntime", "--model", bad, *words)
+    assert value["first_bad_stage"] == "onnx"
+    assert json.loads(data.read_text())["results"]["node_conv2"]["value"] == value["culprits"][0]["local_error"]
+    assert [(row["node"], row["op"], row["module"]) for row in value["culprits"]] == [
+        ("node_conv2", "Conv", "layer.conv2")
+    ]
+    culprit = value["culprits"][0]
+    assert culprit["local_error"] > 100 * culprit["expected_error"]
+    applied = value["applied"]
+    assert applied["repaired"], applied
+    assert applied["after"]["metrics"]["source_agreement"]["value"] == 100
+    assert [applied[name]["n"] for name in ("before", "after")] == [20, 20]
+    assert applied["stage"]["verdict"] == "pass"
+    assert applied["before"]["samples_per_second"] > 0 < applied["after"]["samples_per_second"]
+    assert (tmp_path / "out" / "repaired.onnx").is_file()
+
+
+def test_a_node_that_is_missing_is_named_and_mended(trace: Trace, tmp_path: Path) -> None:
+    bad = written(without(NET, "node_relu1"), tmp_path / "bad.onnx")
+    value = trace("--engine", "onnxruntime", "--model", bad, "--apply", "--limit", 20)
+    assert value["first_bad_stage"] == "onnx"
+    assert len(value["culprits"]) == 1
+    assert "Relu" in value["culprits"][0]["why"]
+    assert value["applied"]["repaired"], value["applied"]
+
+
+def test_a_black_box_is_bisected(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = with_black_box(monkeypatch)
+    assert trace("--engine", "blackbox")["first_bad_stage"] is None
+    box.wrong = "node_sum"
+    box.opened = 0
+    value = trace("--engine", "blackbox")
+    assert value["first_bad_stage"] == "blackbox"
+    assert [row["node"] for row in value["culprits"]] == ["node_sum"]
+    # The stage's own run is the first that shows the departure.
+    assert value["runs"] + 1 == box.opened <= math.ceil(math.log2(len(NET.graph.node))) + 2
+
+
+def test_a_stale_file_is_told_from_a_wrong_engine(
+    trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_black_box(monkeypatch)
+    old = with_weight(NET, "stem.weight", 2)
+    (tmp_path / "old.box").write_bytes(old.SerializeToString())
+    value = trace("--engine", "blackbox", "--model", tmp_path / "old.box")
+    assert value["first_bad_stage"] == "blackbox"
+    assert [row["kind"] for row in value["culprits"]] == ["stale"]
+    assert "compiled anew" in value["culprits"][0]["why"]
+
+
+def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_path: Path) -> None:
+    bad = written(with_weight(NET, "layer.conv1.weight", 2), tmp_path / "bad.onnx")
+    assert call("compile", "--model", bad, "--engine", "openvino", "--out", tmp_path / "old.xml").code == 0
+    value = trace("--engine", "openvino", "--model", tmp_path / "old.xml")
+    assert [(row["kind"], row["node"]) for row in value["culprits"]] == [("stale", "node_conv1")]
+
+
+def test_an_export_that_is_not_the_source_is_traced(
+    trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = (
+        Artifact.of(written(model, tmp_path / name), "onnx")
+        for model, name in ((NET, "good.onnx"), (with_weight(NET, "stem.weight", 3), "export.onnx"))
+    )
+    why = "the outputs differ from the source's by 0.3 at batch 1"
+    monkeypatch.setattr("modelport.jobs.trace.trace.reference_of", lambda *_: Reference(good, why, bad, ("a note",)))
+    value = trace("--engine", "onnxruntime", "--apply", "--limit", 20)
+    assert value["first_bad_stage"] == "onnx"
+    assert why in value["stages"][-1]["why"]
+    assert [row["node"] for row in value["culprits"]] == ["node_stem"]
+    assert "a note" in value["notes"]
+    assert (value["applied"]["by"], value["applied"]["repaired"]) == ("opset", True), value["applied"]
+
+
+def test_the_reference_is_an_export_that_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refused(*_: Any) -> Any:
+        raise GraphError("the outputs differ")
+
+    def checked(network: Any, path: Path, opset: int, *_: Any) -> Any:
+        asked.append(opset)
+        return (Artifact(path, "onnx", ""), []) if opset == road.OTHER_OPSETS[1] else refused()
+
+    monkeypatch.setattr(road, "export_cached", refused)
+    monkeypatch.setattr(road, "own_ending", lambda *_: None)
+    monkeypatch.setattr(road, "write_onnx", lambda _, path, **__: Artifact(path, "onnx", ""))
+    monkeypatch.setattr(road, "export_checked", checked)
+    source: Any = SimpleNamespace(kind="checkpoint", network=SimpleNamespace(recipe=None, batch=None))
+    found = road.reference_of(source, tmp_path, Silent())
+    assert asked == list(road.OTHER_OPSETS[:2])
+    assert found.graph is not None and f"opset{asked[1]}" in found.graph.path.name
+    assert found.export is not None and found.why == "the outputs differ"
+    monkeypatch.setattr(road, "export_checked", refused)
+    none = road.reference_of(source, tmp_path, Silent())
+    assert none.graph is None and len(none.notes) == len(road.OTHER_OPSETS)
+
+
+def test_a_broken_weight_is_blamed_on_the_source(trace: Trace, tmp_path: Path) -> None:
+    broken = written(with_weight(NET, "layer.conv1.weight", 1e20), tmp_path / "broken.onnx")
+    value = trace("--engine", "onnxruntime", given=("--source", broken))
+    assert value["first_bad_stage"] == "source"
+    assert [(row["kind"], row["node"]) for row in value["culprits"]] == [("checkpoint", "layer.conv1.weight")]
+
+
+def with_black_box(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make the black box one of the engines, right until it is told otherwise."""
+    from black_box import BlackBox
+    from modelport.engines import registry
+
+    monkeypatch.setitem(registry.ENGINES, "blackbox", "black_box:BlackBox")
+    for name, value in {"wrong": "", "refused": "-", "opened": 0}.items():
+        monkeypatch.setattr(BlackBox, name, value)
+    return BlackBox
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--source", "none"), "a trace holds each stage against the source"),
+        (("--samples", "0"), "--samples 0"),
+        (("--limit", "3"), "--limit says nothing without --apply"),
+        (("--model", "gone.onnx"), "gone.onnx"),
+        (("--engine", "unknown"), "no engine named"),
+    ],
+)
+def test_what_cannot_be_traced_is_refused(
+    words: tuple[str, ...], told: str, call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    given = () if "--source" in words else ("--source", written(NET, tmp_path / "source.onnx"))
+    call("trace", tiny_path, *given, "--data", tiny_data, "--out", tmp_path / "out", *words).refused(told)
+
+
+def overflowing() -> onnx.ModelProto:
+    """The network with its first results beyond float16, and made small again by a product."""
+    model = onnx.ModelProto()
+    model.CopyFrom(NET)
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("stem"):
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(2.0**14), tensor.name))
+    relu = next(node for node in model.graph.node if node.name == "node_relu")
+    relu.output[0] = "wide"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2.0**-14, np.float32), "small"))
+    model.graph.node.insert(2, helper.make_node("Mul", ["wide", "small"], ["relu"], "node_narrow"))
+    return model
+
+
+def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -> None:
+    source = written(overflowing(), tmp_path / "wide.onnx")
+    plan = tmp_path / "plan.json"
+    words = ("--engine", "onnxruntime", "--precision", "fp16", "--plan-out", plan, "--apply", "--limit", 20)
+    value = trace(*words, given=("--source", source))
+    assert value["first_bad_stage"] == "fp16"
+    assert {row["kind"] for row in value["culprits"]} == {"range"}
+    assert value["applied"]["repaired"], value["applied"]
+    assert read_plan(plan).nodes == value["plan"]["nodes"]
+    assert "node_stem" in value["plan"]["nodes"]

@@ -1,0 +1,91 @@
+"""A compiled file of an earlier graph is named where it is timed or judged; a fresh one is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from modelport.core.artifacts import Artifact
+from modelport.recipes.schema import Recipe
+from modelport.stages.compiled_from import remember, stale_notes
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    (tmp_path / "net.onnx").write_bytes(b"graph")
+    return tmp_path / "net.onnx"
+
+
+def compiled(graph: Path, name: str = "net.om", later: float = 100.0) -> Artifact:
+    path = graph.with_name(name)
+    path.write_bytes(b"compiled " + name.encode() + str(graph).encode())
+    moment = graph.stat().st_mtime + later
+    os.utime(path, (moment, moment))
+    return Artifact.of(path, "om")
+
+
+def test_what_is_fresh_is_not_named(graph: Path) -> None:
+    made = compiled(graph)
+    assert stale_notes(made) == []
+    remember(made, Artifact.of(graph, "onnx"))
+    assert stale_notes(made) == []
+
+
+def test_digests_decide_where_they_are_known(graph: Path) -> None:
+    made = compiled(graph, later=-100.0)
+    remember(made, Artifact.of(graph, "onnx"))
+    # Copied or touched: older, and the same graph.
+    assert stale_notes(made) == []
+    graph.write_bytes(b"another graph")
+    os.utime(graph, (1.0, 1.0))
+    (said,) = stale_notes(made)
+    assert said.startswith("net.om is stale: it was compiled from net.onnx when that had the sha256 ")
+
+
+@pytest.mark.parametrize(("name", "later"), [("net.om", -60.0), ("net.xml", -3600.0)])
+def test_an_older_file_beside_a_newer_graph_is_named(graph: Path, name: str, later: float) -> None:
+    (said,) = stale_notes(compiled(graph, name, later))
+    assert said.startswith(f"{name} is older than net.onnx beside it")
+
+
+def test_files_that_were_copied_together_are_not_named(graph: Path) -> None:
+    assert stale_notes(compiled(graph, later=-1.0)) == []
+
+
+def test_a_file_of_another_name_and_a_graph_by_itself_are_not_named(graph: Path) -> None:
+    assert stale_notes(compiled(graph, "other.om", -60.0)) == []
+    assert stale_notes(Artifact.of(graph, "onnx")) == []
+
+
+def write_graph(tiny: Recipe, path: Path, weight: float) -> None:
+    """Write a graph of the tiny recipe's signature."""
+    spec, out = tiny.signature.inputs[0].name, tiny.signature.outputs[0].name
+    sizes = helper.make_tensor("sizes", TensorProto.INT64, [2], [-1, 3 * 32 * 32])
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [3072, 10], [weight] * 30720)
+    nodes = [helper.make_node("Reshape", [spec, "sizes"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], [out])]
+    x = helper.make_tensor_value_info(spec, TensorProto.FLOAT, ["batch", 3, 32, 32])
+    y = helper.make_tensor_value_info(out, TensorProto.FLOAT, ["batch", 10])
+    made = helper.make_graph(nodes, "g", [x], [y], [sizes, weights])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def test_run_and_bench_say_it(call: Call, tiny: Recipe, null_path: Path, tiny_data: Path, tmp_path: Path) -> None:
+    graph, out = tmp_path / "n.onnx", tmp_path / "made.null"
+    write_graph(tiny, graph, 1.0)
+    assert call("compile", null_path, graph, "--engine", "null", "--out", out).code == 0
+    model = (null_path, "--model", out, "--engine", "null", "--json")
+    timed = ("bench", *model, "--duration", 0.02, "--batch", 1)
+    judged = ("run", *model, "--data", tiny_data, "--limit", 4, "--force", "--out", tmp_path / "r")
+    for words in (timed, judged):
+        assert not [note for note in call(*words).json["notes"] if "stale" in note]
+    write_graph(tiny, graph, 2.0)
+    for words in (timed, judged):
+        assert [note for note in call(*words).json["notes"] if "made.null is stale" in note]
