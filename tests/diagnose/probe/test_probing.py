@@ -242,6 +242,12 @@ def test_lines_that_mend_are_those_that_differ(tiny: Recipe) -> None:
     assert mending_lines(tiny, tiny) == []
 
 
+def test_a_few_samples_can_show_nothing(tiny: Recipe) -> None:
+    findings, question = ask(tiny, Made(better(("divide", "1"), by=9.0), count=7))
+    assert findings.untold and best_of(findings) is None
+    assert any("7 samples are too few" in note for note in notes_of(question, findings))
+
+
 def test_a_recipe_that_cannot_be_answered_as_it_is_is_an_error(tiny: Recipe) -> None:
     class Broken(Answering):
         n = 4
