@@ -77,7 +77,8 @@ class Comparison:
             wants = {number: have[due[number].reference_output] for number in batch}
             alone = {number: distance(array, wants[number]) for number, array in got.items()}
             again = [number for number, far in alone.items() if 0 < far.rel_l2 < math.inf]
-            quantized = [number for number in again if is_quantized(self.mine.runs, pieces[number].steps)]
+            eight = again if self.precision == "int8" else []
+            quantized = [number for number in eight if is_quantized(self.mine.runs, pieces[number].steps)]
             plain = [number for number in again if number not in quantized]
             moves = self._sensitivities(plain, pieces, got) | self._quantization(quantized, pieces, wants)
             for number in batch:
@@ -160,7 +161,7 @@ class Comparison:
         return found
 
     def _found(self, unit: Unit, piece: Piece, alone: Distance, whole: Distance, moves: Moves) -> UnitFound:
-        step, missing = about(self.mine.flow, self.theirs.flow, unit)
+        step, missing = about(self.mine.flow, self.theirs.flow, unit, self.precision == "fp32")
         other, _ = cone(self.theirs.runs, unit.reference_output, self._theirs)
         module = module_of(step.node, self.theirs.model.graph) if missing else self._module(step, other)
         work = work_of(self.mine.runs, piece.steps, self.mine.kinds)

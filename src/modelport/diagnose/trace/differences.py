@@ -18,6 +18,7 @@ from modelport.diagnose.trace.weights_cause import Became, became
 
 SHOWN = 60  # characters of a name or a value
 LONGEST = 8  # numbers of a list
+COMPUTED = 4e-6  # of the largest weight: rounding in float32 of what is computed of several
 # Before opset 13 these flatten all axes from ``axis`` on into one; from there on they take that axis alone.
 FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 ONE_AXIS = 13
@@ -59,26 +60,33 @@ class Sides:
 
 def differences(sides: Sides, mine: Sequence[Operation], theirs: Sequence[Operation]) -> list[Difference]:
     """Return in what the candidate's operations differ from the reference's, what tells most first."""
-    norms: dict[str, Norm] = {}
-    if [one.op for one in mine] != [one.op for one in theirs]:
+    found = _compared(sides, mine, theirs, {})
+    if found:
+        # What is spelled otherwise and is the same is no difference. Where as many are left, the files say it plainer.
         (plainer, own), (plainest, norms) = settled(mine), settled(theirs)
-        # Operators that meet only after folding are the same; where they do not, what the files say is plainer.
-        if len(_changes(plainer, plainest)) < len(_changes(mine, theirs)):
-            mine, theirs = plainer, plainest
-        else:
-            norms = {}
-        norms = norms if not own else {}
+        fewer = _compared(sides, plainer, plainest, {} if own else norms)
+        found = fewer if len(fewer) < len(found) else found
+    order = ("opset", "missing", "added", "operator", "attribute", "inputs", "constant", "norm", "weights")
+    return sorted(found, key=lambda each: order.index(each.kind))
+
+
+def _compared(
+    sides: Sides, mine: Sequence[Operation], theirs: Sequence[Operation], norms: Mapping[str, Norm]
+) -> list[Difference]:
     found = [_of_operators(mine[a:b], theirs[c:d]) for a, b, c, d in _changes(mine, theirs)]
     names = {sides.mine.root(one): sides.theirs.root(two) for one, two in sides.tensors.items()}
     # What nodes of the source make that the candidate lacks: whoever reads it reads something else here, for that.
     alone = {name for _, _, c, d in _changes(mine, theirs) for two in theirs[c:d] for name in two.outputs}
     for one, two in _pairs(mine, theirs):
-        found += _of_settings(sides, one, two)
-        found += _of_inputs(one, two, names, alone)
-        found += _of_weights(sides, one, two, norms.get(two.name))
+        turned = _constant_elsewhere(one, two)
+        if turned is not None:
+            found.append(turned)
+        else:
+            found += _of_settings(sides, one, two)
+            found += _of_inputs(one, two, names, alone)
+            found += _of_weights(sides, one, two, norms.get(two.name))
         names |= dict(zip(one.outputs, two.outputs, strict=False))
-    order = ("opset", "missing", "added", "operator", "attribute", "inputs", "constant", "norm", "weights")
-    return sorted(found, key=lambda each: order.index(each.kind))
+    return found
 
 
 def _blocks(mine: Sequence[Operation], theirs: Sequence[Operation]) -> Sequence[tuple[str, int, int, int, int]]:
@@ -136,9 +144,6 @@ def _of_settings(sides: Sides, mine: Operation, theirs: Operation) -> Iterator[D
         padding = f"{_padded(sides.mine, mine)}, the source's {_padded(sides.theirs, theirs)}"
         yield Difference("attribute", padding, "pad as the source does", mine.name, mine.op)
         mine, theirs = _without(mine, "auto_pad", "pads"), _without(theirs, "auto_pad", "pads")
-    if (turned := _constant_elsewhere(mine, theirs)) is not None:
-        yield turned
-        return
     for key in sorted(mine.settings.keys() | theirs.settings.keys()):
         have, want = mine.settings.get(key), theirs.settings.get(key)
         if _equal(have, want) or _same_axes(sides, mine, theirs, key):
@@ -322,6 +327,8 @@ def _of_weights(sides: Sides, mine: Operation, theirs: Operation, norm: Norm | N
             yield Difference("weights", told, f"take {name} from the source", mine.name, mine.op)
             continue
         step = _step(sides, tensor)
+        if mine.computed or theirs.computed:
+            step = max(step, COMPUTED * float(np.abs(want).max(initial=0.0)))
         axes, word = axes_of(mine, key, want.ndim), _stored(sides, have)
         hit = became(have, want, axes=axes, precision=word, step=step, another=sides.another)
         if hit is None:
@@ -331,7 +338,8 @@ def _of_weights(sides: Sides, mine: Operation, theirs: Operation, norm: Norm | N
             return
         kind = "constant" if want.size <= 3 and mine.op not in OUT_IN else "weights"
         told = f"{name}: {hit.sentence}"
-        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, bool(step))
+        eight_bits = bool(_step(sides, tensor))
+        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, eight_bits)
 
 
 def _weights_exchanged(mine: Operation, theirs: Operation) -> Difference | None:

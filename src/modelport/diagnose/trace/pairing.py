@@ -25,7 +25,6 @@ NEAR = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1, "int8": 2e-1}
 FEWEST = 8
 # Names tell where at least this share of the tensors that values have paired carry the same one.
 NAMES_TELL = 0.6
-ROUNDS = 8
 # What another operator or name counts for among values that agree, in powers of ten of their distance.
 OTHER_OPERATOR, OTHER_NAME = 0.7, 0.3
 
@@ -177,11 +176,14 @@ class Pairing:
     def by_structure(self) -> None:
         """Pair what is made alike of pairs, and what pairs are made of alike, until nothing more is found."""
         sure = set(self.to_other)
-        for _ in range(ROUNDS):
-            while self._forward(alike=True) + self._backward(alike=True):
-                pass
-            if not self._forward(alike=False) + self._backward(alike=False):
-                break
+        while (
+            self._forward(alike=True)
+            or self._backward(alike=True)
+            # What reads a tensor tells more of one that another operator makes than what it is made of.
+            or self._backward(alike=False)
+            or self._forward(alike=False)
+        ):
+            pass
         self.guessed = set(self.to_other) - sure
 
     def _forward(self, *, alike: bool) -> int:
