@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -155,7 +156,7 @@ class _Road:
         source = None if subject.source is None else self.held.enter_context(self._source_of(subject))
         runner = self.held.enter_context(subject.opening(self.recipe))
         changes = changed_recipes(self.recipe, self.task(self.recipe), subject.weights)
-        question = Question(self.recipe, changes, by, self.task, self.request.seed)
+        question = Question(self.recipe, changes, by, self.task, self._published(subject))
         bar = self.held.enter_context(self.progress.bar("probing", None, "changes"))
         shared = (self.recipe, self.samples, subject.batch)
         trials = Trials(*shared, subject.opening, runner, source if by == "agreement" else None, self.request.seed, bar)
@@ -182,11 +183,22 @@ class _Road:
         own = run_key(None, recipe)
         changes = changed_recipes(recipe, self.task(recipe))
         changes = [changed for changed in changes if run_key(changed, recipe) == own]
-        question = Question(recipe, changes, "labels", self.task, request.seed)
+        question = Question(recipe, changes, "labels", self.task)
         findings = probed(question, SavedAnswers(rows, pieces))
         said = "saved outputs were read: only how they are read and what the labels are was changed"
         told = {"path": str(results.folder), "sha256": None, "engine": None}
         return self._told(question, findings, told, None, [*results.notes, *sorted(rows.seen.said), said], 0)
+
+    def _published(self, subject: Subject) -> float | None:
+        """Return the published figure that decides, where these are the published weights, and samples of its set."""
+        recipe, ids = self.recipe, self.recipe.dataset.published_ids
+        if recipe.weights is None or subject.artifact.sha256 != recipe.weights.sha256 or ids is None:
+            return None
+        if not all(re.fullmatch(ids, sample.id) for sample in self.samples):
+            return None
+        wanted = self.task(recipe).deciding, recipe.variant, "percent"
+        told = (one.value for one in recipe.published if (one.metric, one.variant, one.unit) == wanted)
+        return next(told, None)
 
     def _by(self, subject: Subject | None) -> By:
         """Return what answers are held against."""

@@ -11,7 +11,7 @@ from modelport.diagnose.changes.base import AS_IT_IS, Change
 from modelport.diagnose.changes.labels import OFFSET, ORDER, permutation_change
 from modelport.diagnose.changes.outputs import SOFTMAX, softmax_twice
 from modelport.diagnose.changes.table import Changed
-from modelport.diagnose.probe.explaining import Explained, explained, row_of
+from modelport.diagnose.probe.explaining import Explained, Reference, explained, row_of
 from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve, rounds
 from modelport.diagnose.probe.tally import By, ClassTally, Earned, LineTally, Tally
 from modelport.diagnose.probe.trials import Answering
@@ -39,7 +39,7 @@ class Question:
     changes: Sequence[Changed]
     by: By
     task: Callable[[Recipe], Task]  # with the data set's categories
-    seed: int = 0
+    published: float | None = None  # the deciding figure, in percent, where it is of these weights and samples
 
 
 @dataclass(slots=True)
@@ -50,7 +50,6 @@ class Findings:
     found: Explained
     n: int
     base_tally: Tally
-    notes: list[str] = field(default_factory=list)
     failed: list[tuple[Change, str]] = field(default_factory=list)
     untouched: list[Change] = field(default_factory=list)  # those that make the very same inputs of these samples
     twice: bool = False  # softmax, told by the scores
@@ -79,7 +78,7 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     whole = {tally: replace(tally.earned(), metric=tally.figure()) for tally in moved if tally.n == base.n}
     rows = [row_of(earned, tally, told, tests) for tally, told in whole.items()]
     rows += [row_of(base.earned(tally.n), tally, tally.earned(), tests) for tally in moved if tally not in whole]
-    held = None if reference is None else reference(base.n)
+    held = Reference(None if reference is None else reference(base.n), question.published)
     found = explained(rows, earned, held)
     if learned is not None:
         # Its samples are half of the others': the two are not held against each other.

@@ -49,7 +49,8 @@ def findings_json(recipe: Recipe, question: Question, findings: Findings) -> dic
             "mend": change.mend or None,
         }
     return {
-        "baseline": {"metric": metric, "log_loss": base.log_loss, "evidence": evidence, "n": findings.n},
+        "baseline": {"metric": metric, "log_loss": base.log_loss, "evidence": evidence, "n": findings.n}
+        | {"published": question.published},
         "tried": tried,
         "explanation": explanation,
         # What the scores tell by themselves hangs on no sample.
@@ -113,7 +114,11 @@ def notes_of(question: Question, findings: Findings) -> list[str]:
         notes.append(TWICE)
     if found.best is None and found.partly:
         names = listed((row.name for row in found.partly), NAMED)
-        why = "by confidence alone" if question.by == "confidence" else "for certain, and most of the gap stays"
+        why = (
+            "by confidence alone"
+            if question.by == "confidence"
+            else "for certain, and most of the gap stays, or is none"
+        )
         notes.append(f"better {why}: {names}")
     if findings.untouched:
         names = listed((f"{change.kind} = {change.value}" for change in findings.untouched), NAMED)
