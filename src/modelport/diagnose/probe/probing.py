@@ -9,9 +9,10 @@ import numpy as np
 
 from modelport.diagnose.changes.base import AS_IT_IS, Change
 from modelport.diagnose.changes.labels import OFFSET, ORDER, permutation_change
-from modelport.diagnose.changes.outputs import SOFTMAX, softmax_twice
+from modelport.diagnose.changes.outputs import SOFTMAX
 from modelport.diagnose.changes.table import Changed
 from modelport.diagnose.probe.explaining import Explained, Reference, explained, row_of
+from modelport.diagnose.probe.finder_scores import Kind, kind_of
 from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve, rounds
 from modelport.diagnose.probe.tally import By, ClassTally, Earned, LineTally, Tally
 from modelport.diagnose.probe.trials import Answering
@@ -70,7 +71,7 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     if not earned.of:
         why = f"of the task {question.recipe.task} no sample by itself tells how well it was answered"
         return Findings(earned, Explained([]), base.n, base, untold=why)
-    twice = isinstance(base, ClassTally) and softmax_twice(base.scores)
+    twice = isinstance(base, ClassTally) and kind_of(base.scores) is Kind.TWICE
     moved = [tally for tally in tallies if not tally.failed and not tally.same and (twice or not _softmax(tally))]
     learned = _learned(question, base)
     tests = (len(moved) + (learned is not None)) * rounds(base.n, first)
