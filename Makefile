@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick wheel check bench format clean
+.PHONY: demo test quick wheel check bench planted format clean
 
 demo: $(READY)  ## sample data and weights, every usable engine, a table
 	$(BIN)/modelport demo --out demo
@@ -28,6 +28,9 @@ check: $(READY)  ## lint, format, types
 
 bench: $(READY)  ## every bar, both sides in one run; writes docs/benchmarks.md (up to 25 minutes, idle machine)
 	$(BIN)/python benchmarks/all.py
+
+planted: $(READY)  ## faults planted into six networks: traced, named, repaired? writes docs/planted-faults.md (up to 90 minutes)
+	$(BIN)/python benchmarks/planted_faults.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from traced_nets import small_net, with_weight, without, written
 
 from conftest import Call
@@ -18,6 +21,7 @@ from modelport.core.errors import GraphError
 from modelport.core.progress import Silent
 from modelport.diagnose.trace import road
 from modelport.diagnose.trace.road import Reference
+from modelport.model.graph.precision_plan import read_plan
 
 NET = small_net()
 Trace = Callable[..., Any]
@@ -63,8 +67,11 @@ def test_a_healthy_int8_port_names_nothing(engine: str, trace: Trace, tiny_data:
 
 def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Path) -> None:
     bad = written(with_weight(NET, "layer.conv2.weight", 1.5), tmp_path / "bad.onnx")
-    value = trace("--engine", "onnxruntime", "--model", bad, "--apply", "--limit", 20)
+    data = tmp_path / "nodes.json"
+    words = ("--apply", "--limit", 20, "--explorer", data)
+    value = trace("--engine", "onnxruntime", "--model", bad, *words)
     assert value["first_bad_stage"] == "onnx"
+    assert json.loads(data.read_text())["results"]["node_conv2"]["value"] == value["culprits"][0]["local_error"]
     assert [(row["node"], row["op"], row["module"]) for row in value["culprits"]] == [
         ("node_conv2", "Conv", "layer.conv2")
     ]
@@ -193,3 +200,29 @@ def test_what_cannot_be_traced_is_refused(
 ) -> None:
     given = () if "--source" in words else ("--source", written(NET, tmp_path / "source.onnx"))
     call("trace", tiny_path, *given, "--data", tiny_data, "--out", tmp_path / "out", *words).refused(told)
+
+
+def overflowing() -> onnx.ModelProto:
+    """The network with its first results beyond float16, and made small again by a product."""
+    model = onnx.ModelProto()
+    model.CopyFrom(NET)
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("stem"):
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(2.0**14), tensor.name))
+    relu = next(node for node in model.graph.node if node.name == "node_relu")
+    relu.output[0] = "wide"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2.0**-14, np.float32), "small"))
+    model.graph.node.insert(2, helper.make_node("Mul", ["wide", "small"], ["relu"], "node_narrow"))
+    return model
+
+
+def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -> None:
+    source = written(overflowing(), tmp_path / "wide.onnx")
+    plan = tmp_path / "plan.json"
+    words = ("--engine", "onnxruntime", "--precision", "fp16", "--plan-out", plan, "--apply", "--limit", 20)
+    value = trace(*words, given=("--source", source))
+    assert value["first_bad_stage"] == "fp16"
+    assert {row["kind"] for row in value["culprits"]} == {"range"}
+    assert value["applied"]["repaired"], value["applied"]
+    assert read_plan(plan).nodes == value["plan"]["nodes"]
+    assert "node_stem" in value["plan"]["nodes"]

@@ -37,6 +37,8 @@ def init(
     def draw(console: Any) -> None:
         for entry in value["guessed"]:
             console.aside(f"guessed: {entry['key']}: {entry['why']}")
+        if "found" in value:
+            console.aside(value["found"]["sentence"], soft_wrap=True)
         console.aside(f"next: {value['next']}", soft_wrap=True)
         console.print(value["path"])
 

@@ -44,18 +44,23 @@ def total_distance(pairs: Iterable[tuple[Array, Array]]) -> Distance:
         if got.shape != want.shape:
             return Distance(None, math.inf, math.inf, int(got.size))
         one, two = got.astype(np.float64).ravel(), want.astype(np.float64).ravel()
-        same = (one == two) | (np.isnan(one) & np.isnan(two))
-        whole = np.isfinite(one) & np.isfinite(two)
-        broken += int((~np.isfinite(one) & np.isfinite(two)).sum())
-        if not (whole | same).all():
-            largest = math.inf
-        one, two = one[whole], two[whole]
-        away = one - two
-        wrong += float(away @ away)
-        right += float(two @ two)
+        with np.errstate(over="ignore", invalid="ignore"):
+            away = one - two
+            far, long = float(away @ away), float(two @ two)
+        if not math.isfinite(far + long):
+            same = (one == two) | (np.isnan(one) & np.isnan(two))
+            whole = np.isfinite(one) & np.isfinite(two)
+            broken += int((~np.isfinite(one) & np.isfinite(two)).sum())
+            if not (whole | same).all():
+                largest = math.inf
+            one, two = one[whole], two[whole]
+            away = one - two
+            far, long = float(away @ away), float(two @ two)
+        wrong += far
+        right += long
         mine += float(one @ one)
         both += float(one @ two)
-        largest = max(largest, float(np.abs(away).max(initial=0.0)))
+        largest = max(largest, float(np.abs(away, out=away).max(initial=0.0)))
     if math.isinf(largest):
         return Distance(None, largest, math.inf, broken)
     far = math.sqrt(wrong / right) if right else math.sqrt(wrong)

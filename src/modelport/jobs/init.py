@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import write_text
-from modelport.core.errors import OutputError, UsageError, unknown
+from modelport.core.errors import ModelportError, OutputError, UsageError, unknown
 from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
+from modelport.diagnose.probe.finder import Found
+from modelport.diagnose.probe.finder_draft import can_be_found, find_for
 from modelport.model.architectures.libraries import of_library
 from modelport.model.architectures.own import is_own
 from modelport.model.architectures.preprocessing import preprocessing_of
@@ -21,7 +23,7 @@ from modelport.recipes.draft import Line, draft_text
 from modelport.recipes.load import parse_recipe
 from modelport.stages.describe import Described, describe_library, describe_network, describe_onnx, describe_program
 from modelport.stages.draft_data import data_lines, names_told, steps_for
-from modelport.stages.draft_steps import steps_of, steps_of_library
+from modelport.stages.draft_steps import preset_of, steps_of, steps_of_library
 from modelport.tasks.base import Draft
 from modelport.tasks.table import TASKS, task_class
 
@@ -42,7 +44,8 @@ class InitRequest:
 def init(request: InitRequest, progress: Progress) -> dict[str, Any]:
     """Write the recipe and return ``modelport.init/1``: where it lies, what was guessed, and the command to go on with.
 
-    Raises UsageError for what is no model, GraphError for a file that cannot be read, OutputError where ``out`` exists.
+    How images are prepared is found where it would be a guess and ``data`` has labels of classes. Raises UsageError for
+    what is no model, GraphError for a file that cannot be read, OutputError where ``out`` exists.
     """
     if request.out.suffix != ".toml":
         raise UsageError(f"--out {request.out}: a recipe is a .toml file", "name it recipe.toml")
@@ -52,16 +55,18 @@ def init(request: InitRequest, progress: Progress) -> dict[str, Any]:
         raise UsageError(f"--task {plain(request.task, 40)}", unknown("tasks", request.task, TASKS))
     with stage(progress, "read the model"):
         subject = _subject(request)
-    lines = _lines(request, subject)
+    lines, found = _with_found(request, _lines(request, subject), progress)
     text = draft_text(plain(request.command, 300), lines)
     parse_recipe(text, str(request.out))
     write_text(request.out, text)
     data = str(request.data or "DATA")
     words = ["modelport", "run", str(request.out), *subject.words, "--data", data, "--out", "report"]
+    told = {} if found is None else {"found": found.to_json()}
     return {
         "schema": "modelport.init/1",
         "path": str(request.out),
         "guessed": [{"key": line.key, "why": line.why} for line in lines if line.guessed],
+        **told,
         "next": shlex.join(words),
     }
 
@@ -123,6 +128,35 @@ def _lines(request: InitRequest, subject: _Subject) -> list[Line]:
         *task_class(task).draft_lines(draft.outputs, subject.metadata),
         *data_lines(request.data, task_class(task), draft.classes, names_told(subject.metadata)),
     ]
+
+
+def _with_found(request: InitRequest, lines: list[Line], progress: Progress) -> tuple[list[Line], Found | None]:
+    """Return the lines with what the data tells of the preprocessing in place of a guess, and what was found."""
+    places = {line.key: place for place, line in enumerate(lines)}
+    guess = lines[places["preprocess"]]
+    if request.data is None or not guess.guessed:
+        return lines, None
+    recipe = parse_recipe(draft_text("", lines), str(request.out))
+    if recipe.task != "classification" or not can_be_found(recipe):
+        return lines, None
+    found: Found | None = None
+    try:
+        found = find_for(recipe, request.model, request.data, progress)
+        why = found.sentence
+    except ModelportError as error:
+        why = f"the preprocessing cannot be told: {plain(error.found, 250)}"
+    if found is None or found.setting is None:
+        lines[places["preprocess"]] = replace(guess, why=f"{guess.why}; {why}")
+        return lines, found
+    lines[places["preprocess"]] = Line(guess.key, preset_of(found.steps), why)
+    if found.label_offset != recipe.dataset.label_offset:
+        lines = [line for line in lines if line.key != "dataset.label_offset"]
+        if found.label_offset:
+            lines.append(Line("dataset.label_offset", found.label_offset, "found with the preprocessing"))
+    elif "dataset.label_offset" in places:
+        place = places["dataset.label_offset"]
+        lines[place] = replace(lines[place], why="found with the preprocessing", guessed=False)
+    return lines, found
 
 
 def _task(asked: str | None, described: Described) -> tuple[str, Draft]:

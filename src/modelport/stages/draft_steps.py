@@ -31,7 +31,7 @@ def steps_of_library(told: Preprocessing) -> Line:
         ]
     numbers = {"mean": list(told.mean), "std": list(told.std)}
     normalize = {"step": "normalize", "divide": 255.0, **numbers}
-    return Line("preprocess", _preset([decode, *resize, normalize]), f"as told of {told.weights}")
+    return Line("preprocess", preset_of([decode, *resize, normalize]), f"as told of {told.weights}")
 
 
 def steps_of(described: Described, metadata: dict[str, str]) -> Line:
@@ -65,6 +65,6 @@ def _decode(channels: int, what: str) -> dict[str, Any]:
     return {"step": "decode", "color": COLOURS[channels], "exif_rotation": "ignore"}
 
 
-def _preset(steps: list[dict[str, Any]]) -> Any:
+def preset_of(steps: list[dict[str, Any]]) -> Any:
     """Return the preset that is these very steps, else the steps."""
     return next((name for name, known in PRESETS.items() if known == steps), steps)

@@ -13,6 +13,11 @@ Pairs = Counter[tuple[int, int]]
 """(label, answered class) → how many samples; labels are counted as the output counts its classes."""
 
 
+def half_of(row: RowId) -> int:
+    """Return in which half of the samples a row is, 0 or 1, by its id alone."""
+    return blake2b(row.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0] & 1
+
+
 class Answered:
     """Counts the pairs of label and answer of one model, apart for two halves of the samples.
 
@@ -26,8 +31,7 @@ class Answered:
     def take(self, ids: Iterable[RowId], labels: Iterable[int], answers: Array) -> None:
         """Count rows; ``answers`` are their best classes, int (N,)."""
         for row, label, answer in zip(ids, labels, answers.tolist(), strict=True):
-            half = blake2b(row.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0] & 1
-            self.halves[half][label, answer] += 1
+            self.halves[half_of(row)][label, answer] += 1
 
     @property
     def pairs(self) -> Pairs:

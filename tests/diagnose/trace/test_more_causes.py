@@ -42,11 +42,41 @@ def test_inputs_that_are_exchanged(op: str) -> None:
     proved(candidate, culprit, reference, a=X, b=weights(1, 3, 8, 8))
 
 
+@pytest.mark.parametrize(
+    ("have", "want"), [(["x", "c"], ["c", "x"]), (["c", "x"], ["x", "c"]), (["x", "b"], ["b", "x"])]
+)
+def test_a_constant_that_is_the_other_operand(have: list[str], want: list[str]) -> None:
+    candidate, reference = (
+        graph([helper.make_node("Div", names, ["y"], "it")], c=np.float32(2), b=X[0, 0, 0]) for names in (have, want)
+    )
+    culprit = told(candidate, reference)
+    assert culprit.kind == "inputs"
+    assert "its inputs are exchanged: the constant is" in culprit.why
+    proved(candidate, culprit, reference, x=np.abs(X) + 1)
+
+
+def test_weights_of_one_node_that_are_exchanged() -> None:
+    candidate = changed(normed(), lambda graph: graph.node[1].input.__setitem__(slice(1, 3), ["e", "g"]))
+    culprit = told(candidate, normed())
+    assert (culprit.kind, culprit.why) == ("inputs", "at 'norm': its scale and its bias are exchanged")
+    proved(candidate, culprit, normed(), x=X)
+
+
+def test_auto_pad() -> None:
+    candidate, reference = (
+        graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv", strides=[2, 2], **pads)], w=W)
+        for pads in ({"auto_pad": "SAME_UPPER"}, {"pads": [1, 1, 1, 1]})
+    )
+    culprit = told(candidate, reference)
+    assert culprit.why == "auto_pad is SAME_UPPER (pads [0, 0, 1, 1]), the source's pads is [1, 1, 1, 1]"
+    proved(candidate, culprit, reference, x=X)
+
+
 def test_exchanging_what_may_be_exchanged_is_nothing() -> None:
     candidate, reference = (
         graph([helper.make_node("Add", names, ["y"], "it")], inputs=["a", "b"]) for names in (["b", "a"], ["a", "b"])
     )
-    assert told(candidate, reference, inputs=(("a", "a"), ("b", "b"))).kind == "engine"
+    assert told(candidate, reference, inputs=(("a", "a"), ("b", "b"))).kind == "spelling"
 
 
 def test_an_input_from_elsewhere() -> None:
@@ -127,15 +157,15 @@ def test_a_batch_norm_that_was_folded_with_another_epsilon(epsilon: float) -> No
 
 
 def test_a_batch_norm_that_was_folded_right_is_no_difference() -> None:
-    assert told(folded(1e-5), normed()).kind == "engine"
-    assert told(normed(), folded(1e-5)).kind == "engine"
+    assert told(folded(1e-5), normed()).kind == "spelling"
+    assert told(normed(), folded(1e-5)).kind == "spelling"
 
 
 def test_a_batch_norm_that_is_gone() -> None:
     candidate = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
     culprit = told(candidate, normed())
     assert culprit.kind == "missing"
-    assert culprit.why == "the batch norm behind it is missing: it is not folded into the weights either"
+    assert culprit.why == "BatchNormalization is missing"
     proved(candidate, culprit, normed(), x=X)
 
 
@@ -157,7 +187,7 @@ def test_an_operator_that_means_something_else_in_the_opset(op: str) -> None:
     assert "opset 11" in culprit.why and "flattens all axes" in culprit.why
     assert (culprit.fix.kind, "opset 17" in culprit.fix.sentence) == ("opset", True)
     last = graph([helper.make_node(op, ["x"], ["y"], "it", axis=3)], opset=11)
-    assert told(last, graph([helper.make_node(op, ["x"], ["y"], "it")])).kind == "engine"
+    assert told(last, graph([helper.make_node(op, ["x"], ["y"], "it")])).kind == "spelling"
 
 
 def half(op: str, x: Array, y: Array, nodes: Any = None, **constants: Any) -> Culprit:
@@ -248,6 +278,20 @@ def test_a_few_values_far_out() -> None:
     assert "a few values of 'x' reach 1000, while 99.9% are below" in culprit.why
 
 
+@pytest.mark.parametrize(("place", "word"), [(1, "scale 0.05 and scaled back with 0.1"), (2, "zero point 128 and")])
+def test_a_tensor_that_is_scaled_back_otherwise(place: int, word: str) -> None:
+    reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
+    other = {1: np.float32(0.1), 2: np.uint8(100)}[place]
+
+    def change(graph: Any) -> None:
+        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(other), "other"))
+        graph.node[1].input[place] = "other"
+
+    culprit = told(changed(quantized(0.05, 128), change), reference, "int8", values={"x": X})
+    assert culprit.kind == "constant"
+    assert word in culprit.why
+
+
 def test_a_weight_whose_scale_is_wrong() -> None:
     reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
     candidate = quantized(0.05, 128)
@@ -290,7 +334,7 @@ def test_another_checkpoint_is_one_finding(mix: float) -> None:
     reference, candidate = deep(1), deep(2, mix)
     units = far_units(candidate, reference)
     culprits = culprits_of(NodesFound(units), reference, candidate, "fp32")
-    assert [culprit.kind for culprit in culprits] == ["other_weights", "engine"]
+    assert [culprit.kind for culprit in culprits] == ["other_weights", "spelling"]
     assert "other weights, same network: those of 5 nodes are others" in culprits[0].why
     mended = grafted(candidate, reference, culprits, units)
     assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])
@@ -340,5 +384,5 @@ def test_casts_in_a_float32_graph_are_told() -> None:
     reference = graph([helper.make_node("Identity", ["x"], ["y"], "it")])
     culprit = told(graph(nodes), reference)
     assert (culprit.kind, culprit.found.node) == ("added", "down")
-    assert culprit.why == "Cast, Cast were added; the source has nothing there"
+    assert culprit.why == "Cast to int32, Cast to float were added; the source has nothing there"
     proved(graph(nodes), culprit, reference, x=X)

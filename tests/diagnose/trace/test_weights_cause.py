@@ -80,6 +80,15 @@ CASES: list[tuple[Array, Callable[[Array], Array], str, str]] = [
     (VECTOR, lambda w: np.random.default_rng(3).permutation(w), "permuted", "stand in another order"),
     (KERNEL, lambda w: w + np.float32(0.3) * drawn(*w.shape, seed=9), "checkpoint", "the source's (0.9"),
     (KERNEL, lambda w: drawn(*w.shape, seed=9), "random", "not correlated"),
+    (KERNEL, lambda w: w.byteswap(), "bytes", "order of the bytes"),
+    (VECTOR, np.ones_like, "constant", "it is 1 everywhere"),
+    (KERNEL, lambda w: np.full_like(w, 3), "constant", "it is 3 everywhere"),
+    (KERNEL, lambda w: w.clip(-0.5, 0.5), "clipped", "it goes from -0.5 to 0.5"),
+    (VECTOR, lambda w: w.clip(0), "clipped", "cut off: it goes from 0 to"),
+    (KERNEL, lambda w: w[[0, 0, 2, 2, 2, 5, 6, 0]], "repeated", "output channels hold the values of 4 of the source's"),
+    (KERNEL, lambda w: np.tile(w[:1], (8, 1, 1, 1)), "repeated", "hold the values of 1 of the source's alone (0)"),
+    (KERNEL, lambda w: np.round(w * 4) / np.float32(4), "levels", "rounded to steps of 0.25"),
+    (SQUARE, lambda w: np.round(w * 8).clip(-9, 9) / np.float32(8), "levels", "rounded to steps of 0.125: 19 values"),
 ]  # fmt: skip
 
 

@@ -73,6 +73,29 @@ class Preprocess:
         """
         return self._decoded(content, name)[0]
 
+    def picture(self, content: bytes, name: str) -> Picture:
+        """Return the image decoded and not shaped yet, for ``pixels_of``; any chain with the same first step takes it.
+
+        Raises BadSampleError where the bytes are no sound image.
+        """
+        with told_of(name):
+            if isinstance(self._decode, DecodeArray):
+                return read_array(content, self._decode.channels, name)
+            with open_image(content, name) as opened, IN_FLIGHT.share(self._most_pixels(opened.size, name)):
+                image = ImageOps.exif_transpose(opened) if self._rotates else opened
+                if self._mode == "RGBA":
+                    refuse_no_alpha(image, name)
+                return image.convert(self._mode)  # a copy, decoded, where it has the mode already
+
+    def pixels_of(self, picture: Picture, name: str) -> Bytes:
+        """Return what ``pixels`` returns, of an image that was decoded already. Raises BadSampleError."""
+        with told_of(name), IN_FLIGHT.share(self._most_pixels(size_of(picture), name)):
+            if isinstance(picture, Image.Image):
+                if (made := self._in_one(picture, name)) is not None:
+                    return made[0][:, :, ::-1] if self._blue_first else made[0]
+                picture = turned(picture) if self._blue_first else picture
+            return self._shaped(picture, name)[0]
+
     def place(self, content: bytes, name: str) -> Placement | None:
         """Return what ``into`` returns, from the image's header alone: no pixel is decoded.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from modelport.diagnose.faults.draft import Draft
-from modelport.diagnose.faults.making import Edit, fault
+from modelport.diagnose.faults.making import Edit, fault, leave_out
 
 # What gives no negative number, so that a Relu behind it does nothing.
 NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Exp", "Sqrt", "Abs", "Softplus"})
@@ -27,11 +27,6 @@ def _rectifies(draft: Draft, node: Any) -> bool:
     behind = draft.takers.get(node.output[0], [])
     again = bool(behind) and all(taker.op_type == "Relu" for taker in behind) and node.output[0] not in draft.outputs
     return _may_be_negative(draft, node.input[0]) and not again
-
-
-def _remove(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
-    draft.drop(node, node.input[0])
-    return f"the {node.op_type} is left out"
 
 
 def _leak(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
@@ -136,12 +131,12 @@ def _softmax_at_the_end(draft: Draft, node: Any, size: float, random: np.random.
 
 
 ACTIVATIONS = (
-    fault("relu_left_out", ("Relu",), _remove, _rectifies),
+    fault("relu_left_out", ("Relu",), leave_out, _rectifies),
     fault("relu_leaks", ("Relu",), _leak, _rectifies, sizes=(0.01, 0.1, 0.3)),
     fault("relu_capped", ("Relu",), _cap, lambda draft, node: draft.opset >= 11, sizes=(6.0, 1.0, 0.25)),
     fault("relu_for_sigmoid", ("Relu",), _to("Sigmoid")),
     fault("relu_added", BEFORE_RELU, _rectify, _is_not_rectified),
-    fault("activation_left_out", ("Gelu", "Sigmoid", "HardSwish", "LeakyRelu", "Tanh", "Elu", "PRelu"), _remove),
+    fault("activation_left_out", ("Gelu", "Sigmoid", "HardSwish", "LeakyRelu", "Tanh", "Elu", "PRelu"), leave_out),
     fault("gelu_approximation", ("Gelu",), _other_gelu),
     fault("gelu_quick", ("Gelu",), _quick_gelu),
     fault("gelu_for_relu", ("Gelu",), _to("Relu")),
@@ -152,7 +147,7 @@ ACTIVATIONS = (
           sizes=(1.2, 2.0, 5.0)),
     fault("hard_swish_slope", ("HardSwish",), _hard_swish_by_keras),
     fault("softmax_axis", ("Softmax",), _turn_softmax, lambda draft, node: _softmax_axis(draft, node) is not None),
-    fault("softmax_left_out", ("Softmax",), _remove),
+    fault("softmax_left_out", ("Softmax",), leave_out),
     fault("softmax_twice", ("Softmax",), _again),
     fault("softmax_added", BEFORE_RELU, _softmax_at_the_end, _answers_scores),
 )  # fmt: skip

@@ -66,3 +66,10 @@ def fault(
         return Planted(draft.model, place, about, frozenset({place} | added | (takers if exchanged else set())))
 
     return GraphFault(kind, family, tuple(sizes), places, plant)
+
+
+def leave_out(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
+    """Take a node away; its first input goes on in its place."""
+    operator = node.op_type
+    draft.drop(node, node.input[0])
+    return f"the {operator} is left out"

@@ -8,7 +8,7 @@ import numpy as np
 
 from modelport.diagnose.faults.base import GraphFault
 from modelport.diagnose.faults.draft import Draft
-from modelport.diagnose.faults.making import fault
+from modelport.diagnose.faults.making import fault, leave_out
 
 NORMS = ("BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization")
 
@@ -17,11 +17,6 @@ def _other_epsilon(draft: Draft, node: Any, size: float, random: np.random.Gener
     was = draft.attribute(node, "epsilon", 1e-5)
     draft.set(node, epsilon=was * size)
     return f"epsilon {was:g} became {was * size:g}"
-
-
-def _leave_out(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
-    draft.drop(node, node.input[0])
-    return f"the {node.op_type} is left out"
 
 
 def _infers(draft: Draft, node: Any) -> bool:
@@ -74,7 +69,7 @@ def _lost(kind: str, places: dict[int, float], about: str) -> GraphFault:
 
 NORMALIZATION = (
     fault("norm_epsilon", NORMS, _other_epsilon, sizes=(10.0, 1e3, 1e5)),
-    fault("norm_left_out", NORMS, _leave_out),
+    fault("norm_left_out", NORMS, leave_out),
     fault("norm_scale_shift_swapped", ("BatchNormalization",), _swap_affine, _affine_differs),
     fault("norm_own_statistics", ("BatchNormalization",), _own_statistics, _over_planes),
     _lost("norm_affine_lost", {1: 1.0, 2: 0.0}, "the scale became 1 and the shift 0"),

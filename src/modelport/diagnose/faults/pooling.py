@@ -20,20 +20,15 @@ def _wider_than_one(draft: Draft, node: Any) -> bool:
     return window is not None and max(window.kernel) > 1 and len([name for name in node.output if name]) == 1
 
 
-def _to_average(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
-    node.op_type = "AveragePool"
-    draft.set(node, storage_order=None, count_include_pad=None)
-    return "the largest value of each window became its mean"
-
-
 def _can_average(draft: Draft, node: Any) -> bool:
     plain = all(value == 1 for value in draft.attribute(node, "dilations") or [1])
     return _wider_than_one(draft, node) and plain  # an average pool has dilations only since operator set 19
 
 
-def _to_average_of_max(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
-    draft.set(node, dilations=None)
-    return _to_average(draft, node, size, random)
+def _to_average(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
+    node.op_type = "AveragePool"
+    draft.set(node, storage_order=None, dilations=None)
+    return "the largest value of each window became its mean"
 
 
 def _to_max(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
@@ -91,8 +86,16 @@ def _over_a_plane(draft: Draft, node: Any) -> bool:
     shape, made = draft.shape(node.input[0]), draft.shape(node.output[0])
     if shape is None or len(shape) < 3 or made is None:
         return False
-    # ReduceMax took its axes as an attribute until operator set 18, ReduceMean too.
+    # Both Reduce operators have taken their axes as an input since operator set 18.
     return not any(size == 1 for size in shape[2:]) and not draft.attribute(node, "noop_with_empty_axes", 0)
+
+
+def _over_several(draft: Draft, node: Any) -> bool:
+    shape = draft.shape(node.input[0])
+    axes = draft.attribute(node, "axes") or (draft.value(node.input[1]) if len(node.input) > 1 else None)
+    if shape is None or axes is None:
+        return False
+    return any(shape[int(axis)] != 1 for axis in np.ravel(axes))
 
 
 def _mean_to_max(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
@@ -111,12 +114,12 @@ def _mean_to_sum(draft: Draft, node: Any, size: float, random: np.random.Generat
 
 
 POOLING = (
-    fault("max_pool_averages", ("MaxPool",), _to_average_of_max, _can_average),
+    fault("max_pool_averages", ("MaxPool",), _to_average, _can_average),
     fault("average_pool_takes_max", ("AveragePool",), _to_max, _wider_than_one),
     fault("pool_pads_shifted", POOLS, shift_pads, can_shift),
     fault("pool_ceil_mode", POOLS, _round_up, _leaves_a_rest, shapes=True),
     fault("pool_counts_pads", ("AveragePool",), _count_pads, _averages_with_pads),
     fault("pool_kernel", POOLS, _narrow, _can_narrow, shapes=True),
     fault("mean_takes_max", tuple(OF_PLANE), _mean_to_max, _over_a_plane),
-    fault("mean_sums", ("ReduceMean",), _mean_to_sum),
+    fault("mean_sums", ("ReduceMean",), _mean_to_sum, _over_several),
 )

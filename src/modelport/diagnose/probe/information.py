@@ -11,8 +11,13 @@ from modelport.core.values import Array
 from modelport.diagnose.changes.outputs import is_probability
 from modelport.tasks.judged import Floats
 
-# Inverse temperatures that are tried, for scores whose rows have a standard deviation of 1.
-TEMPERATURES: Floats = np.geomspace(0.05, 50.0, 24)
+# Inverse temperatures that are tried, for scores whose rows have a standard deviation of 1, and between the best one's
+# neighbours.
+COARSE: Floats = np.geomspace(0.05, 50.0, 16)
+FINE = 9
+# The share of each probability that is spread evenly over the classes: one sure answer that is wrong costs no more than
+# a few nats, whatever its score.
+SPREAD = 0.1
 LEAST = 1e-12
 
 
@@ -20,8 +25,10 @@ LEAST = 1e-12
 class Information:
     """How much scores tell of labels, row by row."""
 
-    losses: Floats  # (N,), −log of the probability of the label, in nats; infinite where a row can be no answer
-    shares: Floats  # (N,), 1 − loss / log(classes), at least 0: how much of what there is to tell is told
+    losses: Floats
+    """(N,): −log of the probability of the label, in nats; of a row that can be no answer that of none."""
+    shares: Floats
+    """(N,): 1 − loss / log(classes): how much of what there is to tell is told, below 0 where it is wrong."""
 
 
 def information(scores: Array, targets: NDArray[np.int64]) -> Information:
@@ -32,15 +39,26 @@ def information(scores: Array, targets: NDArray[np.int64]) -> Information:
     tells nothing.
     """
     logits = logits_of(scores)
+    classes = max(2, logits.shape[1])
     sound = np.isfinite(logits).all(axis=1) & (targets >= 0) & (targets < logits.shape[1])
-    losses = np.full(len(logits), np.inf)
+    losses = np.full(len(logits), np.log(classes))
     if sound.any():
         rows, wanted = logits[sound], targets[sound]
         rows = rows - rows.max(axis=1, keepdims=True)
-        spread = float(rows.std(axis=1).mean()) or 1.0
-        tried = [_losses(rows * (factor / spread), wanted) for factor in TEMPERATURES]
-        losses[sound] = min(tried, key=lambda found: float(found.mean()))
-    return Information(losses, np.clip(1.0 - losses / np.log(max(2, logits.shape[1])), 0.0, 1.0))
+        losses[sound] = _at_best(rows / (float(rows.std(axis=1).mean()) or 1.0), wanted)
+    return Information(losses, 1.0 - losses / np.log(classes))
+
+
+def _at_best(rows: Floats, targets: NDArray[np.int64]) -> Floats:
+    """Return the losses (N,) at the temperature of the smallest mean.
+
+    It is looked for finely: what two models lose differs by little where one is a bit off its best, and all rows alike.
+    """
+    coarse = [float(_losses(rows * factor, targets).mean()) for factor in COARSE]
+    place = int(np.argmin(coarse))
+    low, high = COARSE[max(0, place - 1)], COARSE[min(len(COARSE) - 1, place + 1)]
+    found = [_losses(rows * factor, targets) for factor in np.geomspace(low, high, FINE)]
+    return min(found, key=lambda losses: float(losses.mean()))
 
 
 def logits_of(scores: Array) -> Floats:
@@ -60,5 +78,6 @@ def confidences(scores: Array) -> Floats:
 
 def _losses(logits: Floats, targets: NDArray[np.int64]) -> Floats:
     own = np.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
-    found: Floats = np.log(np.exp(logits).sum(axis=1)) - own
+    share = np.exp(own) / np.exp(logits).sum(axis=1)
+    found: Floats = -np.log((1.0 - SPREAD) * share + SPREAD / logits.shape[1])
     return found

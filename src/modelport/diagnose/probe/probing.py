@@ -16,6 +16,7 @@ from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve, round
 from modelport.diagnose.probe.tally import By, ClassTally, Earned, LineTally, Tally
 from modelport.diagnose.probe.trials import Answering
 from modelport.recipes.schema import Recipe
+from modelport.tasks.answered import half_of
 from modelport.tasks.base import Task
 from modelport.tasks.classification.task import Classification
 from modelport.tasks.judged import Floats
@@ -65,14 +66,17 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     pairs = question.recipe.dataset.views > 1
     first = FIRST_OF_PAIRS if pairs else FIRST
     halve(answering, base, tallies, first)
-    earned = base.earned()
+    earned = replace(base.earned(), metric=base.figure())
     if not earned.of:
         return Findings(earned, Explained([]), base.n, base, told=False)
     twice = isinstance(base, ClassTally) and softmax_twice(base.scores)
     moved = [tally for tally in tallies if not tally.failed and not tally.same and (twice or not _softmax(tally))]
     learned = _learned(question, base)
     tests = (len(moved) + (learned is not None)) * rounds(base.n, first)
-    rows = [row_of(base.earned(tally.n), tally, tally.earned(), tests) for tally in moved]
+    # Figures that are no means of samples take long: those that took all samples are told them.
+    whole = {tally: replace(tally.earned(), metric=tally.figure()) for tally in moved if tally.n == base.n}
+    rows = [row_of(earned, tally, told, tests) for tally, told in whole.items()]
+    rows += [row_of(base.earned(tally.n), tally, tally.earned(), tests) for tally in moved if tally not in whole]
     held = None if reference is None else reference(base.n)
     found = explained(rows, earned, held)
     if learned is not None:
@@ -119,14 +123,13 @@ class _Learned:
 
 
 def _learned(question: Question, base: Tally) -> _Learned | None:
-    if question.by != "labels" or not isinstance(base, ClassTally) or base.n < 2:
+    if question.by != "labels" or not isinstance(base, ClassTally) or not base.n:
         return None
-    offset, places = question.recipe.dataset.label_offset, np.arange(base.n)
+    offset, halves = question.recipe.dataset.label_offset, np.array([half_of(row) for row in base.ids])
     labels, answers = np.array(base.targets) - offset, base.scores.argmax(axis=1)
-    learn, test = (places[part] for part in (places % 2 == 0, places % 2 == 1))
-    learn = learn[labels[learn] >= 0]
+    learn, test = np.flatnonzero((halves == 0) & (labels >= 0)), np.flatnonzero(halves == 1)
     change = permutation_change([base.ids[row] for row in learn], labels[learn].tolist(), answers[learn], offset)
-    if change is None or change.target is None:
+    if change is None or change.target is None or not len(test):
         return None
     moved = np.array([change.target(label) + offset if label >= 0 else -1 for label in labels.tolist()], np.int64)
     tally = ClassTally(Changed(change, question.recipe), question.task(question.recipe).deciding, question.by)

@@ -24,13 +24,13 @@ By = Literal["labels", "agreement", "confidence"]
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """What each sample earns, from 0 to 1 in each array."""
+    """What each sample earns, up to 1 in each array, and 0 where nothing is right."""
 
     evidence: Floats
     """(N,): what shows most of a difference: information about the label, or a figure of the image alone."""
     of: str  # what ``evidence`` is called; empty where no sample tells anything by itself
     values: Floats | None  # (N,) of the deciding metric, where it is a mean of samples
-    metric: Score | None  # the deciding metric; None where it is told by nothing
+    metric: Score | None  # the deciding metric; None where nothing tells it
     log_loss: float | None = None  # mean, nats
 
 
@@ -48,7 +48,10 @@ class Tally(Protocol):
         """Take answers to the next samples, and the source's to the same."""
 
     def earned(self, first: int | None = None) -> Earned:
-        """Return what was earned so far, or of the first so many samples."""
+        """Return what was earned so far, or of the first so many samples; figures that are no means are left out."""
+
+    def figure(self) -> Score | None:
+        """Return the deciding figure of all samples so far, which may take long; None where nothing tells it."""
 
 
 def applied(changed: Changed, answers: Answers) -> Answers:
@@ -102,6 +105,10 @@ class ClassTally:
             self._earned[count] = self.under(np.array(self.targets, np.int64), np.arange(count))
         return self._earned[count]
 
+    def figure(self) -> Score | None:
+        """Return the deciding figure of all samples so far."""
+        return self.earned().metric
+
     def under(self, targets: NDArray[np.int64], rows: NDArray[np.intp]) -> Earned:
         """Return what the samples of ``rows`` earn, were these the targets (N,) of all."""
         scores, targets = self.scores[rows], targets[rows]
@@ -115,8 +122,7 @@ class ClassTally:
         if self.changed.recipe.tensors.outputs[0].dtype.startswith("int"):
             return Earned(right, name, right, metric)
         told = information(scores, targets)
-        finite = told.losses[np.isfinite(told.losses)]
-        return Earned(told.shares, "information", right, metric, float(finite.mean()) if len(finite) else None)
+        return Earned(told.shares, "information", right, metric, float(told.losses.mean()) if len(right) else None)
 
 
 class LineTally:
@@ -129,6 +135,9 @@ class LineTally:
         self._places: dict[str, int] = {}
         self._targets: dict[str, Any] = {}
         self.lines: list[Mapping[str, Any]] = []
+        self._read = 0  # lines whose values are among these, by the sample's place
+        self._values: dict[int, float] = {}
+        self._of = ""
 
     def take(self, answers: Answers, source: Answers | None) -> None:
         """Score answers; samples without a target earn nothing."""
@@ -146,21 +155,24 @@ class LineTally:
     def earned(self, first: int | None = None) -> Earned:
         """Return what was earned so far; a sample of which nothing is told earns nothing.
 
-        Of the ``first`` so many, fewer than all, only figures that are means of samples are told.
+        Of the ``first`` so many only figures that are means of samples are told: see ``figure``.
         """
         name = SOURCE_AGREEMENT if self._by == "agreement" else self._task.deciding
-        values, of = np.zeros(self.n), ""
-        for line in self.lines:
+        for line in self.lines[self._read :]:
             if (told := self._told(line, name)) is not None:
-                values[self._places[str(line["id"])]], of = told
+                self._values[self._places[str(line["id"])]], self._of = told
+        self._read = len(self.lines)
         count = self.n if first is None else min(first, self.n)
-        values = values[:count]
-        if self._by == "agreement":
-            return Earned(values, of, values, Score(100.0 * float(values.mean()), "percent", count, None))
-        if count < self.n:
-            return Earned(values, of, values if of == name else None, None)
-        metric = self._scorer.figures().metrics.get(name) if of else None
-        return Earned(values, of, values if of == name else None, metric)
+        values = np.array([self._values.get(place, 0.0) for place in range(count)])
+        if self._of != name:
+            return Earned(values, self._of, None, None)
+        return Earned(values, name, values, Score(100.0 * float(values.mean()), "percent", count, None))
+
+    def figure(self) -> Score | None:
+        """Return the deciding figure of all samples so far; None where it cannot be told yet."""
+        if self._by == "agreement" or not self._of:
+            return self.earned().metric
+        return self._scorer.figures().metrics.get(self._task.deciding)
 
     @property
     def deciding(self) -> str:

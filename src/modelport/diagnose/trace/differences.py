@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -18,6 +18,7 @@ from modelport.diagnose.trace.weights_cause import Became, became
 
 SHOWN = 60  # characters of a name or a value
 LONGEST = 8  # numbers of a list
+COMPUTED = 4e-6  # of the largest weight: rounding in float32 of what is computed of several
 # Before opset 13 these flatten all axes from ``axis`` on into one; from there on they take that axis alone.
 FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 ONE_AXIS = 13
@@ -59,24 +60,33 @@ class Sides:
 
 def differences(sides: Sides, mine: Sequence[Operation], theirs: Sequence[Operation]) -> list[Difference]:
     """Return in what the candidate's operations differ from the reference's, what tells most first."""
-    norms: dict[str, Norm] = {}
-    if [one.op for one in mine] != [one.op for one in theirs]:
+    found = _compared(sides, mine, theirs, {})
+    if found:
+        # What is spelled otherwise and is the same is no difference. Where as many are left, the files say it plainer.
         (plainer, own), (plainest, norms) = settled(mine), settled(theirs)
-        # Operators that meet only after folding are the same; where they do not, what the files say is plainer.
-        if len(_changes(plainer, plainest)) < len(_changes(mine, theirs)):
-            mine, theirs = plainer, plainest
-        else:
-            norms = {}
-        norms = norms if not own else {}
-    found = [_of_operators(mine[a:b], theirs[c:d]) for a, b, c, d in _changes(mine, theirs)]
-    names = {sides.mine.root(one): sides.theirs.root(two) for one, two in sides.tensors.items()}
-    for one, two in _pairs(mine, theirs):
-        found += _of_settings(sides, one, two)
-        found += _of_inputs(one, two, names)
-        found += _of_weights(sides, one, two, norms.get(two.name))
-        names |= dict(zip(one.outputs, two.outputs, strict=False))
+        fewer = _compared(sides, plainer, plainest, {} if own else norms)
+        found = fewer if len(fewer) < len(found) else found
     order = ("opset", "missing", "added", "operator", "attribute", "inputs", "constant", "norm", "weights")
     return sorted(found, key=lambda each: order.index(each.kind))
+
+
+def _compared(
+    sides: Sides, mine: Sequence[Operation], theirs: Sequence[Operation], norms: Mapping[str, Norm]
+) -> list[Difference]:
+    found = [_of_operators(mine[a:b], theirs[c:d]) for a, b, c, d in _changes(mine, theirs)]
+    names = {sides.mine.root(one): sides.theirs.root(two) for one, two in sides.tensors.items()}
+    # What nodes of the source make that the candidate lacks: whoever reads it reads something else here, for that.
+    alone = {name for _, _, c, d in _changes(mine, theirs) for two in theirs[c:d] for name in two.outputs}
+    for one, two in _pairs(mine, theirs):
+        turned = _constant_elsewhere(one, two)
+        if turned is not None:
+            found.append(turned)
+        else:
+            found += _of_settings(sides, one, two)
+            found += _of_inputs(one, two, names, alone)
+            found += _of_weights(sides, one, two, norms.get(two.name))
+        names |= dict(zip(one.outputs, two.outputs, strict=False))
+    return found
 
 
 def _blocks(mine: Sequence[Operation], theirs: Sequence[Operation]) -> Sequence[tuple[str, int, int, int, int]]:
@@ -108,7 +118,19 @@ def _of_operators(mine: Sequence[Operation], theirs: Sequence[Operation]) -> Dif
 
 
 def _spelled(operations: Sequence[Operation]) -> str:
-    return listed((plain(one.op, SHOWN) for one in operations), 6)
+    return listed(map(_called_op, operations), 6)
+
+
+def _called_op(operation: Operation) -> str:
+    """Return an operator with what tells it from others of its kind: the type of a cast, a number that it takes."""
+    from onnx import TensorProto
+
+    name = plain(operation.op, SHOWN)
+    if operation.op == "Cast":
+        return f"Cast to {TensorProto.DataType.Name(operation.settings['to']).lower()}"
+    numbers = {key: one for key, one in operation.settings.items() if key in operation.constants}
+    told = [f"{plain(key, SHOWN)} {_shown(one)}" for key, one in numbers.items() if isinstance(one, float)]
+    return f"{name} ({', '.join(told)})" if told else name
 
 
 def _of_settings(sides: Sides, mine: Operation, theirs: Operation) -> Iterator[Difference]:
@@ -117,6 +139,10 @@ def _of_settings(sides: Sides, mine: Operation, theirs: Operation) -> Iterator[D
         yield flattened
         return
     if _same_padding(sides, mine, theirs):
+        mine, theirs = _without(mine, "auto_pad", "pads"), _without(theirs, "auto_pad", "pads")
+    elif mine.settings.get("auto_pad") != theirs.settings.get("auto_pad"):
+        padding = f"{_padded(sides.mine, mine)}, the source's {_padded(sides.theirs, theirs)}"
+        yield Difference("attribute", padding, "pad as the source does", mine.name, mine.op)
         mine, theirs = _without(mine, "auto_pad", "pads"), _without(theirs, "auto_pad", "pads")
     for key in sorted(mine.settings.keys() | theirs.settings.keys()):
         have, want = mine.settings.get(key), theirs.settings.get(key)
@@ -204,6 +230,27 @@ def _padding(reading: Reading, operation: Operation) -> list[int] | None:
     return before + after
 
 
+def _padded(reading: Reading, operation: Operation) -> str:
+    word, pads = operation.settings.get("auto_pad", "NOTSET"), _padding(reading, operation)
+    shown = _shown(pads) if pads is not None else "by what is not known here"
+    return f"pads is {shown}" if word == "NOTSET" else f"auto_pad is {plain(word, SHOWN)} (pads {shown})"
+
+
+def _constant_elsewhere(mine: Operation, theirs: Operation) -> Difference | None:
+    """Tell a constant that is the first operand here and the second there."""
+    if len(mine.constants) != 1 or len(theirs.constants) != 1 or mine.constants.keys() == theirs.constants.keys():
+        return None
+    (one,), (two,) = mine.constants, theirs.constants
+    have, want = (
+        np.asarray(side.weights[key] if key in side.weights else side.settings[key])
+        for side, key in ((mine, one), (theirs, two))
+    )
+    if have.shape != want.shape or not np.array_equal(have, want):
+        return None
+    told = f"its inputs are exchanged: the constant is {plain(one, SHOWN)}, the source's is {plain(two, SHOWN)}"
+    return Difference("inputs", told, "exchange them", mine.name, mine.op)
+
+
 def _without(operation: Operation, *keys: str) -> Operation:
     from dataclasses import replace
 
@@ -232,7 +279,9 @@ def _shown(value: Any) -> str:
     return plain(value, SHOWN)
 
 
-def _of_inputs(mine: Operation, theirs: Operation, names: Mapping[str, str]) -> Iterator[Difference]:
+def _of_inputs(
+    mine: Operation, theirs: Operation, names: Mapping[str, str], alone: Collection[str]
+) -> Iterator[Difference]:
     """Yield what is read in another order, or from elsewhere."""
     have, want, called = [names.get(name, "") for name in mine.inputs], list(theirs.inputs), list(mine.inputs)
     if mine.op in COMMUTATIVE:
@@ -253,7 +302,7 @@ def _of_inputs(mine: Operation, theirs: Operation, names: Mapping[str, str]) -> 
         return
     for place, (one, two) in enumerate(zip(have, want, strict=True)):
         # What is made of another tensor inside the unit is told where it is made.
-        if one and one != two:
+        if one and one != two and two not in alone:
             told = f"it reads '{plain(called[place], SHOWN)}', which is the source's '{plain(one, SHOWN)}';"
             told += f" the source reads '{plain(two, SHOWN)}'"
             yield Difference("inputs", told, mend, mine.name, mine.op)
@@ -262,6 +311,9 @@ def _of_inputs(mine: Operation, theirs: Operation, names: Mapping[str, str]) -> 
 def _of_weights(sides: Sides, mine: Operation, theirs: Operation, norm: Norm | None) -> Iterator[Difference]:
     """Yield what became of the weights, and of float constants, that the operation takes."""
     # The weight before the bias: what is wrong with a folded norm shows in both, and is told once.
+    if (swapped := _weights_exchanged(mine, theirs)) is not None:
+        yield swapped
+        return
     sizes = {key: value.ndim for key, value in (*theirs.weights.items(), *mine.weights.items())}
     for key in sorted(sizes, key=lambda key: (-sizes[key], key)):
         have, want = mine.weights.get(key), theirs.weights.get(key)
@@ -275,6 +327,8 @@ def _of_weights(sides: Sides, mine: Operation, theirs: Operation, norm: Norm | N
             yield Difference("weights", told, f"take {name} from the source", mine.name, mine.op)
             continue
         step = _step(sides, tensor)
+        if mine.computed or theirs.computed:
+            step = max(step, COMPUTED * float(np.abs(want).max(initial=0.0)))
         axes, word = axes_of(mine, key, want.ndim), _stored(sides, have)
         hit = became(have, want, axes=axes, precision=word, step=step, another=sides.another)
         if hit is None:
@@ -284,7 +338,23 @@ def _of_weights(sides: Sides, mine: Operation, theirs: Operation, norm: Norm | N
             return
         kind = "constant" if want.size <= 3 and mine.op not in OUT_IN else "weights"
         told = f"{name}: {hit.sentence}"
-        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, bool(step))
+        eight_bits = bool(_step(sides, tensor))
+        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, eight_bits)
+
+
+def _weights_exchanged(mine: Operation, theirs: Operation) -> Difference | None:
+    """Tell two weights of one node that stand in each other's place."""
+    off = [key for key in theirs.weights if not _same_values(mine.weights.get(key), theirs.weights[key])]
+    if len(off) != 2 or not all(
+        _same_values(mine.weights.get(one), theirs.weights[two]) for one, two in (off, reversed(off))
+    ):
+        return None
+    one, two = (_called(mine.op, key) for key in off)
+    return Difference("inputs", f"its {one} and its {two} are exchanged", "exchange them", mine.name, mine.op)
+
+
+def _same_values(one: Array | None, two: Array) -> bool:
+    return one is not None and one.shape == two.shape and bool(np.array_equal(one, two))
 
 
 def _of_norm(mine: Operation, have: Array, norm: Norm) -> tuple[str, str] | None:

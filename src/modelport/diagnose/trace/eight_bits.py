@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelport.core.text import plain
+from modelport.core.text import plain, some
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.trace.half_bits import SENSITIVE, SHOWN, Loss
 from modelport.diagnose.trace.reading import Operation, Reading
@@ -31,6 +31,9 @@ def lost_in_eight_bits(
 
     ``nodes`` are the candidate's, with its quantization; ``tensors`` the reference's names by the candidate's roots.
     """
+    for name in nodes:
+        if (hit := _of_two_scales(mine, name)) is not None:
+            return hit
     for quantizer in _quantizers(mine, nodes):
         if (hit := _of_range(mine, quantizer, tensors, values)) is not None:
             return hit
@@ -58,6 +61,24 @@ def _quantizers(mine: Reading, nodes: Sequence[str]) -> Iterator[onnx.NodeProto]
             if other and other not in seen and mine.nodes[other].op_type == "QuantizeLinear":
                 seen.add(other)
                 yield mine.nodes[other]
+
+
+def _of_two_scales(mine: Reading, name: str) -> Loss | None:
+    """Tell a tensor that is scaled back otherwise than it was quantized."""
+    node = mine.nodes.get(name)
+    before = mine.nodes.get(mine.maker.get(node.input[0], "")) if node is not None and node.input else None
+    if node is None or before is None or (before.op_type, node.op_type) != ("QuantizeLinear", "DequantizeLinear"):
+        return None
+    for place, word in ((1, "scale"), (2, "zero point")):
+        have, want = (mine.constant(one.input[place]) if len(one.input) > place else None for one in (node, before))
+        if have is not None and want is not None and not np.array_equal(have, want):
+            told = f"quantized with {word} {_numbers(want)} and scaled back with {_numbers(have)}"
+            return Loss("constant", f"'{plain(mine.root(node.input[0]), SHOWN)}' is {told}")
+    return None
+
+
+def _numbers(array: Array) -> str:
+    return some((f"{one:.6g}" for one in array.reshape(-1).tolist()), 4)
 
 
 def _of_range(mine: Reading, quantizer: onnx.NodeProto, tensors: Mapping[str, str], values: Tensors) -> Loss | None:

@@ -13,7 +13,7 @@ from modelport.core.progress import Progress
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.trace.bisect import Bisection, OfFile, OnEngine
 from modelport.diagnose.trace.causes import culprit_of, culprits_of, tensors_of
-from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
+from modelport.diagnose.trace.findings import Culprit, Fix, Unit, UnitFound
 from modelport.diagnose.trace.nodes import examine
 from modelport.diagnose.trace.running import bench
 from modelport.diagnose.trace.stages import NOWHERE, Step
@@ -32,12 +32,13 @@ LOOKED_AT = 8
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What was found in a stage. ``found`` None: the engine was bisected."""
+    """What was found in a stage."""
 
     culprits: Sequence[Culprit]
     runs: int  # of what runs the stage
     notes: Sequence[str] = ()
-    found: NodesFound | None = None
+    units: Sequence[UnitFound] = ()  # that were compared; where an engine was bisected, the one at the border
+    graph: Artifact | None = None  # that they are units of
 
 
 def compared(
@@ -60,7 +61,7 @@ def compared(
     notes = list(found.notes)
     if not culprits:
         notes.append("no node alone departs by more than its precision explains: the departure is the sum of many")
-    return Located(culprits, found.runs, notes, found)
+    return Located(culprits, found.runs, notes, found.units, step.model)
 
 
 def bisected(step: Step, feeds: Tensors, work: Path) -> Located:
@@ -88,7 +89,7 @@ def _on_engine(step: Step, search: Bisection) -> Located:
         why = f"alone {step.engine.name} computes {found.op} right; joined with its neighbours it does not"
         fix = "run it without the engine's optimizations, and compare"
         culprit = Culprit(replace(found, local=found.accumulated), why, Fix("engine", fix), "engine")
-    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)))
+    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)), [found], step.graph)
 
 
 def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
@@ -111,7 +112,7 @@ def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
         return Located([] if quantized else [_stale(step, None)], search.runs + inside.runs, notes)
     found = inside.within(place)
     culprit = _clipped(inside, place, found) if quantized else _stale(step, found)
-    return Located([culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)))
+    return Located([culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)), [found], step.graph)
 
 
 def _clipped(search: Bisection, place: int, found: UnitFound) -> Culprit:

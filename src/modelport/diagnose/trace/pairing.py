@@ -25,7 +25,6 @@ NEAR = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1, "int8": 2e-1}
 FEWEST = 8
 # Names tell where at least this share of the tensors that values have paired carry the same one.
 NAMES_TELL = 0.6
-ROUNDS = 8
 # What another operator or name counts for among values that agree, in powers of ten of their distance.
 OTHER_OPERATOR, OTHER_NAME = 0.7, 0.3
 
@@ -85,6 +84,8 @@ class Pairing:
     near: float
     to_other: dict[str, str] = field(default_factory=dict)
     to_mine: dict[str, str] = field(default_factory=dict)
+    guessed: set[str] = field(default_factory=set)
+    """The candidate's tensors that nothing but the structure tells of."""
 
     def pair(self, mine: str, other: str) -> bool:
         """Note a pair unless one of the two has another; whether it is new."""
@@ -174,11 +175,16 @@ class Pairing:
 
     def by_structure(self) -> None:
         """Pair what is made alike of pairs, and what pairs are made of alike, until nothing more is found."""
-        for _ in range(ROUNDS):
-            while self._forward(alike=True) + self._backward(alike=True):
-                pass
-            if not self._forward(alike=False) + self._backward(alike=False):
-                break
+        sure = set(self.to_other)
+        while (
+            self._forward(alike=True)
+            or self._backward(alike=True)
+            # What reads a tensor tells more of one that another operator makes than what it is made of.
+            or self._backward(alike=False)
+            or self._forward(alike=False)
+        ):
+            pass
+        self.guessed = set(self.to_other) - sure
 
     def _forward(self, *, alike: bool) -> int:
         """Pair results of steps that read pairs alone, ``alike``: of one operator; return how many."""
@@ -263,8 +269,8 @@ def _candidates(
         yield ours[row], theirs[column]
 
 
-def pairs(mine: Side, other: Side, precision: str) -> dict[str, str]:
-    """Return the reference's tensor by the candidate's. ``precision`` says how near the values of a pair are."""
+def pairing(mine: Side, other: Side, precision: str) -> Pairing:
+    """Return which tensor is which. ``precision`` says how near the values of a pair are."""
     found = Pairing(mine, other, NEAR.get(precision, NEAR["fp32"]))
     found.by_ends()
     found.by_values()
@@ -272,7 +278,7 @@ def pairs(mine: Side, other: Side, precision: str) -> dict[str, str]:
     found.by_weights()
     found.by_structure()
     found.drop_crossed()
-    return found.to_other
+    return found
 
 
 def cone(flow: Flow, output: str, stops: Iterable[str]) -> tuple[list[Step], list[str]]:

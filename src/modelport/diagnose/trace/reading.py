@@ -40,6 +40,7 @@ class Operation:
     inputs: tuple[str, ...]  # tensors that flow in, as they were before casts and quantization
     outputs: tuple[str, ...]
     opset: int
+    computed: bool = False  # its weights were computed here, of several
 
 
 class Reading:
@@ -153,7 +154,8 @@ class Reading:
             if value.dtype.kind == "f" and value.size > 1 and key not in SETTINGS:
                 weights[key] = value
             else:
-                settings[key] = value.tolist()
+                # One number is the same in any shape; of indices and sizes the shape says how many there are.
+                settings[key] = value.item() if value.dtype.kind == "f" and value.size == 1 else value.tolist()
         _fill(node, settings, weights, self.opset)
         if node.op_type == "Transpose" and "perm" not in settings and node.input[0] in self.shapes:
             settings["perm"] = list(range(len(self.shapes[node.input[0]])))[::-1]
@@ -207,6 +209,8 @@ def _fill(node: onnx.NodeProto, settings: dict[str, Any], weights: Mapping[str, 
             settings.pop(unread, None)
     if node.op_type == "Pad" and "value" in settings:
         settings["constant_value"] = settings.pop("value")
+    if node.op_type == "Pad":
+        settings.setdefault("constant_value", 0.0)
     if node.op_type == "Resize" and opset < 11:
         settings.update(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
     for key in ("roi", "scales", "sizes"):

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from modelport.core.errors import UsageError
 from modelport.diagnose.trace.causes import paired_tensors
-from modelport.diagnose.trace.findings import Culprit, UnitFound
+from modelport.diagnose.trace.findings import Culprit, Unit, UnitFound
 from modelport.engines.registry import ENGINES, get_engine
 from modelport.model.graph import graft
 from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, resolve
 
 if TYPE_CHECKING:
     import onnx
+
+# Causes that the nodes themselves are: with others, what stands around them for the precision stays.
+WHOLE = frozenset({"missing", "added", "operator"})
 
 
 def grafted(
@@ -32,14 +35,24 @@ def grafted(
     if not mended:
         raise UsageError("none of the culprits is mended by the source's nodes", "see the repair that each one names")
     known = [*units, *(culprit.found for culprit in mended)]
-    asked = {name for culprit in mended for name in culprit.fix.nodes}
-    chosen = {found.unit.output: found.unit for found in known if asked.issuperset(found.unit.nodes)}
     places = {theirs: mine for mine, theirs in paired_tensors(known).items()}
-    grafts = [
-        graft.Graft(unit.nodes, unit.reference_nodes, places, unit.output, unit.reference_output)
-        for unit in chosen.values()
-    ]
-    return graft.grafted(candidate, reference, grafts)
+    chosen = {}
+    for culprit in mended:
+        for unit in _units_of(culprit, known):
+            own = (unit.nodes, unit.reference_nodes, places, unit.output, unit.reference_output)
+            chosen[unit.output] = graft.Graft(*own, whole=culprit.kind in WHOLE)
+    return graft.grafted(candidate, reference, list(chosen.values()))
+
+
+def _units_of(culprit: Culprit, known: Sequence[UnitFound]) -> list[Unit]:
+    """Return the units to be mended: those whose nodes the repair names, and others that depart by the same node."""
+    own, asked = culprit.found.unit, set(culprit.fix.nodes)
+    units = [own] if asked == set(own.nodes) else [one.unit for one in known if asked.issuperset(one.unit.nodes)]
+    about = {found.node for found in known if found.unit in units and found.departs}
+    # What was joined to a unit is in it already.
+    inside = {name for unit in units for name in unit.nodes}
+    others = [one.unit for one in known if one.departs and one.node in about and not inside.issuperset(one.unit.nodes)]
+    return list(dict.fromkeys([*units, *others]))
 
 
 def keep_in_float(culprits: Sequence[Culprit]) -> PrecisionPlan:

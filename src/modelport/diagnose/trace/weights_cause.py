@@ -25,6 +25,11 @@ KINDS = {
     "permuted": "the same channels in another order; RGB and BGR exchanged on three input channels",
     "shifted": "moved by a few channels, rows or elements",
     "bit flip": "one or a few elements far off, with the bit where it is one",
+    "bytes": "the order of the bytes is exchanged",
+    "repeated": "some channels hold the values of others",
+    "constant": "one value everywhere",
+    "clipped": "values beyond a bound are cut off",
+    "levels": "rounded to a few evenly spaced values",
     "another layer": "the values of another tensor of the source",
     "shuffled": "the same values in another order",
     "checkpoint": "other values, correlated with the source's",
@@ -36,6 +41,8 @@ RELATIVE = {"fp32": 2e-6, "fp16": 2.0**-11 * 1.01, "bf16": 2.0**-8 * 1.01}
 # The smallest steps, below which values are lost: of float32's and of float16's subnormals.
 ABSOLUTE = {"fp32": 2.0**-149, "fp16": 2.0**-25, "bf16": 2.0**-133}
 MOST_FEW = 8  # elements that are told one by one
+MOST_ROWS = 4096  # channels that are looked for among the source's
+MOST_LEVELS = 256
 CORRELATED = 4.0  # standard errors of the correlation of unrelated values, 1/sqrt(n)
 
 
@@ -49,6 +56,7 @@ class Became:
     correlation: float | None = None
 
 
+@np.errstate(invalid="ignore", over="ignore")  # damaged weights are beyond any range
 def became(
     got: Array,
     want: Array,
@@ -64,7 +72,8 @@ def became(
     largest difference that a quantizer explains. ``another`` returns the name of another tensor of the source with
     the given values, empty for none.
     """
-    sides = got.astype(np.float64), want.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        sides = got.astype(np.float64), want.astype(np.float64)
     if sides[0].size == sides[1].size and sides[0].shape != sides[1].shape:
         sides = _reshaped(*sides)
     names = tuple(axes) if len(axes) == sides[1].ndim else tuple(f"slices of axis {i}" for i in range(sides[1].ndim))
@@ -76,6 +85,8 @@ def became(
     if same.all():
         return None
     share = float(1 - same.mean())
+    if got.dtype == want.dtype and got.byteswap().tobytes() == want.tobytes():
+        return Became("bytes", "the order of the bytes of each value is exchanged", share)
     if name := another(got) if another is not None else "":
         return Became("another layer", f"it holds the values of another tensor of the source, '{name}'", share)
     with np.errstate(all="ignore"):  # values may be infinite, or of any size
@@ -83,19 +94,8 @@ def became(
 
 
 def _first_hit(pair: Pair, share: float) -> Became:
-    for look in (
-        _rounded,
-        _zeroed,
-        _negated,
-        _scaled,
-        rotated,
-        moved_slices,
-        laid_out,
-        shifted,
-        _few,
-        _offset,
-        _partly,
-    ):
+    values = (_rounded, _clipped, _zeroed, _one_value, _negated, _scaled)
+    for look in (*values, rotated, moved_slices, laid_out, shifted, _few, _offset, _repeated, _partly, _levels):
         if (hit := look(pair)) is not None:
             return Became(hit[0], hit[1], share)
     return _other_values(pair, share)
@@ -151,6 +151,17 @@ def _zeroed(pair: Pair) -> Hit:
     if len(whole) and lost[whole].sum() == lost.sum():
         told += f": {_counted(whole, len(lost), pair.axes[0])}"
     return "zeroed", told
+
+
+def _one_value(pair: Pair) -> Hit:
+    value = float(pair.got.flat[0])
+    if pair.got.size < 2 or not (pair.got == value).all() or not np.ptp(pair.want):
+        return None
+    return "constant", f"it is {value:.4g} everywhere; the source's goes from {_span(pair.want)}"
+
+
+def _span(values: Array) -> str:
+    return f"{values.min():.4g} to {values.max():.4g}"
 
 
 def _negated(pair: Pair) -> Hit:
@@ -223,6 +234,41 @@ def _offset(pair: Pair) -> Hit:
     return ("offset", f"{middle:+.4g} was added to every value") if (np.abs(away - middle) <= slack).all() else None
 
 
+def _clipped(pair: Pair) -> Hit:
+    low, high = float(pair.got.min()), float(pair.got.max())
+    cut = float(((pair.want < low) | (pair.want > high)).mean())
+    if cut * pair.want.size < 2 or low == high or not pair.met(pair.got, np.clip(pair.want, low, high)):
+        return None
+    return "clipped", f"{cut:.1%} of its values are cut off: it goes from {low:.4g} to {high:.4g}"
+
+
+def _repeated(pair: Pair) -> Hit:
+    """Tell slices of the first axis that are all those of the source's, some of them several times."""
+    count = len(pair.want)
+    rows, sources = pair.got.reshape(count, -1), pair.want.reshape(count, -1)
+    if rows.shape[1] < 2 or count > MOST_ROWS or not np.isfinite(rows).all():
+        return None
+    found = [np.flatnonzero(pair.same(row, sources).all(axis=1)) for row in rows]
+    if any(not len(one) for one in found):
+        return None
+    used = {int(one[0]) for one in found}
+    told = f"its {count} {pair.axes[0]} hold the values of {len(used)} of the source's alone"
+    return "repeated", f"{told} ({listed(map(str, sorted(used)), 4)})"
+
+
+def _levels(pair: Pair) -> Hit:
+    """Tell values on a grid of few steps, as of a quantizer, each next to the source's."""
+    levels = np.unique(pair.got)
+    if len(levels) > min(MOST_LEVELS, pair.got.size // 4) or len(levels) < 3:
+        return None
+    step = float(np.diff(levels).min())
+    even = np.abs(levels / step - np.round(levels / step)) < 1e-3
+    near = np.abs(pair.got - np.clip(pair.want, levels[0], levels[-1])) <= 0.51 * step
+    if not even.all() or not near.all():
+        return None
+    return "levels", f"it was rounded to steps of {step:.4g}: {len(levels)} values are left"
+
+
 def _partly(pair: Pair) -> Hit:
     """Tell what became of a part, where at least half of the first axis is as it should be."""
     if pair.want.ndim < 2:
@@ -246,7 +292,8 @@ def _other_values(pair: Pair, share: float) -> Became:
         return Became("shuffled", told, share)
     correlation = _correlation(got, want)
     away = float(np.linalg.norm(got - want) / (np.linalg.norm(want) or 1.0))
-    told = f"{share:.1%} of its values are others, {away:.2%} off (relative L2)"
+    far = f"{away:.2%}" if away < 10 else f"{away:.3g} times"
+    told = f"{share:.1%} of its values are others, {far} off (relative L2)"
     spread = f"; their spread is {np.std(got):.3g}, the source's {np.std(want):.3g}"
     if correlation > max(0.05, CORRELATED / math.sqrt(got.size)):
         told += f", correlated with the source's ({correlation:.3f}){spread}"

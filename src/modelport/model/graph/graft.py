@@ -33,6 +33,7 @@ class Graft:
     places: Mapping[str, str]  # the candidate's tensor by the reference's, of all that both have
     output: str  # the candidate's tensor that is made anew
     reference_output: str
+    whole: bool = False  # the nodes themselves, with what stands around them; else what they say, where they are alike
 
 
 def grafted(candidate: onnx.ModelProto, reference: onnx.ModelProto, grafts: Sequence[Graft]) -> onnx.ModelProto:
@@ -81,7 +82,7 @@ class _Work:
         for node in coming:
             self._hold_meaning(node)
         mine, theirs = ([node for node in nodes if _computes(node)] for nodes in (old, coming))
-        if theirs and [node.op_type for node in mine] == [node.op_type for node in theirs]:
+        if not graft.whole and theirs and [node.op_type for node in mine] == [node.op_type for node in theirs]:
             self._mend(graft, mine, theirs)
         else:
             self._exchange(graft, old, coming)

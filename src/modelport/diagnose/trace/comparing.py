@@ -1,0 +1,199 @@
+"""Units of two graphs held against each other: each alone, fed the reference's tensors, and as the candidate runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from modelport.core.errors import EngineError
+from modelport.core.progress import Progress
+from modelport.core.values import Array
+from modelport.diagnose.distance import Distance, distance
+from modelport.diagnose.trace.about import about
+from modelport.diagnose.trace.bounds import NUDGE, Moves, Work, expected, work_of
+from modelport.diagnose.trace.findings import Unit, UnitFound
+from modelport.diagnose.trace.looking import Graph
+from modelport.diagnose.trace.noise import NudgedConstants, nudged
+from modelport.diagnose.trace.pairing import cone
+from modelport.diagnose.trace.running import Bench, words_of
+from modelport.model.graph.flow import Step
+from modelport.model.graph.isolate import Edit, Piece, isolated
+from modelport.model.graph.modules import module_of
+from modelport.model.graph.quantization_noise import Noise, is_quantized
+from modelport.model.graph.window import size_of
+
+NOWHERE = Distance(None, math.inf, math.inf)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Both graphs on their way in step, and each unit alone as soon as the reference's tensors for it are there."""
+
+    runtime: Bench
+    mine: Graph
+    theirs: Graph
+    known: Mapping[str, str]
+    units: Sequence[Unit]
+    precision: str
+    limit: int
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def _theirs(self) -> frozenset[str]:
+        return frozenset(self.known.values())
+
+    def run(self, progress: Progress) -> list[UnitFound]:
+        """Return what was found of each unit, in the candidate's order."""
+        mine, theirs = self.mine.walk(self.runtime, self.limit), self.theirs.walk(self.runtime, self.limit)
+        wanted = frozenset(unit.output for unit in self.units)
+        wanted_there = frozenset(name for unit in self.units for name in _needs(unit))
+        have = {name: array for name, array in self.theirs.feeds.items() if name in wanted_there}
+        last = {name: place for place, unit in enumerate(self.units) for name in _needs(unit)}
+        place = {unit.output: number for number, unit in enumerate(self.units)}
+        found: list[UnitFound] = []
+        with progress.bar("comparing nodes", len(self.units), "nodes") as bar:
+            while len(found) < len(self.units):
+                steps = mine.windows[mine.done]
+                values = mine.advance(wanted)
+                due = [place[name] for step in steps for name in step.gives if name in place]
+                needs = {name for number in due for name in _needs(self.units[number])}
+                while not theirs.ended and not needs <= set(have):
+                    have |= theirs.advance(wanted_there)
+                due_units = [self.units[number] for number in due]
+                found += self._compared(due_units, have, values)
+                until = max(due, default=-1)
+                have = {name: array for name, array in have.items() if last.get(name, -1) > until}
+                bar.advance(len(due))
+        return found
+
+    def _compared(self, due: Sequence[Unit], have: Mapping[str, Array], values: Mapping[str, Array]) -> list[UnitFound]:
+        pieces = [self._piece(unit, have) for unit in due]
+        found = []
+        for batch in _batches(pieces, self._size, self.limit):
+            got = self._run(batch, [pieces[number] for number in batch])
+            wants = {number: have[due[number].reference_output] for number in batch}
+            alone = {number: distance(array, wants[number]) for number, array in got.items()}
+            again = [number for number, far in alone.items() if 0 < far.rel_l2 < math.inf]
+            eight = again if self.precision == "int8" else []
+            quantized = [number for number in eight if is_quantized(self.mine.runs, pieces[number].steps)]
+            plain = [number for number in again if number not in quantized]
+            moves = self._sensitivities(plain, pieces, got) | self._quantization(quantized, pieces, wants)
+            for number in batch:
+                unit, want = due[number], wants[number]
+                whole = distance(values[unit.output], want) if unit.output in values else NOWHERE
+                measured = replace(moves.get(number, Moves()), size=root_mean_square(want))
+                found.append(self._found(unit, pieces[number], alone.get(number, NOWHERE), whole, measured))
+        return found
+
+    def _piece(self, unit: Unit, have: Mapping[str, Array]) -> Piece:
+        """Return the candidate's part of a unit, fed the reference's tensors."""
+        stops = [name for name, _ in unit.inputs]
+        steps, reads = cone(self.mine.runs, unit.output, stops)
+        partner = dict(unit.inputs)
+        fed = {name: have[partner[name]] if partner.get(name) else self.mine.feeds[name] for name in reads}
+        return Piece(steps, {name: self._typed(name, array) for name, array in fed.items()}, unit.output)
+
+    def _typed(self, name: str, array: Array) -> Array:
+        from onnx import helper
+
+        kind = self.mine.kinds.get(name)
+        return array if kind is None or not kind.elem_type else array.astype(
+            helper.tensor_dtype_to_np_dtype(kind.elem_type), copy=False
+        )  # fmt: skip
+
+    def _size(self, piece: Piece) -> int:
+        made = sum(size_of(self.mine.kinds.get(name)) for step in piece.steps for name in step.gives)
+        return made + sum(array.nbytes for array in piece.feeds.values())
+
+    def _run(self, numbers: Sequence[int], pieces: Sequence[Piece]) -> dict[int, Array]:
+        """Return each piece's result; a piece that fails has none, and what the engine said is noted."""
+        try:
+            return self._results(numbers, pieces)
+        except EngineError as error:
+            if len(pieces) > 1:
+                middle = len(pieces) // 2
+                first = self._run(numbers[:middle], pieces[:middle])
+                return first | self._run(numbers[middle:], pieces[middle:])
+            self.notes.append(f"'{pieces[0].output}' cannot be made of the reference's tensors: {words_of(error)}")
+            return {}
+
+    def _results(self, numbers: Sequence[int], pieces: Sequence[Piece], edit: Edit | None = None) -> dict[int, Array]:
+        if not pieces:
+            return {}
+        model, feeds, outputs = isolated(self.mine.runs, pieces, edit)
+        made = self.runtime.run(model, feeds)
+        return {number: made[name] for number, name in zip(numbers, outputs, strict=True)}
+
+    def _sensitivities(
+        self, numbers: Sequence[int], pieces: Sequence[Piece], plain: Mapping[int, Array]
+    ) -> dict[int, Moves]:
+        """Run the pieces with inputs and weights moved at random, and return how much more their results move."""
+        moved = [Piece(p.steps, nudged(p.feeds, NUDGE), p.output) for p in (pieces[number] for number in numbers)]
+        try:
+            made = self._results(numbers, moved, NudgedConstants(self.mine.runs, NUDGE))
+        except EngineError:
+            return {}  # each ran alone: an operator that minds the noise; taken to be neutral
+        changes = {number: distance(array, plain[number]).rel_l2 / NUDGE for number, array in made.items()}
+        return {number: Moves(sensitivity=change) for number, change in changes.items() if math.isfinite(change)}
+
+    def _quantization(
+        self, numbers: Sequence[int], pieces: Sequence[Piece], wants: Mapping[int, Array]
+    ) -> dict[int, Moves]:
+        """Run the pieces in floats, without and with half a step of noise, and return what the noise changes."""
+        chosen = [pieces[number] for number in numbers]
+        try:
+            plain, noisy = (
+                self._results(numbers, chosen, Noise(self.mine.runs, self.mine.kinds, share)) for share in (0.0, 1.0)
+            )
+        except EngineError:
+            self.notes.append("some 8-bit operators cannot be run in floats: what their steps explain is not known")
+            return {}
+        found = {}
+        for number, array in noisy.items():
+            change = array.astype(np.float64) - plain[number]
+            norm = float(np.linalg.norm(wants[number].astype(np.float64)))
+            share = float(np.linalg.norm(change)) / (norm or 1.0)
+            if math.isfinite(share):
+                found[number] = Moves(quantization=share)
+        return found
+
+    def _found(self, unit: Unit, piece: Piece, alone: Distance, whole: Distance, moves: Moves) -> UnitFound:
+        step, missing = about(self.mine.flow, self.theirs.flow, unit, self.precision == "fp32")
+        other, _ = cone(self.theirs.runs, unit.reference_output, self._theirs)
+        module = module_of(step.node, self.theirs.model.graph) if missing else self._module(step, other)
+        work = work_of(self.mine.runs, piece.steps, self.mine.kinds)
+        theirs = work_of(self.theirs.runs, other, self.theirs.kinds)
+        both = Work(work.roundings + theirs.roundings, max(work.length, theirs.length))
+        return UnitFound(unit, step.op, step.name, module, alone, whole, expected(both, self.precision, moves))
+
+    def _module(self, step: Step, others: Sequence[Step]) -> str:
+        """Return the module that a step came from: the reference tells, or its own graph."""
+        alike = [other for other in others if other.op == step.op] or others
+        told = (module_of(other.node, self.theirs.model.graph) for other in reversed(alike))
+        return next((name for name in told if name), "") or module_of(step.node, self.mine.model.graph)
+
+
+def _needs(unit: Unit) -> list[str]:
+    return [unit.reference_output, *(name for _, name in unit.inputs if name)]
+
+
+def _batches(pieces: Sequence[Piece], size: Callable[[Piece], int], limit: int) -> list[list[int]]:
+    batches: list[list[int]] = []
+    total = 0
+    for number, piece in enumerate(pieces):
+        own = size(piece)
+        if not batches or total + own > limit:
+            batches.append([])
+            total = 0
+        batches[-1].append(number)
+        total += own
+    return batches
+
+
+def root_mean_square(array: Array) -> float:
+    """Return the root mean square of a tensor; 0 for one without elements."""
+    flat = array.astype(np.float64).ravel()
+    return math.sqrt(float(flat @ flat) / flat.size) if flat.size else 0.0
