@@ -87,6 +87,14 @@ def test_layers_that_were_not_loaded_are_named(trained: State, lost: tuple[str, 
     assert [(finding.tensor, finding.certain) for finding in found] == [(f"{lost[0]}weight", True)]
 
 
+def test_a_layer_of_zeros_among_trained_ones_is_a_hint(trained: State) -> None:
+    found = told(trained | {"8.weight": np.zeros_like(trained["8.weight"])})
+    assert [(finding.kind, finding.tensor, finding.certain) for finding in found] == [
+        ("half_loaded", "8.weight", False)
+    ]
+    assert told({"a.weight": np.zeros((32, 32)), "b.weight": np.zeros((9, 9))}) == []
+
+
 def test_norms_that_never_saw_a_batch_are_named(trained: State) -> None:
     fresh = {
         name: tensor.numpy() for name, tensor in small_net().state_dict().items() if "running" in name or "num_" in name

@@ -93,7 +93,7 @@ def _examined(weights: Sequence[Weight]) -> Examined:
     rest = [weight for weight in weights if weight.name not in unsound]
     norms, fresh = norms_of(rest), fresh_norms(rest)
     layers = layers_of(rest, fresh)
-    found = [*broken, *_of_norms(fresh, norms), *_of_draws(layers, norms), *_of_shuffled(layers)]
+    found = [*broken, *_of_norms(fresh, norms), *_of_draws(layers, norms), *_of_shuffled(layers), *_of_zeros(layers)]
     states = Counter[str](layer.state or "cannot be told" for layer in layers)
     return Examined(tuple(sorted(found, key=lambda finding: not finding.certain)), dict(states))
 
@@ -213,6 +213,15 @@ def _of_taps(layers: Sequence[Layer]) -> list[WeightFinding]:
 def _shuffled(layer: Layer, told: str, certain_from: int) -> WeightFinding:
     name, size = layer.weight.name, layer.weight.values.size
     return WeightFinding("shuffled", name, layer.weight.module, f"{name}: {told}", size >= certain_from)
+
+
+def _of_zeros(layers: Sequence[Layer]) -> list[WeightFinding]:
+    """Tell layers without a value in a network that is trained; a network may have dead ones of its own."""
+    empty = [layer.weight for layer in layers if layer.weight.values.size and not layer.weight.values.any()]
+    if not empty or sum(layer.state == "trained" for layer in layers) < 2:
+        return []
+    why = f"{len(empty)} layers are zero everywhere, while others are trained: {_some([one.name for one in empty])}"
+    return [WeightFinding("half_loaded", empty[0].name, empty[0].module, why, False)]
 
 
 def _some(names: Sequence[str]) -> str:
