@@ -104,7 +104,8 @@ class Flow:
             if fixed.issuperset(step.reads):
                 fixed.update(step.gives)
         return Flow(
-            ordered, constants, inputs, [value.name for value in graph.output], {step.name: step for step in ordered}, maker, dict(takers), frozenset(fixed),
+            ordered, constants, inputs, [value.name for value in graph.output],
+            {step.name: step for step in ordered}, maker, dict(takers), frozenset(fixed),
             list(model.opset_import), model.ir_version,
         )  # fmt: skip
 
