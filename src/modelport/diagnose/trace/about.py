@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from modelport.diagnose.trace.findings import Unit
-from modelport.diagnose.trace.pairing import TRANSPARENT
+from modelport.diagnose.trace.sides import TRANSPARENT
 from modelport.model.graph.flow import Flow, Step
 from modelport.model.graph.quantizable import HEAVY
 

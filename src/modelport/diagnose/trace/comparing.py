@@ -18,8 +18,8 @@ from modelport.diagnose.trace.bounds import MARGIN, NUDGE, ROOM, SLACK, Moves, W
 from modelport.diagnose.trace.findings import Unit, UnitFound
 from modelport.diagnose.trace.looking import Graph
 from modelport.diagnose.trace.noise import NudgedConstants, nudged
-from modelport.diagnose.trace.pairing import cone
 from modelport.diagnose.trace.running import Bench, words_of
+from modelport.diagnose.trace.units import cone
 from modelport.model.graph.flow import Step
 from modelport.model.graph.isolate import Edit, Piece, isolated
 from modelport.model.graph.modules import module_of

@@ -11,8 +11,8 @@ import numpy as np
 from modelport.core.errors import GraphError
 from modelport.core.progress import Bar
 from modelport.core.values import Array
-from modelport.diagnose.trace.pairing import Side
 from modelport.diagnose.trace.running import Bench, Walk, floats
+from modelport.diagnose.trace.sides import Side
 from modelport.diagnose.trace.sketch import Sketch, sketch
 from modelport.model.graph.float16_twin import float32_twin, knows_float16
 from modelport.model.graph.flow import Flow, Kind

@@ -12,8 +12,9 @@ from modelport.core.values import Array
 from modelport.diagnose.trace.comparing import Comparison
 from modelport.diagnose.trace.findings import NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.looking import Graph
-from modelport.diagnose.trace.pairing import pairing, unit_of, units
+from modelport.diagnose.trace.pairing import pairing
 from modelport.diagnose.trace.running import Bench, bench
+from modelport.diagnose.trace.units import unit_of, units
 from modelport.model.graph.window import MIB
 
 if TYPE_CHECKING:

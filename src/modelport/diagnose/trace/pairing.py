@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from modelport.diagnose.trace.findings import Unit
-from modelport.diagnose.trace.sketch import Sketch, apart
+from modelport.diagnose.trace.sides import TRANSPARENT, Side, by_shape, candidates
+from modelport.diagnose.trace.sketch import apart
+from modelport.diagnose.trace.units import cone
 from modelport.diagnose.trace.weights import same_weights
-from modelport.model.graph.flow import Flow, Step
-from modelport.model.graph.quantizable import HEAVY
+from modelport.model.graph.flow import Step
 
-# They hand a tensor on: what comes out is what went in, rounded at most.
-TRANSPARENT = frozenset({"Identity", "Dropout", "Cast", "CastLike", "QuantizeLinear", "DequantizeLinear"})
 # Their inputs may stand in any order.
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "Mean"})
 # Values that are nearer than this, relative L2, are the same tensor's; by precision. A healthy port's whole error is
@@ -30,59 +26,6 @@ NAMES_TELL = 0.6
 SURE = 0.1
 # What another operator or name counts for among values that agree, in powers of ten of their distance.
 OTHER_OPERATOR, OTHER_NAME = 0.7, 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One graph with what a run of it gave."""
-
-    flow: Flow
-    sketches: Mapping[str, Sketch]
-    unseen: frozenset[str]  # tensors that could not be made
-    base: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """By tensor, the operator that made it and how many that hand on lie behind that."""
-
-    @staticmethod
-    def of(flow: Flow, sketches: Mapping[str, Sketch], unseen: Iterable[str]) -> Side:
-        """Return the side of a graph. Of what was neither seen nor ``unseen`` (whole numbers) nothing is paired."""
-        base: dict[str, tuple[str, int]] = {value.name: ("", 0) for value in flow.inputs}
-        for step in flow.varying:
-            first = next((name for name in step.reads if name in base), None)
-            hands_on = step.op in TRANSPARENT and first is not None
-            for name in step.gives:
-                base[name] = (base[first][0], base[first][1] + 1) if hands_on and first else (step.op, 0)
-        return Side(flow, sketches, frozenset(unseen), base)
-
-    @property
-    def tensors(self) -> list[str]:
-        """What can be paired: the inputs, and what steps make, in order."""
-        made = [name for step in self.flow.varying for name in step.gives]
-        return [*(value.name for value in self.flow.inputs), *made]
-
-    def place(self, name: str) -> int:
-        """Return where in the order a tensor is made; −1 for an input."""
-        step = self.flow.maker.get(name)
-        return -1 if step is None else step.index
-
-    def root(self, name: str, known: Mapping[str, str]) -> str:
-        """Go up from a tensor over what hands on, to one that is paired or made by an operator."""
-        while name not in known and (step := self.flow.maker.get(name)) is not None and step.op in TRANSPARENT:
-            before = next((read for read in step.reads if read not in self.flow.fixed), None)
-            if before is None:
-                break
-            name = before
-        return name
-
-    def normalised(self, step: Step) -> str | None:
-        """Return what a batch norm makes of a result, None where there is none or it is not alone to take it."""
-        takers = self.flow.takers.get(step.gives[0], ())
-        if step.op not in HEAVY or len(takers) != 1 or takers[0].op != "BatchNormalization":
-            return None
-        return takers[0].gives[0]
-
-    def sources(self, step: Step, known: Mapping[str, str]) -> list[str]:
-        """Return the tensors that vary and flow into a step, each seen over what hands on."""
-        return [self.root(name, known) for name in step.node.input if name and name not in self.flow.fixed]
 
 
 @dataclass(slots=True)
@@ -140,11 +83,11 @@ class Pairing:
 
     def by_values(self, near: float) -> None:
         """Pair what agrees within ``near``: of several the nearest, the same name and operator first."""
-        ours, theirs = _by_shape(self.mine, self.to_other), _by_shape(self.other, self.to_mine)
+        ours, theirs = by_shape(self.mine, self.to_other), by_shape(self.other, self.to_mine)
         found = []
         for shape, names in ours.items():
             others = theirs.get(shape, [])
-            for one, two in _candidates(self.mine.sketches, names, self.other.sketches, others, 2 * near):
+            for one, two in candidates(self.mine.sketches, names, self.other.sketches, others, 2 * near):
                 far = apart(self.mine.sketches[one], self.other.sketches[two])
                 if far <= near and (one == two or math.prod(shape) >= FEWEST):
                     found.append((self._unlikely(one, two, far), one, two))
@@ -170,7 +113,9 @@ class Pairing:
         told = same >= NAMES_TELL * len(paired) if len(paired) > 3 else alike >= NAMES_TELL * len(self.mine.tensors)
         if told:
             for name in common:
-                if self.mine.base[name][0] == self.other.base[name][0] or self._folded(name):
+                op = self.mine.base[name][0]
+                # An input of the same name may take something else: pixels.
+                if op and (op == self.other.base[name][0] or self._folded(name)):
                     self.pair(name, name)
 
     def _folded(self, name: str) -> bool:
@@ -178,7 +123,7 @@ class Pairing:
         mine, other = self.mine.flow.maker.get(name), self.other.flow.maker.get(name)
         if mine is None or other is None or other.op != "BatchNormalization":
             return False
-        return self.other.base[self.other.sources(other, {})[0]][0] == mine.op
+        return any(self.other.base[name][0] == mine.op for name in self.other.sources(other, {}))
 
     def by_weights(self) -> None:
         """Pair the results of layers that have the same weights."""
@@ -280,31 +225,6 @@ class Pairing:
         return math.inf if far is None else far
 
 
-def _by_shape(side: Side, paired: Mapping[str, str]) -> dict[tuple[int, ...], list[str]]:
-    """Return the tensors that are not paired, were seen and are not zero everywhere, by shape."""
-    found = defaultdict(list)
-    for name in (name for name in side.tensors if name not in paired):
-        known = side.sketches.get(name)
-        if known is not None and known.values.size and known.norm and np.isfinite(known.values).all():
-            found[known.shape].append(name)
-    return found
-
-
-def _candidates(
-    mine: Mapping[str, Sketch], ours: Sequence[str], other: Mapping[str, Sketch], theirs: Sequence[str], near: float
-) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of tensors of one shape that may be within ``near`` of each other."""
-    if not ours or not theirs:
-        return
-    one, two = (np.stack([known[name].values for name in names]) for known, names in ((mine, ours), (other, theirs)))
-    squares = (one**2).sum(1)[:, None] + (two**2).sum(1)[None, :] - 2 * one @ two.T
-    norms = np.array([other[name].norm for name in theirs])
-    # The difference of large squares is rounded in float64.
-    allowed = (near * norms) ** 2 * one.shape[1] + 1e-12 * (two**2).sum(1)
-    for row, column in zip(*np.nonzero(squares <= allowed[None, :]), strict=True):
-        yield ours[row], theirs[column]
-
-
 def pairing(mine: Side, other: Side, precision: str) -> Pairing:
     """Return which tensor is which. ``precision`` says how near the values of a pair are."""
     found = Pairing(mine, other, NEAR.get(precision, NEAR["fp32"]))
@@ -318,43 +238,3 @@ def pairing(mine: Side, other: Side, precision: str) -> Pairing:
     found.drop_crossed()
     found.guessed = set(found.to_other) - sure
     return found
-
-
-def cone(flow: Flow, output: str, stops: Iterable[str]) -> tuple[list[Step], list[str]]:
-    """Return the steps that make ``output`` of ``stops`` and of the graph's inputs, in order, and which of these.
-
-    Steps that compute of constants alone are left out.
-    """
-    borders = set(stops) - {output}
-    found: dict[int, Step] = {}
-    reads: dict[str, None] = {}
-    ahead = [output]
-    while ahead:
-        name = ahead.pop()
-        step = flow.maker.get(name)
-        if step is None or name in borders:
-            if name not in flow.fixed:
-                reads[name] = None
-        elif name not in flow.fixed and step.index not in found:
-            found[step.index] = step
-            ahead += step.reads
-    return [found[index] for index in sorted(found)], list(reads)
-
-
-def units(mine: Flow, other: Flow, known: Mapping[str, str]) -> list[Unit]:
-    """Return the units between the pairs, in the candidate's order. A pair that is an input on both sides is none."""
-    made = [name for step in mine.varying for name in step.gives if name in known]
-    return [unit_of(mine, other, known, output) for output in made]
-
-
-def unit_of(mine: Flow, other: Flow, known: Mapping[str, str], output: str) -> Unit:
-    """Return the unit that makes ``output``, one of the candidate's tensors that are paired."""
-    steps, reads = cone(mine, output, known)
-    other_steps, _ = cone(other, known[output], known.values())
-    inputs = tuple((name, known.get(name, "")) for name in reads)
-    return Unit(output, known[output], _names(mine, steps), _names(other, other_steps), inputs)
-
-
-def _names(flow: Flow, steps: Sequence[Step]) -> tuple[str, ...]:
-    whole = {step.index: step for step in (*flow.behind_constants(steps), *steps)}
-    return tuple(whole[index].name for index in sorted(whole))

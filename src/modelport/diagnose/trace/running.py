@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelport.core.artifacts import Artifact, cache_folder
-from modelport.core.errors import EngineError, ModelportError
+from modelport.core.errors import EngineError, ModelportError, raised_as
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Array
 from modelport.engines.base import Build, Engine, Launch
@@ -32,7 +32,11 @@ class Bench:
     def run(self, model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return all outputs. Raises EngineError with the engine's words."""
         path = self.folder / "piece.onnx"
-        path.write_bytes(model.SerializeToString())
+        with raised_as(
+            EngineError, "a piece of the graph is too large for one file", "take a smaller model", ValueError
+        ):
+            content = model.SerializeToString()
+        path.write_bytes(content)
         self.runs += 1
         with opened(self.engine, Artifact(path, "onnx", ""), Build(precision=None), Launch(plain=True)) as runner:
             return runner.run(feeds)

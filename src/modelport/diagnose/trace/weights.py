@@ -42,7 +42,7 @@ def weight_of(flow: Flow, step: Step) -> Array | None:
     """
     if step.op not in HEAVY:
         return None
-    for name in (step.node.input[1], step.node.input[0]):
+    for name in (*step.node.input[1:2], *step.node.input[:1]):
         values = constant_value(flow, name)
         if values is not None and values.ndim > 1:
             if not step.op.startswith("Conv"):
@@ -65,7 +65,7 @@ def constant_value(flow: Flow, name: str) -> Array | None:
         return None
     if step.op in ("Identity", "Cast"):
         return constant_value(flow, step.node.input[0])
-    if step.op == "DequantizeLinear":
+    if step.op == "DequantizeLinear" and len(step.node.input) > 1:
         return _dequantized(flow, step.node)
     return None
 
