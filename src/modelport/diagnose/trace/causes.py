@@ -108,8 +108,10 @@ class Finder:
                 if not all(apart) or not any(hit.kind in WHOLE for hits in apart for hit in hits):
                     continue
                 joined = replace(max(first, second, key=_excess), unit=self._joined(first.unit, second.unit))
-                together = len(self._differences(joined.unit))
-                if together < sum(map(len, apart)):
+                together = self._differences(joined.unit)
+                # Weights that are like none of the source's say that the two are no unit of it.
+                alien = any(hit.became is not None and hit.became.kind in OTHERS for hit in together)
+                if len(together) < sum(map(len, apart)) and not alien:
                     del left[one]
                     left[output] = joined
                     if not together:
