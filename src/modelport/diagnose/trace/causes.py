@@ -46,6 +46,7 @@ KINDS = {
     "sensitive": "exponents, variances or differences, which need more digits than the precision has",
     "spelling": "the same, written in other operators, which round otherwise",
     "engine": "nothing differs in the graph: the engine computes the node otherwise",
+    "stale": "a compiled file was made of another graph",
 }
 
 
