@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import cycle, islice
 from pathlib import Path
@@ -62,8 +63,8 @@ def places_of(path: Path) -> dict[str, int]:
     return {kind: len(fault.places(graph_of(path))) for kind, fault in FAULTS.items()}
 
 
-def drawn(seed: int, work: Path) -> list[Trial]:
-    """Return all trials, in the order of their numbers."""
+def drawn(seed: int, work: Path, networks: Sequence[str] = OWN) -> list[Trial]:
+    """Return all trials, in the order of their numbers; ``networks`` beside the ResNet-18."""
     random = np.random.default_rng(seed)
     files = small(work / "small")
     here = {kind for kind, count in places_of(files.graph).items() if count}
@@ -73,7 +74,7 @@ def drawn(seed: int, work: Path) -> list[Trial]:
         found.append(Trial(len(found), what, kind, network, engine, seed, more))
 
     seen = set(here)
-    for name in OWN:
+    for name in networks:
         there = [kind for kind, count in places_of(own(name, work / "own")).items() if count]
         random.shuffle(there)
         weights = [kind for kind in there if FAULTS[kind].family == "weights"]
@@ -111,7 +112,6 @@ def drawn(seed: int, work: Path) -> list[Trial]:
 def chosen(trials: list[Trial], options: argparse.Namespace) -> list[Trial]:
     """Return the trials that the options leave, the long ones first: what is left at the end is then short."""
     if options.short:
-        trials = [trial for trial in trials if trial.network == SMALL]
         trials = list({(trial.what, trial.kind): trial for trial in trials}.values())[::2]
     if options.half:
         random = np.random.default_rng(options.seed)
@@ -137,7 +137,7 @@ def main() -> None:
     work = options.work.resolve()
     os.environ.setdefault("MODELPORT_CACHE", str(work / "cache"))
     begun = time.perf_counter()
-    trials = chosen(drawn(options.seed, work), options)
+    trials = chosen(drawn(options.seed, work, () if options.short else OWN), options)
     rows = list[Row]()
     with (
         (work / "rows.jsonl").open("w", encoding="utf-8") as kept,

@@ -18,7 +18,7 @@ from modelport.diagnose.distance import distance
 from modelport.diagnose.faults.base import GraphFault, Planted
 from modelport.diagnose.faults.healthy import HEALTHY
 from modelport.diagnose.faults.table import GRAPH_FAULTS
-from modelport.diagnose.trace.causes import culprit_of
+from modelport.diagnose.trace.causes import culprits_of
 from modelport.diagnose.trace.nodes import examine
 from modelport.diagnose.trace.repair import grafted
 from planted_networks import SMALL, Small, call, inputs_of, own, small
@@ -85,6 +85,13 @@ def answers(graph: onnx.ModelProto, folder: Path) -> list[np.ndarray[Any, Any]]:
     return [outputs[value.name] for value in graph.graph.output]
 
 
+@cache
+def right_answers(network: str, folder: Path) -> list[np.ndarray[Any, Any]]:
+    """Return what a network's own graph answers."""
+    path = small(folder.parent / "small").graph if network == SMALL else own(network, folder.parent / "own")
+    return answers(graph_of(path), folder)
+
+
 def alike(got: list[np.ndarray[Any, Any]], want: list[np.ndarray[Any, Any]], within: float) -> bool:
     """Whether answers differ by no more than this share of the largest; 0: in no bit."""
     for one, two in zip(got, want, strict=True):
@@ -97,7 +104,7 @@ def alike(got: list[np.ndarray[Any, Any]], want: list[np.ndarray[Any, Any]], wit
 def planted(fault: GraphFault, graph: onnx.ModelProto, trial: Trial, folder: Path) -> tuple[Planted, float]:
     """Plant the fault where it changes an answer; return it with its size. Raises LookupError where it never does."""
     random = np.random.default_rng([trial.seed, trial.number])
-    places, want = fault.places(graph), answers(graph, folder)
+    places, want = fault.places(graph), right_answers(trial.network, folder)
     for _ in range(DRAWS if places else 0):
         place = places[int(random.integers(len(places)))]
         size = float(fault.sizes[int(random.integers(len(fault.sizes)))])
@@ -132,12 +139,12 @@ def by_hand(row: Row, made: Planted, reference: onnx.ModelProto, folder: Path) -
         return replace(row, noticed=True, localised=False, repaired=False, found=f"refused: {error.found}")
     if not found.departed:
         return replace(row, noticed=False, localised=False, repaired=False, found="nothing departs")
-    culprit = culprit_of(found.departed[0], reference, made.graph, "fp32")
+    culprit = culprits_of(found, reference, made.graph, "fp32")[0]
     told = f"{culprit.found.op} '{culprit.found.node}': {culprit.why}"
     row = replace(row, noticed=True, localised=culprit.found.node in made.places, found=told)
     try:
-        mended = grafted(made.graph, reference, [culprit])
-        return replace(row, repaired=alike(answers(mended, folder), answers(reference, folder), SAME))
+        mended = grafted(made.graph, reference, [culprit], found.units)
+        return replace(row, repaired=alike(answers(mended, folder), right_answers(row.network, folder), SAME))
     except mp.ModelportError as error:
         return replace(row, repaired=False, found=f"{told}; not mended: {error.found}")
 

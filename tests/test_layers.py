@@ -91,8 +91,14 @@ def test_vendor_packages_stay_in_their_rooms(file: Path) -> None:
 
 SCRIPTS = sorted((SOURCE.parents[1] / "benchmarks").glob("*.py"))
 # Beside the public names: the clocks, the command line, whose verbs are measured, the statistics of verdicts with the
-# values that they take, which are replayed, and diagnosis, whose findings are counted.
-VALUES = ("modelport.tasks.paired", "modelport.tasks.judged", "modelport.recipes.tables")
+# values that they take, which are replayed, and diagnosis, whose faults are planted, with what it takes.
+VALUES = (
+    "modelport.tasks.paired",
+    "modelport.tasks.judged",
+    "modelport.tasks.table",
+    "modelport.recipes.tables",
+    "modelport.recipes.toml",
+)
 PUBLIC = ("modelport.measure.", "modelport.cli.main", "modelport.verdict", "modelport.diagnose.", *VALUES)
 
 

@@ -8,7 +8,7 @@ from every_operator import every_operator
 
 from modelport.diagnose.faults.healthy import HEALTHY, Healthy
 from modelport.diagnose.faults.table import GRAPH_FAULTS
-from modelport.diagnose.trace.causes import culprit_of
+from modelport.diagnose.trace.causes import culprits_of
 from modelport.diagnose.trace.nodes import examine
 
 GRAPH = every_operator()
@@ -23,11 +23,11 @@ def test_faults_of_each_kind_are_noticed_and_placed() -> None:
         places = fault.places(GRAPH)
         place, size = places[int(random.integers(len(places)))], fault.sizes[len(fault.sizes) // 2]
         planted = fault.plant(GRAPH, place, size, random)
-        departed = examine(GRAPH, planted.graph, FEEDS, None, "fp32").departed
-        if not departed:
+        found = examine(GRAPH, planted.graph, FEEDS, None, "fp32")
+        if not found.departed:
             unnoticed.append((fault.kind, place, planted.about))
             continue
-        culprit = culprit_of(departed[0], GRAPH, planted.graph, "fp32")
+        culprit = culprits_of(found, GRAPH, planted.graph, "fp32")[0]
         if culprit.found.node not in planted.places:
             misplaced.append((fault.kind, place, planted.about, culprit.found.node, culprit.why))
     assert len(unnoticed) <= 0.05 * len(GRAPH_FAULTS), unnoticed

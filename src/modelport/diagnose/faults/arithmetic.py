@@ -16,20 +16,14 @@ def _sums_alike(draft: Draft, node: Any) -> bool:
     return len(set(node.input)) == 2 and len(shapes) == 2 and shapes[0] is not None and shapes[0] == shapes[1]
 
 
-def _positions(draft: Draft, node: Any) -> list[int]:
-    """Where in the graph each operand is made; −1 for what the graph is given."""
-    order = {made: place for place, other in enumerate(draft.graph.node) for made in other.output}
-    return [order.get(name, -1) for name in node.input]
-
-
 def _skip_lost(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
-    first, second = _positions(draft, node)
+    first, second = (draft.positions.get(name, -1) for name in node.input)
     draft.drop(node, node.input[0 if first > second else 1])
     return "the operand that was made earlier, the shortcut, is not added"
 
 
 def _branch_lost(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
-    first, second = _positions(draft, node)
+    first, second = (draft.positions.get(name, -1) for name in node.input)
     draft.drop(node, node.input[0 if first < second else 1])
     return "the operand that was made later, the branch, is not added"
 
@@ -44,24 +38,22 @@ def _exchange(draft: Draft, node: Any, size: float, random: np.random.Generator)
     return f"the operands of {node.op_type} are exchanged"
 
 
-def _others(draft: Draft, node: Any) -> list[str]:
-    """Tensors made before this node that have its second operand's shape and dtype."""
+def _other(draft: Draft, node: Any) -> str | None:
+    """The tensor made last before this node that has its second operand's shape and dtype; None for none."""
     wanted = draft.shape(node.input[1])
     if wanted is None or node.input[1] in draft.constants:
-        return []
-    found = []
-    for other in draft.graph.node:
-        if other.name == node.name:
-            break
+        return None
+    for other in reversed(draft.graph.node[: draft.positions[node.output[0]]]):
         name = other.output[0]
         same = draft.shape(name) == wanted and draft.dtype(name) == draft.dtype(node.input[1])
         if same and name not in node.input and name not in draft.constants:
-            found.append(name)
-    return found
+            return str(name)
+    return None
 
 
 def _take_other(draft: Draft, node: Any, size: float, random: np.random.Generator) -> str:
-    was, now = node.input[1], _others(draft, node)[-1]
+    was, now = node.input[1], _other(draft, node)
+    assert now is not None
     node.input[1] = now
     return f"its second input became '{now}' in place of '{was}'"
 
@@ -159,7 +151,7 @@ ARITHMETIC = (
     fault("add_subtracts", ("Add",), _subtract, _sums_alike),
     fault("operands_exchanged", ("Sub", "Div"), _exchange,
           lambda draft, node: _sums_alike(draft, node) or _constant_place(draft, node) is not None),
-    fault("operand_from_elsewhere", ("Add", "Mul"), _take_other, lambda draft, node: bool(_others(draft, node))),
+    fault("operand_from_elsewhere", ("Add", "Mul"), _take_other, lambda draft, node: _other(draft, node) is not None),
     fault("constant_scaled", ("Mul", "Div", "Add", "Sub"), _scale, _can_scale, sizes=(0.01, 0.1, 1.0)),
     fault("constant_lost", ("Mul", "Div", "Add", "Sub"), _constant_is_lost, _constant_counts),
     fault("gemm_alpha", ("Gemm",), _other_alpha, sizes=(0.01, 0.1, 1.0)),

@@ -73,6 +73,11 @@ class Draft:
         return {name: node for node in self.graph.node for name in node.output if name}
 
     @cached_property
+    def positions(self) -> dict[str, int]:
+        """Where in the graph, as it was given, the node stands that makes each tensor."""
+        return {name: place for place, node in enumerate(self.graph.node) for name in node.output if name}
+
+    @cached_property
     def takers(self) -> dict[str, list[onnx.NodeProto]]:
         """The nodes that take each tensor, in order."""
         found: dict[str, list[onnx.NodeProto]] = {}
