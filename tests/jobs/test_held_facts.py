@@ -199,7 +199,12 @@ def test_weights_beside_the_graph_are_held_against_the_checkpoint(
     content = bytearray(beside.read_bytes())
     content[len(content) // 2 + 2] ^= 0x10
     beside.write_bytes(content)
-    with pytest.raises(GraphError, match="did not arrive"):
+    with pytest.raises(GraphError, match="did not arrive") as caught:
+        check_graph(source, tmp_path / "m.onnx", None, None)
+    assert "other weights, same network" not in caught.value.found
+    for part in source.module.parameters():
+        part.data += 0.1 * part.std() * part.new_tensor(np.random.default_rng(0).normal(size=part.shape))
+    with pytest.raises(GraphError, match=r"other weights, same network: .* another epoch"):
         check_graph(source, tmp_path / "m.onnx", None, None)
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from traced_nets import small_net, with_weight, without, written
 
 from conftest import Call
@@ -18,6 +21,7 @@ from modelport.core.errors import GraphError
 from modelport.core.progress import Silent
 from modelport.diagnose.trace import road
 from modelport.diagnose.trace.road import Reference
+from modelport.model.graph.precision_plan import read_plan
 
 NET = small_net()
 Trace = Callable[..., Any]
@@ -41,6 +45,7 @@ def trace(call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path) -> Trace
     return run
 
 
+@pytest.mark.slow
 def test_a_healthy_port_names_nothing(trace: Trace, tiny_data: Path) -> None:
     for words in (
         ("--engine", "openvino"),
@@ -61,10 +66,14 @@ def test_a_healthy_int8_port_names_nothing(engine: str, trace: Trace, tiny_data:
     assert value["first_bad_stage"] is None, value["stages"]
 
 
+@pytest.mark.slow
 def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Path) -> None:
     bad = written(with_weight(NET, "layer.conv2.weight", 1.5), tmp_path / "bad.onnx")
-    value = trace("--engine", "onnxruntime", "--model", bad, "--apply", "--limit", 20)
+    data = tmp_path / "nodes.json"
+    words = ("--apply", "--limit", 20, "--explorer", data)
+    value = trace("--engine", "onnxruntime", "--model", bad, *words)
     assert value["first_bad_stage"] == "onnx"
+    assert json.loads(data.read_text())["results"]["node_conv2"]["value"] == value["culprits"][0]["local_error"]
     assert [(row["node"], row["op"], row["module"]) for row in value["culprits"]] == [
         ("node_conv2", "Conv", "layer.conv2")
     ]
@@ -79,6 +88,7 @@ def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Pat
     assert (tmp_path / "out" / "repaired.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_a_node_that_is_missing_is_named_and_mended(trace: Trace, tmp_path: Path) -> None:
     bad = written(without(NET, "node_relu1"), tmp_path / "bad.onnx")
     value = trace("--engine", "onnxruntime", "--model", bad, "--apply", "--limit", 20)
@@ -112,6 +122,7 @@ def test_a_stale_file_is_told_from_a_wrong_engine(
     assert "compiled anew" in value["culprits"][0]["why"]
 
 
+@pytest.mark.slow
 def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_path: Path) -> None:
     bad = written(with_weight(NET, "layer.conv1.weight", 2), tmp_path / "bad.onnx")
     assert call("compile", "--model", bad, "--engine", "openvino", "--out", tmp_path / "old.xml").code == 0
@@ -119,6 +130,7 @@ def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_p
     assert [(row["kind"], row["node"]) for row in value["culprits"]] == [("stale", "node_conv1")]
 
 
+@pytest.mark.slow
 def test_an_export_that_is_not_the_source_is_traced(
     trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,3 +205,30 @@ def test_what_cannot_be_traced_is_refused(
 ) -> None:
     given = () if "--source" in words else ("--source", written(NET, tmp_path / "source.onnx"))
     call("trace", tiny_path, *given, "--data", tiny_data, "--out", tmp_path / "out", *words).refused(told)
+
+
+def overflowing() -> onnx.ModelProto:
+    """The network with its first results beyond float16, and made small again by a product."""
+    model = onnx.ModelProto()
+    model.CopyFrom(NET)
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("stem"):
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(2.0**14), tensor.name))
+    relu = next(node for node in model.graph.node if node.name == "node_relu")
+    relu.output[0] = "wide"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2.0**-14, np.float32), "small"))
+    model.graph.node.insert(2, helper.make_node("Mul", ["wide", "small"], ["relu"], "node_narrow"))
+    return model
+
+
+@pytest.mark.slow
+def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -> None:
+    source = written(overflowing(), tmp_path / "wide.onnx")
+    plan = tmp_path / "plan.json"
+    words = ("--engine", "onnxruntime", "--precision", "fp16", "--plan-out", plan, "--apply", "--limit", 20)
+    value = trace(*words, given=("--source", source))
+    assert value["first_bad_stage"] == "fp16"
+    assert {row["kind"] for row in value["culprits"]} == {"range"}
+    assert value["applied"]["repaired"], value["applied"]
+    assert read_plan(plan).nodes == value["plan"]["nodes"]
+    assert "node_stem" in value["plan"]["nodes"]

@@ -39,6 +39,7 @@ from modelport.report.clocks import device_latencies, throughputs
 from modelport.report.detections import write_detection_files
 from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
 from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RECIPE, REPORT, RESULT
+from modelport.report.sentence import where_to_look
 from modelport.stages.lower import speed_warnings
 from modelport.stages.plan import Plan
 from modelport.stages.port import Ported, ported, source_for
@@ -91,7 +92,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
     result = replace(
         judged,
         dataset=judged.dataset if request.images is None else {**judged.dataset, "name": "images"},
-        notes=(*judged.notes, *late),
+        notes=(*judged.notes, *late, *where_to_look(judged)),
         seed=request.seed,
         command=request.command,
         started=begun.isoformat(timespec="seconds"),

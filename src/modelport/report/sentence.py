@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from modelport.core.values import Check
 from modelport.report.result import Result
+from modelport.verdict.alignment import NAME as ALIGNED
+from modelport.verdict.chance import ABOVE_CHANCE
 from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
 
 AGAINST = "_vs_source"
@@ -22,6 +24,21 @@ def sentence(result: Result) -> str:
     digits = 2 if got.unit == "percent" else 4
     figures = f"{metric} is {got.value:.{digits}f}, the source's {want.value:.{digits}f}"
     return f"{result.verdict}: {figures}; {_loss(result, check)} ({_sample(result)})"
+
+
+def where_to_look(result: Result) -> list[str]:
+    """Return which command finds the cause of what did not pass; none where all did, or more samples would do."""
+    if any(check.verdict == FAIL for check in result.checks):
+        return [
+            "where and why: `modelport trace` names the stage and the node that depart from the source, `modelport "
+            "probe` the setting that explains the figures"
+        ]
+    doubted = (check.name for check in result.checks if check.verdict == INCONCLUSIVE)
+    if any(name == ALIGNED or name.endswith(ABOVE_CHANCE) for name in doubted):
+        return [
+            "`modelport probe` tries labels, preprocessing and layout, and names the setting that explains the figures"
+        ]
+    return []
 
 
 def _telling(result: Result) -> Check | None:

@@ -120,5 +120,5 @@ def test_what_is_spelled_otherwise_and_is_the_same() -> None:
         [helper.make_node("Conv", ["x", "w", "z"], ["y"], "conv", auto_pad="SAME_UPPER", strides=[1, 1], group=1)],
         w=W, z=np.zeros(4, np.float32),
     )  # fmt: skip
-    assert told(spelled, plain).kind == "engine"
-    assert told(one("Softmax", axis=3), one("Softmax")).kind == "engine"
+    assert told(spelled, plain).kind == "spelling"
+    assert told(one("Softmax", axis=3), one("Softmax")).kind == "spelling"

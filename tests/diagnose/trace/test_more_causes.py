@@ -76,7 +76,7 @@ def test_exchanging_what_may_be_exchanged_is_nothing() -> None:
     candidate, reference = (
         graph([helper.make_node("Add", names, ["y"], "it")], inputs=["a", "b"]) for names in (["b", "a"], ["a", "b"])
     )
-    assert told(candidate, reference, inputs=(("a", "a"), ("b", "b"))).kind == "engine"
+    assert told(candidate, reference, inputs=(("a", "a"), ("b", "b"))).kind == "spelling"
 
 
 def test_an_input_from_elsewhere() -> None:
@@ -157,15 +157,15 @@ def test_a_batch_norm_that_was_folded_with_another_epsilon(epsilon: float) -> No
 
 
 def test_a_batch_norm_that_was_folded_right_is_no_difference() -> None:
-    assert told(folded(1e-5), normed()).kind == "engine"
-    assert told(normed(), folded(1e-5)).kind == "engine"
+    assert told(folded(1e-5), normed()).kind == "spelling"
+    assert told(normed(), folded(1e-5)).kind == "spelling"
 
 
 def test_a_batch_norm_that_is_gone() -> None:
     candidate = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
     culprit = told(candidate, normed())
     assert culprit.kind == "missing"
-    assert culprit.why == "the batch norm behind it is missing: it is not folded into the weights either"
+    assert culprit.why == "BatchNormalization is missing"
     proved(candidate, culprit, normed(), x=X)
 
 
@@ -187,7 +187,7 @@ def test_an_operator_that_means_something_else_in_the_opset(op: str) -> None:
     assert "opset 11" in culprit.why and "flattens all axes" in culprit.why
     assert (culprit.fix.kind, "opset 17" in culprit.fix.sentence) == ("opset", True)
     last = graph([helper.make_node(op, ["x"], ["y"], "it", axis=3)], opset=11)
-    assert told(last, graph([helper.make_node(op, ["x"], ["y"], "it")])).kind == "engine"
+    assert told(last, graph([helper.make_node(op, ["x"], ["y"], "it")])).kind == "spelling"
 
 
 def half(op: str, x: Array, y: Array, nodes: Any = None, **constants: Any) -> Culprit:
@@ -219,6 +219,11 @@ def test_constants_that_half_precision_does_not_hold() -> None:
     assert (tiny.kind, "constant is 1e-12, which is zero in float16" in tiny.why) == ("range", True)
     large = half("", X, X, nodes, c=np.float32(1e6))
     assert "constant is 1e+06, beyond float16's largest number" in large.why
+    rounded = [
+        graph(nodes, c=np.float32(0.7071) if full else np.float16(0.7071).astype(np.float32)) for full in (True, False)
+    ]
+    assert told(rounded[1], rounded[0], "fp16").kind == "sensitive"
+    assert told(rounded[1], rounded[0], "fp32").kind == "constant"
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "it")]
     small = half("", X, X, nodes, w=weights(4, 3, 3, 3) * np.float32(1e-9))
     assert "of 'w' is below 3e-8 and becomes zero" in small.why
@@ -278,6 +283,22 @@ def test_a_few_values_far_out() -> None:
     assert "a few values of 'x' reach 1000, while 99.9% are below" in culprit.why
 
 
+@pytest.mark.parametrize(("zero", "kind"), [(0, "sensitive"), (100, "missing")])
+def test_a_relu_that_quantization_does_is_not_missing(zero: int, kind: str) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("Relu", ["c"], ["y"], "relu"),
+    ]
+    reference = graph(nodes, w=W)
+    lowered = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["q"], "q"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "d"),
+    ]
+    candidate = graph(lowered, w=W, s=np.float32(0.1), z=np.uint8(zero))
+    assert told(candidate, reference, "int8", values={"x": X}).kind == kind
+
+
 @pytest.mark.parametrize(("place", "word"), [(1, "scale 0.05 and scaled back with 0.1"), (2, "zero point 128 and")])
 def test_a_tensor_that_is_scaled_back_otherwise(place: int, word: str) -> None:
     reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
@@ -334,7 +355,7 @@ def test_another_checkpoint_is_one_finding(mix: float) -> None:
     reference, candidate = deep(1), deep(2, mix)
     units = far_units(candidate, reference)
     culprits = culprits_of(NodesFound(units), reference, candidate, "fp32")
-    assert [culprit.kind for culprit in culprits] == ["other_weights", "engine"]
+    assert [culprit.kind for culprit in culprits] == ["other_weights", "spelling"]
     assert "other weights, same network: those of 5 nodes are others" in culprits[0].why
     mended = grafted(candidate, reference, culprits, units)
     assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])

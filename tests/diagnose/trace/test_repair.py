@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from unit_graphs import answers, changed, far_units, found, graph, weights
 
 from modelport.core.errors import GraphError, UsageError
 from modelport.core.values import Array
-from modelport.diagnose.trace.causes import culprit_of
-from modelport.diagnose.trace.findings import Culprit, Fix, UnitFound
+from modelport.diagnose.trace.causes import culprit_of, culprits_of
+from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.repair import grafted, keep_in_float, plan_files
 from modelport.model.graph.precision_plan import parse_plan
 
@@ -120,6 +121,18 @@ def test_a_float16_graph_keeps_its_type() -> None:
     assert np.array_equal(answers(mended, x=X)[0], answers(half(W), x=X)[0])
 
 
+def test_an_old_file_whose_constants_are_inputs_as_well() -> None:
+    def change(graph: Any) -> None:
+        graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, W.shape))
+
+    reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], opset=8, w=W)
+    candidate = changed(graph([helper.make_node("Neg", ["x"], ["y"], "neg")], opset=8, w=W), change)
+    candidate.ir_version = 3
+    mended = grafted(candidate, reference, [culprit_of(found(candidate, reference), reference, candidate, "fp32")])
+    assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])
+    assert [value.name for value in mended.graph.input] == ["x"]
+
+
 def test_outputs_whose_declared_sizes_were_wrong() -> None:
     def net(stride: int) -> onnx.ModelProto:
         model = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv", strides=[stride] * 2)], w=W)
@@ -179,3 +192,33 @@ def test_the_plan_is_what_the_tools_take() -> None:
     assert sorted(own.split()) == ["act", "two"]
     with pytest.raises(GraphError, match="no node 'two'"):
         plan_files(plan, changed(reference, lambda graph: graph.node.pop(2)))
+
+
+def test_neighbours_whose_border_was_taken_in_the_middle_of_an_operator_are_one() -> None:
+    """The reference spells Sigmoid in four nodes; its third was taken for the candidate's Sigmoid."""
+    spelled = [
+        helper.make_node("Neg", ["x"], ["n"], "neg"),
+        helper.make_node("Exp", ["n"], ["e"], "exp"),
+        helper.make_node("Add", ["e", "one"], ["p"], "add"),
+        helper.make_node("Reciprocal", ["p"], ["s"], "recip"),
+        helper.make_node("Mul", ["s", "k"], ["y"], "mul"),
+    ]
+    reference = graph(spelled, one=np.float32(1), k=np.float32(2))
+
+    def candidate(op: str, factor: float) -> onnx.ModelProto:
+        nodes = [helper.make_node(op, ["x"], ["s"], "it"), helper.make_node("Mul", ["s", "k"], ["y"], "mul")]
+        return graph(nodes, k=np.float32(factor))
+
+    def units(op: str) -> list[UnitFound]:
+        far = found(reference, reference)
+        first = Unit("s", "p", ("it",), ("neg", "exp", "add"), (("x", "x"),))
+        second = Unit("y", "y", ("mul",), ("recip", "mul"), (("s", "p"),))
+        return [replace(far, unit=first, node="it", op=op), replace(far, unit=second, node="mul", op="Mul")]
+
+    assert culprits_of(NodesFound(units("Sigmoid")), reference, candidate("Sigmoid", 2), "fp32") == []
+    for op, factor, kind in (("Sigmoid", 3, "constant"), ("Tanh", 2, "operator")):
+        wrong = candidate(op, factor)
+        culprits = culprits_of(NodesFound(units(op)), reference, wrong, "fp32")
+        assert [one.kind for one in culprits] == [kind]
+        mended = grafted(wrong, reference, culprits, units(op))
+        assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,10 @@ import numpy as np
 from modelport.core.artifacts import digest_bytes
 from modelport.core.text import plain, some
 from modelport.core.values import Array, Tensors
-from modelport.diagnose.trace.differences import SHOWN, Difference, Sides, differences
-from modelport.diagnose.trace.eight_bits import lost_in_eight_bits
-from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, UnitFound
+from modelport.diagnose.trace.difference import SHOWN, Difference, Sides
+from modelport.diagnose.trace.differences import differences
+from modelport.diagnose.trace.eight_bits import lost_in_eight_bits, quantized_from_zero, without_relu
+from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.half_bits import Loss, absurd, lost_in_half
 from modelport.diagnose.trace.reading import Operation, Reading
 from modelport.diagnose.trace.weights_cause import Became
@@ -41,6 +42,7 @@ KINDS = {
     "checkpoint": "a weight of absurd size in the source itself",
     "range": "values beyond or below what float16 holds, or clipped in 8 bits",
     "sensitive": "exponents, variances or differences, which need more digits than the precision has",
+    "spelling": "the same, written in other operators, which round otherwise",
     "engine": "nothing differs in the graph: the engine computes the node otherwise",
 }
 
@@ -65,9 +67,11 @@ class Finder:
         self.theirs = Reading(reference)
         self.mine = Reading(candidate)
         self.precision = precision
+        self._one_graph = reference is candidate
         self.tensors = paired_tensors(units)
         self.flawed = flawed or {}
         self._by_values: dict[str, str] | None = None
+        self._found: dict[Unit, list[Difference]] = {}
 
     def culprit(self, found: UnitFound, values: Tensors | None = None, got: Array | None = None) -> Culprit:
         """Return the culprit with its cause and its repair.
@@ -79,12 +83,60 @@ class Finder:
 
     def culprits(self, units: Iterable[UnitFound], values: Tensors | None = None) -> list[Culprit]:
         """Return the culprits in the order given; where most weights are others, one culprit says so for all."""
-        told = [self._with_weight(found, values or {}, None) for found in units]
+        told = [self._with_weight(found, values or {}, None) for found in self._rejoined(list(units))]
         others = [(culprit, hit) for culprit, hit in told if hit is not None and hit.kind in OTHERS]
         if len(others) < max(FEWEST_OTHERS, SHARE_OTHERS * self._weighted()):
             return [culprit for culprit, _ in told]
         joint = _other_weights([culprit for culprit, _ in others], [hit for _, hit in others])
         return [joint, *(culprit for culprit, hit in told if hit is None or hit.kind not in OTHERS)]
+
+    def _rejoined(self, units: Sequence[UnitFound]) -> list[UnitFound]:
+        """Return the units, neighbours as one where less differs in both together than in each.
+
+        Behind a fault values no longer tell which tensor is which: where one graph spells an operator in one node and
+        the other in several, the border between two units may be taken in their middle. Where nothing differs in both
+        together, they are left out.
+        """
+        left = {found.unit.output: found for found in units}
+        for output in list(left):
+            before = (
+                [one for one, _ in left[output].unit.inputs if one in left and one != output] if output in left else []
+            )
+            for one in before:
+                first, second = left[one], left[output]
+                joined = replace(first, unit=self._joined(first.unit, second.unit))
+                parts = len(self._differences(first.unit)) * len(self._differences(second.unit))
+                count = len(self._differences(joined.unit))
+                if parts and count < len(self._differences(first.unit)) + len(self._differences(second.unit)):
+                    del left[one], left[output]
+                    if count:
+                        left[output] = joined
+                    break
+        return list(left.values())
+
+    def _joined(self, first: Unit, second: Unit) -> Unit:
+        flowing = dict.fromkeys((*first.inputs, *(pair for pair in second.inputs if pair[0] != first.output)))
+        return Unit(
+            second.output,
+            second.reference_output,
+            _in_order(self.mine, {*first.nodes, *second.nodes}),
+            _in_order(self.theirs, {*first.reference_nodes, *second.reference_nodes}),
+            tuple(flowing),
+        )
+
+    def _differences(self, unit: Unit) -> list[Difference]:
+        """Return what differs in a unit; it is looked at once."""
+        if unit not in self._found:
+            tensors = self.tensors | {one: two for one, two in unit.inputs if two}
+            sides = Sides(self.mine, self.theirs, tensors, self.precision, self._another)
+            mine, theirs = self.mine.operations(unit.nodes, lowered=sides.lowered), self._theirs(unit)
+            if self.precision == "int8" and quantized_from_zero(self.mine, unit.nodes):
+                theirs = without_relu(mine, theirs)
+            self._found[unit] = differences(sides, mine, theirs)
+        return self._found[unit]
+
+    def _theirs(self, unit: Unit) -> list[Operation]:
+        return self.theirs.operations(unit.reference_nodes, lowered=self.precision != "fp32")
 
     def _weighted(self) -> int:
         """Return how many nodes of the candidate have weights of their own."""
@@ -93,25 +145,21 @@ class Finder:
 
     def _with_weight(self, found: UnitFound, values: Tensors, got: Array | None) -> tuple[Culprit, Became | None]:
         unit = found.unit
-        tensors = self.tensors | {one: two for one, two in unit.inputs if two}
-        sides = Sides(self.mine, self.theirs, tensors, self.precision, self._another)
-        mine = self.mine.operations(unit.nodes, lowered=sides.lowered)
-        theirs = self.theirs.operations(unit.reference_nodes, lowered=sides.lowered)
+        theirs = self._theirs(unit)
         for tensor in (name for one in theirs for name in one.constants.values() if name in self.flawed):
             return _of_checkpoint(found, tensor, self.flawed[tensor]), None
-        hits = differences(sides, mine, theirs)
-        if hits:
+        if hits := self._differences(unit):
             return _of_difference(found, theirs, hits), hits[0].became
         for operation in theirs:
             if (flaw := absurd(operation)) is not None:
                 return _of_checkpoint(found, *flaw), None
         if self.precision == "int8":
-            roots = {self.mine.root(one): self.theirs.root(two) for one, two in tensors.items()}
-            roots[self.mine.root(unit.output)] = unit.reference_output
+            known = self.tensors | {one: two for one, two in unit.inputs if two} | {unit.output: unit.reference_output}
+            roots = {self.mine.root(one): self.theirs.root(two) for one, two in known.items()}
             return _of_loss(found, theirs, lost_in_eight_bits(self.mine, unit.nodes, theirs, roots, values)), None
         if self.precision in HALVES:
             return _of_loss(found, theirs, lost_in_half(theirs, values, got, self.precision)), None
-        return _of_engine(found), None
+        return (_of_engine if self._one_graph else _of_spelling)(found), None
 
     def _another(self, array: Array) -> str:
         if array.size < FEWEST or not np.ptp(array):
@@ -201,6 +249,12 @@ def _of_engine(found: UnitFound) -> Culprit:
     return Culprit(found, why, Fix("engine", fix), "engine")
 
 
+def _of_spelling(found: UnitFound) -> Culprit:
+    error = f"{found.local.rel_l2:.2g} off where rounding explains {found.expected:.2g}"
+    why = f"its nodes say what the source's say, written otherwise, and round otherwise: {error} (relative L2)"
+    return Culprit(found, why, Fix("graft", "write it as the source does", found.unit.nodes), "spelling")
+
+
 def _other_weights(culprits: Sequence[Culprit], hits: Sequence[Became]) -> Culprit:
     """Return one culprit for all whose weights are another checkpoint's."""
     first = culprits[0]
@@ -210,6 +264,14 @@ def _other_weights(culprits: Sequence[Culprit], hits: Sequence[Became]) -> Culpr
     nodes = tuple(name for culprit in culprits for name in culprit.found.unit.nodes)
     fix = Fix("graft", "export the source's checkpoint again: the file was made from another", nodes)
     return Culprit(first.found, why, fix, "other_weights")
+
+
+def _excess(found: UnitFound) -> float:
+    return found.excess
+
+
+def _in_order(reading: Reading, names: Collection[str]) -> tuple[str, ...]:
+    return tuple(name for name in reading.nodes if name in names)
 
 
 def _quoted(names: Sequence[str]) -> str:

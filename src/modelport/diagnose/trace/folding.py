@@ -1,4 +1,4 @@
-"""One form of what graphs spell in several: batch norms folded into the layer before them, layers as MatMul and Add."""
+"""Batch norms, factors and shifts of channels folded into the layer before them; MatMul and Add as one layer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.diagnose.trace.reading import Operation
+from modelport.diagnose.trace.spelling import plain_form
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
+AFFINE = "BatchNormalization"  # what a factor and a shift of each channel are called
 NORM = ("scale", "B", "input_mean", "input_var")
 # Epsilons that are agreed within this factor over the channels are one.
 SPREAD = 0.05
@@ -27,8 +29,8 @@ class Norm:
 
 
 def settled(operations: Sequence[Operation]) -> tuple[list[Operation], dict[str, Norm]]:
-    """Return the operations with layers written as Gemm and batch norms folded; the norms by the layer's name."""
-    return _norms_folded(_layers_joined(operations))
+    """Return the operations in their plainest form, with batch norms folded; the norms by the layer's name."""
+    return _norms_folded(_layers_joined(plain_form(operations)))
 
 
 def implied_epsilon(folded: Array, norm: Norm) -> float | None:
@@ -43,11 +45,11 @@ def implied_epsilon(folded: Array, norm: Norm) -> float | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = (mine * theirs).sum(axis=1) / (theirs * theirs).sum(axis=1)
         found = (norm.gamma / factor) ** 2 - norm.variance
-    found = found[np.isfinite(found) & (np.abs(norm.gamma) > 1e-6)]
-    # Where the variance is large beside epsilon, rounding hides it: the smallest variances tell.
-    if not found.size:
+    told = np.isfinite(found) & (np.abs(norm.gamma) > 1e-6)
+    if not told.any():
         return None
-    telling = found[np.argsort(norm.variance[: found.size])][: max(1, found.size // 2)]
+    # Where the variance is large beside epsilon, rounding hides it: the smaller half of the variances tells.
+    telling = found[told][np.argsort(norm.variance[told])][: max(1, int(told.sum()) // 2)]
     middle = float(np.median(telling))
     rest = np.linalg.norm(mine - factor[:, None] * theirs) / (np.linalg.norm(mine) or 1.0)
     agreed = np.abs(telling - middle) <= SPREAD * abs(middle) + 1e-7 * np.abs(norm.variance).max()
@@ -95,33 +97,87 @@ def _plain_gemm(operation: Operation) -> Operation:
 
 
 def _norms_folded(operations: Sequence[Operation]) -> tuple[list[Operation], dict[str, Norm]]:
+    """Fold what multiplies and shifts channels into the layer before it, or several such into one."""
     found: list[Operation] = []
     norms: dict[str, Norm] = {}
     for operation in operations:
         last = found[-1] if found else None
-        if last is None or operation.op != "BatchNormalization" or not _foldable(operation, last):
+        behind = last is not None and operation.inputs == last.outputs[:1]
+        affine = _affine(operation, last if behind and last is not None and last.op in LAYERS else None)
+        if affine is None:
             found.append(operation)
-            continue
-        found[-1], norms[last.name] = _fold(last, operation)
+        elif last is not None and behind and _foldable(last):
+            found[-1], unfolded = _fold(last, affine, operation)
+            if affine.gamma is not None and affine.variance is not None:
+                norms[last.name] = Norm(affine.gamma, affine.variance, affine.epsilon, unfolded)
+        elif last is not None and behind and last.op == AFFINE:
+            before = (last.weights[key] for key in ("scale", "B"))
+            factor, shift = (one * affine.factor for one in before)
+            found[-1] = _written(replace(last, outputs=operation.outputs[:1]), factor, shift + affine.shift)
+        else:
+            found.append(_written(replace(operation, outputs=operation.outputs[:1]), affine.factor, affine.shift))
     return found, norms
 
 
-def _foldable(norm: Operation, layer: Operation) -> bool:
-    key = "B" if layer.op == "Gemm" else "W"
-    whole = set(NORM) <= norm.weights.keys() and not norm.settings.get("training_mode")
+@dataclass(frozen=True, slots=True)
+class _Affine:
+    """x·factor + shift for each channel, float64 (C,); what a batch norm made it of."""
+
+    factor: Array
+    shift: Array
+    gamma: Array | None = None
+    variance: Array | None = None
+    epsilon: float = 0.0
+
+
+def _affine(operation: Operation, layer: Operation | None) -> _Affine | None:
+    """Return what an operation does to each channel behind ``layer``; None where it does anything else."""
+    if operation.op == "BatchNormalization":
+        if not set(NORM) <= operation.weights.keys() or operation.settings.get("training_mode"):
+            return None
+        gamma, beta, mean, variance = (operation.weights[key].astype(np.float64) for key in NORM)
+        epsilon = float(operation.settings.get("epsilon", 1e-5))
+        factor = gamma / np.sqrt(variance + epsilon)
+        return _Affine(factor, beta - mean * factor, gamma, variance, epsilon)
+    if operation.op not in ("Mul", "Add") or set(operation.weights) != {"constant"} or len(operation.inputs) != 1:
+        return None
+    value = operation.weights["constant"]
+    last_axis = layer is not None and layer.op == "Gemm"
+    # Channels stand first, before height and width; behind Gemm they are the last axis.
+    place = value.ndim - 1 if last_axis else value.ndim - 1 - _spatial(layer, value)
+    if place < 0 or value.size != value.shape[place] or value.size < 2:
+        return None
+    flat = value.reshape(-1).astype(np.float64)
+    return _Affine(flat, np.zeros_like(flat)) if operation.op == "Mul" else _Affine(np.ones_like(flat), flat)
+
+
+def _spatial(layer: Operation | None, value: Array) -> int:
+    if layer is not None and "W" in layer.weights:
+        return layer.weights["W"].ndim - 2
+    trailing = [size == 1 for size in value.shape[::-1]]
+    ones = trailing.index(False) if False in trailing else len(trailing)
+    return ones or value.ndim  # without a layer (C, 1, 1) alone tells that these are channels
+
+
+def _written(operation: Operation, factor: Array, shift: Array) -> Operation:
+    """Return the operation as one that multiplies and shifts channels, whatever it was."""
+    weights = {"scale": factor, "B": shift}
+    return replace(operation, op=AFFINE, settings={}, weights=weights, constants={}, computed=True)
+
+
+def _foldable(layer: Operation) -> bool:
     grouped = layer.op == "ConvTranspose" and layer.settings.get("group", 1) != 1
-    return layer.op in LAYERS and key in layer.weights and whole and norm.inputs == layer.outputs[:1] and not grouped
+    return layer.op in LAYERS and ("B" if layer.op == "Gemm" else "W") in layer.weights and not grouped
 
 
-def _fold(layer: Operation, norm: Operation) -> tuple[Operation, Norm]:
-    """Return the layer with the norm in it: w·γ/√(σ²+ε) and (b−μ)·γ/√(σ²+ε)+β, in float64."""
-    gamma, beta, mean, variance = (norm.weights[key].astype(np.float64) for key in NORM)
-    epsilon = float(norm.settings.get("epsilon", 1e-5))
+def _fold(layer: Operation, affine: _Affine, behind: Operation) -> tuple[Operation, Array]:
+    """Return the layer with what is behind it: w·f and b·f + s, in float64; and its weight before, outputs first."""
     key, axis, bias = {"Gemm": ("B", 1, "C"), "ConvTranspose": ("W", 1, "B")}.get(layer.op, ("W", 0, "B"))
     weight = np.moveaxis(layer.weights[key].astype(np.float64), axis, 0)
-    factor = gamma / np.sqrt(variance + epsilon)
-    folded = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    if len(weight) != len(affine.factor):
+        return layer, weight
+    folded = weight * affine.factor.reshape(-1, *[1] * (weight.ndim - 1))
     own = layer.weights.get(bias, np.zeros(1)).astype(np.float64)
-    weights = {**layer.weights, key: np.moveaxis(folded, 0, axis), bias: (own - mean) * factor + beta}
-    made = replace(layer, weights=weights, outputs=norm.outputs[:1])
-    return made, Norm(gamma, variance, epsilon, weight)
+    weights = {**layer.weights, key: np.moveaxis(folded, 0, axis), bias: own * affine.factor + affine.shift}
+    made = replace(layer, weights=weights, outputs=behind.outputs[:1], computed=True)
+    return made, weight

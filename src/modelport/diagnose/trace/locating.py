@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from modelport.core.progress import Progress
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.trace.bisect import Bisection, OfFile, OnEngine
 from modelport.diagnose.trace.causes import culprit_of, culprits_of, tensors_of
-from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
+from modelport.diagnose.trace.findings import Culprit, Fix, Unit, UnitFound
 from modelport.diagnose.trace.nodes import examine
 from modelport.diagnose.trace.running import bench
 from modelport.diagnose.trace.stages import NOWHERE, Step
@@ -28,16 +29,20 @@ if TYPE_CHECKING:
 
 # Units of which the reference's tensors are looked at: they tell what a precision loses.
 LOOKED_AT = 8
+# Where each does what its precision explains, and all together are too much: how many are named, and from which share
+# of the worst one's error.
+COSTLY, COSTLY_SHARE = 3, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What was found in a stage. ``found`` None: the engine was bisected."""
+    """What was found in a stage."""
 
     culprits: Sequence[Culprit]
     runs: int  # of what runs the stage
     notes: Sequence[str] = ()
-    found: NodesFound | None = None
+    units: Sequence[UnitFound] = ()  # that were compared; where an engine was bisected, the one at the border
+    graph: Artifact | None = None  # that they are units of
 
 
 def compared(
@@ -60,7 +65,22 @@ def compared(
     notes = list(found.notes)
     if not culprits:
         notes.append("no node alone departs by more than its precision explains: the departure is the sum of many")
-    return Located(culprits, found.runs, notes, found)
+        culprits = [_costliest(unit, step.precision) for unit in _by_cost(found.units, step.precision)]
+    return Located(culprits, found.runs, notes, found.units, step.model)
+
+
+def _by_cost(units: Sequence[UnitFound], precision: str) -> list[UnitFound]:
+    """Return the units that lose most by a lower precision, though no more than it explains; none in float32."""
+    known = [unit for unit in units if math.isfinite(unit.local.rel_l2)] if precision != "fp32" else []
+    known.sort(key=lambda unit: -unit.local.rel_l2)
+    return [unit for unit in known[:COSTLY] if unit.local.rel_l2 >= COSTLY_SHARE * known[0].local.rel_l2 > 0]
+
+
+def _costliest(found: UnitFound, precision: str) -> Culprit:
+    names = found.unit.reference_nodes
+    why = f"{precision} costs it most: {found.local.rel_l2:.2g} by its own rounding, which the precision explains"
+    told = ", ".join(f"'{name}'" for name in names)
+    return Culprit(found, why, Fix("keep_in_float", f"keep {told} in float32 (a line of --plan)", names), "sensitive")
 
 
 def bisected(step: Step, feeds: Tensors, work: Path) -> Located:
@@ -88,7 +108,7 @@ def _on_engine(step: Step, search: Bisection) -> Located:
         why = f"alone {step.engine.name} computes {found.op} right; joined with its neighbours it does not"
         fix = "run it without the engine's optimizations, and compare"
         culprit = Culprit(replace(found, local=found.accumulated), why, Fix("engine", fix), "engine")
-    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)))
+    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)), [found], step.graph)
 
 
 def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
@@ -111,7 +131,7 @@ def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
         return Located([] if quantized else [_stale(step, None)], search.runs + inside.runs, notes)
     found = inside.within(place)
     culprit = _clipped(inside, place, found) if quantized else _stale(step, found)
-    return Located([culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)))
+    return Located([culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)), [found], step.graph)
 
 
 def _clipped(search: Bisection, place: int, found: UnitFound) -> Culprit:

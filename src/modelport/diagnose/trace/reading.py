@@ -40,6 +40,7 @@ class Operation:
     inputs: tuple[str, ...]  # tensors that flow in, as they were before casts and quantization
     outputs: tuple[str, ...]
     opset: int
+    computed: bool = False  # its weights were computed here, of several
 
 
 class Reading:

@@ -46,10 +46,13 @@ def grafted(
 
 def _units_of(culprit: Culprit, known: Sequence[UnitFound]) -> list[Unit]:
     """Return the units to be mended: those whose nodes the repair names, and others that depart by the same node."""
-    asked = set(culprit.fix.nodes)
-    named = [found for found in known if asked.issuperset(found.unit.nodes)]
-    about = {found.node for found in named}
-    return [found.unit for found in known if found in named or (found.departs and found.node in about)]
+    own, asked = culprit.found.unit, set(culprit.fix.nodes)
+    units = [own] if asked == set(own.nodes) else [one.unit for one in known if asked.issuperset(one.unit.nodes)]
+    about = {found.node for found in known if found.unit in units and found.departs}
+    # What was joined to a unit is in it already.
+    inside = {name for unit in units for name in unit.nodes}
+    others = [one.unit for one in known if one.departs and one.node in about and not inside.issuperset(one.unit.nodes)]
+    return list(dict.fromkeys([*units, *others]))
 
 
 def keep_in_float(culprits: Sequence[Culprit]) -> PrecisionPlan:

@@ -155,7 +155,7 @@ def _zeroed(pair: Pair) -> Hit:
 
 def _one_value(pair: Pair) -> Hit:
     value = float(pair.got.flat[0])
-    if pair.got.size < 2 or not (pair.got == value).all():
+    if pair.got.size < 2 or not (pair.got == value).all() or not np.ptp(pair.want):
         return None
     return "constant", f"it is {value:.4g} everywhere; the source's goes from {_span(pair.want)}"
 

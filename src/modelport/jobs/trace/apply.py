@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,12 @@ from modelport.jobs.run import run
 from modelport.jobs.run_request import RunRequest
 from modelport.jobs.trace.request import Asked, TraceRequest
 from modelport.model.graph.file import read_graph
-from modelport.model.graph.precision_plan import plan_text
+from modelport.model.graph.precision_plan import PrecisionPlan, plan_text
 from modelport.report.result import Result
 from modelport.stages.plan import Plan
 
+# Of mending and looking again: what lies behind a culprit may depart only when that is mended.
+ROUNDS = 3
 REPAIRED, PLAN, BEFORE, AFTER = "repaired.onnx", "plan.json", "before", "after"
 
 
@@ -47,6 +49,7 @@ class Case:
     step: Step
     located: Located
     stages: Stages
+    locate: Callable[[Step], Located]  # again, in a stage that still departs
 
     @property
     def culprits(self) -> Sequence[Culprit]:
@@ -65,14 +68,12 @@ def applied(case: Case, progress: Progress) -> dict[str, Any]:
     ``repaired`` is true where the stage holds with it and the verdict on it is no fail. Where nothing can be mended, or
     what was mended cannot be judged, ``why`` says so and nothing is called repaired.
     """
-    repair = None
     try:
-        repair = _repair(case, progress)
+        repair, stage = _mended(case, progress)
     except ModelportError as error:
         return _nothing(f"the repair cannot be made: {error.found}")
-    if repair is None:
+    if repair is None or stage is None:
         return _nothing("none of the culprits is mended by what the source or a precision plan has")
-    stage = case.stages.stage(repair.step)
     try:
         before, after = run(_before(case), progress), run(_after(case, repair), progress)
     except ModelportError as error:
@@ -102,7 +103,29 @@ def _nothing(why: str) -> dict[str, Any]:
     return {"repaired": False, "by": None, "file": None, "stage": None, "before": None, "after": None, "why": why}
 
 
-def _repair(case: Case, progress: Progress) -> Repair | None:
+def _mended(case: Case, progress: Progress) -> tuple[Repair | None, StageFound | None]:
+    """Return the repair, and the stage with it; both None where there is none.
+
+    Where the stage still departs, what lay behind the first culprits is looked for and mended, too, ``ROUNDS`` times in
+    all. Raises ModelportError.
+    """
+    last: tuple[Repair | None, StageFound | None] = (None, None)
+    kept: dict[str, str] = {}
+    now = case
+    for _ in range(ROUNDS):
+        kept |= keep_in_float(now.located.culprits).nodes
+        repair = _repair(now, PrecisionPlan(kept), progress)
+        if repair is None:
+            break
+        stage = case.stages.stage(repair.step)
+        last = repair, stage
+        if stage.verdict == "pass":
+            break
+        now = replace(now, step=repair.step, located=case.locate(repair.step))
+    return last
+
+
+def _repair(case: Case, plan: PrecisionPlan, progress: Progress) -> Repair | None:
     """Return what the culprits' repairs make; None where there is none. Raises ModelportError where it fails."""
     out, kinds = case.request.out, {culprit.fix.kind for culprit in case.culprits}
     if case.step.graph is None and case.reference.graph is not None:
@@ -112,11 +135,9 @@ def _repair(case: Case, progress: Progress) -> Repair | None:
             return Repair("opset", out / REPAIRED, replace(case.step, model=model, why=""))
         if "graft" in kinds and case.step.given:
             mine, theirs = read_graph(case.step.model.path), read_graph(case.reference.graph.path)
-            units = () if case.located.found is None else case.located.found.units
-            content = grafted(mine, theirs, case.culprits, units).SerializeToString(deterministic=True)
+            content = grafted(mine, theirs, case.culprits, case.located.units).SerializeToString(deterministic=True)
             model = write_artifact(out / REPAIRED, "onnx", content, case.step.model.digests)
             return Repair("graft", out / REPAIRED, replace(case.step, model=model))
-    plan = keep_in_float(case.culprits)
     if not plan.nodes or case.what.plan.engine.lowers.get(case.step.precision) is None or case.step.given:
         return None
     write_text(out / PLAN, plan_text(plan))

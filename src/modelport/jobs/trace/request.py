@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from modelport.core.artifacts import hold_target
 from modelport.core.errors import UsageError
 from modelport.core.values import DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
@@ -69,7 +70,7 @@ def asked(request: TraceRequest) -> Asked:
     """Resolve what was left out.
 
     Raises UsageError for what does not go together, EngineError for an engine that is not usable here, DataError for a
-    data set that is not the recipe's.
+    data set that is not the recipe's, OutputError for a place that is no file's.
     """
     if request.source == NO_SOURCE:
         raise UsageError(
@@ -82,6 +83,8 @@ def asked(request: TraceRequest) -> Asked:
             "--limit says nothing without --apply: it is the samples that both are judged on",
             "leave it out, or add --apply",
         )
+    for path in filter(None, (request.explorer, request.plan_out)):
+        hold_target(path)
     recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
     recipe = recipe.with_checkpoint_key(request.checkpoint_key)
     wish = request.wish

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from modelport.core.progress import Progress, stage
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
-from modelport.diagnose.trace.explained import LEAST, explained
-from modelport.diagnose.trace.findings import StageFound
+from modelport.diagnose.trace.explained import LEAST, Explained, explained
+from modelport.diagnose.trace.explorer import write_explorer
+from modelport.diagnose.trace.findings import NodesFound, StageFound
 from modelport.diagnose.trace.locating import Located, bisected, compared
 from modelport.diagnose.trace.repair import keep_in_float
 from modelport.diagnose.trace.road import Reference, reference_of, steps
@@ -32,13 +33,14 @@ from modelport.jobs.trace.apply import Case, applied, nothing_off
 from modelport.jobs.trace.report import render
 from modelport.jobs.trace.request import REPORT, SCHEMA, TRACE, Asked, TraceRequest, asked
 from modelport.model.graph.file import read_graph
-from modelport.model.graph.precision_plan import PrecisionPlan, plan_text
+from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, read_plan
 from modelport.report.result import environment
 from modelport.stages.port import source_for
+from modelport.tasks.base import Task
 from modelport.tasks.table import task_of
 
 # Rows on which it is measured what rounding does, and on which nodes are looked for.
-ROWS = 8
+ROWS = 4
 
 
 @dataclass(slots=True)
@@ -67,10 +69,12 @@ def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
         source = _source(what, progress)
         drop_old_result(request.out, TRACE, (REPORT,))
         found = _through_the_stages(request, what, source, work, progress)
-        further: dict[str, Any] = {}
+        plan, further = keep_in_float(found.located.culprits), dict[str, Any]()
         if request.apply:
-            further["applied"] = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
-        plan = keep_in_float(found.located.culprits)
+            told = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
+            further["applied"] = told
+            # It holds what was found behind the first culprits as well.
+            plan = read_plan(Path(told["file"])) if told["by"] == "keep_in_float" else plan
         value = {
             "schema": SCHEMA,
             "recipe": what.recipe.name,
@@ -120,7 +124,12 @@ def _beside(request: TraceRequest, found: Found, plan: PrecisionPlan) -> list[st
         else:
             said.append("--plan-out: no culprit is mended by keeping nodes in float32, and nothing was written")
     if request.explorer is not None:
-        said.append("--explorer: no nodes were compared, and nothing was written")
+        graph, units = found.located.graph, found.located.units
+        if graph is not None and units:
+            _, other = write_explorer(request.explorer, NodesFound(units), read_graph(graph.path))
+            said.append(f"Model Explorer: node data of {graph.shown}; the accumulated errors are in {other}")
+        else:
+            said.append("--explorer: no nodes were compared, and nothing was written")
     return said
 
 
@@ -139,15 +148,17 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
     with stage(progress, "reference graph"):
         reference = reference_of(source, request.out, progress)
         found.notes += reference.notes
-        stages.expected = _explained_by(what, reference)
+        stages.expected = _explained_by(what, reference, task)
     for step in steps(plan, source, reference, what.samples, progress):
         with stage(progress, f"stage {step.name}"):
             found.stages.append(stages.stage(step))
         if found.first_bad is not None:
             with stage(progress, "nodes"):
                 flawed = {finding.tensor: finding.why for finding in broken}
-                found.located = _located(what, step, stages, (reference, flawed), work, progress)
-            found.case = Case(request, what, source, reference, step, found.located, stages)
+                known = (reference, flawed)
+                locate = partial(_located, what, stages=stages, known=known, work=work, progress=progress)
+                found.located = locate(step)
+            found.case = Case(request, what, source, reference, step, found.located, stages, locate)
             break
     return found
 
@@ -177,17 +188,17 @@ def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) 
     return with_constants(what.recipe.tensors.inputs, tensors)
 
 
-def _explained_by(what: Asked, reference: Reference) -> Callable[[str], float]:
+def _explained_by(what: Asked, reference: Reference, task: Task) -> Callable[[str], Explained]:
     """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked."""
     graph = reference.graph or reference.export
     outputs = [tensor.name for tensor in what.recipe.tensors.outputs]
 
     @cache
-    def of(precision: str) -> float:
+    def of(precision: str) -> Explained:
         if graph is None:
-            return LEAST[precision]
+            return Explained(LEAST[precision])
         with bench() as runtime:
             inputs = first_rows(what, what.samples)
-            return explained(read_graph(graph.path), inputs, outputs, precision, runtime)
+            return explained(read_graph(graph.path), inputs, outputs, precision, runtime, task.distance)
 
     return of

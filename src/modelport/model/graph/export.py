@@ -16,11 +16,13 @@ from modelport.core.text import plain
 from modelport.core.values import Check
 from modelport.model.graph import file as graphs
 from modelport.model.graph import tail
+from modelport.model.graph.kinship import kinship
 from modelport.model.graph.modules import keep_scopes
 from modelport.model.graph.proof import prove_weights
 from modelport.model.graph.tail import AS_IT_IS, Ending
 from modelport.model.quiet import quiet_torch
 from modelport.model.source import SourceModel
+from modelport.model.weights.roles import arrays_of
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tensor
 
@@ -102,10 +104,13 @@ def check_graph(
     form = recipe_of_form(source.recipe, ending).whole_signature
     wanted = form if batch is None else form.with_batch(batch)
     graphs.check_signature(graph, wanted, path)
-    proof = prove_weights(source.module, graph, example_input(source, 1)).check()
+    found = prove_weights(source.module, graph, example_input(source, 1))
+    proof = found.check()
     if proof.verdict != "pass":
+        kin = kinship(arrays_of(source.module.state_dict()), found.lost, graphs.constants(graph))
         raise GraphError(
-            f"{path}: the weights of {source.checkpoint.shown} did not arrive: {proof.why}",
+            f"{path}: the weights of {source.checkpoint.shown} did not arrive: {proof.why}"
+            + (f"; {kin}" if kin else ""),
             "this graph was made from other weights; export it again from these",
         )
     return [
