@@ -115,7 +115,11 @@ def test_what_was_planted_is_among_what_is_told(truth: Setting, training: list[S
     found = _find(runner, labelled)
     assert truth in found.told, found.sentence
     assert {one.colour for one in found.told} == {truth.colour} and len({one.numbers for one in found.told}) < 4
-    assert next(iter(found.told)) == found.setting and str(found.setting) in found.sentence
+    assert next(iter(found.told)) == found.setting and 0.0 < found.confidence == max(found.told.values())
+    assert found.setting is not None and f"; {found.setting.geometry} (" in found.sentence
+    assert found.setting in found.likely and set(found.likely) <= set(found.told)
+    for shares in found.values.values():
+        assert sum(shares.values()) == pytest.approx(sum(found.told.values()))
     assert found.runs <= MAX_RUNS and found.label_offset == 0 and found.scores is Kind.LOGITS
 
 
@@ -142,7 +146,7 @@ def test_shuffled_labels_tell_nothing(training: list[Sample], labelled: list[Sam
     labels = np.random.default_rng(3).permutation([sample.target for sample in labelled])
     shuffled = [replace(sample, target=int(label)) for sample, label in zip(labelled, labels, strict=True)]
     found = _find(_fitted(SPACE, PLANTED[0], training), shuffled)
-    assert found.setting is None and not found.steps and found.confidence == 0.0
+    assert found.setting is None and not found.steps and found.confidence == 0.0 and not found.to_json()["told"]
     assert "better than guessing" in found.sentence and "would settle it" in found.sentence
     assert found.runs <= MAX_RUNS
 
@@ -281,6 +285,7 @@ def _folder(samples: Sequence[Sample], labels: Iterable[int], folder: Path) -> P
     return folder
 
 
+@pytest.mark.slow
 def test_init_writes_what_was_found(training: list[Sample], labelled: list[Sample], call: Call, tmp_path: Path) -> None:
     truth = PLANTED[1]
     model, out = _onnx(_fitted(SPACE, truth, training), tmp_path / "m.onnx"), tmp_path / "r.toml"
