@@ -308,3 +308,6 @@ def test_init_writes_what_was_found(training: list[Sample], labelled: list[Sampl
     (shuffled / labelled[0].id).write_bytes(b"no image")
     told = call("init", model, "--data", shuffled, "--out", out, "--force", "--json").json
     assert labelled[0].id in {entry["key"]: entry["why"] for entry in told["guessed"]}["preprocess"]
+    (shuffled / "labels.csv").unlink()
+    told = call("init", model, "--data", shuffled, "--out", out, "--force", "--json").json
+    assert "only images with labels" in told["guessed"][0]["why"] and "found" not in told
