@@ -385,3 +385,19 @@ def test_files_of_the_right_size_and_another_form_are_warned_of(tool: Tool, form
     assert bool(form) == any(
         "the first files" in note for note in json.loads(Path("r_summary.json").read_text())["modelport"]["notes"]
     )
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_files_that_the_index_names_and_that_are_not_there_are_told(tool: Tool, model: Path, lost: int) -> None:
+    for number in range(4):
+        _write(f"img_{number}.npy", IMAGE)
+    entries = [{"file": f"img_{number}.npy", "ids": [f"img_{number}"]} for number in range(4)]
+    form = {"dtype": "float32", "layout": "NCHW", "shape": [3, 2, 2]}
+    Path("in/index.json").write_text(json.dumps({"schema": "modelport.tensors/1", **form, "files": entries}))
+    for number in range(4 - lost, 4):
+        Path(f"in/img_{number}.npy").unlink()
+    ran = tool("--model", model, "--input", "in")
+    assert ran.code == 0
+    warned = [line for line in ran.out.splitlines() if "they will have no result" in line]
+    assert len(warned) == bool(lost)
+    assert not lost or f"names 4 files, {lost} of them are not there: img_{4 - lost}.npy" in warned[0]

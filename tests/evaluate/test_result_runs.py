@@ -98,6 +98,17 @@ def test_a_dropped_last_batch_is_named(call: Call, tiny_path: Path, tiny: Recipe
     call(*words).refused("the last of 11 in batches of 4: the short last batch was dropped")
 
 
+def test_evaluate_says_what_is_doubted(call: Call, tiny_path: Path, tiny: Recipe, flat: Path, tmp_path: Path) -> None:
+    for sample in open_dataset(tiny, flat):
+        save(tmp_path / "r", sample.id, [np.zeros((1, 10), np.float32)], "bin")
+    files = sorted(path.name for path in (tmp_path / "r").iterdir())
+    told = {"0": {"infiles": ["a", "b"], "outfiles": files[:9]}}
+    summary(tmp_path / "r", filesinfo=told, throughput=100.0, NPU_compute_time={"mean": 10.0})
+    words = ("evaluate", tiny_path, "--results", tmp_path / "r", "--data", flat, "--json")
+    notes = " ".join(call(*words).json["notes"])
+    assert "2 of 11 files are of another run" in notes and "is batches/s" in notes
+
+
 def test_rows_that_lack_in_the_middle_are_no_dropped_batch(tmp_path: Path) -> None:
     rows = [f"img_{number}" for number in range(12)]
     assert dropped_batch(rows[3:5], rows, tmp_path) == ""

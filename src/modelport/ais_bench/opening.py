@@ -15,7 +15,7 @@ from modelport.ais_bench.log import Log
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError, UsageError, unknown
 from modelport.core.values import TensorSpec, shape_fits
-from modelport.data.files.tensor_form import hold_files
+from modelport.data.files.tensor_form import hold_files, lost_files
 from modelport.engines.base import Build, Engine, Launch, Runner
 from modelport.engines.registry import engine_for, kinds, model_artifact, opened, with_devices
 from modelport.stages.compiled_from import stale_notes
@@ -127,6 +127,9 @@ def loaded(chosen: Chosen, arguments: Arguments, part: int, log: Log) -> Iterato
         lists = list_files(arguments.inputs, len(specs), share, log) if arguments.inputs else []
         if lists and not arguments.npy_as_bytes:
             hold_files(lists, specs)
+        for files in lists if lists and Path(arguments.inputs[0]).is_dir() else ():
+            if text := lost_files(files):
+                log.warn(text)
         if not arguments.auto_shapes:
             whole = settle(specs, arguments, lists, log)
             if whole != specs:

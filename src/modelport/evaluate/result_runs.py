@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from modelport.core.errors import DataError, raised_as
 from modelport.core.text import natural_key, some
 from modelport.data.files.result_files import Results, summary_of
 
@@ -69,8 +70,8 @@ def _of_two_runs(results: Results, summary: Mapping[str, Any]) -> list[str]:
             f"{results.folder}: {len(strange)} of {len(files)} files are of another run than its summary tells: "
             f"{some(strange)}; results of two runs are judged as one"
         ]
-    moments = sorted((path.stat().st_mtime, name) for name, path in files.items())
-    times = np.array([moment for moment, _ in moments])
+    with raised_as(DataError, str(results.folder), "check the files", OSError):
+        times = np.sort([path.stat().st_mtime for path in files.values()])
     if len(times) < 2:
         return []
     place = int(np.diff(times).argmax())

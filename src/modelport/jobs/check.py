@@ -9,7 +9,8 @@ from modelport.core.progress import Progress
 from modelport.model.architectures import build_network
 from modelport.model.source import read_for
 from modelport.model.weights.checkpoint import compare
-from modelport.model.weights.health import arrays_of, findings_of, notes_of, weights_of_state
+from modelport.model.weights.health import findings_of, notes_of
+from modelport.model.weights.roles import arrays_of, weights_of_state
 from modelport.recipes.load import load_recipe
 from modelport.stages.source import weights_file
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 from modelport.core.artifacts import Artifact, cache_folder, digest_file, read_record, write_record
+from modelport.core.errors import OutputError
 
 # Seconds by which a graph must be newer than what was compiled from it: some file systems keep whole ones, or two.
 LATER = 3.0
@@ -12,7 +15,8 @@ LATER = 3.0
 
 def remember(made: Artifact, source: Artifact) -> None:
     """Keep what a file was compiled from, under its own digest."""
-    write_record(_record(made), {"path": str(source.path.absolute()), "sha256": source.sha256})
+    with contextlib.suppress(OutputError):  # a cache that cannot be written costs a note, no model
+        write_record(_record(made), {"path": str(source.path.absolute()), "sha256": source.sha256})
 
 
 def stale_notes(model: Artifact) -> list[str]:
@@ -20,7 +24,9 @@ def stale_notes(model: Artifact) -> list[str]:
 
     Where this machine compiled it, by digests; else by the times of the file and an ONNX file of its name beside it.
     """
-    known = read_record(_record(model)) or {}
+    known: dict[str, Any] = {}
+    with contextlib.suppress(OutputError):
+        known = read_record(_record(model)) or {}
     path, sha256 = known.get("path"), known.get("sha256")
     if isinstance(path, str) and isinstance(sha256, str) and Path(path).is_file():
         return _by_digest(model, Path(path), sha256)

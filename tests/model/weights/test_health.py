@@ -12,7 +12,8 @@ from torch import nn
 from modelport.core.values import Array
 from modelport.model.architectures import build_random
 from modelport.model.graph.weights import findings_of_graph
-from modelport.model.weights.health import WeightFinding, findings_of, findings_of_module, weights_of_state
+from modelport.model.weights.health import WeightFinding, findings_of, findings_of_module, notes_of
+from modelport.model.weights.roles import arrays_of, weights_of_state
 from modelport.recipes.tables import Model
 
 State = dict[str, Array]
@@ -86,6 +87,14 @@ def test_layers_that_were_not_loaded_are_named(trained: State, lost: tuple[str, 
     assert [(finding.tensor, finding.certain) for finding in found] == [(f"{lost[0]}weight", True)]
 
 
+def test_a_layer_of_zeros_among_trained_ones_is_a_hint(trained: State) -> None:
+    found = told(trained | {"8.weight": np.zeros_like(trained["8.weight"])})
+    assert [(finding.kind, finding.tensor, finding.certain) for finding in found] == [
+        ("half_loaded", "8.weight", False)
+    ]
+    assert told({"a.weight": np.zeros((32, 32)), "b.weight": np.zeros((9, 9))}) == []
+
+
 def test_norms_that_never_saw_a_batch_are_named(trained: State) -> None:
     fresh = {
         name: tensor.numpy() for name, tensor in small_net().state_dict().items() if "running" in name or "num_" in name
@@ -129,6 +138,65 @@ def test_values_that_are_not_finite_are_named(trained: State, tensor: str, value
     broken.flat[0] = value
     found = told(trained | {tensor: broken})
     assert [(finding.kind, finding.tensor, finding.certain) for finding in found] == [("not_finite", tensor, True)]
+
+
+def smooth_net(shuffle: str = "") -> State:
+    """Return six convolutions of smooth kernels of different size; of one the taps in any order, kernel by kernel."""
+    rng, state = np.random.default_rng(0), State()
+    taps = np.array([0.5, 1.0, 0.6])
+    for name in map("conv{}.weight".format, range(6)):
+        sizes = (
+            rng.normal(size=(32, 32, 1, 1)) * rng.uniform(0.3, 2, (32, 1, 1, 1)) * rng.uniform(0.3, 2, (1, 32, 1, 1))
+        )
+        kernels = sizes * np.outer(taps, taps) + rng.normal(0, 0.2, (32, 32, 3, 3))
+        if name == shuffle:
+            kernels = rng.permuted(kernels.reshape(32, 32, 9), axis=2).reshape(kernels.shape)
+        state[name] = kernels.astype(np.float32)
+    return state
+
+
+def test_taps_in_another_order_are_named() -> None:
+    assert told(smooth_net()) == []
+    for name in ("conv0.weight", "conv4.weight"):
+        found = told(smooth_net(name))
+        assert [(finding.kind, finding.tensor, finding.certain) for finding in found] == [("shuffled", name, True)]
+
+
+def test_odd_tensors_are_looked_at_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    rng = np.random.default_rng(0)
+    odd: State = {
+        "": np.zeros((3, 0)),
+        "empty.running_mean": np.zeros(0),
+        "empty.running_var": np.ones(0),
+        "norm.running_mean": np.zeros(4, np.float32),  # affine=False
+        "norm.running_var": np.full(4, 2, np.float32),
+        "scale.running_mean": np.ones(4, np.float32),
+        "scale.running_var": np.ones(4, np.float32),
+        "scale.weight": np.ones(4, np.float32),  # without a bias
+        "whole": rng.integers(0, 9, (64, 64)),
+        "complex": rng.normal(size=(64, 64)) * 1j,
+        "half": rng.normal(size=(64, 64)).astype(np.float16),
+        "constant": np.ones((64, 64), np.float32),
+        "column": rng.normal(size=(4096, 1)),
+        "row": rng.normal(size=(1, 4096)),
+        "scalar": np.array(3, np.float32),
+        "high": rng.normal(size=(2, 2, 2, 2, 2, 2, 16)),
+    }
+    assert kinds(told(odd)) <= {"untrained"}
+    assert kinds(told(odd | {"large": np.full((64, 64), 1e300)})) == {"absurd_size"}
+    assert not recwarn.list
+
+
+def test_tensors_that_numpy_lacks_become_float32_or_are_passed_over() -> None:
+    wide = {"a": torch.ones(3, dtype=torch.bfloat16), "b": torch.ones(3).to(torch.float8_e4m3fn), "c": torch.ones(3)}
+    found = arrays_of(wide | {"d": torch.ones(3).to_sparse(), "e": torch.ones(3, device="meta")})
+    assert {name: str(value.dtype) for name, value in found.items()} == dict.fromkeys("abc", "float32")
+
+
+def test_names_are_made_plain(trained: State) -> None:
+    broken = np.full((64, 64), np.nan, np.float32)
+    (found,) = findings_of(weights_of_state({"a\x1b[31m.weight": broken}))
+    assert "\x1b" not in str(found.to_json()) and "\x1b" not in notes_of([found])[0]
 
 
 def test_a_variance_below_zero_is_named(trained: State) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from modelport.core.errors import DataError
 from modelport.core.files import read_json
+from modelport.core.text import natural_key, plain, some
 from modelport.core.values import TensorSpec, shape_fits
 
 SCHEMA = "modelport.tensors/1"
@@ -80,3 +81,17 @@ def hold_files(lists: Sequence[Sequence[str]], specs: Sequence[TensorSpec]) -> N
         form = form_beside(Path(files[0]))
         if form is not None:
             hold_form(form, spec.dtype, spec.shape[1:], f"the model's input '{spec.name}'")
+
+
+def lost_files(files: Sequence[str]) -> str:
+    """Say which files an index in the folder of these names that are not there; empty for none."""
+    folder = Path(files[0]).parent
+    place = folder / INDEX
+    if form_beside(Path(files[0])) is None:
+        return ""
+    _, names = _index_at(place, place.stat().st_mtime_ns)
+    lost = sorted(names - {path.name for path in folder.iterdir()}, key=natural_key)
+    if not lost:
+        return ""
+    named = some(map(plain, lost))
+    return f"{place} names {len(names)} files, {len(lost)} of them are not there: {named}; they will have no result"

@@ -42,7 +42,7 @@ def kind_of(scores: Array) -> Kind:
     if not np.isfinite(rows).all() or rows.min() < 0.0 or np.abs(rows.sum(axis=1) - 1.0).max() > SUM_ROUNDING:
         return Kind.LOGITS
     if rows.min() > 0.0:
-        inner = _inner(rows)
+        inner = once_softmaxed(rows)
         if inner.min() >= -AGAIN_ROUNDING / classes and inner.max() > DECIDED:
             return Kind.TWICE
     return Kind.PROBABILITIES
@@ -54,7 +54,7 @@ def logits_of(scores: Array, kind: Kind) -> Floats:
     if kind is Kind.LOGITS:
         rows[~np.isfinite(rows).all(axis=1)] = 0.0
         return rows
-    logs: Floats = np.log(np.maximum(rows if kind is Kind.PROBABILITIES else _inner(rows), SMALLEST))
+    logs: Floats = np.log(np.maximum(rows if kind is Kind.PROBABILITIES else once_softmaxed(rows), SMALLEST))
     return logs
 
 
@@ -82,7 +82,8 @@ def _losses(logits: Floats, targets: Array) -> Floats:
     return loss
 
 
-def _inner(rows: Floats) -> Floats:
+def once_softmaxed(rows: Floats) -> Floats:
+    """Return the probabilities (N, C) that rows are a softmax of, were they one."""
     logs = np.log(np.maximum(rows, np.finfo(np.float64).tiny))
     inner: Floats = logs - logs.mean(axis=1, keepdims=True) + 1.0 / rows.shape[1]
     return inner

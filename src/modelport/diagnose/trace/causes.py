@@ -11,8 +11,9 @@ import numpy as np
 from modelport.core.artifacts import digest_bytes
 from modelport.core.text import plain, some
 from modelport.core.values import Array, Tensors
-from modelport.diagnose.trace.differences import SHOWN, Difference, Sides, differences
-from modelport.diagnose.trace.eight_bits import lost_in_eight_bits
+from modelport.diagnose.trace.difference import SHOWN, Difference, Sides
+from modelport.diagnose.trace.differences import differences
+from modelport.diagnose.trace.eight_bits import lost_in_eight_bits, quantized_from_zero, without_relu
 from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.half_bits import Loss, absurd, lost_in_half
 from modelport.diagnose.trace.reading import Operation, Reading
@@ -128,8 +129,10 @@ class Finder:
         if unit not in self._found:
             tensors = self.tensors | {one: two for one, two in unit.inputs if two}
             sides = Sides(self.mine, self.theirs, tensors, self.precision, self._another)
-            mine = self.mine.operations(unit.nodes, lowered=sides.lowered)
-            self._found[unit] = differences(sides, mine, self._theirs(unit))
+            mine, theirs = self.mine.operations(unit.nodes, lowered=sides.lowered), self._theirs(unit)
+            if self.precision == "int8" and quantized_from_zero(self.mine, unit.nodes):
+                theirs = without_relu(mine, theirs)
+            self._found[unit] = differences(sides, mine, theirs)
         return self._found[unit]
 
     def _theirs(self, unit: Unit) -> list[Operation]:

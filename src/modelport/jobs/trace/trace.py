@@ -18,7 +18,7 @@ from modelport.core.progress import Progress, stage
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
-from modelport.diagnose.trace.explained import LEAST, explained
+from modelport.diagnose.trace.explained import LEAST, Explained, explained
 from modelport.diagnose.trace.explorer import write_explorer
 from modelport.diagnose.trace.findings import NodesFound, StageFound
 from modelport.diagnose.trace.locating import Located, bisected, compared
@@ -36,6 +36,7 @@ from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, read_plan
 from modelport.report.result import environment
 from modelport.stages.port import source_for
+from modelport.tasks.base import Task
 from modelport.tasks.table import task_of
 
 # Rows on which it is measured what rounding does, and on which nodes are looked for.
@@ -147,7 +148,7 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
     with stage(progress, "reference graph"):
         reference = reference_of(source, request.out, progress)
         found.notes += reference.notes
-        stages.expected = _explained_by(what, reference)
+        stages.expected = _explained_by(what, reference, task)
     for step in steps(plan, source, reference, what.samples, progress):
         with stage(progress, f"stage {step.name}"):
             found.stages.append(stages.stage(step))
@@ -187,17 +188,17 @@ def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) 
     return with_constants(what.recipe.tensors.inputs, tensors)
 
 
-def _explained_by(what: Asked, reference: Reference) -> Callable[[str], float]:
+def _explained_by(what: Asked, reference: Reference, task: Task) -> Callable[[str], Explained]:
     """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked."""
     graph = reference.graph or reference.export
     outputs = [tensor.name for tensor in what.recipe.tensors.outputs]
 
     @cache
-    def of(precision: str) -> float:
+    def of(precision: str) -> Explained:
         if graph is None:
-            return LEAST[precision]
+            return Explained(LEAST[precision])
         with bench() as runtime:
             inputs = first_rows(what, what.samples)
-            return explained(read_graph(graph.path), inputs, outputs, precision, runtime)
+            return explained(read_graph(graph.path), inputs, outputs, precision, runtime, task.distance)
 
     return of

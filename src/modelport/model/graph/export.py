@@ -22,7 +22,7 @@ from modelport.model.graph.proof import prove_weights
 from modelport.model.graph.tail import AS_IT_IS, Ending
 from modelport.model.quiet import quiet_torch
 from modelport.model.source import SourceModel
-from modelport.model.weights.health import arrays_of
+from modelport.model.weights.roles import arrays_of
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tensor
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.model.graph.quantizable import constant_nodes
-from modelport.model.weights.health import Examined, Role, Weight, WeightFinding, examined
+from modelport.model.weights.health import Examined, WeightFinding, examined
+from modelport.model.weights.roles import Role, Weight
 
 if TYPE_CHECKING:
     import onnx

@@ -10,7 +10,8 @@ from modelport.core.artifacts import digest_bytes
 from modelport.core.text import plain
 from modelport.model.weights.checkpoint import MAX_SHARING, dtype_of, read_weights_file
 from modelport.model.weights.file import decode
-from modelport.model.weights.health import arrays_of, examined, weights_of_state
+from modelport.model.weights.health import examined
+from modelport.model.weights.roles import arrays_of, weights_of_state
 from modelport.model.weights.wrapping import common_prefix, path_of, state_dicts
 
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from modelport.core.text import listed
-from modelport.core.values import Array
-from modelport.model.weights.initialisers import DEFAULT, initialiser_of, shape_of
-from modelport.model.weights.weight_statistics import Spread, largest_of, outliers, rms_of, spread
+from modelport.core.text import listed, plain
+from modelport.model.weights.layer_state import ENOUGH, PLACES_ALONE, SHUFFLED, TOLD_BY_SIZE, TRAINED, Layer, layers_of
+from modelport.model.weights.roles import Weight, arrays_of, fresh_norms, norms_of, weights_of_state
+from modelport.model.weights.weight_statistics import largest_of, outliers, rms_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-Role = Literal["layer", "vector", "scale", "shift", "mean", "variance", "count"]
 Kind = Literal[
     "not_finite", "absurd_size", "untrained", "half_loaded", "shuffled", "norm_never_updated", "batch_norm_in_training"
 ]
@@ -31,29 +30,13 @@ WORDS: dict[Kind, str] = {
     "norm_never_updated": "not whole",
     "batch_norm_in_training": "left in training mode",
 }
-# Values that a layer must have to be told from a draw by its shape alone, and by its size too.
-TOLD_BY_SHAPE, TOLD_BY_SIZE, TOLD_BY_EDGE = 1024, 4096, 256
-UNMISTAKABLE = 32768
-# Scores from which on a layer's places matter, and a kurtosis no initialiser has.
-TRAINED, PEAKED = 10.0, 15.0
-# Scores that shuffled values stay below.
-SHUFFLED, ENOUGH, PLACES_ALONE = 5.0, 2048, 8192
+FEW = 4  # other layers that must have taps that differ
 # A share of the layers that must be trained for the others to be called missing.
 TRAINED_SHARE = 0.2
 # A share of the layers whose output channels must be of one size for a network to be as it was drawn.
 EVEN_SHARE = 0.8
 # No weight of float32 that takes part in a sum of products is as large.
 ABSURD = 1e15
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """One tensor of a network, by what it does there; a layer's has its output channels first."""
-
-    name: str
-    module: str
-    role: Role
-    values: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +54,8 @@ class WeightFinding:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``show`` prints it."""
-        return {
-            "kind": self.kind,
-            "tensor": self.tensor,
-            "module": self.module,
-            "why": self.why,
-            "certain": self.certain,
-        }
+        told = {"kind": self.kind, "tensor": plain(self.tensor), "module": plain(self.module)}
+        return told | {"why": plain(self.why), "certain": self.certain}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,36 +72,7 @@ class Examined:
 
 def notes_of(findings: Iterable[WeightFinding]) -> list[str]:
     """Return what is certain as notes of a result."""
-    return [f"the weights look {WORDS[finding.kind]}: {finding.why}" for finding in findings if finding.certain]
-
-
-def weights_of_state(tensors: Mapping[str, Array]) -> list[Weight]:
-    """Return a state dict's tensors by their roles, told by keys and axes as PyTorch names them."""
-    found = []
-    for name, values in tensors.items():
-        module, _, last = name.rpartition(".")
-        norm = f"{module}.running_mean".lstrip(".") in tensors
-        roles: dict[str, Role] = {"running_mean": "mean", "running_var": "variance", "num_batches_tracked": "count"}
-        if norm:
-            roles |= {"weight": "scale", "bias": "shift"}
-        role = roles.get(last, "layer" if values.ndim > 1 else "vector")
-        found.append(Weight(name, module, role, values))
-    return found
-
-
-def arrays_of(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
-    """Return the plain tensors of a state dict that have values as arrays; bfloat16 becomes float32."""
-    import torch
-
-    plain = {
-        name: torch.Tensor.detach(tensor).cpu()
-        for name, tensor in tensors.items()
-        if not (tensor.is_meta or tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided)
-    }
-    return {
-        name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor.resolve_conj()).numpy()
-        for name, tensor in plain.items()
-    }
+    return [f"the weights look {WORDS[finding.kind]}: {plain(finding.why)}" for finding in findings if finding.certain]
 
 
 def findings_of(weights: Sequence[Weight]) -> tuple[WeightFinding, ...]:
@@ -133,12 +82,18 @@ def findings_of(weights: Sequence[Weight]) -> tuple[WeightFinding, ...]:
 
 def examined(weights: Sequence[Weight]) -> Examined:
     """Return what a network's weights tell, with how many layers are in which state."""
+    # Values may be of any size.
+    with np.errstate(all="ignore"):
+        return _examined(weights)
+
+
+def _examined(weights: Sequence[Weight]) -> Examined:
     broken = [finding for weight in weights if (finding := _broken(weight))]
     unsound = {finding.tensor for finding in broken}
     rest = [weight for weight in weights if weight.name not in unsound]
-    norms, fresh = _norms(rest), _fresh_norms(rest)
-    layers = _layers(rest, fresh)
-    found = [*broken, *_of_norms(fresh, norms), *_of_draws(layers, norms), *_of_shuffled(layers)]
+    norms, fresh = norms_of(rest), fresh_norms(rest)
+    layers = layers_of(rest, fresh)
+    found = [*broken, *_of_norms(fresh, norms), *_of_draws(layers, norms), *_of_shuffled(layers), *_of_zeros(layers)]
     states = Counter[str](layer.state or "cannot be told" for layer in layers)
     return Examined(tuple(sorted(found, key=lambda finding: not finding.certain)), dict(states))
 
@@ -158,29 +113,6 @@ def findings_of_module(module: nn.Module) -> tuple[WeightFinding, ...]:
         why = f"{_some(loose)}: a row's answer hangs on the other rows of its batch"
         training = (WeightFinding("batch_norm_in_training", loose[0], loose[0], why, True),)
     return (*training, *findings_of(weights_of_state(state)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """A layer's weights as judged by themselves."""
-
-    weight: Weight
-    state: Literal["drawn", "perhaps drawn", "trained", "shuffled", ""]  # empty: cannot be told
-    shape: str = ""  # the distribution that it is a draw of
-    known: str = ""  # the initialiser of that size, where it is a known one
-    norm: str = ""  # the batch norm that follows at once
-    fresh: bool = False  # that norm has never seen a batch
-    even: bool = True  # its output channels are of one size
-
-    @property
-    def large(self) -> bool:
-        """Whether no training leaves so many values without a trace of their places."""
-        return self.weight.values.size >= UNMISTAKABLE
-
-    @property
-    def how(self) -> str:
-        """The distribution, and the initialiser where it is a known one."""
-        return f"{self.shape}, {self.known}" if self.known else self.shape
 
 
 def _broken(weight: Weight) -> WeightFinding | None:
@@ -210,63 +142,6 @@ def _broken(weight: Weight) -> WeightFinding | None:
     return WeightFinding("absurd_size", weight.name, weight.module, why, True)
 
 
-def _norms(weights: Sequence[Weight]) -> dict[str, list[Weight]]:
-    """Return the tensors of each batch norm that keeps statistics."""
-    found: dict[str, list[Weight]] = {}
-    for weight in weights:
-        if weight.role in ("scale", "shift", "mean", "variance", "count"):
-            found.setdefault(weight.module, []).append(weight)
-    return {name: parts for name, parts in found.items() if {"mean", "variance"} <= {part.role for part in parts}}
-
-
-def _fresh_norms(weights: Sequence[Weight]) -> dict[str, bool]:
-    """Return the batch norms whose statistics are those of one that never saw a batch; True where that is certain.
-
-    It is where its counter says so too. A graph has none; there a scale and a shift may be written as a batch norm of
-    mean 0 and variance 1, so that these two must be as initialised as well.
-    """
-    found = {}
-    for name, parts in _norms(weights).items():
-        values = {part.role: part.values for part in parts}
-        if not values["mean"].any() and bool((values["variance"] == 1).all()):
-            plain = "scale" in values and bool((values["scale"] == 1).all()) and not values["shift"].any()
-            found[name] = not values["count"].any() if "count" in values else plain
-    return found
-
-
-def _judged(weight: Weight, spread_of: Spread | None, norm: str, fresh: bool) -> _Layer:
-    """Tell a layer's state from how its values are spread."""
-    if spread_of is None or weight.values.size < TOLD_BY_EDGE:
-        return _Layer(weight, "")
-    shape = shape_of(spread_of)
-    if shape is not None:
-        known = initialiser_of(weight.values.shape, shape, spread_of) if spread_of.even else ""
-        # Where a draw ends is told by few values, its size by many.
-        told = spread_of.n >= TOLD_BY_SIZE if known else False
-        told |= shape == "uniform" and known == DEFAULT
-        if told or spread_of.n >= TOLD_BY_SHAPE:
-            return _Layer(weight, "drawn" if told else "perhaps drawn", shape, known, norm, fresh, spread_of.even)
-        return _Layer(weight, "")
-    if spread_of.structure > TRAINED or spread_of.kurtosis_score > PEAKED:
-        shuffled = spread_of.n >= ENOUGH and spread_of.even and spread_of.structure < SHUFFLED
-        return _Layer(weight, "shuffled" if shuffled else "trained", norm=norm, fresh=fresh)
-    return _Layer(weight, "")
-
-
-def _layers(weights: Sequence[Weight], fresh: Mapping[str, bool]) -> list[_Layer]:
-    """Judge each layer; the batch norm that follows is the next in the order, of as many channels."""
-    found = []
-    for place, weight in enumerate(weights):
-        if weight.role != "layer" or weight.values.dtype.kind != "f" or weight.values.ndim < 2:
-            continue
-        after = next((other for other in weights[place + 1 :] if other.role not in ("vector",)), None)
-        norm = after.module if after is not None and after.role in ("scale", "mean") else ""
-        if norm and after is not None and after.values.shape != weight.values.shape[:1]:
-            norm = ""
-        found.append(_judged(weight, spread(weight.values), norm, norm in fresh))
-    return found
-
-
 def _of_norms(fresh: Mapping[str, bool], norms: Mapping[str, Sequence[Weight]]) -> list[WeightFinding]:
     found = []
     for certain in (True, False):
@@ -281,7 +156,7 @@ def _of_norms(fresh: Mapping[str, bool], norms: Mapping[str, Sequence[Weight]]) 
     return found
 
 
-def _of_draws(layers: Sequence[_Layer], norms: Mapping[str, Sequence[Weight]]) -> list[WeightFinding]:
+def _of_draws(layers: Sequence[Layer], norms: Mapping[str, Sequence[Weight]]) -> list[WeightFinding]:
     """Tell a network that is a draw from one that holds some layers as they were drawn."""
     drawn = [layer for layer in layers if layer.state in ("drawn", "perhaps drawn")]
     trained = [layer for layer in layers if layer.state in ("trained", "shuffled")]
@@ -307,27 +182,46 @@ def _of_draws(layers: Sequence[_Layer], norms: Mapping[str, Sequence[Weight]]) -
     return [WeightFinding("half_loaded", lost[0].weight.name, lost[0].weight.module, why, True)]
 
 
-def _of_shuffled(layers: Sequence[_Layer]) -> list[WeightFinding]:
+def _of_shuffled(layers: Sequence[Layer]) -> list[WeightFinding]:
     """Tell layers whose places mean nothing, in a network where those of most others do."""
     trained = sum(layer.state == "trained" for layer in layers)
     odd = [
-        layer for layer in layers if layer.state == "shuffled" or (layer.state == "perhaps drawn" and not layer.known)
+        layer
+        for layer in layers
+        if (layer.state == "shuffled" and layer.weight.values.size >= ENOUGH)
+        or (layer.state == "perhaps drawn" and not layer.known and layer.weight.values.size >= PLACES_ALONE)
     ]
     if trained < 2 or trained < 2 * len(odd):
         return []
-    return [
-        WeightFinding(
-            "shuffled",
-            layer.weight.name,
-            layer.weight.module,
-            f"{layer.weight.name}: the places of its values mean nothing, while those of {trained} other layers do: no "
-            "channel and no tap differs from the others, no neighbours are alike: shuffled, or drawn anew",
-            layer.weight.values.size >= PLACES_ALONE
-            or (layer.state == "shuffled" and layer.weight.values.size >= TOLD_BY_SIZE),
-        )
-        for layer in odd
-        if layer.weight.values.size >= ENOUGH and not layer.fresh
-    ]
+    told = f"the places of its values mean nothing, while those of {trained} other layers do: no channel and no tap "
+    told += "differs from the others, no neighbours are alike: shuffled, or drawn anew"
+    found = [_shuffled(layer, told, TOLD_BY_SIZE) for layer in odd if not layer.fresh]
+    return found + _of_taps(layers)
+
+
+def _of_taps(layers: Sequence[Layer]) -> list[WeightFinding]:
+    """Tell layers whose taps alone mean nothing, where those of all others do."""
+    tapped = [layer for layer in layers if layer.tapped and layer.state == "trained"]
+    odd = [layer for layer in tapped if layer.taps < SHUFFLED]
+    if len(tapped) - len(odd) < FEW or any(SHUFFLED <= layer.taps < TRAINED for layer in tapped):
+        return []
+    told = "no tap differs from the others, and no neighbouring taps are alike, while those of "
+    told += f"{len(tapped) - len(odd)} other layers are: taps in another order"
+    return [_shuffled(layer, told, PLACES_ALONE) for layer in odd]
+
+
+def _shuffled(layer: Layer, told: str, certain_from: int) -> WeightFinding:
+    name, size = layer.weight.name, layer.weight.values.size
+    return WeightFinding("shuffled", name, layer.weight.module, f"{name}: {told}", size >= certain_from)
+
+
+def _of_zeros(layers: Sequence[Layer]) -> list[WeightFinding]:
+    """Tell layers without a value in a network that is trained; a network may have dead ones of its own."""
+    empty = [layer.weight for layer in layers if layer.weight.values.size and not layer.weight.values.any()]
+    if not empty or sum(layer.state == "trained" for layer in layers) < 2:
+        return []
+    why = f"{len(empty)} layers are zero everywhere, while others are trained: {_some([one.name for one in empty])}"
+    return [WeightFinding("half_loaded", empty[0].name, empty[0].module, why, False)]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -45,9 +45,14 @@ class Spread:
     spectrum: float  # score of the largest singular value against Marchenko and Pastur's edge
 
     @property
+    def places(self) -> float:
+        """The largest score of what hangs on places; not the size of rows, which a folded batch norm changes too."""
+        return max(self.channels, self.taps, abs(self.spectrum))
+
+    @property
     def structure(self) -> float:
-        """The largest score of all but the size of rows, which a folded batch norm changes too."""
-        return max(self.channels, self.taps, abs(self.spectrum), abs(self.mean_score))
+        """The largest score of what no draw has: of places, and of the mean."""
+        return max(self.places, abs(self.mean_score))
 
     @property
     def even(self) -> bool:
@@ -77,6 +82,8 @@ def spread(weight: Array) -> Spread | None:
         rows, few = rows / np.maximum(size, 1e-30), 6 / (per_row + 2)
         cut = np.clip(rows, -CUT, CUT)
     kurtosis = float(np.mean(np.square(np.square(rows - rows.mean())))) / float(rows.var()) ** 2 - 3 + few
+    # A mean of all values is no structure of places.
+    cut = cut - cut.mean()
     return Spread(
         n, rms, kurtosis, float(rows.mean()) * math.sqrt(n), float(np.abs(rows).max()), by_row,
         _channels(cut), _taps(cut), _spectrum(cut),
@@ -124,11 +131,22 @@ def _channels(cut: Array) -> float:
 
 
 def _taps(cut: Array) -> float:
-    squares, scores = np.square(cut), [0.0]
+    """Return the largest score of differences between taps, and of their likeness to their neighbours.
+
+    Kernels as a whole may differ: taps are taken from their kernel's mean. Of K taps in any order the product of two is
+    then -s²/(K - 1) in the mean, where s² is their mean square.
+    """
+    count = math.prod(cut.shape[2:])
+    if count < 2:
+        return 0.0
+    centred = cut - cut.mean(axis=tuple(range(2, cut.ndim)), keepdims=True)
+    squares, scores = np.square(centred), [0.0]
     for axis in (axis for axis in range(2, cut.ndim) if cut.shape[axis] > 1):
-        scores += [abs(_unevenness(squares, axis)), abs(_unevenness(cut, axis))]
-        first, second = (np.take(cut, range(start, cut.shape[axis] - 1 + start), axis) for start in (0, 1))
-        scores.append(abs(float((first * second).mean())) * math.sqrt(first.size) / float(squares.mean()))
+        scores += [abs(_unevenness(squares, axis)), abs(_unevenness(centred, axis))]
+        before, after = (np.take(centred, range(start, cut.shape[axis] - 1 + start), axis) for start in (0, 1))
+        products = before * after
+        away, error = float(products.mean()) + float(squares.mean()) / (count - 1), float(products.std())
+        scores.append(abs(away) * math.sqrt(products.size) / error if error else 0.0)
     return max(scores)
 
 
