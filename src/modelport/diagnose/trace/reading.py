@@ -55,6 +55,7 @@ class Reading:
         self.entries = {value.name for value in self.model.graph.input} - self._kept.keys()
         self._makers = {output: self.nodes[name] for output, name in self.maker.items()}
         self._values: dict[str, Array | None] = {}
+        self._weights: dict[str, bool] = {}
 
     @cached_property
     def takers(self) -> Mapping[str, list[str]]:
@@ -72,8 +73,8 @@ class Reading:
 
         try:
             graph = onnx.shape_inference.infer_shapes(_light(self.model)).graph
-        except (ValueError, onnx.shape_inference.InferenceError):
-            graph = self.model.graph  # at odds with itself: what the file declares is all there is
+        except Exception:
+            graph = self.model.graph  # at odds with itself, or unknown to ONNX: what the file declares is all there is
         return {
             value.name: tuple(max(0, axis.dim_value) for axis in value.type.tensor_type.shape.dim)
             for value in (*graph.input, *graph.output, *graph.value_info)
@@ -107,8 +108,12 @@ class Reading:
 
     def is_weight(self, tensor: str) -> bool:
         """Whether a tensor is a float constant of several axes that the file keeps."""
-        kept = self._kept.get(tensor)
-        return kept is not None and kept.data_type in FLOATING and len(kept.dims) > 1
+        if tensor not in self._weights:
+            kept = [self._kept[tensor]] if tensor in self._kept else []
+            if not kept and tensor in self.maker and self.nodes[self.maker[tensor]].op_type == "Constant":
+                kept = [entry.t for entry in self.nodes[self.maker[tensor]].attribute if entry.name == "value"]
+            self._weights[tensor] = any(one.data_type in FLOATING and len(one.dims) > 1 for one in kept)
+        return self._weights[tensor]
 
     def constants(self) -> Iterable[tuple[str, Array]]:
         """Yield the name and the value of every float constant of more than one element."""
