@@ -112,7 +112,7 @@ class Finder:
                 together = self._differences(joined.unit)
                 # Weights that are like none of the source's say that the two are no unit of it.
                 alien = any(hit.became is not None and hit.became.kind in OTHERS for hit in together)
-                if len(together) < sum(map(len, apart)) and not alien:
+                if sum(hit.size for hit in together) < sum(hit.size for hits in apart for hit in hits) and not alien:
                     del left[one]
                     left[output] = joined
                     if not together:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class Operation:
     outputs: tuple[str, ...]
     opset: int
     computed: bool = False  # its weights were computed here, of several
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of its attributes
 
 
 class Reading:
@@ -145,7 +146,8 @@ class Reading:
         """Return one node with its constants looked up and its defaults filled in."""
         node = self.nodes[name]
         schema = self._schema(node)
-        settings = _attributes(node, schema)
+        defaults = _defaults(schema)
+        settings = defaults | _attributes(node)
         weights: dict[str, Array] = {}
         constants: dict[str, str] = {}
         flowing = []
@@ -165,7 +167,8 @@ class Reading:
         if node.op_type == "Transpose" and "perm" not in settings and node.input[0] in self.shapes:
             settings["perm"] = list(range(len(self.shapes[node.input[0]])))[::-1]
         op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-        return Operation(name, op, settings, weights, constants, tuple(flowing), tuple(node.output), self.opset)
+        given = (settings, weights, constants, tuple(flowing), tuple(node.output))
+        return Operation(name, op, *given, self.opset, defaults=defaults)
 
     def _schema(self, node: onnx.NodeProto) -> Any:
         import onnx
@@ -178,15 +181,18 @@ class Reading:
             return None  # an operator of a vendor's: what it leaves out is not known
 
 
-def _attributes(node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
-    """Return all attributes, those left out with the operator's defaults."""
+def _defaults(schema: Any) -> dict[str, Any]:
+    """Return what an operator's attributes are where they are left out."""
     from onnx import helper
 
-    settings = {}
-    for key, declared in schema.attributes.items() if schema else ():
-        if declared.default_value.name:
-            settings[key] = _plain_value(helper.get_attribute_value(declared.default_value))
-    return settings | {entry.name: _plain_value(helper.get_attribute_value(entry)) for entry in node.attribute}
+    declared = ((key, entry.default_value) for key, entry in schema.attributes.items()) if schema else ()
+    return {key: _plain_value(helper.get_attribute_value(value)) for key, value in declared if value.name}
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    from onnx import helper
+
+    return {entry.name: _plain_value(helper.get_attribute_value(entry)) for entry in node.attribute}
 
 
 def _formal(node: onnx.NodeProto, schema: Any, place: int) -> str:
