@@ -198,6 +198,7 @@ def with_black_box(monkeypatch: pytest.MonkeyPatch) -> Any:
         (("--limit", "3"), "--limit says nothing without --apply"),
         (("--model", "gone.onnx"), "gone.onnx"),
         (("--engine", "unknown"), "no engine named"),
+        (("--engine", "torch"), "the engine 'torch' runs checkpoint, program, not onnx"),
     ],
 )
 def test_what_cannot_be_traced_is_refused(
