@@ -17,13 +17,13 @@ from modelport.model.graph.flow import captures
 if TYPE_CHECKING:
     import onnx
 
-# What moves, chooses or cuts values without rounding them anew.
+# They move values or choose among them, and round nothing.
 EXACT = frozenset(
     (
-        *("Abs", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Dropout", "Expand"),
-        *("Flatten", "Gather", "GatherElements", "GatherND", "Identity", "LeakyRelu", "Max", "MaxPool", "Min", "Neg"),
-        *("NonMaxSuppression", "OneHot", "Pad", "Range", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape"),
-        *("Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"),
+        *("Abs", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Dropout", "Equal", "Expand"),
+        *("Flatten", "Gather", "GatherElements", "GatherND", "Greater", "Identity", "Less", "Max", "MaxPool", "Min"),
+        *("Neg", "NonMaxSuppression", "OneHot", "Pad", "Range", "Relu", "Reshape", "ScatterElements", "ScatterND"),
+        *("Shape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"),
     )
 )
 
