@@ -18,9 +18,10 @@ import numpy as np
 from modelport.core.progress import SILENT, Bar, Progress
 from modelport.core.values import Array, Sample
 from modelport.diagnose.probe.finder_rows import Asked, PreparedRows
-from modelport.diagnose.probe.finder_scores import Kind, kind_of, logits_of, losses
+from modelport.diagnose.probe.finder_scores import Kind, kind_of, logits_of
 from modelport.diagnose.probe.finder_settings import COORDINATES, Coordinate, Setting, Space, Steps, moved, value_of
 from modelport.diagnose.probe.finder_weights import added, credible, evidence, limit, weights
+from modelport.diagnose.probe.information import information
 from modelport.engines.base import Runner
 from modelport.tasks.judged import Floats
 from modelport.verdict.binomial import at_least
@@ -100,8 +101,8 @@ def find(
     """Return the likeliest setting for ``samples`` (32 to 128 are used, targets are classes from 0).
 
     ``output`` names the scores (N, C); ``offsets`` are what may be added to a label to get its place among them;
-    ``batch`` is what the runner takes at once. Raises BadSampleError for an image
-    that cannot be read, EngineError where the model fails.
+    ``batch`` is what the runner takes at once. Raises BadSampleError for an image that cannot be read, EngineError
+    where the model fails.
     """
     samples = samples[:MOST]
     targets = np.array([sample.target for sample in samples], np.int64)
@@ -141,7 +142,7 @@ class _Search:
                 "tried; labels that are sure, or the publisher's own script, would settle it"
             )
         against = self._once({one: evidence(each, ran[best]) for one, each in ran.items()})
-        shares, most = weights(against), limit(len(against))
+        shares, most = weights(against), limit(len(against), n)
         told = {one: share for one, share in shares.items() if against[one] <= most}
         likeliest, kind, alike = next(iter(told)), kind_of(scores), self._alike(told)
         return Found(
@@ -207,7 +208,7 @@ class _Search:
         key = setting, offset, count
         if key not in self._losses:
             logits = logits_of(self._scores(setting, count), self._kind)
-            self._losses[key] = losses(logits, self._targets[:count] + offset)
+            self._losses[key] = information(logits, self._targets[:count] + offset).losses
         return self._losses[key]
 
     def _settle_offset(self, settings: Sequence[Setting], count: int) -> None:
