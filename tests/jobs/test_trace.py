@@ -232,3 +232,11 @@ def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -
     assert value["applied"]["repaired"], value["applied"]
     assert read_plan(plan).nodes == value["plan"]["nodes"]
     assert "node_stem" in value["plan"]["nodes"]
+
+
+def test_a_source_without_a_graph_is_held_on_its_own_engine(
+    trace: Trace, call: Call, null_path: Path, null_weights: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    line = ("trace", null_path, "--weights", null_weights, "--data", tiny_data, "--samples", 4, "--out", tmp_path / "o")
+    assert call(*line, "--engine", "null").code == 0
+    call(*line, "--force", "--engine", "onnxruntime").refused("there is no graph", "--engine null")

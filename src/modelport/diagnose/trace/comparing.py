@@ -12,7 +12,7 @@ import numpy as np
 from modelport.core.errors import EngineError
 from modelport.core.progress import Progress
 from modelport.core.values import Array
-from modelport.diagnose.distance import Distance, distance
+from modelport.diagnose.distance import Distance, distance, root_mean_square
 from modelport.diagnose.trace.about import about
 from modelport.diagnose.trace.bounds import MARGIN, NUDGE, ROOM, SLACK, Moves, Work, expected, work_of
 from modelport.diagnose.trace.findings import Unit, UnitFound
@@ -154,8 +154,7 @@ class Comparison:
         found = {}
         for number, array in noisy.items():
             change = array.astype(np.float64) - plain[number]
-            norm = float(np.linalg.norm(wants[number].astype(np.float64)))
-            share = float(np.linalg.norm(change)) / (norm or 1.0)
+            share = root_mean_square(change) / (root_mean_square(wants[number]) or 1.0)
             if math.isfinite(share):
                 found[number] = Moves(quantization=share)
         return found
@@ -197,9 +196,3 @@ def _batches(pieces: Sequence[Piece], size: Callable[[Piece], int], limit: int) 
         batches[-1].append(number)
         total += own
     return batches
-
-
-def root_mean_square(array: Array) -> float:
-    """Return the root mean square of a tensor; 0 for one without elements."""
-    flat = array.astype(np.float64).ravel()
-    return math.sqrt(float(flat @ flat) / flat.size) if flat.size else 0.0

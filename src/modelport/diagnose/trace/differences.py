@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
@@ -21,10 +22,15 @@ def differences(sides: Sides, mine: Sequence[Operation], theirs: Sequence[Operat
     if found:
         # What is spelled otherwise and is the same is no difference. Where as many are left, the files say it plainer.
         (plainer, own), (plainest, norms) = settled(mine), settled(theirs)
-        fewer = _compared(sides, plainer, plainest, {} if own else norms)
-        found = fewer if len(fewer) < len(found) else found
+        if not (_same_objects(plainer, mine) and _same_objects(plainest, theirs)):
+            fewer = _compared(sides, plainer, plainest, {} if own else norms)
+            found = fewer if len(fewer) < len(found) else found
     order = ("opset", "missing", "added", "operator", "attribute", "inputs", "constant", "norm", "weights")
     return sorted(found, key=lambda each: order.index(each.kind))
+
+
+def _same_objects(one: Sequence[Operation], two: Sequence[Operation]) -> bool:
+    return len(one) == len(two) and all(map(operator.is_, one, two))
 
 
 def _compared(
