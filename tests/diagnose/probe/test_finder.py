@@ -209,6 +209,17 @@ dataset.classes = 6
 """
 
 
+def test_rows_are_the_same_where_nothing_can_be_kept(labelled: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, places = SPACE.along("geometry", SPACE.start)[:3], range(5)
+    kept = PreparedRows(SPACE, labelled)
+    wanted = [kept.of(setting, places) for setting in settings]
+    monkeypatch.setattr("modelport.diagnose.probe.finder_rows.KEPT_BYTES", 1)
+    rows = PreparedRows(SPACE, labelled)
+    for _ in range(2):
+        for setting, want in zip(settings, wanted, strict=True):
+            np.testing.assert_array_equal(rows.of(setting, places), want)
+
+
 def test_equal_inputs_are_run_once(training: list[Sample]) -> None:
     """Of square images squashed is cropped at a ratio of 1, and letterboxed."""
     small = []

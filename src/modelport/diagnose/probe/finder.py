@@ -262,7 +262,7 @@ def by_coordinate(told: Mapping[Setting, float]) -> dict[Coordinate, dict[str, f
 def _sentence(told: Mapping[Setting, float], images: int, kind: Kind, alike: float) -> str:
     """Say what was found and what else it may be, each value with its weight."""
     parts = [
-        " or ".join(f"{value} ({100 * share:.0f} %)" for value, share in shares.items())
+        " or ".join(f"{value} ({_percent(share)})" for value, share in shares.items())
         for shares in by_coordinate(told).values()
     ]
     said = f"found on {images} labelled images: {'; '.join(parts)}"
@@ -273,3 +273,7 @@ def _sentence(told: Mapping[Setting, float], images: int, kind: Kind, alike: flo
     if kind is Kind.TWICE:
         said += "; the scores are softmaxed twice"
     return said
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.005 else "under 1 %"
