@@ -39,7 +39,7 @@ RECIPE = {
     "3, 224, 224]": "3, 32, 32]",
     "size = 256": "size = 40",
     "size = 224": "size = 32",
-    "[tolerance]\nvalue = 1.0": "[tolerance]\nvalue = 2.5",
+    "[tolerance]\nvalue = 1.0": "[tolerance]\nvalue = 5.0",
 }
 
 

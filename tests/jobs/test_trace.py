@@ -45,6 +45,7 @@ def trace(call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path) -> Trace
     return run
 
 
+@pytest.mark.slow
 def test_a_healthy_port_names_nothing(trace: Trace, tiny_data: Path) -> None:
     for words in (
         ("--engine", "openvino"),
@@ -65,6 +66,7 @@ def test_a_healthy_int8_port_names_nothing(engine: str, trace: Trace, tiny_data:
     assert value["first_bad_stage"] is None, value["stages"]
 
 
+@pytest.mark.slow
 def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Path) -> None:
     bad = written(with_weight(NET, "layer.conv2.weight", 1.5), tmp_path / "bad.onnx")
     data = tmp_path / "nodes.json"
@@ -86,6 +88,7 @@ def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Pat
     assert (tmp_path / "out" / "repaired.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_a_node_that_is_missing_is_named_and_mended(trace: Trace, tmp_path: Path) -> None:
     bad = written(without(NET, "node_relu1"), tmp_path / "bad.onnx")
     value = trace("--engine", "onnxruntime", "--model", bad, "--apply", "--limit", 20)
@@ -119,6 +122,7 @@ def test_a_stale_file_is_told_from_a_wrong_engine(
     assert "compiled anew" in value["culprits"][0]["why"]
 
 
+@pytest.mark.slow
 def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_path: Path) -> None:
     bad = written(with_weight(NET, "layer.conv1.weight", 2), tmp_path / "bad.onnx")
     assert call("compile", "--model", bad, "--engine", "openvino", "--out", tmp_path / "old.xml").code == 0
@@ -126,6 +130,7 @@ def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_p
     assert [(row["kind"], row["node"]) for row in value["culprits"]] == [("stale", "node_conv1")]
 
 
+@pytest.mark.slow
 def test_an_export_that_is_not_the_source_is_traced(
     trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +221,7 @@ def overflowing() -> onnx.ModelProto:
     return model
 
 
+@pytest.mark.slow
 def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -> None:
     source = written(overflowing(), tmp_path / "wide.onnx")
     plan = tmp_path / "plan.json"
@@ -226,3 +232,11 @@ def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -
     assert value["applied"]["repaired"], value["applied"]
     assert read_plan(plan).nodes == value["plan"]["nodes"]
     assert "node_stem" in value["plan"]["nodes"]
+
+
+def test_a_source_without_a_graph_is_held_on_its_own_engine(
+    trace: Trace, call: Call, null_path: Path, null_weights: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    line = ("trace", null_path, "--weights", null_weights, "--data", tiny_data, "--samples", 4, "--out", tmp_path / "o")
+    assert call(*line, "--engine", "null").code == 0
+    call(*line, "--force", "--engine", "onnxruntime").refused("there is no graph", "--engine null")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from modelport.core.artifacts import write_json
 from modelport.core.errors import DataError, UsageError
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.progress import Progress, stage
+from modelport.core.text import plain
 from modelport.core.values import DataSet, Sample
 from modelport.data.files.result_files import find_results
 from modelport.data.files.tensor_index import read_index
@@ -21,9 +23,10 @@ from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset, open_labelled
 from modelport.data.sets.unlabelled import open_images
 from modelport.data.stream.tensor_rows import placements
+from modelport.diagnose.changes.base import AS_IT_IS
 from modelport.diagnose.changes.table import Changed, changed_recipes
 from modelport.diagnose.probe.halving import FIRST
-from modelport.diagnose.probe.probing import AS_IT_IS, Findings, Question, probed, tally_of
+from modelport.diagnose.probe.probing import Findings, Question, probed, tally_of
 from modelport.diagnose.probe.saved import SavedAnswers
 from modelport.diagnose.probe.subject import Subject
 from modelport.diagnose.probe.tally import By
@@ -81,7 +84,7 @@ def probe(request: ProbeRequest, progress: Progress) -> dict[str, Any]:
         road = _Road(request, recipe, data, samples, progress, held)
         told = road.saved() if request.results is not None else road.run()
         told |= {
-            "notes": [*data.notes, *said, *told["notes"]],
+            "notes": [*data.samples.notes, *data.said, *said, *told["notes"]],
             "environment": environment(),
             "seed": request.seed,
             "command": request.command,
@@ -95,6 +98,13 @@ def probe(request: ProbeRequest, progress: Progress) -> dict[str, Any]:
 def _check(request: ProbeRequest) -> None:
     """Raise UsageError for files that do not go together."""
     given = request.given
+    of_file = given.model is not None and given.weights is None
+    if request.checkpoint_key is not None and (of_file or given.source is not None or request.results is not None):
+        raise UsageError(
+            f"--checkpoint-key {plain(request.checkpoint_key, 40)} chooses among the weights of a checkpoint, and none "
+            "is opened",
+            "leave it out, or give --weights FILE",
+        )
     if request.results is not None:
         files = {"--weights": given.weights, "--source": given.source, "--model": given.model}
         if more := [name for name, value in files.items() if value is not None]:
@@ -109,27 +119,27 @@ def _check(request: ProbeRequest) -> None:
 class _Data:
     samples: DataSet
     labelled: bool
-    notes: list[str]
+    said: tuple[str, ...] = ()
 
 
 def _data(request: ProbeRequest, recipe: Recipe) -> _Data:
     """Open the data, labelled where it can be. Raises UsageError, DataError."""
-    # A planted offset must not keep labels out that the right one lets in.
+    # A wrong offset must not keep labels out that the right one lets in.
     wide = recipe.model_copy(update={"dataset": recipe.dataset.model_copy(update={"label_offset": 0})})
-    if request.labels is not None:
-        found = open_labelled(wide, request.data, request.labels)
-        return _Data(found, True, list(found.notes))
-    try:
-        found = open_dataset(wide, request.data)
-        return _Data(found, recipe.dataset.labelled, list(found.notes))
-    except DataError as error:
+    first = None
+    for form in (recipe, wide):
         try:
-            found = open_images(request.data)
-        except DataError:
-            raise error from None
-        why = error.found
-    said = f"looked at without labels, for {request.data} is not laid out as '{recipe.dataset.kind}': {why}"
-    return _Data(found, False, [*found.notes, said])
+            if request.labels is not None:
+                return _Data(open_labelled(form, request.data, request.labels), True)
+            return _Data(open_dataset(form, request.data), recipe.dataset.labelled)
+        except DataError as error:
+            first = first or error
+    assert first is not None
+    if request.labels is None:
+        said = f"looked at without labels, for {request.data} is not laid out as '{recipe.dataset.kind}': {first.found}"
+        with suppress(DataError):
+            return _Data(open_images(request.data), False, (said,))
+    raise first
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,7 @@ class _Road:
         source = None if subject.source is None else self.held.enter_context(self._source_of(subject))
         runner = self.held.enter_context(subject.opening(self.recipe))
         changes = changed_recipes(self.recipe, self.task(self.recipe), subject.weights)
-        question = Question(self.recipe, changes, by, self.task, self.request.seed)
+        question = Question(self.recipe, changes, by, self.task, self._published(subject))
         bar = self.held.enter_context(self.progress.bar("probing", None, "changes"))
         shared = (self.recipe, self.samples, subject.batch)
         trials = Trials(*shared, subject.opening, runner, source if by == "agreement" else None, self.request.seed, bar)
@@ -181,11 +191,22 @@ class _Road:
         own = run_key(None, recipe)
         changes = changed_recipes(recipe, self.task(recipe))
         changes = [changed for changed in changes if run_key(changed, recipe) == own]
-        question = Question(recipe, changes, "labels", self.task, request.seed)
+        question = Question(recipe, changes, "labels", self.task)
         findings = probed(question, SavedAnswers(rows, pieces))
         said = "saved outputs were read: only how they are read and what the labels are was changed"
         told = {"path": str(results.folder), "sha256": None, "engine": None}
         return self._told(question, findings, told, None, [*results.notes, *sorted(rows.seen.said), said], 0)
+
+    def _published(self, subject: Subject) -> float | None:
+        """Return the published figure that decides, where these are the published weights, and samples of its set."""
+        recipe, ids = self.recipe, self.recipe.dataset.published_ids
+        if recipe.weights is None or subject.artifact.sha256 != recipe.weights.sha256 or ids is None:
+            return None
+        if not all(re.fullmatch(ids, sample.id) for sample in self.samples):
+            return None
+        wanted = self.task(recipe).deciding, recipe.variant, "percent"
+        told = (one.value for one in recipe.published if (one.metric, one.variant, one.unit) == wanted)
+        return next(told, None)
 
     def _by(self, subject: Subject | None) -> By:
         """Return what answers are held against."""
@@ -216,7 +237,7 @@ class _Road:
             "task": self.recipe.task,
             "model": model,
             "source": beside,
-            "held_against": question.by if findings.told else "nothing",
+            "held_against": "nothing" if findings.untold else question.by,
             **findings_json(self.recipe, question, findings),
             "runs": runs,
             "notes": [*notes, *notes_of(question, findings)],

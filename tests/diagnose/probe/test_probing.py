@@ -67,10 +67,14 @@ class Made(Answering):
 
 
 def ask(
-    recipe: Recipe, made: Made, by: By = "labels", reference: Callable[[int], Floats] | None = None
+    recipe: Recipe,
+    made: Made,
+    by: By = "labels",
+    reference: Callable[[int], Floats] | None = None,
+    published: float | None = None,
 ) -> tuple[Findings, Question]:
     changes = changed_recipes(recipe, task_of(recipe))
-    question = Question(recipe, changes, by, task_of)
+    question = Question(recipe, changes, by, task_of, published)
     return probed(question, made, reference), question
 
 
@@ -186,6 +190,17 @@ def test_a_change_that_leaves_most_of_the_gap_to_the_source_explains_nothing(tin
     assert best_of(findings) == ("divide", "1")
 
 
+def test_of_a_figure_that_may_be_the_published_one_nothing_is_explained(tiny: Recipe) -> None:
+    made = better(("divide", "1"), by=3.0, base=1.8)
+    found, question = ask(tiny, Made(made))
+    assert best_of(found) == ("divide", "1") and found.base.metric is not None
+    have = found.base.metric.value
+    assert best_of(ask(tiny, Made(made), published=have + 1)[0]) is None
+    assert best_of(ask(tiny, Made(made), published=have + 25)[0]) == ("divide", "1")
+    far, question = ask(tiny, Made(better(("divide", "1"), by=1.6, base=1.0)), published=99.9)
+    assert best_of(far) is None and any("most of the gap stays" in note for note in notes_of(question, far))
+
+
 def test_a_change_that_cannot_be_answered_is_given_up_and_said(tiny: Recipe) -> None:
     findings, question = ask(tiny, Made(lambda name: -1.0 if name == ("divide", "1") else 1.0))
     assert any("divide = 1 (no such image)" in note for note in notes_of(question, findings))
@@ -227,7 +242,19 @@ def test_the_paired_test_is_students() -> None:
     assert high - gains.points == pytest.approx(gains.points - low)
     assert Gains(np.zeros(50)).p_value() > 0.5
     # None of 50 differs: at most as many as the binomial allows could.
-    assert Gains(np.zeros(50)).interval(0.1)[1] == pytest.approx(100 * (1 - 0.05 ** (1 / 50)), rel=1e-3)
+    assert Gains(np.zeros(50)).interval(0.2)[1] == pytest.approx(100 * (1 - 0.05 ** (1 / 50)), rel=1e-3)
+
+
+def test_right_and_wrong_answers_are_counted_exactly() -> None:
+    rng, missed = np.random.default_rng(3), 0
+    for _ in range(400):
+        base, other = (rng.random((2, 40)) < [[0.5], [0.6]]).astype(float)
+        low, high = Gains.of(base, other).interval(0.1)
+        missed += not low <= 10.0 <= high
+    assert missed <= 40
+    # Nine gained and one lost: the sign test's eleven of 1024.
+    each = np.r_[np.ones(9), -np.ones(1), np.zeros(30)]
+    assert Gains(each).p_value() == pytest.approx(11 / 1024)
 
 
 def test_seldom_is_anything_shown_of_answers_that_are_equally_good() -> None:
@@ -240,6 +267,12 @@ def test_lines_that_mend_are_those_that_differ(tiny: Recipe) -> None:
     dataset = tiny.dataset.model_copy(update={"label_offset": 1})
     assert mending_lines(tiny, tiny.model_copy(update={"dataset": dataset})) == ["[dataset]", "label_offset = 1"]
     assert mending_lines(tiny, tiny) == []
+
+
+def test_a_few_samples_can_show_nothing(tiny: Recipe) -> None:
+    findings, question = ask(tiny, Made(better(("divide", "1"), by=9.0), count=7))
+    assert findings.untold and best_of(findings) is None
+    assert any("7 samples are too few" in note for note in notes_of(question, findings))
 
 
 def test_a_recipe_that_cannot_be_answered_as_it_is_is_an_error(tiny: Recipe) -> None:

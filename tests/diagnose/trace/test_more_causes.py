@@ -219,6 +219,11 @@ def test_constants_that_half_precision_does_not_hold() -> None:
     assert (tiny.kind, "constant is 1e-12, which is zero in float16" in tiny.why) == ("range", True)
     large = half("", X, X, nodes, c=np.float32(1e6))
     assert "constant is 1e+06, beyond float16's largest number" in large.why
+    rounded = [
+        graph(nodes, c=np.float32(0.7071) if full else np.float16(0.7071).astype(np.float32)) for full in (True, False)
+    ]
+    assert told(rounded[1], rounded[0], "fp16").kind == "sensitive"
+    assert told(rounded[1], rounded[0], "fp32").kind == "constant"
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "it")]
     small = half("", X, X, nodes, w=weights(4, 3, 3, 3) * np.float32(1e-9))
     assert "of 'w' is below 3e-8 and becomes zero" in small.why
@@ -276,6 +281,22 @@ def test_a_few_values_far_out() -> None:
     x[0, 0, 0, 0] = 1000
     culprit = eight(2000 / 255, 128, x=x)
     assert "a few values of 'x' reach 1000, while 99.9% are below" in culprit.why
+
+
+@pytest.mark.parametrize(("zero", "kind"), [(0, "sensitive"), (100, "missing")])
+def test_a_relu_that_quantization_does_is_not_missing(zero: int, kind: str) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("Relu", ["c"], ["y"], "relu"),
+    ]
+    reference = graph(nodes, w=W)
+    lowered = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["q"], "q"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "d"),
+    ]
+    candidate = graph(lowered, w=W, s=np.float32(0.1), z=np.uint8(zero))
+    assert told(candidate, reference, "int8", values={"x": X}).kind == kind
 
 
 @pytest.mark.parametrize(("place", "word"), [(1, "scale 0.05 and scaled back with 0.1"), (2, "zero point 128 and")])

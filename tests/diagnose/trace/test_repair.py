@@ -121,6 +121,18 @@ def test_a_float16_graph_keeps_its_type() -> None:
     assert np.array_equal(answers(mended, x=X)[0], answers(half(W), x=X)[0])
 
 
+def test_an_old_file_whose_constants_are_inputs_as_well() -> None:
+    def change(graph: Any) -> None:
+        graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, W.shape))
+
+    reference = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], opset=8, w=W)
+    candidate = changed(graph([helper.make_node("Neg", ["x"], ["y"], "neg")], opset=8, w=W), change)
+    candidate.ir_version = 3
+    mended = grafted(candidate, reference, [culprit_of(found(candidate, reference), reference, candidate, "fp32")])
+    assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])
+    assert [value.name for value in mended.graph.input] == ["x"]
+
+
 def test_outputs_whose_declared_sizes_were_wrong() -> None:
     def net(stride: int) -> onnx.ModelProto:
         model = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv", strides=[stride] * 2)], w=W)

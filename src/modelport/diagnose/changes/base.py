@@ -40,3 +40,7 @@ class Change:
     target: OfTarget | None = None
     placement: OfPlacement | None = None
     mend: str = ""  # what is to be done, where no line of a recipe says it
+
+
+AS_IT_IS = Change("", "as it is", "the recipe as it is")
+"""No change: what others are held against."""

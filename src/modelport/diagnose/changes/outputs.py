@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.changes.base import Change
+from modelport.diagnose.probe.finder_scores import once_softmaxed
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import own_table
 from modelport.tasks.detection.decode import Decoder, usual_spelling
@@ -43,29 +44,8 @@ def output_changes(recipe: Recipe) -> Iterator[Change]:
         yield Change(SOFTMAX, "once", told, outputs=partial(_mapped, name, _once), mend=mend)
 
 
-def softmax_twice(scores: Array) -> bool:
-    """Whether rows (N, C) are a softmax of probabilities.
-
-    These lie between 0 and 1, so that no score of a row is more than e times another; where some rows come near that
-    (a sure answer has a probability of 1), nothing else has made them. Rows that are unsure all alike tell nothing.
-    """
-    if scores.ndim != 2 or scores.shape[1] < 2 or not np.isfinite(scores).all() or not is_probability(scores):
-        return False
-    ratio = scores.max(axis=1) / np.maximum(scores.min(axis=1), LEAST)
-    return bool((ratio <= np.e * 1.001).all() and ratio.max() > 2.0)
-
-
-def is_probability(scores: Array) -> bool:
-    """Whether each row (N, C) is of numbers of at least 0 that sum to 1."""
-    wide = scores.astype(np.float64)
-    return bool((wide >= 0).all() and (np.abs(wide.sum(axis=-1) - 1.0) < 1e-2).all())
-
-
 def _once(scores: Array) -> Array:
-    """Return the probabilities (N, C) that rows are a softmax of: their logarithms, moved so that they sum to 1."""
-    logs = np.log(np.maximum(scores.astype(np.float64), LEAST))
-    moved = logs + (1.0 - logs.sum(axis=1, keepdims=True)) / scores.shape[1]
-    found: Array = np.maximum(moved, 0.0).astype(scores.dtype)
+    found: Array = np.maximum(once_softmaxed(scores.astype(np.float64)), 0.0).astype(scores.dtype)
     return found
 
 

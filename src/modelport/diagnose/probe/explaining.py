@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from modelport.diagnose.probe.paired import Gains
 from modelport.diagnose.probe.tally import Earned, LineTally, Tally
 from modelport.tasks.judged import Floats
 from modelport.tasks.scoring import Score
+from modelport.verdict.binomial import clopper_pearson
 from modelport.verdict.bootstrap import Resamples, bounds
 
 CONFIDENCE = 0.95
@@ -70,7 +71,7 @@ class Explained:
     rows: Sequence[Row]  # the best first
     best: Row | None = None
     alike: Sequence[Row] = ()  # those that cannot be told from the best
-    partly: Sequence[Row] = field(default_factory=tuple)  # better for certain, and most of the gap stays
+    partly: Sequence[Row] = ()  # better for certain, and no explanation
 
 
 def row_of(base: Earned, tally: Tally, earned: Earned, tests: int) -> Row:
@@ -94,32 +95,47 @@ def row_of(base: Earned, tally: Tally, earned: Earned, tests: int) -> Row:
     return Row(tally, earned, delta, interval, shown.points, shown.interval(error), min(1.0, tests * p_value))
 
 
-def explained(rows: Sequence[Row], base: Earned, reference: Floats | None) -> Explained:
-    """Return which change explains the gap, or that none does.
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What is known to be right: what another model ``earned`` (n,) of the same samples, a ``published`` percentage."""
 
-    ``reference`` (n,) is what another model, that is known to be right, earns of the same samples; None for none.
-    """
+    earned: Floats | None = None
+    published: float | None = None
+
+    def closed(self, base: Earned, earned: Earned) -> bool:
+        """Whether a change closes most of the gap that there is; where nothing is known to be right, of any."""
+        return self._to_published(base, earned) and self._to_source(base, earned)
+
+    def _to_published(self, base: Earned, earned: Earned) -> bool:
+        if self.published is None or base.metric is None or earned.metric is None:
+            return True
+        n, have = base.metric.n, base.metric.value
+        most = 100.0 * clopper_pearson(round(have * n / 100.0), n, 2.0 * (1.0 - CONFIDENCE))[1]
+        # Nothing is to be explained of a figure that may well be the published one.
+        return most < self.published and earned.metric.value - have >= LEAST_CLOSED * (self.published - have)
+
+    def _to_source(self, base: Earned, earned: Earned) -> bool:
+        if self.earned is None:
+            return True
+        n = len(earned.evidence)
+        right, mine = self.earned[:n], base.evidence[:n]
+        if Gains.of(mine, right).p_value() > 1.0 - CONFIDENCE:
+            return True  # no gap is sure: what mends the model mends its source as well
+        return float((earned.evidence - mine).mean()) >= LEAST_CLOSED * float((right - mine).mean())
+
+
+def explained(rows: Sequence[Row], base: Earned, reference: Reference) -> Explained:
+    """Return which change explains the gap, or that none does."""
     # Those that took all samples first.
     ordered = sorted(rows, key=lambda row: (-row.tally.n, -row.gain))
     certain = [row for row in ordered if row.certain]
-    closing = [row for row in certain if closes(base, row.earned, reference)]
+    closing = [row for row in certain if reference.closed(base, row.earned)]
     if not closing:
         return Explained(ordered, partly=certain)
     best = closing[0]
     near = [row for row in closing[1:] if row.tally.n == best.tally.n]
     alike = [row for row in near if not _told_apart(best, row, len(closing))]
     return Explained(ordered, best, alike)
-
-
-def closes(base: Earned, earned: Earned, reference: Floats | None) -> bool:
-    """Whether a change closes most of the gap to the reference; where there is no gap for certain, nothing is asked."""
-    if reference is None:
-        return True
-    n = min(len(reference), len(earned.evidence))
-    right, mine, other = reference[:n], base.evidence[:n], earned.evidence[:n]
-    if Gains.of(mine, right).p_value() > 1.0 - CONFIDENCE:
-        return True
-    return float((other - mine).mean()) >= LEAST_CLOSED * float((right - mine).mean())
 
 
 def resampled(base: LineTally, row: Row, seed: int) -> tuple[float, float] | None:

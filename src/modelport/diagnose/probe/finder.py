@@ -7,8 +7,8 @@ that hardly change an answer stay together, and that is told.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from modelport.core.progress import SILENT, Bar, Progress
-from modelport.core.text import plain
 from modelport.core.values import Array, Sample
 from modelport.diagnose.probe.finder_rows import Asked, PreparedRows
-from modelport.diagnose.probe.finder_scores import Kind, kind_of, logits_of, losses
+from modelport.diagnose.probe.finder_scores import Kind, kind_of, logits_of
 from modelport.diagnose.probe.finder_settings import COORDINATES, Coordinate, Setting, Space, Steps, moved, value_of
 from modelport.diagnose.probe.finder_weights import added, credible, evidence, limit, weights
+from modelport.diagnose.probe.information import information
 from modelport.engines.base import Runner
 from modelport.tasks.judged import Floats
 from modelport.verdict.binomial import at_least
@@ -52,7 +52,8 @@ class Found:
     told: Mapping[Setting, float] = field(default_factory=dict)
     """What the labels cannot tell apart at 95 %, the likeliest first, each with its weight among all (0 to 1)."""
     scores: Kind = Kind.LOGITS
-    top1: float = 0.0  # percent
+    top1: float = 0.0  # percent, of the setting with the least loss
+    alike: float = 100.0  # percent of the images for which every setting that is told names the same class
 
     @property
     def confidence(self) -> float:
@@ -64,15 +65,22 @@ class Found:
         """The fewest settings that have 95 % of the weight of what is told together, the likeliest first."""
         return credible(self.told, LIKELY)
 
+    @property
+    def values(self) -> dict[Coordinate, dict[str, float]]:
+        """What the settings that are told have in each coordinate, the likeliest setting's first, with its weight."""
+        return by_coordinate(self.told)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
             "setting": None if self.setting is None else str(self.setting),
             "confidence": self.confidence,
+            "values": self.values,
             "told": {str(setting): share for setting, share in self.told.items()},
             "label_offset": self.label_offset,
             "scores": self.scores.value,
             "top1": self.top1,
+            "alike": self.alike,
             "images": self.images,
             "runs": self.runs,
             "sentence": self.sentence,
@@ -93,8 +101,8 @@ def find(
     """Return the likeliest setting for ``samples`` (32 to 128 are used, targets are classes from 0).
 
     ``output`` names the scores (N, C); ``offsets`` are what may be added to a label to get its place among them;
-    ``batch`` is what the runner takes at once. Raises BadSampleError for an image
-    that cannot be read, EngineError where the model fails.
+    ``batch`` is what the runner takes at once. Raises BadSampleError for an image that cannot be read, EngineError
+    where the model fails.
     """
     samples = samples[:MOST]
     targets = np.array([sample.target for sample in samples], np.int64)
@@ -134,12 +142,12 @@ class _Search:
                 "tried; labels that are sure, or the publisher's own script, would settle it"
             )
         against = self._once({one: evidence(each, ran[best]) for one, each in ran.items()})
-        shares, most = weights(against), limit(len(against))
+        shares, most = weights(against), limit(len(against), n)
         told = {one: share for one, share in shares.items() if against[one] <= most}
-        likeliest, kind = next(iter(told)), kind_of(scores)
+        likeliest, kind, alike = next(iter(told)), kind_of(scores), self._alike(told)
         return Found(
-            likeliest, _sentence(told, n, kind), n, self._asked.runs, self._space.steps(likeliest), self._offset, told,
-            kind, 100.0 * hits / n,
+            likeliest, _sentence(told, n, kind, alike), n, self._asked.runs, self._space.steps(likeliest),
+            self._offset, told, kind, 100.0 * hits / n, alike,
         )  # fmt: skip
 
     def _coordinates(self, n: int) -> tuple[Setting, dict[Coordinate, list[Setting]]]:
@@ -200,7 +208,7 @@ class _Search:
         key = setting, offset, count
         if key not in self._losses:
             logits = logits_of(self._scores(setting, count), self._kind)
-            self._losses[key] = losses(logits, self._targets[:count] + offset)
+            self._losses[key] = information(logits, self._targets[:count] + offset).losses
         return self._losses[key]
 
     def _settle_offset(self, settings: Sequence[Setting], count: int) -> None:
@@ -217,6 +225,13 @@ class _Search:
             kept.setdefault(self._asked.digest(one, len(self._targets)) or one, one)
         return {one: against[one] for one in kept.values()}
 
+    def _alike(self, settings: Iterable[Setting]) -> float:
+        """Return the percentage of images for which all of these that were run on all of them name one class."""
+        n = len(self._targets)
+        whole = [one for one in settings if not self._asked.missing(one, n)]
+        named = np.array([self._scores(one, n).argmax(axis=1) for one in whole])
+        return 100.0 * float((named == named[:1]).all(axis=0).mean()) if whole else 0.0
+
     @property
     def _tried(self) -> int:
         return len({(setting, offset) for setting, offset, _ in self._losses})
@@ -230,17 +245,29 @@ class _Search:
         return Found(None, f"the preprocessing cannot be told: {why}", len(self._targets), self._asked.runs)
 
 
-def _sentence(told: Mapping[Setting, float], images: int, kind: Kind) -> str:
-    best, share = next(iter(told.items()))
-    said = f"found on {images} labelled images with {100.0 * share:.0f} % confidence: {best}"
+def by_coordinate(told: Mapping[Setting, float]) -> dict[Coordinate, dict[str, float]]:
+    """Return the values that settings have in each coordinate with their weights, those of the first setting first."""
+    found: dict[Coordinate, dict[str, float]] = {}
+    for name in COORDINATES if told else ():
+        sums = defaultdict[str, float](float)
+        for setting, share in told.items():
+            sums[" ".join(value_of(name, setting))] += share
+        first, *others = sums.items()
+        found[name] = dict([first, *sorted(others, key=lambda each: -each[1])])
+    return found
+
+
+def _sentence(told: Mapping[Setting, float], images: int, kind: Kind, alike: float) -> str:
+    """Say what was found and what else it may be, each value with its weight."""
+    parts = [
+        " or ".join(f"{value} ({100 * share:.0f} %)" for value, share in shares.items())
+        for shares in by_coordinate(told).values()
+    ]
+    said = f"found on {images} labelled images: {'; '.join(parts)}"
     if len(told) > 1:
-        said += f"; {len(told)} ways cannot be told apart for certain: {plain(_choices(list(told)), 300)}"
+        said += (
+            f"; {len(told)} ways cannot be told apart for certain; they name one class for {alike:.0f} % of the images"
+        )
     if kind is Kind.TWICE:
         said += "; the scores are softmaxed twice"
     return said
-
-
-def _choices(told: Sequence[Setting]) -> str:
-    """Return what settings have in each coordinate in which they differ."""
-    values = [dict.fromkeys(" ".join(value_of(name, one)) for one in told) for name in COORDINATES]
-    return "; ".join(" or ".join(each) for each in values if len(each) > 1)

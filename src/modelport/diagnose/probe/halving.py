@@ -24,18 +24,19 @@ def rounds(n: int, first: int) -> int:
     return 1 if n <= first else 1 + math.ceil(math.log2(n / first))
 
 
-def halve(answering: Answering, base: Tally, tallies: Sequence[Tally], first: int = FIRST) -> list[Tally]:
-    """Let the changes take samples, fewer and fewer of them; return those that took all, the best first.
+def halve(answering: Answering, base: Tally, tallies: Sequence[Tally], first: int = FIRST) -> None:
+    """Let the changes take samples, fewer and fewer of them; ``base``, the recipe as it is, takes all.
 
-    ``base`` is the recipe as it is, and takes all samples. What was given up on the way is not returned.
+    What prepares all samples so far as the recipe does costs no run, and goes on: few images may have what it changes.
     """
     alive, size = list(tallies), first
     while True:
         answering.extend([base, *alive], min(size, answering.n))
-        alive = ranked(base, [tally for tally in alive if not tally.failed and not tally.same])
-        if base.n >= answering.n or size >= answering.n:
-            return alive
-        alive = alive[: max(KEPT, len(alive) // 2)]
+        if size >= answering.n:
+            return
+        alive = [tally for tally in alive if not tally.failed]
+        moved = ranked(base, [tally for tally in alive if not tally.same])
+        alive = [*moved[: max(KEPT, len(moved) // 2)], *(tally for tally in alive if tally.same)]
         size *= 2
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.diagnose.changes.outputs import is_probability
+from modelport.diagnose.probe.finder_scores import kind_of, logits_of, spread
 from modelport.tasks.judged import Floats
 
 # Inverse temperatures that are tried, for scores whose rows have a standard deviation of 1, and between the best one's
@@ -18,7 +18,6 @@ FINE = 9
 # The share of each probability that is spread evenly over the classes: one sure answer that is wrong costs no more than
 # a few nats, whatever its score.
 SPREAD = 0.1
-LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +37,12 @@ def information(scores: Array, targets: NDArray[np.int64]) -> Information:
     it (Guo et al., "On calibration of modern neural networks", ICML 2017). A row that holds NaN, or has no target,
     tells nothing.
     """
-    logits = logits_of(scores)
-    classes = max(2, logits.shape[1])
-    sound = np.isfinite(logits).all(axis=1) & (targets >= 0) & (targets < logits.shape[1])
-    losses = np.full(len(logits), np.log(classes))
+    classes = max(2, scores.shape[1])
+    sound = np.isfinite(scores).all(axis=1) & (targets >= 0) & (targets < scores.shape[1])
+    losses = np.full(len(scores), np.log(classes))
     if sound.any():
-        rows, wanted = logits[sound], targets[sound]
-        rows = rows - rows.max(axis=1, keepdims=True)
-        losses[sound] = _at_best(rows / (float(rows.std(axis=1).mean()) or 1.0), wanted)
+        rows = _logits(scores[sound])
+        losses[sound] = _at_best((rows - rows.max(axis=1, keepdims=True)) / spread(rows), targets[sound])
     return Information(losses, 1.0 - losses / np.log(classes))
 
 
@@ -61,19 +58,17 @@ def _at_best(rows: Floats, targets: NDArray[np.int64]) -> Floats:
     return min(found, key=lambda losses: float(losses.mean()))
 
 
-def logits_of(scores: Array) -> Floats:
-    """Return scores (N, C) as logits in float64: of probabilities the logarithm, of others themselves."""
-    wide = scores.astype(np.float64)
-    return np.log(np.maximum(wide, LEAST)) if len(wide) and is_probability(wide) else wide
-
-
 def confidences(scores: Array) -> Floats:
     """Return the largest probability of each row (N, C); 0 of a row that holds NaN."""
-    logits = logits_of(scores)
-    with np.errstate(invalid="ignore", over="ignore"):
-        shares = 1.0 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
-    found: Floats = np.nan_to_num(shares, nan=0.0, posinf=0.0)
+    found, sound = np.zeros(len(scores)), np.isfinite(scores).all(axis=1)
+    if sound.any():
+        logits = _logits(scores[sound])
+        found[sound] = 1.0 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
     return found
+
+
+def _logits(scores: Array) -> Floats:
+    return logits_of(scores, kind_of(scores))
 
 
 def _losses(logits: Floats, targets: NDArray[np.int64]) -> Floats:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from modelport.diagnose.changes.base import Change
+from modelport.diagnose.changes.base import AS_IT_IS, Change
 from modelport.diagnose.changes.labels import OFFSET, ORDER, permutation_change
-from modelport.diagnose.changes.outputs import SOFTMAX, softmax_twice
+from modelport.diagnose.changes.outputs import SOFTMAX
 from modelport.diagnose.changes.table import Changed
-from modelport.diagnose.probe.explaining import Explained, explained, row_of
+from modelport.diagnose.probe.explaining import Explained, Reference, explained, row_of
+from modelport.diagnose.probe.finder_scores import Kind, kind_of
 from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve, rounds
 from modelport.diagnose.probe.tally import By, ClassTally, Earned, LineTally, Tally
 from modelport.diagnose.probe.trials import Answering
@@ -21,11 +22,12 @@ from modelport.tasks.base import Task
 from modelport.tasks.classification.task import Classification
 from modelport.tasks.judged import Floats
 
-AS_IT_IS = Change("", "as it is", "the recipe as it is")
 # What is told of settings that say nothing where there are no labels.
 OF_LABELS = (OFFSET, ORDER)
 # Arithmetic that makes inputs wider makes answers surer, right or wrong.
 LOUDER = ("divide", "mean_std", "dtype")
+# Of fewer samples Student's test says nothing.
+FEWEST = 16
 # The rise of the mean confidence from which on it says something without labels.
 LEAST_SURER = 10.0
 
@@ -38,7 +40,7 @@ class Question:
     changes: Sequence[Changed]
     by: By
     task: Callable[[Recipe], Task]  # with the data set's categories
-    seed: int = 0
+    published: float | None = None  # the deciding figure, in percent, where it is of these weights and samples
 
 
 @dataclass(slots=True)
@@ -49,11 +51,10 @@ class Findings:
     found: Explained
     n: int
     base_tally: Tally
-    notes: list[str] = field(default_factory=list)
     failed: list[tuple[Change, str]] = field(default_factory=list)
     untouched: list[Change] = field(default_factory=list)  # those that make the very same inputs of these samples
     twice: bool = False  # softmax, told by the scores
-    told: bool = True  # whether any sample tells anything by itself
+    untold: str = ""  # why nothing can be told; empty where something can
 
 
 def probed(question: Question, answering: Answering, reference: Callable[[int], Floats] | None = None) -> Findings:
@@ -68,8 +69,10 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     halve(answering, base, tallies, first)
     earned = replace(base.earned(), metric=base.figure())
     if not earned.of:
-        return Findings(earned, Explained([]), base.n, base, told=False)
-    twice = isinstance(base, ClassTally) and softmax_twice(base.scores)
+        without = "without labels and a source, " if question.by == "confidence" else ""
+        why = f"{without}no sample of the task {question.recipe.task} tells by itself how well it was answered"
+        return Findings(earned, Explained([]), base.n, base, untold=why)
+    twice = isinstance(base, ClassTally) and kind_of(base.scores) is Kind.TWICE
     moved = [tally for tally in tallies if not tally.failed and not tally.same and (twice or not _softmax(tally))]
     learned = _learned(question, base)
     tests = (len(moved) + (learned is not None)) * rounds(base.n, first)
@@ -77,7 +80,7 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     whole = {tally: replace(tally.earned(), metric=tally.figure()) for tally in moved if tally.n == base.n}
     rows = [row_of(earned, tally, told, tests) for tally, told in whole.items()]
     rows += [row_of(base.earned(tally.n), tally, tally.earned(), tests) for tally in moved if tally not in whole]
-    held = None if reference is None else reference(base.n)
+    held = Reference(None if reference is None else reference(base.n), question.published)
     found = explained(rows, earned, held)
     if learned is not None:
         # Its samples are half of the others': the two are not held against each other.
@@ -87,6 +90,9 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     if twice and found.best is None:
         found = replace(found, best=next((row for row in found.rows if _softmax(row.tally)), None))
     findings = Findings(earned, _believed(question, found), base.n, base, twice=twice)
+    if base.n < FEWEST:
+        findings.found = replace(findings.found, best=None, alike=(), partly=())
+        findings.untold = f"{base.n} samples are too few to show anything of {len(rows)} changes: give {FEWEST} or more"
     findings.failed = [(tally.changed.change, tally.failed) for tally in tallies if tally.failed]
     findings.untouched = [tally.changed.change for tally in tallies if tally.same and not tally.failed]
     return findings

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelport.core.errors import ModelportError
 from modelport.diagnose.asking import Answers
 from modelport.diagnose.probe.tally import Tally
-from modelport.diagnose.probe.trials import Answering
+from modelport.diagnose.probe.trials import Answering, taken
 from modelport.evaluate.saved import Piece, SavedRows
 
 
@@ -31,15 +30,5 @@ class SavedAnswers(Answering):
             return
         for rows in self.rows.stream(self.pieces):
             answers = Answers(rows.ids, rows.targets, rows.outputs, rows.placements, rows.digests)
-            for place, tally in enumerate(new):
-                if not tally.failed:
-                    self._take(tally, answers, first=place == 0)
-
-    @staticmethod
-    def _take(tally: Tally, answers: Answers, first: bool) -> None:
-        try:
-            tally.take(answers, None)
-        except ModelportError as error:
-            if first:  # the recipe as it is
-                raise
-            tally.failed = error.found
+            for tally in new:
+                taken(tally, answers, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelport.core.text import listed
 from modelport.diagnose.changes.base import Change
+from modelport.diagnose.changes.outputs import SOFTMAX
 from modelport.diagnose.probe.explaining import CONFIDENCE, Row, confidence_of, resampled
 from modelport.diagnose.probe.mending import mending_lines
 from modelport.diagnose.probe.probing import Findings, Question
@@ -48,11 +49,17 @@ def findings_json(recipe: Recipe, question: Question, findings: Findings) -> dic
             "mend": change.mend or None,
         }
     return {
-        "baseline": {"metric": metric, "log_loss": base.log_loss, "evidence": evidence, "n": findings.n},
+        "baseline": {"metric": metric, "log_loss": base.log_loss, "evidence": evidence, "n": findings.n}
+        | {"published": question.published},
         "tried": tried,
         "explanation": explanation,
-        "confidence": confidence_of(found),
+        # What the scores tell by themselves hangs on no sample.
+        "confidence": 1.0 if findings.twice and best is not None and _is_softmax(best) else confidence_of(found),
     }
+
+
+def _is_softmax(row: Row) -> bool:
+    return row.tally.changed.change.kind == SOFTMAX
 
 
 def nothing_came(change: Change, why: str) -> dict[str, Any]:
@@ -77,7 +84,7 @@ def sentence(question: Question, findings: Findings, row: Row) -> str:
     if row.earned.of in WORDS:
         told.append(f"{WORDS[row.earned.of]} {row.gain:+.1f} points more (between {low:+.1f} and {high:+.1f})")
     text = f"{told[0]} {'; '.join(told[1:])}"
-    if findings.twice and change.kind == "softmax":
+    if findings.twice and _is_softmax(row):
         text = f"{TWICE}; {text}"
     if findings.found.alike:
         text += f"; {listed((other.name for other in findings.found.alike), NAMED)} cannot be told from it"
@@ -87,9 +94,10 @@ def sentence(question: Question, findings: Findings, row: Row) -> str:
 def notes_of(question: Question, findings: Findings) -> list[str]:
     """Return what is to be said of the trials."""
     found, notes = findings.found, list[str]()
-    if not findings.told:
-        task = question.recipe.task
-        return [f"nothing can be told: of the task {task} no sample by itself tells how well it was answered"]
+    if findings.untold:
+        notes.append(f"nothing can be told: {findings.untold}")
+    if not findings.found.rows:
+        return notes
     tried = sum(not row.tally.failed for row in found.rows)
     notes.append(
         f"{tried} changes were tried; every interval holds at {CONFIDENCE:.0%} for all of them together (Bonferroni), "
@@ -102,11 +110,15 @@ def notes_of(question: Question, findings: Findings) -> list[str]:
             "no labels and no source: confidence alone ranks the changes. It shows no change to be right, and what "
             "makes the inputs wider makes answers surer in any case; give --labels, or a --source beside --model"
         )
-    if findings.twice and (found.best is None or found.best.tally.changed.change.kind != "softmax"):
+    if findings.twice and (found.best is None or not _is_softmax(found.best)):
         notes.append(TWICE)
     if found.best is None and found.partly:
         names = listed((row.name for row in found.partly), NAMED)
-        why = "by confidence alone" if question.by == "confidence" else "for certain, and most of the gap stays"
+        why = (
+            "by confidence alone"
+            if question.by == "confidence"
+            else "for certain, and most of the gap stays, or is none"
+        )
         notes.append(f"better {why}: {names}")
     if findings.untouched:
         names = listed((f"{change.kind} = {change.value}" for change in findings.untouched), NAMED)

@@ -15,6 +15,7 @@ from modelport.core.progress import Bar
 from modelport.core.values import Batch, RowId, Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.diagnose.asking import Answers
+from modelport.diagnose.changes.base import AS_IT_IS
 from modelport.diagnose.changes.table import Changed
 from modelport.diagnose.probe.tally import Tally
 from modelport.engines.base import Runner
@@ -36,6 +37,20 @@ class Answering:
 
 # Bytes of answers that are kept for changes that prepare the same.
 MOST_KEPT = 256 * 1024 * 1024
+
+
+def taken(tally: Tally, answers: Answers, source: Answers | None) -> None:
+    """Let a tally take answers; one that cannot has ``failed``, but the recipe as it is raises what was raised."""
+    if tally.failed:
+        return
+    try:
+        tally.take(answers, source)
+    except ModelportError as error:
+        if tally.changed.change is AS_IT_IS:
+            raise
+        tally.failed = error.found
+
+
 # Opens the model that a recipe (its checkpoint key) names.
 Opening = Callable[[Recipe], AbstractContextManager[Runner]]
 
@@ -54,6 +69,8 @@ class Trials(Answering):
     bar: Bar | None = None
     runs: int = field(default=0, init=False)  # batches that the model was run on
     _kept: dict[tuple[Sequence[RowId], bytes], Tensors] = field(default_factory=dict, init=False)
+    # The source's answers, and from which sample on they are.
+    _held: tuple[int, list[Answers]] = field(default_factory=lambda: (0, []), init=False)
     _digests: dict[Sequence[RowId], bytes] = field(default_factory=dict, init=False)
 
     @property
@@ -71,29 +88,42 @@ class Trials(Answering):
         # The recipe's own inputs first: what others prepare alike is not run again.
         for (start, _), group in sorted(groups.items(), key=lambda entry: entry[0][1] != own):
             if start < min(stop, self.n):
-                self._extend(group, self.samples[start:stop])
+                self._extend(group, start, stop)
 
-    def _extend(self, group: Sequence[Tally], samples: Sequence[Sample]) -> None:
+    def _extend(self, group: Sequence[Tally], start: int, stop: int) -> None:
         changed = group[0].changed
+        samples = self.samples[start:stop]
         try:
-            with self._runner_of(changed) as runner, closing(self._source(samples)) as theirs:
+            with self._runner_of(changed) as runner, closing(self._theirs(start, samples)) as theirs:
                 for answers, same in self._answers(changed, samples, runner):
                     source = next(theirs, None)
                     for tally in group:
                         tally.same = same and (tally.same or not tally.n)
-                        tally.take(answers, source)
+                        taken(tally, answers, source)
         except ModelportError as error:
-            if changed.recipe is self.recipe and changed.change.inputs is None:
+            if any(tally.changed.change is AS_IT_IS for tally in group):
                 raise
             for tally in group:
                 tally.failed = error.found
         if self.bar is not None:
             self.bar.advance()
 
-    def _source(self, samples: Sequence[Sample]) -> Generator[Answers, None, None]:
-        if self.source is not None:
-            for batch in self._fed(self.recipe, samples):
-                yield _answers(batch, self.source.run(batch.inputs))
+    def _theirs(self, start: int, samples: Sequence[Sample]) -> Generator[Answers, None, None]:
+        """Yield the source's answers batch by batch; they are kept for the next change where they are not too many."""
+        if self.source is None:
+            return
+        rows = len(samples) * self.recipe.dataset.views
+        if self._held[0] == start and sum(len(answers.ids) for answers in self._held[1]) == rows:
+            yield from self._held[1]
+            return
+        kept, size = list[Answers](), 0
+        self._held = start, kept
+        for batch in self._fed(self.recipe, samples):
+            answers = _answers(batch, self.source.run(batch.inputs))
+            size += sum(array.nbytes for array in answers.outputs.values())
+            if size <= MOST_KEPT:
+                kept.append(answers)
+            yield answers
 
     @contextmanager
     def _runner_of(self, changed: Changed) -> Iterator[Runner]:

@@ -12,6 +12,7 @@ from modelport.model.graph.quantizable import HEAVY
 
 # They give whole numbers or truth: a cast of these loses nothing.
 WHOLE = frozenset({"Shape", "Size", "ArgMax", "ArgMin", "NonZero", "Equal", "Less", "Greater", "And", "Or", "Not"})
+CUT = frozenset({"Relu", "Clip"})
 # What is folded into a layer before it.
 FOLDED = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div"})
 
@@ -33,6 +34,8 @@ def about(mine: Flow, theirs: Flow, unit: Unit, rounded: bool) -> tuple[Step, bo
         return next(step for step in reversed(have) if step.op in added), False
     if missing and not added:
         gone = [step for step in wanted if step.op in missing]
+        # An activation that only cuts off is part of quantizing, where that follows.
+        gone = [step for step in gone if step.op not in CUT] or gone
         if not heavy or not all(_may_be_folded(step, wanted) for step in gone):
             return gone[-1], True
     if not have:

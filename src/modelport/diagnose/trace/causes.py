@@ -11,8 +11,9 @@ import numpy as np
 from modelport.core.artifacts import digest_bytes
 from modelport.core.text import plain, some
 from modelport.core.values import Array, Tensors
-from modelport.diagnose.trace.differences import SHOWN, Difference, Sides, differences
-from modelport.diagnose.trace.eight_bits import lost_in_eight_bits
+from modelport.diagnose.trace.difference import SHOWN, Difference, Sides
+from modelport.diagnose.trace.differences import differences
+from modelport.diagnose.trace.eight_bits import lost_in_eight_bits, quantized_from_zero, without_relu
 from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.half_bits import Loss, absurd, lost_in_half
 from modelport.diagnose.trace.reading import Operation, Reading
@@ -25,6 +26,8 @@ FEWEST = 4  # elements that tell a tensor by its values
 # What becomes of a tensor's values where another checkpoint was taken, and how many tensors, and what share, say so.
 OTHERS = frozenset({"checkpoint", "random", "shuffled"})
 FEWEST_OTHERS, SHARE_OTHERS = 3, 0.5
+# Causes that the nodes themselves are, not what they say.
+WHOLE = frozenset({"missing", "added", "operator"})
 HALVES = frozenset({"fp16", "bf16"})
 # What a culprit's ``kind`` may be, for the docs.
 KINDS = {
@@ -43,6 +46,7 @@ KINDS = {
     "sensitive": "exponents, variances or differences, which need more digits than the precision has",
     "spelling": "the same, written in other operators, which round otherwise",
     "engine": "nothing differs in the graph: the engine computes the node otherwise",
+    "stale": "a compiled file was made of another graph",
 }
 
 
@@ -98,18 +102,21 @@ class Finder:
         """
         left = {found.unit.output: found for found in units}
         for output in list(left):
-            before = (
-                [one for one, _ in left[output].unit.inputs if one in left and one != output] if output in left else []
-            )
-            for one in before:
+            reads = left[output].unit.inputs if output in left else ()
+            for one in (name for name, _ in reads if name in left and name != output):
                 first, second = left[one], left[output]
-                joined = replace(first, unit=self._joined(first.unit, second.unit))
-                parts = len(self._differences(first.unit)) * len(self._differences(second.unit))
-                count = len(self._differences(joined.unit))
-                if parts and count < len(self._differences(first.unit)) + len(self._differences(second.unit)):
-                    del left[one], left[output]
-                    if count:
-                        left[output] = joined
+                apart = [self._differences(each.unit) for each in (first, second)]
+                if not all(apart) or not any(hit.kind in WHOLE for hits in apart for hit in hits):
+                    continue
+                joined = replace(max(first, second, key=_excess), unit=self._joined(first.unit, second.unit))
+                together = self._differences(joined.unit)
+                # Weights that are like none of the source's say that the two are no unit of it.
+                alien = any(hit.became is not None and hit.became.kind in OTHERS for hit in together)
+                if len(together) < sum(map(len, apart)) and not alien:
+                    del left[one]
+                    left[output] = joined
+                    if not together:
+                        del left[output]
                     break
         return list(left.values())
 
@@ -128,8 +135,10 @@ class Finder:
         if unit not in self._found:
             tensors = self.tensors | {one: two for one, two in unit.inputs if two}
             sides = Sides(self.mine, self.theirs, tensors, self.precision, self._another)
-            mine = self.mine.operations(unit.nodes, lowered=sides.lowered)
-            self._found[unit] = differences(sides, mine, self._theirs(unit))
+            mine, theirs = self.mine.operations(unit.nodes, lowered=sides.lowered), self._theirs(unit)
+            if self.precision == "int8" and quantized_from_zero(self.mine, unit.nodes):
+                theirs = without_relu(mine, theirs)
+            self._found[unit] = differences(sides, mine, theirs)
         return self._found[unit]
 
     def _theirs(self, unit: Unit) -> list[Operation]:

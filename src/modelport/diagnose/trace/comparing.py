@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,9 +12,9 @@ import numpy as np
 from modelport.core.errors import EngineError
 from modelport.core.progress import Progress
 from modelport.core.values import Array
-from modelport.diagnose.distance import Distance, distance
+from modelport.diagnose.distance import Distance, distance, root_mean_square
 from modelport.diagnose.trace.about import about
-from modelport.diagnose.trace.bounds import NUDGE, Moves, Work, expected, work_of
+from modelport.diagnose.trace.bounds import MARGIN, NUDGE, ROOM, SLACK, Moves, Work, expected, work_of
 from modelport.diagnose.trace.findings import Unit, UnitFound
 from modelport.diagnose.trace.looking import Graph
 from modelport.diagnose.trace.noise import NudgedConstants, nudged
@@ -41,31 +42,29 @@ class Comparison:
     limit: int
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def _theirs(self) -> frozenset[str]:
-        return frozenset(self.known.values())
-
     def run(self, progress: Progress) -> list[UnitFound]:
         """Return what was found of each unit, in the candidate's order."""
         mine, theirs = self.mine.walk(self.runtime, self.limit), self.theirs.walk(self.runtime, self.limit)
         wanted = frozenset(unit.output for unit in self.units)
         wanted_there = frozenset(name for unit in self.units for name in _needs(unit))
         have = {name: array for name, array in self.theirs.feeds.items() if name in wanted_there}
-        last = {name: place for place, unit in enumerate(self.units) for name in _needs(unit)}
-        place = {unit.output: number for number, unit in enumerate(self.units)}
+        left = Counter(name for unit in self.units for name in _needs(unit))
+        places = defaultdict(list)
+        for number, unit in enumerate(self.units):
+            places[unit.output].append(number)
         found: list[UnitFound] = []
         with progress.bar("comparing nodes", len(self.units), "nodes") as bar:
             while len(found) < len(self.units):
                 steps = mine.windows[mine.done]
                 values = mine.advance(wanted)
-                due = [place[name] for step in steps for name in step.gives if name in place]
+                due = [number for step in steps for name in step.gives for number in places[name]]
                 needs = {name for number in due for name in _needs(self.units[number])}
                 while not theirs.ended and not needs <= set(have):
                     have |= theirs.advance(wanted_there)
                 due_units = [self.units[number] for number in due]
                 found += self._compared(due_units, have, values)
-                until = max(due, default=-1)
-                have = {name: array for name, array in have.items() if last.get(name, -1) > until}
+                left.subtract(name for number in due for name in _needs(self.units[number]))
+                have = {name: array for name, array in have.items() if left[name] > 0}
                 bar.advance(len(due))
         return found
 
@@ -142,11 +141,12 @@ class Comparison:
     def _quantization(
         self, numbers: Sequence[int], pieces: Sequence[Piece], wants: Mapping[int, Array]
     ) -> dict[int, Moves]:
-        """Run the pieces in floats, without and with half a step of noise, and return what the noise changes."""
+        """Run the pieces in floats, with and without the noise and the edges of 8 bits: what do these change?"""
         chosen = [pieces[number] for number in numbers]
         try:
             plain, noisy = (
-                self._results(numbers, chosen, Noise(self.mine.runs, self.mine.kinds, share)) for share in (0.0, 1.0)
+                self._results(numbers, chosen, Noise(self.mine.runs, self.mine.kinds, share, room))
+                for share, room in ((0.0, ROOM), (MARGIN["int8"] / SLACK, 1.0))
             )
         except EngineError:
             self.notes.append("some 8-bit operators cannot be run in floats: what their steps explain is not known")
@@ -154,20 +154,25 @@ class Comparison:
         found = {}
         for number, array in noisy.items():
             change = array.astype(np.float64) - plain[number]
-            norm = float(np.linalg.norm(wants[number].astype(np.float64)))
-            share = float(np.linalg.norm(change)) / (norm or 1.0)
+            share = root_mean_square(change) / (root_mean_square(wants[number]) or 1.0)
             if math.isfinite(share):
                 found[number] = Moves(quantization=share)
         return found
 
     def _found(self, unit: Unit, piece: Piece, alone: Distance, whole: Distance, moves: Moves) -> UnitFound:
         step, missing = about(self.mine.flow, self.theirs.flow, unit, self.precision == "fp32")
-        other, _ = cone(self.theirs.runs, unit.reference_output, self._theirs)
+        other = self._their_steps(unit)
         module = module_of(step.node, self.theirs.model.graph) if missing else self._module(step, other)
         work = work_of(self.mine.runs, piece.steps, self.mine.kinds)
         theirs = work_of(self.theirs.runs, other, self.theirs.kinds)
         both = Work(work.roundings + theirs.roundings, max(work.length, theirs.length))
         return UnitFound(unit, step.op, step.name, module, alone, whole, expected(both, self.precision, moves))
+
+    def _their_steps(self, unit: Unit) -> list[Step]:
+        """Return the steps of the reference's part as they are run."""
+        names = set(unit.reference_nodes)
+        stops = {name for step in self.theirs.flow.steps if step.name not in names for name in step.gives}
+        return cone(self.theirs.runs, unit.reference_output, stops)[0]
 
     def _module(self, step: Step, others: Sequence[Step]) -> str:
         """Return the module that a step came from: the reference tells, or its own graph."""
@@ -191,9 +196,3 @@ def _batches(pieces: Sequence[Piece], size: Callable[[Piece], int], limit: int) 
         batches[-1].append(number)
         total += own
     return batches
-
-
-def root_mean_square(array: Array) -> float:
-    """Return the root mean square of a tensor; 0 for one without elements."""
-    flat = array.astype(np.float64).ravel()
-    return math.sqrt(float(flat @ flat) / flat.size) if flat.size else 0.0

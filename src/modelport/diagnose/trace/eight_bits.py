@@ -21,6 +21,7 @@ SHIFTED = 0.7  # of the data's width: a range as wide that does not cover the da
 COARSE = 8.0  # times the data's width
 APART = 32.0  # factor between channels' ranges from which one scale leaves the smallest three bits
 MANY = 0.1  # share of channels
+CUT = frozenset({"Relu", "Clip"})
 OUTLIER = 16.0  # times the 99.9th percentile
 
 
@@ -44,6 +45,19 @@ def lost_in_eight_bits(
     if sensitive is not None:
         return Loss("sensitive", f"{plain(sensitive.op, SHOWN)} is quantized, which needs more than 256 levels")
     return Loss("sensitive", "nothing differs but the precision: 256 levels are too few here")
+
+
+def quantized_from_zero(mine: Reading, nodes: Sequence[str]) -> bool:
+    """Whether a unit quantizes something to levels that begin at zero: what lies below is cut off, as by Relu."""
+    covered = (_covered(mine, one) for one in _quantizers(mine, nodes))
+    return any(one is not None and one[0] == 0 for one in covered)
+
+
+def without_relu(mine: Sequence[Operation], theirs: Sequence[Operation]) -> list[Operation]:
+    """Return the reference's operations without a Relu or Clip that quantization does in its place."""
+    if any(one.op in CUT for one in mine):
+        return list(theirs)
+    return [one for one in theirs if one.op not in CUT]
 
 
 def _quantizers(mine: Reading, nodes: Sequence[str]) -> Iterator[onnx.NodeProto]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelport.core.values import Array, Tensors
@@ -23,15 +24,30 @@ MARGIN = 3.0
 SEEDS = (0, 1)
 
 
-def explained(model: onnx.ModelProto, inputs: Tensors, outputs: Sequence[str], precision: str, runtime: Bench) -> float:
-    """Return the relative L2 error of these outputs, all together, that rounding in ``precision`` explains.
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What rounding in a precision explains of a model's outputs."""
+
+    rel_l2: float  # of all outputs together
+    missed: float | None = None  # the task's own distance, where that is another; None: not measured
+
+
+Measure = Callable[[Sequence[Tensors], Sequence[Tensors]], float]
+
+
+def explained(
+    model: onnx.ModelProto, inputs: Tensors, outputs: Sequence[str], precision: str, runtime: Bench, measure: Measure
+) -> Explained:
+    """Return how far these outputs are moved by rounding in ``precision``; ``measure`` is the task's distance.
 
     The float32 ``model`` is run on ``inputs`` as it is, and with noise of the precision's roundoff in every tensor.
     Raises GraphError or EngineError where that cannot be done.
     """
     want, noisy = _runs(model, inputs, precision, runtime)
-    worst = max(total_distance((got[name], want[name]) for name in outputs).rel_l2 for got in noisy)
-    return _bound(worst, precision)
+    want = {name: want[name] for name in outputs}
+    worst = max(total_distance((got[name], array) for name, array in want.items()).rel_l2 for got in noisy)
+    missed = max(measure([{name: got[name] for name in outputs}], [want]) for got in noisy)
+    return Explained(_bound(worst, precision), MARGIN * missed if math.isfinite(missed) else None)
 
 
 def explained_each(

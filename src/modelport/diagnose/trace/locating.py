@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 # Units of which the reference's tensors are looked at: they tell what a precision loses.
 LOOKED_AT = 8
+# Where each does what its precision explains, and all together are too much: how many are named, and from which share
+# of the worst one's error.
+COSTLY, COSTLY_SHARE = 3, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,22 @@ def compared(
     notes = list(found.notes)
     if not culprits:
         notes.append("no node alone departs by more than its precision explains: the departure is the sum of many")
+        culprits = [_costliest(unit, step.precision) for unit in _by_cost(found.units, step.precision)]
     return Located(culprits, found.runs, notes, found.units, step.model)
+
+
+def _by_cost(units: Sequence[UnitFound], precision: str) -> list[UnitFound]:
+    """Return the units that lose most by a lower precision, though no more than it explains; none in float32."""
+    known = [unit for unit in units if math.isfinite(unit.local.rel_l2)] if precision != "fp32" else []
+    known.sort(key=lambda unit: -unit.local.rel_l2)
+    return [unit for unit in known[:COSTLY] if unit.local.rel_l2 >= COSTLY_SHARE * known[0].local.rel_l2 > 0]
+
+
+def _costliest(found: UnitFound, precision: str) -> Culprit:
+    names = found.unit.reference_nodes
+    why = f"{precision} costs it most: {found.local.rel_l2:.2g} by its own rounding, which the precision explains"
+    told = ", ".join(f"'{name}'" for name in names)
+    return Culprit(found, why, Fix("keep_in_float", f"keep {told} in float32 (a line of --plan)", names), "sensitive")
 
 
 def bisected(step: Step, feeds: Tensors, work: Path) -> Located:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,9 @@ from modelport.core.errors import EngineError
 from modelport.core.progress import SILENT, Progress
 from modelport.core.values import Array
 from modelport.diagnose.trace.comparing import Comparison
-from modelport.diagnose.trace.findings import NodesFound, UnitFound
+from modelport.diagnose.trace.findings import NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.looking import Graph
-from modelport.diagnose.trace.pairing import pairing, units
+from modelport.diagnose.trace.pairing import pairing, unit_of, units
 from modelport.diagnose.trace.running import Bench, bench
 from modelport.model.graph.window import MIB
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import onnx
 
 LIMIT = 64 * MIB
+# Rounds in which pairs are doubted; each looks through both graphs again.
+MOST_DOUBTS = 3
 
 
 def examine(
@@ -70,37 +72,43 @@ class Examined:
     def run(self) -> list[UnitFound]:
         """Return what was found of each unit, in the candidate's order.
 
-        A pair that was guessed of the structure alone, and whose unit departs, may be none: it is let go where the
-        units that then hold its nodes depart no more. A fault departs in a larger unit as well.
+        A pair that neither values nor names tell of for sure, at a unit that departs, may be none: it is let go where
+        the units that would then hold its nodes do not depart. A fault departs in a larger unit as well.
         """
         told = pairing(self.mine.side, self.theirs.side, self.precision)
         known, ends = told.to_other, set(self.mine.flow.outputs)
-        found = self._compare(known, {})
-        doubted = [one.unit.output for one in found.values() if one.departs]
-        doubted = [name for name in doubted if name in told.guessed and name not in ends]
-        if not doubted:
-            return list(found.values())
-        larger = self._compare(_without(known, doubted), found)
-        wrong = [name for name in doubted if not _departs_still(found[name], larger)]
-        return list((self._compare(_without(known, wrong), found | larger) if wrong else found).values())
+        found = self._compared(known, units(self.mine.flow, self.theirs.flow, known), {})
+        for _ in range(MOST_DOUBTS):
+            off = [one.unit for one in found.values() if one.departs]
+            near = {name for unit in off for name in (unit.output, *(read for read, _ in unit.inputs))}
+            wrong = self._wrong(known, [name for name in known if name in near & told.guessed - ends], found)
+            if not wrong:
+                break
+            known = {mine: theirs for mine, theirs in known.items() if mine not in wrong}
+            found = self._compared(known, units(self.mine.flow, self.theirs.flow, known), found)
+        return list(found.values())
 
-    def _compare(self, known: Mapping[str, str], done: Mapping[str, UnitFound]) -> dict[str, UnitFound]:
+    def _wrong(self, known: Mapping[str, str], doubted: Sequence[str], found: Mapping[str, UnitFound]) -> set[str]:
+        """Return the doubted pairs without which nothing departs; each is tried by itself."""
+        larger: dict[str, list[Unit]] = {}
+        for name in doubted:
+            left = {mine: theirs for mine, theirs in known.items() if mine != name}
+            takers = [one.unit.output for one in found.values() if name in dict(one.unit.inputs)]
+            larger[name] = [unit_of(self.mine.flow, self.theirs.flow, left, taker) for taker in takers]
+        tried = self._run(known, [unit for alternatives in larger.values() for unit in alternatives])
+        departs = {one.unit: one.departs for one in tried}
+        return {name for name, tries in larger.items() if tries and not any(departs[unit] for unit in tries)}
+
+    def _compared(
+        self, known: Mapping[str, str], wanted: Sequence[Unit], done: Mapping[str, UnitFound]
+    ) -> dict[str, UnitFound]:
         """Return what is found by the unit's output; units that are ``done`` as they are now are not run again."""
-        wanted = units(self.mine.flow, self.theirs.flow, known)
         new = [unit for unit in wanted if unit.output not in done or done[unit.output].unit != unit]
-        comparing = Comparison(self.runtime, self.mine, self.theirs, known, new, self.precision, self.limit)
-        found = {one.unit.output: one for one in comparing.run(self.progress)}
-        self.notes += comparing.notes
+        found = {one.unit.output: one for one in self._run(known, new)}
         return {unit.output: found.get(unit.output) or done[unit.output] for unit in wanted}
 
-
-def _without(known: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    left = set(names)
-    return {mine: theirs for mine, theirs in known.items() if mine not in left}
-
-
-def _departs_still(one: UnitFound, larger: Mapping[str, UnitFound]) -> bool:
-    """Whether a unit departs that holds the nodes of a smaller one, or nothing holds them."""
-    inner = set(one.unit.nodes)
-    holding = [unit for unit in larger.values() if inner.intersection(unit.unit.nodes)]
-    return not holding or any(unit.departs for unit in holding)
+    def _run(self, known: Mapping[str, str], wanted: Sequence[Unit]) -> list[UnitFound]:
+        comparing = Comparison(self.runtime, self.mine, self.theirs, known, wanted, self.precision, self.limit)
+        found = comparing.run(self.progress)
+        self.notes += comparing.notes
+        return found

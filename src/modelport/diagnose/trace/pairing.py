@@ -13,6 +13,7 @@ from modelport.diagnose.trace.findings import Unit
 from modelport.diagnose.trace.sketch import Sketch, apart
 from modelport.diagnose.trace.weights import same_weights
 from modelport.model.graph.flow import Flow, Step
+from modelport.model.graph.quantizable import HEAVY
 
 # They hand a tensor on: what comes out is what went in, rounded at most.
 TRANSPARENT = frozenset({"Identity", "Dropout", "Cast", "CastLike", "QuantizeLinear", "DequantizeLinear"})
@@ -25,6 +26,8 @@ NEAR = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1, "int8": 2e-1}
 FEWEST = 8
 # Names tell where at least this share of the tensors that values have paired carry the same one.
 NAMES_TELL = 0.6
+# Values of this share of what is near are surely the same tensor's.
+SURE = 0.1
 # What another operator or name counts for among values that agree, in powers of ten of their distance.
 OTHER_OPERATOR, OTHER_NAME = 0.7, 0.3
 
@@ -70,6 +73,13 @@ class Side:
             name = before
         return name
 
+    def normalised(self, step: Step) -> str | None:
+        """Return what a batch norm makes of a result, None where there is none or it is not alone to take it."""
+        takers = self.flow.takers.get(step.gives[0], ())
+        if step.op not in HEAVY or len(takers) != 1 or takers[0].op != "BatchNormalization":
+            return None
+        return takers[0].gives[0]
+
     def sources(self, step: Step, known: Mapping[str, str]) -> list[str]:
         """Return the tensors that vary and flow into a step, each seen over what hands on."""
         return [self.root(name, known) for name in step.node.input if name and name not in self.flow.fixed]
@@ -85,7 +95,7 @@ class Pairing:
     to_other: dict[str, str] = field(default_factory=dict)
     to_mine: dict[str, str] = field(default_factory=dict)
     guessed: set[str] = field(default_factory=set)
-    """The candidate's tensors that nothing but the structure tells of."""
+    """The candidate's tensors that neither values nor names tell of for sure."""
 
     def pair(self, mine: str, other: str) -> bool:
         """Note a pair unless one of the two has another; whether it is new."""
@@ -128,18 +138,19 @@ class Pairing:
         for one_name, two_name in zip(left, [name for name in theirs if name not in self.to_mine], strict=False):
             self.pair(one_name, two_name)
 
-    def by_values(self) -> None:
+    def by_values(self, near: float) -> None:
         """Pair what agrees within ``near``: of several the nearest, the same name and operator first."""
-        ours, theirs = (_by_shape(side) for side in (self.mine, self.other))
+        ours, theirs = _by_shape(self.mine, self.to_other), _by_shape(self.other, self.to_mine)
         found = []
         for shape, names in ours.items():
             others = theirs.get(shape, [])
-            for one, two in _candidates(self.mine.sketches, names, self.other.sketches, others, 2 * self.near):
+            for one, two in _candidates(self.mine.sketches, names, self.other.sketches, others, 2 * near):
                 far = apart(self.mine.sketches[one], self.other.sketches[two])
-                if far <= self.near and (one == two or math.prod(shape) >= FEWEST):
+                if far <= near and (one == two or math.prod(shape) >= FEWEST):
                     found.append((self._unlikely(one, two, far), one, two))
         for _, one, two in sorted(found):
             self.pair(one, two)
+        self.drop_crossed()
 
     def _unlikely(self, mine: str, other: str, far: float) -> tuple[float, ...]:
         """Return what orders pairs that may be: the surest first."""
@@ -159,23 +170,29 @@ class Pairing:
         told = same >= NAMES_TELL * len(paired) if len(paired) > 3 else alike >= NAMES_TELL * len(self.mine.tensors)
         if told:
             for name in common:
-                if self.mine.base[name][0] == self.other.base[name][0]:
+                if self.mine.base[name][0] == self.other.base[name][0] or self._folded(name):
                     self.pair(name, name)
+
+    def _folded(self, name: str) -> bool:
+        """Whether a tensor is made by a layer here, and by the batch norm behind it there."""
+        mine, other = self.mine.flow.maker.get(name), self.other.flow.maker.get(name)
+        if mine is None or other is None or other.op != "BatchNormalization":
+            return False
+        return self.other.base[self.other.sources(other, {})[0]][0] == mine.op
 
     def by_weights(self) -> None:
         """Pair the results of layers that have the same weights."""
         for one, two in same_weights(
             self.mine.flow, self.other.flow, self._left(self.mine, self.to_other), self._left(self.other, self.to_mine)
         ):
-            if self.may(one, two):
-                self.pair(one, two)
+            ours, theirs = self.mine.flow.maker[one], self.other.flow.maker[two]
+            self._pair_results(ours, theirs, alike=True)
 
     def _left(self, side: Side, known: Mapping[str, str]) -> list[Step]:
         return [step for step in side.flow.varying if step.gives and step.gives[0] not in known]
 
     def by_structure(self) -> None:
         """Pair what is made alike of pairs, and what pairs are made of alike, until nothing more is found."""
-        sure = set(self.to_other)
         while (
             self._forward(alike=True)
             or self._backward(alike=True)
@@ -184,7 +201,6 @@ class Pairing:
             or self._forward(alike=False)
         ):
             pass
-        self.guessed = set(self.to_other) - sure
 
     def _forward(self, *, alike: bool) -> int:
         """Pair results of steps that read pairs alone, ``alike``: of one operator; return how many."""
@@ -205,7 +221,12 @@ class Pairing:
         return made
 
     def _pair_results(self, mine: Step, other: Step, alike: bool) -> int:
-        pairs = zip(mine.gives, other.gives, strict=False)
+        ours, theirs = self.mine.normalised(mine), self.other.normalised(other)
+        if (ours is None) == (theirs is None):
+            pairs = list(zip(mine.gives, other.gives, strict=False))
+        else:
+            # On one side the batch norm is folded into the layer.
+            pairs = [(ours or mine.gives[0], theirs or other.gives[0])]
         return sum(self.may(one, two, strictly=not alike) and self.pair(one, two) for one, two in pairs)
 
     def _backward(self, *, alike: bool) -> int:
@@ -234,20 +255,35 @@ class Pairing:
         return made
 
     def drop_crossed(self) -> None:
-        """Let go of pairs whose unit would read, in the reference, what comes after its result."""
+        """Let go of pairs that contradict each other: the one is made of the other here, and before it there.
+
+        Of the two the one goes whose values are further apart.
+        """
         ends = set(self.mine.flow.outputs)
-        for name in [name for name in self.to_other if name not in ends]:
-            partner = self.to_other[name]
-            _, reads = cone(self.mine.flow, name, self.to_other)
-            places = [self.other.place(self.to_other[read]) for read in reads if read in self.to_other]
-            if any(place >= self.other.place(partner) for place in places) and self.mine.place(name) >= 0:
-                del self.to_other[name], self.to_mine[partner]
+        for name in list(self.to_other):
+            if name not in self.to_other or self.mine.place(name) < 0:
+                continue
+            for read in cone(self.mine.flow, name, self.to_other)[1]:
+                if read in self.to_other and self._after(read, name):
+                    gone = max((read, name), key=lambda one: (one not in ends, self.far(one)))
+                    del self.to_mine[self.to_other.pop(gone)]
+                    if gone == name:
+                        break
+
+    def _after(self, read: str, name: str) -> bool:
+        """Whether what is read here to make ``name`` is made after it, or as it, in the reference."""
+        return self.other.place(self.to_other[read]) >= self.other.place(self.to_other[name])
+
+    def far(self, name: str) -> float:
+        """Return the distance of a paired tensor from its partner, infinite where one was not seen."""
+        far = self.apart(name, self.to_other[name])
+        return math.inf if far is None else far
 
 
-def _by_shape(side: Side) -> dict[tuple[int, ...], list[str]]:
-    """Return the tensors that were seen and are not zero everywhere, by shape."""
+def _by_shape(side: Side, paired: Mapping[str, str]) -> dict[tuple[int, ...], list[str]]:
+    """Return the tensors that are not paired, were seen and are not zero everywhere, by shape."""
     found = defaultdict(list)
-    for name in side.tensors:
+    for name in (name for name in side.tensors if name not in paired):
         known = side.sketches.get(name)
         if known is not None and known.values.size and known.norm and np.isfinite(known.values).all():
             found[known.shape].append(name)
@@ -273,11 +309,14 @@ def pairing(mine: Side, other: Side, precision: str) -> Pairing:
     """Return which tensor is which. ``precision`` says how near the values of a pair are."""
     found = Pairing(mine, other, NEAR.get(precision, NEAR["fp32"]))
     found.by_ends()
-    found.by_values()
+    found.by_values(SURE * found.near)
     found.by_names()
+    sure = {name for name, other in found.to_other.items() if name == other or found.far(name) <= SURE * found.near}
+    found.by_values(found.near)
     found.by_weights()
     found.by_structure()
     found.drop_crossed()
+    found.guessed = set(found.to_other) - sure
     return found
 
 
@@ -304,22 +343,16 @@ def cone(flow: Flow, output: str, stops: Iterable[str]) -> tuple[list[Step], lis
 
 def units(mine: Flow, other: Flow, known: Mapping[str, str]) -> list[Unit]:
     """Return the units between the pairs, in the candidate's order. A pair that is an input on both sides is none."""
-    theirs = set(known.values())
-    found = []
     made = [name for step in mine.varying for name in step.gives if name in known]
-    for output in made:
-        steps, reads = cone(mine, output, known)
-        other_steps, _ = cone(other, known[output], theirs)
-        found.append(
-            Unit(
-                output,
-                known[output],
-                _names(mine, steps),
-                _names(other, other_steps),
-                tuple((name, known.get(name, "")) for name in reads),
-            )
-        )
-    return found
+    return [unit_of(mine, other, known, output) for output in made]
+
+
+def unit_of(mine: Flow, other: Flow, known: Mapping[str, str], output: str) -> Unit:
+    """Return the unit that makes ``output``, one of the candidate's tensors that are paired."""
+    steps, reads = cone(mine, output, known)
+    other_steps, _ = cone(other, known[output], known.values())
+    inputs = tuple((name, known.get(name, "")) for name in reads)
+    return Unit(output, known[output], _names(mine, steps), _names(other, other_steps), inputs)
 
 
 def _names(flow: Flow, steps: Sequence[Step]) -> tuple[str, ...]:

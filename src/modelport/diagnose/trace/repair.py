@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from modelport.core.errors import UsageError
-from modelport.diagnose.trace.causes import paired_tensors
+from modelport.diagnose.trace.causes import WHOLE, paired_tensors
 from modelport.diagnose.trace.findings import Culprit, Unit, UnitFound
 from modelport.engines.registry import ENGINES, get_engine
 from modelport.model.graph import graft
@@ -14,9 +14,6 @@ from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, resol
 
 if TYPE_CHECKING:
     import onnx
-
-# Causes that the nodes themselves are: with others, what stands around them for the precision stays.
-WHOLE = frozenset({"missing", "added", "operator"})
 
 
 def grafted(

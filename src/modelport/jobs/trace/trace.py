@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import write_json, write_text
+from modelport.core.errors import ModelportError
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.progress import Progress, stage
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
-from modelport.diagnose.trace.explained import LEAST, explained
+from modelport.diagnose.trace.explained import LEAST, Explained, explained
 from modelport.diagnose.trace.explorer import write_explorer
 from modelport.diagnose.trace.findings import NodesFound, StageFound
 from modelport.diagnose.trace.locating import Located, bisected, compared
@@ -36,6 +37,7 @@ from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, read_plan
 from modelport.report.result import environment
 from modelport.stages.port import source_for
+from modelport.tasks.base import Task
 from modelport.tasks.table import task_of
 
 # Rows on which it is measured what rounding does, and on which nodes are looked for.
@@ -66,8 +68,8 @@ def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
     what = asked(request)
     with held_folder(request.out, TRACE, request.force), scratch_folder(request.out, "work") as work:
         source = _source(what, progress)
-        drop_old_result(request.out, TRACE, (REPORT,))
         found = _through_the_stages(request, what, source, work, progress)
+        drop_old_result(request.out, TRACE, (REPORT,))
         plan, further = keep_in_float(found.located.culprits), dict[str, Any]()
         if request.apply:
             told = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
@@ -147,7 +149,7 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
     with stage(progress, "reference graph"):
         reference = reference_of(source, request.out, progress)
         found.notes += reference.notes
-        stages.expected = _explained_by(what, reference)
+        stages.expected = _explained_by(what, reference, task, found.notes)
     for step in steps(plan, source, reference, what.samples, progress):
         with stage(progress, f"stage {step.name}"):
             found.stages.append(stages.stage(step))
@@ -171,10 +173,13 @@ def _located(
     if graph is None or (step.graph is None and step.model.kind != "onnx"):
         return Located([], 0, [f"no node is looked for: {reference.why or 'the engine runs no graph'}"])
     samples = stages.worst(ROWS)
-    own = first_rows(what, samples, pixels=step.pixels)
-    if step.graph is not None:
-        return bisected(step, own, work)
-    return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, flawed, progress)
+    try:
+        own = first_rows(what, samples, pixels=step.pixels)
+        if step.graph is not None:
+            return bisected(step, own, work)
+        return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, flawed, progress)
+    except ModelportError as error:
+        return Located([], 0, [f"the nodes could not be looked through: {error.found}"])
 
 
 def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) -> Tensors:
@@ -187,17 +192,24 @@ def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) 
     return with_constants(what.recipe.tensors.inputs, tensors)
 
 
-def _explained_by(what: Asked, reference: Reference) -> Callable[[str], float]:
-    """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked."""
+def _explained_by(what: Asked, reference: Reference, task: Task, notes: list[str]) -> Callable[[str], Explained]:
+    """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked.
+
+    Where that cannot be done, ``notes`` tell, and the least that is explained of any model counts.
+    """
     graph = reference.graph or reference.export
     outputs = [tensor.name for tensor in what.recipe.tensors.outputs]
 
     @cache
-    def of(precision: str) -> float:
+    def of(precision: str) -> Explained:
         if graph is None:
-            return LEAST[precision]
-        with bench() as runtime:
-            inputs = first_rows(what, what.samples)
-            return explained(read_graph(graph.path), inputs, outputs, precision, runtime)
+            return Explained(LEAST[precision])
+        try:
+            with bench() as runtime:
+                inputs = first_rows(what, what.samples)
+                return explained(read_graph(graph.path), inputs, outputs, precision, runtime, task.distance)
+        except ModelportError as error:
+            notes.append(f"what {precision} explains was not measured on this model: {error.found}")
+            return Explained(LEAST[precision])
 
     return of

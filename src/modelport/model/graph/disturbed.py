@@ -1,7 +1,8 @@
 """A copy of a graph whose results are off by as much as a precision rounds them: what that explains of the outputs.
 
-The arithmetic stays float32. After each node that computes, noise is added, drawn anew for every element, of the
-standard deviation that the precision's roundoff has. So the graph itself tells how much of it reaches the outputs.
+The arithmetic stays float32. After each node that computes, noise is added, drawn for every element, of the standard
+deviation that the precision's roundoff has; 8 bits round to steps of the tensor's range as well. So the graph itself
+tells how much of it reaches the outputs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ EXACT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Roundoff:
-    """The standard deviation of the noise: ``share`` of a tensor's root mean square and ``step`` of its range."""
+    """Normal noise of ``share`` of a tensor's root mean square, and rounding to steps of ``step`` of its range."""
 
     share: float
     step: float = 0.0
@@ -36,14 +37,16 @@ class Roundoff:
 
 # fp32: 2**-24 for each rounding, some hundred of them in a sum that another order adds up otherwise.
 # fp16 and bf16: unit roundoffs of 2**-11 and 2**-8, of the inputs, the weights and the result.
-# int8: a step of a 256th of the range, even within it (standard deviation 1/sqrt(12)); weights per channel lie within
-# about four standard deviations, so that their step is a 32nd of one.
+# int8: 255 steps for each tensor; weights per channel lie within about four standard deviations, so that their step is
+# a 32nd of one, and errors are even within it (standard deviation 1/sqrt(12)).
 ROUNDOFFS: Mapping[str, Roundoff] = {
     "fp32": Roundoff(10 * 2.0**-24),
     "fp16": Roundoff(2.0**-11),
     "bf16": Roundoff(2.0**-8),
-    "int8": Roundoff(1 / 32 / 12**0.5, 1 / 255 / 12**0.5),
+    "int8": Roundoff(1 / 32 / 12**0.5, 1 / 255),
 }
+# Of a tensor of one value the range is zero, and nothing is rounded.
+LEAST_STEP = 1e-30
 
 
 def disturbed(model: onnx.ModelProto, precision: str, seed: int = 0) -> onnx.ModelProto:
@@ -54,8 +57,9 @@ def disturbed(model: onnx.ModelProto, precision: str, seed: int = 0) -> onnx.Mod
     """
     import onnx
 
-    found, refused = "the types of the graph's tensors cannot be inferred", onnx.shape_inference.InferenceError
-    with raised_as(GraphError, found, "export it again", refused):
+    found = "the types of the graph's tensors cannot be inferred"
+    # ValueError: a graph of more than 2 GB.
+    with raised_as(GraphError, found, "export it again", (onnx.shape_inference.InferenceError, ValueError)):
         inferred = onnx.shape_inference.infer_shapes(model)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -83,7 +87,7 @@ def _float_tensors(inferred: onnx.ModelProto) -> set[str]:
 
 
 def _noise(source: str, out: str, size: Roundoff, seed: int) -> Iterator[Any]:
-    """Yield the nodes that make ``out`` of ``source``: normal noise of the size that ``size`` says of the tensor."""
+    """Yield the nodes that make ``out`` of ``source``, rounded as ``size`` says."""
     from onnx import TensorProto, helper
 
     def node(kind: str, inputs: list[str], name: str, **attributes: Any) -> Any:
@@ -98,15 +102,19 @@ def _noise(source: str, out: str, size: Roundoff, seed: int) -> Iterator[Any]:
     yield node("Sqrt", [f"{at}/mean"], f"{at}/rms")
     yield constant(f"{at}/share", size.share)
     yield node("Mul", [f"{at}/rms", f"{at}/share"], f"{at}/of_rms")
-    width = f"{at}/of_rms"
-    if size.step:
-        yield node("ReduceMax", [source], f"{at}/high", keepdims=0)
-        yield node("ReduceMin", [source], f"{at}/low", keepdims=0)
-        yield node("Sub", [f"{at}/high", f"{at}/low"], f"{at}/range")
-        yield constant(f"{at}/step", size.step)
-        yield node("Mul", [f"{at}/range", f"{at}/step"], f"{at}/of_range")
-        yield node("Add", [width, f"{at}/of_range"], f"{at}/width")
-        width = f"{at}/width"
     yield node("RandomNormalLike", [source], f"{at}/drawn", seed=float(seed % 2**24))
-    yield node("Mul", [f"{at}/drawn", width], f"{at}/added")
-    yield node("Add", [source, f"{at}/added"], out)
+    yield node("Mul", [f"{at}/drawn", f"{at}/of_rms"], f"{at}/added")
+    if not size.step:
+        yield node("Add", [source, f"{at}/added"], out)
+        return
+    yield node("Add", [source, f"{at}/added"], f"{at}/noisy")
+    yield node("ReduceMax", [source], f"{at}/high", keepdims=0)
+    yield node("ReduceMin", [source], f"{at}/low", keepdims=0)
+    yield node("Sub", [f"{at}/high", f"{at}/low"], f"{at}/range")
+    yield constant(f"{at}/steps", size.step)
+    yield node("Mul", [f"{at}/range", f"{at}/steps"], f"{at}/width")
+    yield constant(f"{at}/least", LEAST_STEP)
+    yield node("Max", [f"{at}/width", f"{at}/least"], f"{at}/step")
+    yield node("Div", [f"{at}/noisy", f"{at}/step"], f"{at}/in_steps")
+    yield node("Round", [f"{at}/in_steps"], f"{at}/whole")
+    yield node("Mul", [f"{at}/whole", f"{at}/step"], out)

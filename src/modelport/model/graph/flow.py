@@ -132,7 +132,7 @@ class Flow:
             graph = onnx.shape_inference.infer_shapes(graph, strict_mode=False, data_prop=True)
         except Exception:
             return {}  # an operator that ONNX does not know, or a graph at odds with itself: running tells
-        return {value.name: _kind(value) for value in graph.graph.value_info}
+        return {value.name: _kind(value) for value in (*graph.graph.input, *graph.graph.value_info)}
 
     def light(self, feeds: Mapping[str, Array]) -> onnx.ModelProto:
         """Return the model for inference of shapes: large constants are inputs, so that nothing heavy is copied."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from modelport.core.errors import GraphError, raised_as
 from modelport.core.text import plain
-from modelport.model.graph.file import FLOATING, opset_of
+from modelport.model.graph.carried import Carried
+from modelport.model.graph.file import opset_of
+from modelport.model.graph.flow import captures
 from modelport.model.graph.passing import named_nodes, passes, root
-from modelport.model.graph.quantizable import constant_nodes, name_nodes
+from modelport.model.graph.quantizable import name_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -60,9 +59,8 @@ class _Work:
         self.reference = onnx.inliner.inline_local_functions(reference) if reference.functions else reference
         self.theirs = named_nodes(self.reference)
         self.opsets = opset_of(whole), opset_of(reference)
-        self.weights = {tensor.name: tensor for tensor in self.reference.graph.initializer}
         self.made_there = {name: node for node in self.theirs.values() for name in node.output}
-        self._kind = _float_kind(whole)
+        self.constants = Carried(whole, self.reference, self.made_there, self._fresh)
         self.nodes: list[Any] = list(whole.graph.node)
         self.taken = {value.name for value in (*self.graph.input, *self.graph.initializer)}
         for node in self.nodes:
@@ -107,7 +105,7 @@ class _Work:
 
     def _as_many_results(self, own: Any, count: int) -> None:
         """Let go of results that nobody reads, as those of a batch norm that trained; add what is lacking."""
-        read = {name for node in self.nodes for name in node.input} | {value.name for value in self.graph.output}
+        read = {name for node in self.nodes for name in _reads(node)} | {value.name for value in self.graph.output}
         while len(own.output) > count and own.output[-1] not in read:
             own.output.pop()
         own.output.extend(self._fresh(f"{own.name}_{place}") for place in range(len(own.output), count))
@@ -119,11 +117,12 @@ class _Work:
         own = had[place] if place < len(had) else ""
         if not name:
             return ""
-        if self._tensor(name) is not None:
+        source = root(name, self.made_there)
+        if self.constants.has(source):
             # A weight in 8 bits stays: it is mended by quantizing again.
             quantized = own in makers and makers[own].op_type == "DequantizeLinear"
-            return own if quantized else self._constant(name, own, node)
-        want = names.get(root(name, self.made_there))
+            return own if quantized else self._constant(source, own, node)
+        want = names.get(source)
         if want is None:
             raise self._unknown(name, node)
         sources = {root(one, makers): one for one in had if one}
@@ -175,38 +174,13 @@ class _Work:
 
     def _constant(self, name: str, known: str, node: Any) -> str:
         """Bring a constant of the reference along and return its name here; ``known`` is what it takes the place of."""
-        tensor = self._tensor(name)
-        if tensor is None:
+        if not self.constants.has(name):
             raise self._unknown(name, node)
-        kept = next((one for one in self.graph.initializer if one.name == known), None)
-        tensor = _typed_as(tensor, self._kind if kept is None else kept.data_type)
-        if kept is not None and sum(list(other.input).count(known) for other in self.nodes) == 1:
-            tensor.name = known
-            kept.CopyFrom(tensor)
-            return known
-        tensor.name = self._fresh(name)
-        self.graph.initializer.append(tensor)
-        return str(tensor.name)
+        return self.constants.bring(name, known, sum(_reads(other).count(known) for other in self.nodes))
 
     def _unknown(self, name: str, node: Any) -> GraphError:
         found = f"the source's node '{plain(node.name, 60)}' ({node.op_type}) reads '{plain(name, 60)}'"
         return GraphError(f"{found}, which this file does not have", EXPORT_AGAIN)
-
-    def _tensor(self, name: str) -> Any:
-        """Return a copy of a constant of the reference; None for what is none."""
-        if name in self.weights:
-            return copy.deepcopy(self.weights[name])
-        node = self.made_there.get(name)
-        if node is None or node.op_type != "Constant":
-            return None
-        from onnx import helper, numpy_helper
-
-        for attribute in node.attribute:
-            if attribute.name == "value":
-                return copy.deepcopy(attribute.t)
-            value = helper.get_attribute_value(attribute)
-            return numpy_helper.from_array(np.asarray(value, np.float32 if "float" in attribute.name else np.int64))
-        return None
 
     def _replace(self, old: Sequence[Any], new: Sequence[Any]) -> None:
         """Take the old nodes out, but for those whose other results the rest of the graph still reads."""
@@ -214,7 +188,7 @@ class _Work:
         fresh = {name for node in new for name in node.output}
         first = next(index for index, node in enumerate(self.nodes) if id(node) in gone)
         rest = [node for node in self.nodes if id(node) not in gone]
-        wanted = {name for node in (*rest, *new) for name in node.input} | {value.name for value in self.graph.output}
+        wanted = {name for node in (*rest, *new) for name in _reads(node)} | {value.name for value in self.graph.output}
         back = []
         for node in reversed(old):
             if any(name in wanted and name not in fresh for name in node.output):
@@ -223,7 +197,7 @@ class _Work:
                         node.output[place] = self._fresh(name)
                 if any(node.name == one.name for one in new):
                     node.name = self._fresh(node.name)
-                wanted.update(node.input)
+                wanted.update(_reads(node))
                 back.append(node)
         before = [node for node in self.nodes[:first] if id(node) not in gone]
         after = [node for node in self.nodes[first:] if id(node) not in gone]
@@ -236,10 +210,13 @@ class _Work:
         ordered = _in_order(self.nodes, {value.name for value in (*self.graph.input, *self.graph.initializer)})
         del self.graph.node[:]
         self.graph.node.extend(ordered)
-        used = _used(self.graph)
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
+        used = {name for node in ordered for name in _reads(node)} | {value.name for value in self.graph.output}
+        dropped = {tensor.name for tensor in self.graph.initializer} - used
+        for field in (self.graph.initializer, self.graph.input):  # before IR 4 a constant is an input as well
+            kept = [entry for entry in field if entry.name not in dropped]
+            del field[:]
+            field.extend(kept)
+        self.model.ir_version = max(self.model.ir_version, 4)
         del self.graph.value_info[:]  # shapes inside may be others now
         refused = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
         try:
@@ -257,6 +234,10 @@ class _Work:
         return name
 
 
+def _reads(node: Any) -> list[str]:
+    return [*node.input, *captures(node)]
+
+
 def _computes(node: Any) -> bool:
     return node.op_type != "Constant" and not passes(node, floats_only=True)
 
@@ -270,23 +251,6 @@ def _matched(old: Sequence[Any], coming: Sequence[Any]) -> dict[str, Any]:
             found[node.name] = hit
             rest = rest[rest.index(hit) + 1 :]
     return found
-
-
-def _float_kind(model: onnx.ModelProto) -> int:
-    """Return the float type that most constants have, float32 where there are none."""
-    constants = (*model.graph.initializer, *(tensor for _, tensor in constant_nodes(model)))
-    kinds = Counter(tensor.data_type for tensor in constants if tensor.data_type in FLOATING)
-    return kinds.most_common(1)[0][0] if kinds else 1
-
-
-def _typed_as(tensor: Any, kind: int) -> Any:
-    """Return a float constant in another float type of onnx.proto; others as they are."""
-    from onnx import helper, numpy_helper
-
-    if tensor.data_type == kind or not {tensor.data_type, kind} <= FLOATING:
-        return tensor
-    array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(kind))
-    return numpy_helper.from_array(array, tensor.name)
 
 
 def _settle_outputs(model: onnx.ModelProto, reference: onnx.ModelProto) -> None:
@@ -304,7 +268,7 @@ def _in_order(nodes: Sequence[Any], known: set[str]) -> list[Any]:
     while waiting:
         rest = []
         for node in waiting:
-            if any(name in made and name not in have for name in node.input):
+            if any(name in made and name not in have for name in _reads(node)):
                 rest.append(node)
             else:
                 ordered.append(node)
@@ -313,17 +277,6 @@ def _in_order(nodes: Sequence[Any], known: set[str]) -> list[Any]:
             raise GraphError("with the source's nodes the graph forms a circle", EXPORT_AGAIN)
         waiting = rest
     return ordered
-
-
-def _used(graph: Any) -> set[str]:
-    """Return all names that anything reads, in subgraphs too."""
-    found = {value.name for value in graph.output}
-    for node in graph.node:
-        found.update(node.input)
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                found |= _used(inner)
-    return found
 
 
 def _quoted(names: Iterable[str]) -> str:

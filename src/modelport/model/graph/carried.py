@@ -1,0 +1,87 @@
+"""Constants of one graph carried into another, in the float type that the other keeps them in."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelport.model.graph.file import FLOATING
+from modelport.model.graph.quantizable import constant_nodes
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class Carried:
+    """The constants of ``reference``, to be brought into ``model``, which is changed.
+
+    ``makers`` are the reference's nodes by what they give; ``fresh`` makes a name that ``model`` does not have yet.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        reference: onnx.ModelProto,
+        makers: Mapping[str, Any],
+        fresh: Callable[[str], str],
+    ) -> None:
+        self._graph = model.graph
+        self._fresh = fresh
+        self._kind = _float_kind(model)
+        self._kept = {tensor.name: tensor for tensor in reference.graph.initializer}
+        self._makers = makers
+
+    def has(self, name: str) -> bool:
+        """Whether a tensor is a constant of the reference."""
+        return name in self._kept or (name in self._makers and self._makers[name].op_type == "Constant")
+
+    def bring(self, name: str, known: str, uses: int) -> str:
+        """Bring a constant along and return its name here.
+
+        It takes the place of the initializer ``known``, and its float type, where that is used no more than once;
+        ``uses`` says how often it is. Elsewhere its type is the one that most constants have.
+        """
+        kept = next((one for one in self._graph.initializer if one.name == known), None)
+        tensor = _typed_as(self._copied(name), self._kind if kept is None else kept.data_type)
+        if kept is not None and uses == 1:
+            tensor.name = known
+            kept.CopyFrom(tensor)
+            return known
+        tensor.name = self._fresh(name)
+        self._graph.initializer.append(tensor)
+        return str(tensor.name)
+
+    def _copied(self, name: str) -> Any:
+        from onnx import helper, numpy_helper
+
+        if name in self._kept:
+            return copy.deepcopy(self._kept[name])
+        (attribute,) = self._makers[name].attribute
+        if attribute.name == "value":
+            return copy.deepcopy(attribute.t)
+        values = helper.get_attribute_value(attribute)
+        return numpy_helper.from_array(np.asarray(values, np.float32 if "float" in attribute.name else np.int64))
+
+
+def _float_kind(model: onnx.ModelProto) -> int:
+    """Return the float type that most constants have, float32 where there are none."""
+    from onnx import TensorProto
+
+    constants = (*model.graph.initializer, *(tensor for _, tensor in constant_nodes(model)))
+    kinds = Counter(tensor.data_type for tensor in constants if tensor.data_type in FLOATING)
+    return kinds.most_common(1)[0][0] if kinds else int(TensorProto.FLOAT)
+
+
+def _typed_as(tensor: Any, kind: int) -> Any:
+    """Return a float constant in another float type of onnx.proto; others as they are."""
+    from onnx import helper, numpy_helper
+
+    if tensor.data_type == kind or not {tensor.data_type, kind} <= FLOATING:
+        return tensor
+    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite: the judge of the repair sees it
+        array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(kind))
+    return numpy_helper.from_array(array, tensor.name)
