@@ -126,7 +126,8 @@ class Stages:
         if apart.rel_l2 <= expected.rel_l2:
             return ""
         want = self.source_answers.outputs
-        if not (self.task.finds_boxes or any(array.dtype.kind != "f" for array in want.values())):
+        chosen = self.task.finds_boxes and expected.chooses
+        if not (chosen or any(array.dtype.kind != "f" for array in want.values())):
             return f"they are {apart.rel_l2 / expected.rel_l2:.3g} times as far from the source's as is explained"
         # Boxes come in another order, and classes are whole numbers: no tensor is near another there.
         missed, floor = self.task.distance([got], [want]), 1 - self.task.agreement_floors[precision] / 100
