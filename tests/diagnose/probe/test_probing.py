@@ -242,7 +242,19 @@ def test_the_paired_test_is_students() -> None:
     assert high - gains.points == pytest.approx(gains.points - low)
     assert Gains(np.zeros(50)).p_value() > 0.5
     # None of 50 differs: at most as many as the binomial allows could.
-    assert Gains(np.zeros(50)).interval(0.1)[1] == pytest.approx(100 * (1 - 0.05 ** (1 / 50)), rel=1e-3)
+    assert Gains(np.zeros(50)).interval(0.2)[1] == pytest.approx(100 * (1 - 0.05 ** (1 / 50)), rel=1e-3)
+
+
+def test_right_and_wrong_answers_are_counted_exactly() -> None:
+    rng, missed = np.random.default_rng(3), 0
+    for _ in range(400):
+        base, other = (rng.random((2, 40)) < [[0.5], [0.6]]).astype(float)
+        low, high = Gains.of(base, other).interval(0.1)
+        missed += not low <= 10.0 <= high
+    assert missed <= 40
+    # Nine gained and one lost: the sign test's eleven of 1024.
+    each = np.r_[np.ones(9), -np.ones(1), np.zeros(30)]
+    assert Gains(each).p_value() == pytest.approx(11 / 1024)
 
 
 def test_seldom_is_anything_shown_of_answers_that_are_equally_good() -> None:

@@ -19,6 +19,8 @@ from modelport.model.architectures import build_random
 from modelport.model.graph import export as exporting
 from modelport.model.graph.export import check_graph, example_input
 from modelport.model.graph.file import META_WEIGHTS, metadata_of, read_graph, signature_of
+from modelport.model.graph.float16 import to_float16
+from modelport.model.graph.modules import module_of
 from modelport.model.graph.proof import prove_weights
 from modelport.model.source import SourceModel, load_source
 from modelport.recipes.load import load_recipe, parse_recipe
@@ -173,3 +175,18 @@ def test_fused_attention_is_spelled_out_for_old_opsets(tmp_path: Path) -> None:
     )
     assert {check.verdict for check in checks} == {"pass"}
     assert "Softmax" in {node.op_type for node in read_graph(artifact.path).graph.node}
+
+
+def test_an_exported_graph_tells_every_module(exported_tiny: Exported) -> None:
+    model = read_graph(exported_tiny()[0].path)
+    told = {node.op_type: module_of(node, model.graph) for node in model.graph.node[:3]}
+    assert told == {"Conv": "conv1", "Relu": "relu", "MaxPool": "maxpool"}
+    layers = {module_of(node, model.graph) for node in model.graph.node if node.op_type in ("Conv", "Gemm")}
+    assert {"layer1.0.conv1", "layer2.0.downsample.0", "fc"} <= layers
+    assert "/" not in "".join(entry.value for node in model.graph.node for entry in node.metadata_props)
+
+
+def test_conversion_to_float16_keeps_the_names(exported_tiny: Exported) -> None:
+    model = read_graph(exported_tiny()[0].path)
+    half = to_float16(model).model
+    assert {node.name for node in model.graph.node} <= {node.name for node in half.graph.node}

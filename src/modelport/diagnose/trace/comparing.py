@@ -12,7 +12,7 @@ import numpy as np
 from modelport.core.errors import EngineError
 from modelport.core.progress import Progress
 from modelport.core.values import Array
-from modelport.diagnose.distance import Distance, distance
+from modelport.diagnose.distance import Distance, distance, root_mean_square
 from modelport.diagnose.trace.about import about
 from modelport.diagnose.trace.bounds import MARGIN, NUDGE, ROOM, SLACK, Moves, Work, expected, work_of
 from modelport.diagnose.trace.findings import Unit, UnitFound
@@ -146,7 +146,7 @@ class Comparison:
         try:
             plain, noisy = (
                 self._results(numbers, chosen, Noise(self.mine.runs, self.mine.kinds, share, room))
-                for share, room in ((0.0, ROOM), (MARGIN["int8"] / SLACK, 1.0))
+                for share, room in ((0.0, ROOM), (MARGIN["int8"] / SLACK, 0.0))
             )
         except EngineError:
             self.notes.append("some 8-bit operators cannot be run in floats: what their steps explain is not known")
@@ -154,8 +154,7 @@ class Comparison:
         found = {}
         for number, array in noisy.items():
             change = array.astype(np.float64) - plain[number]
-            norm = float(np.linalg.norm(wants[number].astype(np.float64)))
-            share = float(np.linalg.norm(change)) / (norm or 1.0)
+            share = root_mean_square(change) / (root_mean_square(wants[number]) or 1.0)
             if math.isfinite(share):
                 found[number] = Moves(quantization=share)
         return found
@@ -171,8 +170,9 @@ class Comparison:
 
     def _their_steps(self, unit: Unit) -> list[Step]:
         """Return the steps of the reference's part as they are run."""
-        names = set(unit.reference_nodes)
-        stops = {name for step in self.theirs.flow.steps if step.name not in names for name in step.gives}
+        steps = self.theirs.flow.steps_named(unit.reference_nodes)
+        inside = {name for step in steps for name in step.gives}
+        stops = {name for step in steps for name in step.reads} - inside
         return cone(self.theirs.runs, unit.reference_output, stops)[0]
 
     def _module(self, step: Step, others: Sequence[Step]) -> str:
@@ -197,9 +197,3 @@ def _batches(pieces: Sequence[Piece], size: Callable[[Piece], int], limit: int) 
         batches[-1].append(number)
         total += own
     return batches
-
-
-def root_mean_square(array: Array) -> float:
-    """Return the root mean square of a tensor; 0 for one without elements."""
-    flat = array.astype(np.float64).ravel()
-    return math.sqrt(float(flat @ flat) / flat.size) if flat.size else 0.0

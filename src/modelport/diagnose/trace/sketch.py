@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelport.core.values import Array
+from modelport.diagnose.distance import root_mean_square
 
 VALUES = 512
 
@@ -27,10 +28,7 @@ def sketch(array: Array) -> Sketch:
     if not flat.size:
         return Sketch(array.shape, np.zeros(0), 0.0)
     places = np.random.default_rng(flat.size).integers(0, flat.size, VALUES)
-    whole = flat.astype(np.float64) if flat.dtype.itemsize > 4 else flat.astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = float(np.dot(whole, whole))
-    return Sketch(array.shape, flat[places].astype(np.float64), float(np.sqrt(square / flat.size)))
+    return Sketch(array.shape, flat[places].astype(np.float64), root_mean_square(array))
 
 
 def apart(got: Sketch, want: Sketch) -> float:

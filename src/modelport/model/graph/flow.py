@@ -71,6 +71,7 @@ class Flow:
     constants: Mapping[str, onnx.TensorProto]
     inputs: Sequence[Any]  # ValueInfoProto, without those that are constants
     outputs: Sequence[str]
+    named: Mapping[str, Step]
     maker: Mapping[str, Step]
     takers: Mapping[str, Sequence[Step]]
     fixed: frozenset[str]  # tensors that no input has a part in: constants and what is computed of them alone
@@ -103,9 +104,14 @@ class Flow:
             if fixed.issuperset(step.reads):
                 fixed.update(step.gives)
         return Flow(
-            ordered, constants, inputs, [value.name for value in graph.output], maker, dict(takers), frozenset(fixed),
+            ordered, constants, inputs, [value.name for value in graph.output],
+            {step.name: step for step in ordered}, maker, dict(takers), frozenset(fixed),
             list(model.opset_import), model.ir_version,
         )  # fmt: skip
+
+    def steps_named(self, names: Iterable[str]) -> list[Step]:
+        """Return the steps of these names, in order."""
+        return sorted((self.named[name] for name in names), key=lambda step: step.index)
 
     @property
     def varying(self) -> list[Step]:
@@ -132,7 +138,7 @@ class Flow:
             graph = onnx.shape_inference.infer_shapes(graph, strict_mode=False, data_prop=True)
         except Exception:
             return {}  # an operator that ONNX does not know, or a graph at odds with itself: running tells
-        return {value.name: _kind(value) for value in graph.graph.value_info}
+        return {value.name: _kind(value) for value in (*graph.graph.input, *graph.graph.value_info)}
 
     def light(self, feeds: Mapping[str, Array]) -> onnx.ModelProto:
         """Return the model for inference of shapes: large constants are inputs, so that nothing heavy is copied."""
