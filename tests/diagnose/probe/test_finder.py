@@ -153,7 +153,7 @@ def test_shuffled_labels_tell_nothing(training: list[Sample], labelled: list[Sam
 
 def test_what_tells_nothing_is_said(training: list[Sample], labelled: list[Sample]) -> None:
     runner = _fitted(SPACE, PLANTED[0], training)
-    assert "31 labelled images" in _find(runner, labelled[:31]).sentence
+    assert "63 labelled images" in _find(runner, labelled[:63]).sentence
     beyond = [replace(sample, target=CLASSES) for sample in labelled]
     assert "labels beyond the 6 scores" in _find(runner, beyond).sentence
 
@@ -188,6 +188,14 @@ def test_rows_are_what_the_recipe_makes(space: Space, labelled: list[Sample]) ->
                 np.testing.assert_array_equal(row, prepare.tensor(sample.read(), sample.id), strict=True)
 
 
+def test_a_mean_goes_with_its_colour() -> None:
+    red_first, blue_first = (
+        SPACE.arithmetic(Setting(colour, "imagenet", "squash", "bilinear"))[0]["mean"] for colour in ("RGB", "BGR")
+    )
+    assert red_first == [0.485, 0.456, 0.406] and blue_first == red_first[::-1]
+    assert SPACE.arithmetic(PLANTED[1])[0]["mean"] == [103.939, 116.779, 123.68]
+
+
 RECIPE = """
 schema = "modelport.recipe/1"
 name = "r"
@@ -199,6 +207,17 @@ tensors.outputs = [{{ name = "scores", dtype = "float32", shape = ["batch", 6] }
 dataset.kind = "table"
 dataset.classes = 6
 """
+
+
+def test_rows_are_the_same_where_nothing_can_be_kept(labelled: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, places = SPACE.along("geometry", SPACE.start)[:3], range(5)
+    kept = PreparedRows(SPACE, labelled)
+    wanted = [kept.of(setting, places) for setting in settings]
+    monkeypatch.setattr("modelport.diagnose.probe.finder_rows.KEPT_BYTES", 1)
+    rows = PreparedRows(SPACE, labelled)
+    for _ in range(2):
+        for setting, want in zip(settings, wanted, strict=True):
+            np.testing.assert_array_equal(rows.of(setting, places), want)
 
 
 def test_equal_inputs_are_run_once(training: list[Sample]) -> None:
@@ -277,13 +296,15 @@ def _folder(samples: Sequence[Sample], labels: Iterable[int], folder: Path) -> P
 @pytest.mark.slow
 def test_init_writes_what_was_found(training: list[Sample], labelled: list[Sample], call: Call, tmp_path: Path) -> None:
     truth = PLANTED[1]
-    model, out = _onnx(_fitted(SPACE, truth, training), tmp_path / "m.onnx"), tmp_path / "r.toml"
+    # The first output is background: labels count from 1.
+    network = _fitted(SPACE, truth, training, CLASSES + 1, first=1)
+    model, out = _onnx(network, tmp_path / "m.onnx"), tmp_path / "r.toml"
     data = _folder(labelled, [sample.target for sample in labelled], tmp_path / "data")
     told = call("init", model, "--data", data, "--out", out, "--json").json
     recipe = load_recipe(str(out))
     assert "preprocess" not in [entry["key"] for entry in told["guessed"]]
     assert str(truth) in told["found"]["told"] and told["found"]["sentence"] in out.read_text()
-    assert recipe.preprocess[0].model_dump()["color"] == "BGR"
+    assert recipe.preprocess[0].model_dump()["color"] == "BGR" and recipe.dataset.label_offset == 1
     answer = call(
         "run", out, "--source", model, "--data", data, "--engine", "openvino", "--out", tmp_path / "o", "--json"
     )
