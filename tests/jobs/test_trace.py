@@ -98,6 +98,18 @@ def test_a_node_that_is_missing_is_named_and_mended(trace: Trace, tmp_path: Path
     assert value["applied"]["repaired"], value["applied"]
 
 
+def test_a_graph_that_cannot_be_run_is_traced_to_its_node(trace: Trace, tmp_path: Path) -> None:
+    bad = onnx.ModelProto()
+    bad.CopyFrom(NET)
+    conv = next(node for node in bad.graph.node if node.name == "node_conv2")
+    del conv.attribute[:]
+    value = trace("--engine", "onnxruntime", "--model", written(bad, tmp_path / "bad.onnx"))
+    assert value["first_bad_stage"] == "onnx"
+    assert "does not run it" in value["stages"][-1]["why"]
+    assert value["culprits"][0]["node"] == "node_conv2"
+    assert "pads" in value["culprits"][0]["why"]
+
+
 def test_a_black_box_is_bisected(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box = with_black_box(monkeypatch)
     assert trace("--engine", "blackbox")["first_bad_stage"] is None
@@ -198,6 +210,7 @@ def with_black_box(monkeypatch: pytest.MonkeyPatch) -> Any:
         (("--limit", "3"), "--limit says nothing without --apply"),
         (("--model", "gone.onnx"), "gone.onnx"),
         (("--engine", "unknown"), "no engine named"),
+        (("--engine", "torch"), "the engine 'torch' runs checkpoint, program, not onnx"),
     ],
 )
 def test_what_cannot_be_traced_is_refused(

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from small_graphs import FAULTS, SIZE, images, node_of, planted, renamed, small_graph
 
-from modelport.core.errors import EngineError
+from modelport.core.errors import EngineError, GraphError
 from modelport.core.values import Array
 from modelport.diagnose.trace.findings import NodesFound
 from modelport.diagnose.trace.nodes import examine
@@ -198,6 +198,15 @@ def test_a_value_that_is_not_finite_departs_where_it_is_made() -> None:
     found = examine(small_graph(), faulty, X, None, "fp32")
     assert [unit.node for unit in found.departed] == ["n_right"]
     assert found.departed[0].local.nonfinite > 0
+
+
+def test_an_input_may_have_another_name() -> None:
+    other = small_graph()
+    other.graph.input[0].name = node_of(other, "n_stem").input[0] = "images"
+    found = examine(small_graph(), other, X, None, "fp32")
+    assert not found.departed and found.units[0].unit.inputs == (("images", "input"),)
+    with pytest.raises(GraphError, match="nothing is given for the graph's input 'images'"):
+        examine(small_graph(), other, X, {}, "fp32")
 
 
 def test_a_reference_that_cannot_run_is_one_clear_error() -> None:

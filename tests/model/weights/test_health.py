@@ -110,6 +110,12 @@ def test_a_convolution_that_was_not_loaded_among_trained_ones_is_named() -> None
     state = smooth_net()
     state["conv3.weight"] = np.random.default_rng(0).normal(0, (2 / 288) ** 0.5, (32, 32, 3, 3))
     assert [(one.kind, one.tensor, one.certain) for one in told(state)] == [("half_loaded", "conv3.weight", True)]
+    # A norm that saw data was behind it in training: with residual scales that begin at zero some layers do not move.
+    norm = {"bn3.running_mean": np.ones(32), "bn3.running_var": np.ones(32), "bn3.num_batches_tracked": np.array(9)}
+    state = {
+        name: value for key, one in state.items() for name, value in [(key, one), *(norm.items() if "3" in key else ())]
+    }
+    assert [(one.kind, one.tensor, one.certain) for one in told(state)] == [("half_loaded", "conv3.weight", False)]
 
 
 def test_norms_that_never_saw_a_batch_are_named(trained: State) -> None:

@@ -39,7 +39,7 @@ def about(mine: Flow, theirs: Flow, unit: Unit, rounded: bool) -> tuple[Step, bo
         if not heavy or not all(_may_be_folded(step, wanted) for step in gone):
             return gone[-1], True
     if not have:
-        return _steps(mine, unit.nodes)[-1], False
+        return mine.steps_named(unit.nodes)[-1], False
     return (heavy or [step for step in have if unit.output in step.gives] or have)[-1], False
 
 
@@ -53,7 +53,7 @@ def _lossy(flow: Flow, names: Sequence[str]) -> list[Step]:
 
     wide = (TensorProto.FLOAT, TensorProto.DOUBLE)
     found = []
-    for step in _steps(flow, names):
+    for step in flow.steps_named(names):
         source = step.node.input[0] if step.node.input else ""
         to = next((attribute.i for attribute in step.node.attribute if attribute.name == "to"), TensorProto.FLOAT)
         narrow = step.op == "QuantizeLinear" or (step.op == "Cast" and to not in wide)
@@ -64,13 +64,8 @@ def _lossy(flow: Flow, names: Sequence[str]) -> list[Step]:
     return found
 
 
-def _steps(flow: Flow, names: Sequence[str]) -> list[Step]:
-    wanted = set(names)
-    return [step for step in flow.steps if step.name in wanted]
-
-
 def _plain_steps(flow: Flow, names: Sequence[str]) -> list[Step]:
     """Return the steps of a unit that an input has a part in and that do more than to hand on."""
     return [
-        step for step in _steps(flow, names) if step.op not in TRANSPARENT and not flow.fixed.issuperset(step.gives)
+        step for step in flow.steps_named(names) if step.op not in TRANSPARENT and not flow.fixed.issuperset(step.gives)
     ]

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelport.model.graph.disturbed import EXACT
 from modelport.model.graph.flow import Flow, Kind, Step
 
 # Unit roundoffs: half the distance from 1 to the next number.
@@ -22,9 +23,9 @@ ROUNDOFF = {"fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8}
 MEAN_SQUARE = 0.42
 # How many times the expected error a healthy unit's may be: `benchmarks/trace_bounds.py`.
 MARGIN = {"fp32": 16.0, "fp16": 4.0, "int8": 3.0}
-# Values of other samples than those that a range of 8 bits was found on may lie beyond it, up to so many times as far.
-# What is cut off of larger ones is not explained.
-ROOM = 1.5
+# Values of other samples than those that a range of 8 bits was found on may lie beyond it, by up to this share of it on
+# either side. What is cut off of larger ones is not explained.
+ROOM = 0.25
 # What is cut off is told to the digit: a little more, so that it counts as explained.
 SLACK = 1.25
 # The smallest float16 above zero: below 2**-14 all are multiples of it. What is so small loses more than a rounding;
@@ -34,15 +35,6 @@ MOST_LOST = 0.9
 # The share by which inputs and weights are moved to find a unit's sensitivity: far above rounding, and small enough
 # that an operator is nearly linear over it.
 NUDGE = 2.0**-10
-# They move values or choose among them, and round nothing.
-EXACT = frozenset(
-    (
-        *("Relu", "MaxPool", "Reshape", "Concat", "Transpose", "Slice", "Split", "Gather", "Squeeze", "Unsqueeze"),
-        *("Flatten", "Identity", "Dropout", "Max", "Min", "Clip", "Neg", "Abs", "Expand", "Tile", "Pad", "Where"),
-        *("DepthToSpace", "SpaceToDepth", "Constant", "ConstantOfShape", "Cast", "Range", "Equal", "Less", "Greater"),
-        "Shape",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +77,7 @@ class Moves:
     """What was measured of a unit: how much its result moves, relative, and how large that is.
 
     ``sensitivity``: by a share of its inputs and weights, as a multiple of that. ``quantization``: by the rounding of
-    its 8-bit tensors, ``MARGIN`` times, and by their range, ``ROOM`` of it. ``size``: the root mean square of the
+    its 8-bit tensors, ``MARGIN`` times, and by the ends of their range. ``size``: the root mean square of the
     reference's result.
     """
 

@@ -112,7 +112,7 @@ class Finder:
                 together = self._differences(joined.unit)
                 # Weights that are like none of the source's say that the two are no unit of it.
                 alien = any(hit.became is not None and hit.became.kind in OTHERS for hit in together)
-                if len(together) < sum(map(len, apart)) and not alien:
+                if sum(hit.size for hit in together) < sum(hit.size for hits in apart for hit in hits) and not alien:
                     del left[one]
                     left[output] = joined
                     if not together:
@@ -145,9 +145,9 @@ class Finder:
         return self.theirs.operations(unit.reference_nodes, lowered=self.precision != "fp32")
 
     def _weighted(self) -> int:
-        """Return how many nodes of the candidate have weights of their own."""
-        nodes = (self.mine.nodes[name] for name in self.mine.nodes)
-        return sum(any(self.mine.is_weight(tensor) for tensor in node.input) for node in nodes)
+        """Return how many nodes of the source have weights of their own."""
+        nodes = self.theirs.nodes.values()
+        return sum(any(self.theirs.is_weight(tensor) for tensor in node.input) for node in nodes)
 
     def _with_weight(self, found: UnitFound, values: Tensors, got: Array | None) -> tuple[Culprit, Became | None]:
         unit = found.unit

@@ -146,7 +146,7 @@ class Comparison:
         try:
             plain, noisy = (
                 self._results(numbers, chosen, Noise(self.mine.runs, self.mine.kinds, share, room))
-                for share, room in ((0.0, ROOM), (MARGIN["int8"] / SLACK, 1.0))
+                for share, room in ((0.0, ROOM), (MARGIN["int8"] / SLACK, 0.0))
             )
         except EngineError:
             self.notes.append("some 8-bit operators cannot be run in floats: what their steps explain is not known")
@@ -170,8 +170,9 @@ class Comparison:
 
     def _their_steps(self, unit: Unit) -> list[Step]:
         """Return the steps of the reference's part as they are run."""
-        names = set(unit.reference_nodes)
-        stops = {name for step in self.theirs.flow.steps if step.name not in names for name in step.gives}
+        steps = self.theirs.flow.steps_named(unit.reference_nodes)
+        inside = {name for step in steps for name in step.gives}
+        stops = {name for step in steps for name in step.reads} - inside
         return cone(self.theirs.runs, unit.reference_output, stops)[0]
 
     def _module(self, step: Step, others: Sequence[Step]) -> str:

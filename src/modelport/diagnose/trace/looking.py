@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelport.core.errors import GraphError
 from modelport.core.progress import Bar
 from modelport.core.values import Array
 from modelport.diagnose.trace.pairing import Side
@@ -42,9 +43,8 @@ class Graph:
         flow = Flow.of(model)
         twin = float32_twin(model) if knows_float16(model) else model
         runs = flow if twin is model else Flow.of(twin)
-        names = {value.name for value in flow.inputs}
-        cast = {name: _as_float32(array) if twin is not model else array for name, array in feeds.items()}
-        own = {name: array for name, array in cast.items() if name in names}
+        given = _by_name([value.name for value in flow.inputs], feeds)
+        own = {name: _as_float32(array) for name, array in given.items()} if twin is not model else given
         return Graph(model, flow, runs, own, runs.kinds(own))
 
     @property
@@ -69,6 +69,16 @@ class Graph:
                     self.sketches[name] = sketch(array)
             bar.advance()
         self.failed, self.broken = walk.failed, walk.broken
+
+
+def _by_name(inputs: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Return what each input is fed. One of another name takes what no input is called as, in order."""
+    spare = [name for name in feeds if name not in inputs]
+    missing = [name for name in inputs if name not in feeds]
+    if len(missing) > len(spare):
+        raise GraphError(f"nothing is given for the graph's input '{missing[0]}'", f"given are {', '.join(feeds)}")
+    other = dict(zip(missing, spare, strict=False))
+    return {name: feeds[other.get(name, name)] for name in inputs}
 
 
 def _as_float32(array: Array) -> Array:

@@ -91,6 +91,8 @@ def steps(
         yield _on_engine(plan, source.artifact)
         return
     given = None if plan.given.model is None else _held(plan, plan.given.model)
+    if given is None or given.kind == ONNX:
+        _hold_engine(plan)
     yield from _graphs(plan, source, reference, given)
     if given is not None and given.kind != ONNX:
         graph = reference.graph
@@ -135,6 +137,17 @@ def _held(plan: Plan, path: Path) -> Artifact:
     elif model.kind not in engine.consumes:
         raise UsageError(f"{path}: the engine '{engine.name}' does not run such files", "name its engine by --engine")
     return model
+
+
+def _hold_engine(plan: Plan) -> None:
+    """Raise UsageError for an engine that neither runs ONNX files nor compiles them here."""
+    engine = plan.engine
+    if ONNX not in engine.consumes and not (engine.compiles_here and engine.compiles_to):
+        runs = ", ".join(sorted(engine.consumes))
+        raise UsageError(
+            f"the engine '{engine.name}' runs {runs}, not {ONNX}",
+            "compile the graph for it and give that by --model, or choose another --engine",
+        )
 
 
 def _loose(build: Build) -> Build:

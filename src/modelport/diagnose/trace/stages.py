@@ -43,7 +43,7 @@ class Step:
     pixels: bool = False  # it takes uint8 pixels and normalises by itself
     launch: Launch = field(default_factory=Launch)
     why: str = ""  # what is known against it before it has run
-    given: bool = False  # the user's file: where it cannot be run at all, that is told at once
+    given: bool = False  # the user's own file
     graph: Artifact | None = None  # the ONNX file that the engine's model was made from, where it is another
 
     def open(self) -> AbstractContextManager[Runner]:
@@ -84,14 +84,17 @@ class Stages:
         return StageFound(SOURCE, self._metric(self._figures(self._source)), still, 0.0, verdict, why)
 
     def stage(self, step: Step) -> StageFound:
-        """Ask one stage and hold it against the source. A model that cannot be run fails with the engine's words."""
+        """Ask one stage and hold it against the source. A graph that cannot be run fails with the engine's words.
+
+        Raises EngineError for a compiled file of the user's that cannot be run.
+        """
         expected = self.expected(step.precision)
         try:
             with step.open() as runner:
                 got = ask(runner, self.recipe, step.build, self.samples, seed=self.seed, pixels=step.pixels)
         except EngineError as error:
-            if step.given:
-                raise
+            if step.given and step.model.kind != "onnx":
+                raise  # nothing can be looked into
             why = f"{step.engine.name} does not run it: {error.found}"
             return StageFound(step.name, self._metric(None), NOWHERE, expected.rel_l2, "fail", why)
         self._last = got

@@ -71,6 +71,7 @@ class Flow:
     constants: Mapping[str, onnx.TensorProto]
     inputs: Sequence[Any]  # ValueInfoProto, without those that are constants
     outputs: Sequence[str]
+    named: Mapping[str, Step]
     maker: Mapping[str, Step]
     takers: Mapping[str, Sequence[Step]]
     fixed: frozenset[str]  # tensors that no input has a part in: constants and what is computed of them alone
@@ -103,9 +104,14 @@ class Flow:
             if fixed.issuperset(step.reads):
                 fixed.update(step.gives)
         return Flow(
-            ordered, constants, inputs, [value.name for value in graph.output], maker, dict(takers), frozenset(fixed),
+            ordered, constants, inputs, [value.name for value in graph.output],
+            {step.name: step for step in ordered}, maker, dict(takers), frozenset(fixed),
             list(model.opset_import), model.ir_version,
         )  # fmt: skip
+
+    def steps_named(self, names: Iterable[str]) -> list[Step]:
+        """Return the steps of these names, in order."""
+        return sorted((self.named[name] for name in names), key=lambda step: step.index)
 
     @property
     def varying(self) -> list[Step]:

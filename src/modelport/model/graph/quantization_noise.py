@@ -29,9 +29,9 @@ def is_quantized(flow: Flow, steps: Iterable[Step]) -> bool:
 class Noise:
     """An edit of single nodes: 8-bit tensors become floats again.
 
-    Where a tensor was quantized it is cut off at ``room`` times the range that 8 bits have there, and ``share`` of the
-    noise of rounding is added, uniform over ±half a step; so it is to weights that are kept in 8 bits. ``constants``
-    has what the edited nodes read.
+    Where a tensor was quantized it is cut off at the range that 8 bits have there, and ``room`` of it more on either
+    side; ``share`` of the noise of rounding is added, uniform over ±half a step. So it is to weights that are kept in
+    8 bits. ``constants`` has what the edited nodes read.
     """
 
     def __init__(self, flow: Flow, kinds: Mapping[str, Kind], share: float, room: float) -> None:
@@ -59,7 +59,10 @@ class Noise:
         name, step = f"{PREFIX}/{node.name}", self._step(original)
         if step is None:
             return [helper.make_node("Identity", [node.input[0]], [result], f"{name}/cut")]
-        low, high = (edge * step * self._room for edge in self._edges(original, step.shape))
+        low, high = (edge * step for edge in self._edges(original, step.shape))
+        # An edge at zero is an activation that was folded into it.
+        more = self._room * (high - low)
+        low, high = low - more * (low < 0), high + more * (high > 0)
         bounds = [
             self._constant(f"{PREFIX}/{original.name}/{end}", value) for end, value in (("low", low), ("high", high))
         ]

@@ -31,8 +31,7 @@ WORDS: dict[Kind, str] = {
     "batch_norm_in_training": "left in training mode",
 }
 FEW = 4  # other layers that must have taps that differ
-# A score that a trained layer would have by the others' example, and a draw has not: so that a network that was trained
-# for a few steps only, in which some layers have hardly moved, is not called half loaded.
+# A score that a trained layer would have by the others' example, and a draw has not.
 OUTLYING = 40.0
 # A share of the layers that must be trained for the others to be called missing.
 TRAINED_SHARE = 0.2
@@ -176,12 +175,13 @@ def _of_draws(layers: Sequence[Layer], norms: Mapping[str, Sequence[Weight]]) ->
         why += f"; not {_some([layer.weight.name for layer in trained])}" if trained else ""
         why += "; the batch norms have statistics of data" if settled else ""
         return [WeightFinding("untrained", first.weight.name, first.weight.module, why, certain)]
-    # What a layer of so many values would show if it had been trained as half of the others were.
+    # What a layer of so many values would show if it had been trained as half of the others were. A norm that saw data
+    # says that this one was there in training: after a few steps some layers have hardly moved.
     usual = float(np.median([layer.effect for layer in trained]))
-    sure = [layer for layer in drawn if layer.state == "drawn" and layer.spread is not None]
+    sure = [layer for layer in drawn if layer.state == "drawn" and not layer.fresh]
     outlying = {layer.weight.name for layer in sure if usual * layer.root > OUTLYING}
-    lost = [layer for layer in drawn if layer.fresh or layer.weight.name in outlying]
-    hinted = [layer for layer in sure if not (layer.norm or layer.fresh or layer.weight.name in outlying)]
+    lost = [layer for layer in drawn if layer.fresh or (layer.weight.name in outlying and not layer.norm)]
+    hinted = [layer for layer in sure if (layer.weight.name in outlying) == bool(layer.norm)]
     return [*_half_loaded(lost, len(trained), True), *_half_loaded(hinted, len(trained), False)]
 
 
