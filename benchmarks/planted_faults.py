@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-import modelport as mp
 from planted_knobs import engines, knobs
 from planted_networks import OWN, SMALL, own, small
 from planted_page import figures, missed, page
@@ -93,7 +92,7 @@ def drawn(seed: int, work: Path, networks: Sequence[str] = OWN) -> list[Trial]:
         random.shuffle(kinds)
         for kind, engine in zip(islice(cycle(kinds), count), cycle(ON_GRAPH_ENGINES), strict=False):
             add("graph", kind, SMALL, engine)
-    settings = knobs(mp.load_recipe(str(files.recipe)))
+    settings = knobs(files)
     random.shuffle(settings)
     for (kind, value), engine in zip(islice(cycle(settings), OF_SETTINGS), engines(), strict=False):
         if kind == "layout" and engine == "torch":

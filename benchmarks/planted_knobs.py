@@ -8,6 +8,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -45,12 +46,25 @@ class Asked:
     right: frozenset[tuple[str, str]]
 
 
-def knobs(recipe: mp.Recipe) -> list[tuple[str, str]]:
-    """Return the settings that can be planted: kind and value, each undone by a single change of what it makes."""
-    found = [
-        (one.change.kind, one.change.value) for one in changed_recipes(recipe, task_of(recipe)) if _undone(recipe, one)
-    ]
+def knobs(files: Small) -> list[tuple[str, str]]:
+    """Return the settings that can be planted: kind and value, each undone by a single change of what it makes.
+
+    What changes none of the first images (they have no EXIF rotation) is no fault.
+    """
+    recipe = mp.load_recipe(str(files.recipe))
+    right = _prepared(recipe, files)
+    found = []
+    for one in changed_recipes(recipe, task_of(recipe)):
+        if _undone(recipe, one):
+            moved = one.recipe.dataset != recipe.dataset or not np.array_equal(_prepared(one.recipe, files), right)
+            found += [(one.change.kind, one.change.value)] if moved else []
     return [*found, ("layout", SIDES), ("layout", BYTES), ("class_order", TURNED)]
+
+
+def _prepared(recipe: mp.Recipe, files: Small) -> np.ndarray[Any, Any]:
+    """Return the first images as a recipe prepares them."""
+    with closing(mp.batches(recipe, mp.open_dataset(recipe, files.data), 8)) as batches:
+        return next(batches).inputs[recipe.tensors.inputs[0].name]
 
 
 def _undone(recipe: mp.Recipe, planted: Changed) -> frozenset[tuple[str, str]]:
@@ -87,7 +101,8 @@ def knob_trial(trial: Trial, folder: Path) -> Row:
     if told is None:
         notes = next((note for note in value["notes"] if note.startswith("better")), "nothing explains")
         return replace(row, noticed=notes.startswith("better"), named=False, repaired=False, found=notes)
-    named = (told["change"], told["value"]) in asked.right
+    # Near settings may not be told apart on so few samples: then all of them are told.
+    named = any((one["change"], one["value"]) in asked.right for one in (told, *told["alike"]))
     row = replace(row, noticed=True, named=named, found=told["sentence"])
     return replace(row, repaired=bool(told["lines"]) and _mended(asked, told["lines"], files, folder, trial.engine))
 

@@ -139,11 +139,12 @@ def by_hand(row: Row, made: Planted, reference: onnx.ModelProto, folder: Path) -
         return replace(row, noticed=True, localised=False, repaired=False, found=f"refused: {error.found}")
     if not found.departed:
         return replace(row, noticed=False, localised=False, repaired=False, found="nothing departs")
-    culprit = culprits_of(found, reference, made.graph, "fp32")[0]
+    culprits = culprits_of(found, reference, made.graph, "fp32")
+    culprit = culprits[0]
     told = f"{culprit.found.op} '{culprit.found.node}': {culprit.why}"
     row = replace(row, noticed=True, localised=culprit.found.node in made.places, found=told)
     try:
-        mended = grafted(made.graph, reference, [culprit], found.units)
+        mended = grafted(made.graph, reference, culprits, found.units)
         return replace(row, repaired=alike(answers(mended, folder), right_answers(row.network, folder), SAME))
     except mp.ModelportError as error:
         return replace(row, repaired=False, found=f"{told}; not mended: {error.found}")
@@ -218,7 +219,7 @@ def healthy_trial(trial: Trial, folder: Path) -> Row:
             return replace(row, noticed=True, found=f"exit {code}: {said.strip()[-300:]}")
         batch = ["--batch", trial.more.split()[1]] if trial.more.startswith("--batch") else []
         words = ["--engine", trial.engine, "--samples", SAMPLES, "--model", model, *batch]
-    if "int8" in trial.more:
+    if "--precision int8" in trial.more:
         words += ["--calibration", files.data / "train"]
     value, said = traced(files, folder / "trace", *words)
     if value is None:

@@ -89,7 +89,7 @@ def place(tiny: Recipe, tiny_path: Path, tmp_path_factory: pytest.TempPathFactor
         "init": "m.onnx --out r.toml --force",
         "verify": "out",
         "compare": "out out",
-        "trace": f"{given} --data data --out traced --engine torch --samples 2 --force",
+        "trace": "tiny.toml --source m.onnx --data data --out traced --engine onnxruntime --samples 2 --force",
         "power": f"{given} --data data --out planted --engine onnxruntime --limit 2 --faults 1 --replays 0 --force",
         "diff": "m.onnx --engine onnxruntime,openvino --random 1",
         "probe": "tiny.toml --model m.onnx --data data --out probed --limit 4 --force",

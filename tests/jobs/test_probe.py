@@ -177,6 +177,7 @@ def test_what_does_not_go_together_is_refused(small: Path, call: Call, tmp_path:
     call(*words, *weights, "--tensors", tmp_path).refused("--tensors", "--results")
     call(*words, *weights, "--engine", "null").refused("--engine null", "--model")
     call(*words, "--source", "none").refused("--source none")
+    call(*words, "--model", "m.onnx", "--checkpoint-key", "ema").refused("--checkpoint-key ema", "--weights")
     flat = ("probe", small / "small.toml", *weights, "--data", small / "data" / "val", "--out", tmp_path / "out")
     call(*flat, "--labels", tmp_path / "none.txt").refused("none.txt: No such file")
     assert not (tmp_path / "out" / "probe.json").exists()

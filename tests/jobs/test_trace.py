@@ -88,7 +88,6 @@ def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Pat
     assert (tmp_path / "out" / "repaired.onnx").is_file()
 
 
-@pytest.mark.slow
 def test_a_node_that_is_missing_is_named_and_mended(trace: Trace, tmp_path: Path) -> None:
     bad = written(without(NET, "node_relu1"), tmp_path / "bad.onnx")
     value = trace("--engine", "onnxruntime", "--model", bad, "--apply", "--limit", 20)
@@ -96,6 +95,18 @@ def test_a_node_that_is_missing_is_named_and_mended(trace: Trace, tmp_path: Path
     assert len(value["culprits"]) == 1
     assert "Relu" in value["culprits"][0]["why"]
     assert value["applied"]["repaired"], value["applied"]
+
+
+def test_a_graph_that_cannot_be_run_is_traced_to_its_node(trace: Trace, tmp_path: Path) -> None:
+    bad = onnx.ModelProto()
+    bad.CopyFrom(NET)
+    conv = next(node for node in bad.graph.node if node.name == "node_conv2")
+    del conv.attribute[:]
+    value = trace("--engine", "onnxruntime", "--model", written(bad, tmp_path / "bad.onnx"))
+    assert value["first_bad_stage"] == "onnx"
+    assert "does not run it" in value["stages"][-1]["why"]
+    assert value["culprits"][0]["node"] == "node_conv2"
+    assert "pads" in value["culprits"][0]["why"]
 
 
 def test_a_black_box_is_bisected(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +133,6 @@ def test_a_stale_file_is_told_from_a_wrong_engine(
     assert "compiled anew" in value["culprits"][0]["why"]
 
 
-@pytest.mark.slow
 def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_path: Path) -> None:
     bad = written(with_weight(NET, "layer.conv1.weight", 2), tmp_path / "bad.onnx")
     assert call("compile", "--model", bad, "--engine", "openvino", "--out", tmp_path / "old.xml").code == 0
@@ -131,6 +141,19 @@ def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_p
 
 
 @pytest.mark.slow
+def test_an_int8_file_of_openvino_is_looked_into(
+    trace: Trace, call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    bad = written(with_weight(NET, "layer.conv1.weight", -30), tmp_path / "bad.onnx")
+    made = ("--engine", "openvino", "--precision", "int8")
+    old = tmp_path / "old.xml"
+    assert call("compile", tiny_path, bad, *made, "--calibration", few_images(tiny_data), "--out", old).code == 0
+    value = trace(*made, "--model", old)
+    assert value["first_bad_stage"] == "openvino"
+    assert [row["node"] for row in value["culprits"]] == ["node_conv1"]
+    assert value["runs"] <= math.ceil(math.log2(len(NET.graph.node))) + 2
+
+
 def test_an_export_that_is_not_the_source_is_traced(
     trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +202,11 @@ def test_a_broken_weight_is_blamed_on_the_source(trace: Trace, tmp_path: Path) -
     assert [(row["kind"], row["node"]) for row in value["culprits"]] == [("checkpoint", "layer.conv1.weight")]
 
 
+def few_images(data: Path) -> Path:
+    """A folder of ten images, to calibrate on."""
+    return min(path for path in (data / "train").iterdir() if path.is_dir())
+
+
 def with_black_box(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Make the black box one of the engines, right until it is told otherwise."""
     from black_box import BlackBox
@@ -198,6 +226,7 @@ def with_black_box(monkeypatch: pytest.MonkeyPatch) -> Any:
         (("--limit", "3"), "--limit says nothing without --apply"),
         (("--model", "gone.onnx"), "gone.onnx"),
         (("--engine", "unknown"), "no engine named"),
+        (("--engine", "torch"), "the engine 'torch' runs checkpoint, program, not onnx"),
     ],
 )
 def test_what_cannot_be_traced_is_refused(
@@ -232,3 +261,11 @@ def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -
     assert value["applied"]["repaired"], value["applied"]
     assert read_plan(plan).nodes == value["plan"]["nodes"]
     assert "node_stem" in value["plan"]["nodes"]
+
+
+def test_a_source_without_a_graph_is_held_on_its_own_engine(
+    trace: Trace, call: Call, null_path: Path, null_weights: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    line = ("trace", null_path, "--weights", null_weights, "--data", tiny_data, "--samples", 4, "--out", tmp_path / "o")
+    assert call(*line, "--engine", "null").code == 0
+    call(*line, "--force", "--engine", "onnxruntime").refused("there is no graph", "--engine null")

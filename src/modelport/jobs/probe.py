@@ -15,6 +15,7 @@ from modelport.core.artifacts import write_json
 from modelport.core.errors import DataError, UsageError
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.progress import Progress, stage
+from modelport.core.text import plain
 from modelport.core.values import DataSet, Sample
 from modelport.data.files.result_files import find_results
 from modelport.data.files.tensor_index import read_index
@@ -97,6 +98,13 @@ def probe(request: ProbeRequest, progress: Progress) -> dict[str, Any]:
 def _check(request: ProbeRequest) -> None:
     """Raise UsageError for files that do not go together."""
     given = request.given
+    of_file = given.model is not None and given.weights is None
+    if request.checkpoint_key is not None and (of_file or given.source is not None or request.results is not None):
+        raise UsageError(
+            f"--checkpoint-key {plain(request.checkpoint_key, 40)} chooses among the weights of a checkpoint, and none "
+            "is opened",
+            "leave it out, or give --weights FILE",
+        )
     if request.results is not None:
         files = {"--weights": given.weights, "--source": given.source, "--model": given.model}
         if more := [name for name, value in files.items() if value is not None]:

@@ -19,7 +19,7 @@ from modelport.core.values import Array, Sample, Tensors
 from modelport.data.prepare.transforms import Preprocess
 from modelport.diagnose.probe.finder import MAX_RUNS, Found, find
 from modelport.diagnose.probe.finder_rows import Asked, PreparedRows
-from modelport.diagnose.probe.finder_scores import Kind, kind_of, losses
+from modelport.diagnose.probe.finder_scores import Kind, kind_of
 from modelport.diagnose.probe.finder_settings import COORDINATES, Setting, Space
 from modelport.diagnose.probe.finder_weights import credible, evidence, limit, weights
 from modelport.recipes.load import load_recipe, parse_recipe
@@ -153,7 +153,7 @@ def test_shuffled_labels_tell_nothing(training: list[Sample], labelled: list[Sam
 
 def test_what_tells_nothing_is_said(training: list[Sample], labelled: list[Sample]) -> None:
     runner = _fitted(SPACE, PLANTED[0], training)
-    assert "31 labelled images" in _find(runner, labelled[:31]).sentence
+    assert "63 labelled images" in _find(runner, labelled[:63]).sentence
     beyond = [replace(sample, target=CLASSES) for sample in labelled]
     assert "labels beyond the 6 scores" in _find(runner, beyond).sentence
 
@@ -188,6 +188,14 @@ def test_rows_are_what_the_recipe_makes(space: Space, labelled: list[Sample]) ->
                 np.testing.assert_array_equal(row, prepare.tensor(sample.read(), sample.id), strict=True)
 
 
+def test_a_mean_goes_with_its_colour() -> None:
+    red_first, blue_first = (
+        SPACE.arithmetic(Setting(colour, "imagenet", "squash", "bilinear"))[0]["mean"] for colour in ("RGB", "BGR")
+    )
+    assert red_first == [0.485, 0.456, 0.406] and blue_first == red_first[::-1]
+    assert SPACE.arithmetic(PLANTED[1])[0]["mean"] == [103.939, 116.779, 123.68]
+
+
 RECIPE = """
 schema = "modelport.recipe/1"
 name = "r"
@@ -199,6 +207,17 @@ tensors.outputs = [{{ name = "scores", dtype = "float32", shape = ["batch", 6] }
 dataset.kind = "table"
 dataset.classes = 6
 """
+
+
+def test_rows_are_the_same_where_nothing_can_be_kept(labelled: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, places = SPACE.along("geometry", SPACE.start)[:3], range(5)
+    kept = PreparedRows(SPACE, labelled)
+    wanted = [kept.of(setting, places) for setting in settings]
+    monkeypatch.setattr("modelport.diagnose.probe.finder_rows.KEPT_BYTES", 1)
+    rows = PreparedRows(SPACE, labelled)
+    for _ in range(2):
+        for setting, want in zip(settings, wanted, strict=True):
+            np.testing.assert_array_equal(rows.of(setting, places), want)
 
 
 def test_equal_inputs_are_run_once(training: list[Sample]) -> None:
@@ -228,18 +247,6 @@ def test_a_second_softmax_leaves_bounds() -> None:
     assert kind_of(np.full((50, 7), np.nan)) is Kind.LOGITS
 
 
-def test_losses_are_the_least_of_any_temperature() -> None:
-    rng = np.random.default_rng(1)
-    targets = rng.integers(0, 5, 400)
-    logits = np.eye(5)[targets] * 2 + rng.normal(0, 1, (400, 5))
-    mine = losses(logits, targets)
-    for scale in (1e-3, 1.0, 50.0):
-        np.testing.assert_allclose(losses(logits * scale, targets), mine, rtol=1e-6)
-    probabilities = [_softmax(logits * heat)[np.arange(400), targets] for heat in np.geomspace(0.05, 20, 400)]
-    least = min(-np.log(each).mean() for each in probabilities)
-    assert least <= mine.mean() <= least + 0.01
-
-
 def test_weights_follow_the_evidence() -> None:
     rng = np.random.default_rng(2)
     best = rng.gamma(1.0, 0.5, 100)
@@ -257,7 +264,8 @@ def test_weights_follow_the_evidence() -> None:
     assert credible({usual: 0.7, odd: 0.3}, 0.95) == (usual, odd)
     assert credible({usual: 0.96, odd: 0.04}, 0.95) == (usual,)
     # Two sides of 5 % of two: 1.96 standard errors.
-    assert limit(2) == pytest.approx(0.5 * 1.96**2, abs=1e-3) and limit(40) > limit(2)
+    assert limit(2, 10**6) == pytest.approx(0.5 * 1.96**2, abs=1e-3)
+    assert limit(2, 10**6) < limit(2, 32) < limit(40, 32)
 
 
 def _onnx(network: Network, path: Path) -> Path:
@@ -288,13 +296,15 @@ def _folder(samples: Sequence[Sample], labels: Iterable[int], folder: Path) -> P
 @pytest.mark.slow
 def test_init_writes_what_was_found(training: list[Sample], labelled: list[Sample], call: Call, tmp_path: Path) -> None:
     truth = PLANTED[1]
-    model, out = _onnx(_fitted(SPACE, truth, training), tmp_path / "m.onnx"), tmp_path / "r.toml"
+    # The first output is background: labels count from 1.
+    network = _fitted(SPACE, truth, training, CLASSES + 1, first=1)
+    model, out = _onnx(network, tmp_path / "m.onnx"), tmp_path / "r.toml"
     data = _folder(labelled, [sample.target for sample in labelled], tmp_path / "data")
     told = call("init", model, "--data", data, "--out", out, "--json").json
     recipe = load_recipe(str(out))
     assert "preprocess" not in [entry["key"] for entry in told["guessed"]]
     assert str(truth) in told["found"]["told"] and told["found"]["sentence"] in out.read_text()
-    assert recipe.preprocess[0].model_dump()["color"] == "BGR"
+    assert recipe.preprocess[0].model_dump()["color"] == "BGR" and recipe.dataset.label_offset == 1
     answer = call(
         "run", out, "--source", model, "--data", data, "--engine", "openvino", "--out", tmp_path / "o", "--json"
     )
@@ -308,3 +318,6 @@ def test_init_writes_what_was_found(training: list[Sample], labelled: list[Sampl
     (shuffled / labelled[0].id).write_bytes(b"no image")
     told = call("init", model, "--data", shuffled, "--out", out, "--force", "--json").json
     assert labelled[0].id in {entry["key"]: entry["why"] for entry in told["guessed"]}["preprocess"]
+    (shuffled / "labels.csv").unlink()
+    told = call("init", model, "--data", shuffled, "--out", out, "--force", "--json").json
+    assert "only images with labels" in told["guessed"][0]["why"] and "found" not in told

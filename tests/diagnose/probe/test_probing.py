@@ -105,6 +105,9 @@ def test_of_a_healthy_recipe_nothing_explains(tiny: Recipe, seed: int) -> None:
     told = findings_json(tiny, question, findings)
     assert told["explanation"] is None and told["confidence"] == 0.95
     assert len(told["tried"]) > 30
+    # Near settings that answer as well are told.
+    whole = [row for row in told["tried"] if row.get("n") == 256]
+    assert {row["change"] for row in told["as_good"]} <= {row["change"] for row in whole} and told["as_good"]
 
 
 def test_what_cannot_be_told_apart_is_told_as_a_set(tiny: Recipe) -> None:
@@ -242,7 +245,19 @@ def test_the_paired_test_is_students() -> None:
     assert high - gains.points == pytest.approx(gains.points - low)
     assert Gains(np.zeros(50)).p_value() > 0.5
     # None of 50 differs: at most as many as the binomial allows could.
-    assert Gains(np.zeros(50)).interval(0.1)[1] == pytest.approx(100 * (1 - 0.05 ** (1 / 50)), rel=1e-3)
+    assert Gains(np.zeros(50)).interval(0.2)[1] == pytest.approx(100 * (1 - 0.05 ** (1 / 50)), rel=1e-3)
+
+
+def test_right_and_wrong_answers_are_counted_exactly() -> None:
+    rng, missed = np.random.default_rng(3), 0
+    for _ in range(400):
+        base, other = (rng.random((2, 40)) < [[0.5], [0.6]]).astype(float)
+        low, high = Gains.of(base, other).interval(0.1)
+        missed += not low <= 10.0 <= high
+    assert missed <= 40
+    # Nine gained and one lost: the sign test's eleven of 1024.
+    each = np.r_[np.ones(9), -np.ones(1), np.zeros(30)]
+    assert Gains(each).p_value() == pytest.approx(11 / 1024)
 
 
 def test_seldom_is_anything_shown_of_answers_that_are_equally_good() -> None:

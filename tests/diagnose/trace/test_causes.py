@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from modelport.core.values import Array
 from modelport.diagnose.trace.causes import KINDS, culprit_of
 from modelport.diagnose.trace.findings import Culprit
 from modelport.diagnose.trace.repair import grafted
+from modelport.diagnose.trace.weights_cause import KINDS as BECAME
 
 W, B, X = weights(4, 3, 3, 3), weights(4), weights(1, 3, 8, 8)
 
@@ -122,3 +124,11 @@ def test_what_is_spelled_otherwise_and_is_the_same() -> None:
     )  # fmt: skip
     assert told(spelled, plain).kind == "spelling"
     assert told(one("Softmax", axis=3), one("Softmax")).kind == "spelling"
+
+
+def test_the_docs_list_every_kind() -> None:
+    text = " ".join((Path(__file__).parents[3] / "docs" / "trace.md").read_text(encoding="utf-8").split())
+    for kind, meaning in KINDS.items():
+        assert f"| `{kind}` | {meaning} |" in text
+    for kind, meaning in BECAME.items():
+        assert f"*{kind}* ({meaning})" in text

@@ -17,6 +17,7 @@ from modelport.core.values import Array
 from modelport.diagnose.trace.causes import culprit_of, culprits_of
 from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
 from modelport.diagnose.trace.repair import grafted, keep_in_float, plan_files
+from modelport.model.graph.file import opset_of
 from modelport.model.graph.precision_plan import parse_plan
 
 X, W, V = weights(1, 3, 8, 8), weights(3, 3, 3, 3), weights(3, 3, 3, 3)
@@ -159,10 +160,35 @@ def test_what_cannot_be_grafted_is_refused() -> None:
         grafted(changed(candidate, lambda graph: graph.node.pop(2)), reference, [culprit(units[2])], units)
     with pytest.raises(UsageError, match="none of the culprits"):
         grafted(candidate, reference, [])
-    one, other = (graph([helper.make_node("Softmax", ["x"], ["y"], "it")], opset=opset) for opset in (11, 17))
-    with pytest.raises(GraphError, match="Softmax means something else in opset 11") as refused:
+    one, other = (graph([helper.make_node("Softmax", ["x"], ["y"], "it")], opset=opset) for opset in (17, 11))
+    with pytest.raises(GraphError, match="Softmax means something else in opset 17") as refused:
         grafted(one, other, [culprit(found(one, other))])
-    assert "opset 17" in refused.value.fix
+    assert "opset 11" in refused.value.fix
+
+
+def test_a_file_of_an_older_opset_is_brought_to_the_sources() -> None:
+    """It has no Gelu: with the source's it is a file of the source's opset."""
+    root, one, half = np.float32(2**0.5), np.float32(1), np.float32(0.5)
+
+    def spelled(operator: str) -> onnx.ModelProto:
+        nodes = [
+            helper.make_node("Div", ["x", "r"], ["d"], "div"),
+            helper.make_node(operator, ["d"], ["e"], "erf"),
+            helper.make_node("Add", ["e", "o"], ["a"], "add"),
+            helper.make_node("Mul", ["a", "x"], ["m"], "mul"),
+            helper.make_node("Mul", ["m", "h"], ["y"], "half"),
+        ]
+        return graph(nodes, opset=13, r=root, o=one, h=half)
+
+    reference = graph([helper.make_node("Gelu", ["x"], ["y"], "gelu")], opset=20)
+    assert culprit_of(found(spelled("Erf"), reference), reference, spelled("Erf"), "fp32").kind == "spelling"
+    wrong = spelled("Tanh")
+    why = culprit_of(found(wrong, reference), reference, wrong, "fp32")
+    assert (why.kind, why.found.node) == ("operator", "erf")
+    assert why.why == "at 'erf': in the nodes that are Gelu in the source, Tanh is where Erf belongs"
+    mended = grafted(wrong, reference, [why])
+    assert opset_of(mended) == 20
+    assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])
 
 
 def test_types_that_do_not_meet_are_refused() -> None:

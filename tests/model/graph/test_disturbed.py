@@ -94,3 +94,34 @@ def test_a_tensor_of_zeros_stays_one_in_eight_bits() -> None:
     for tensor in zero.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(np.zeros((32, 32), np.float32), tensor.name))
     assert not answers(disturbed(zero, "int8")).any()
+
+
+def test_arithmetic_on_sizes_stays_exact() -> None:
+    """Half of the rows, by a float product of their number and Floor: noise would make one row less of it."""
+
+    def node(op: str, inputs: str, out: str, **settings: Any) -> Any:
+        return helper.make_node(op, inputs.split(), [out], out, **settings)
+
+    nodes = [
+        node("Shape", "x", "sizes", end=1),
+        node("Cast", "sizes", "rows", to=TensorProto.FLOAT),
+        node("Mul", "rows half", "halved"),
+        node("Floor", "halved", "whole"),
+        node("Cast", "whole", "count", to=TensorProto.INT64),
+        node("Slice", "x zero count", "first"),
+        node("Mul", "first first", "y"),
+    ]
+    held = [
+        numpy_helper.from_array(value, name)
+        for name, value in (("half", np.array([0.5], np.float32)), ("zero", np.array([0], np.int64)))
+    ]
+    sides = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [axis, 32]) for name, axis in (("x", 64), ("y", 32))
+    ]
+    graph = helper.make_graph(nodes, "halves", sides[:1], sides[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    want = answers(model)
+    for seed in range(4):
+        got = answers(disturbed(model, "int8", seed))
+        assert got.shape == want.shape == (32, 32)
+        assert not np.array_equal(got, want)

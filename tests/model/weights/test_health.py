@@ -12,7 +12,7 @@ from torch import nn
 from modelport.core.values import Array
 from modelport.model.architectures import build_random
 from modelport.model.graph.weights import findings_of_graph
-from modelport.model.weights.health import WeightFinding, findings_of, findings_of_module, notes_of
+from modelport.model.weights.health import WeightFinding, examined, findings_of, findings_of_module, notes_of
 from modelport.model.weights.roles import arrays_of, weights_of_state
 from modelport.recipes.tables import Model
 
@@ -80,11 +80,12 @@ def test_a_random_network_with_settled_norms_is_a_hint_alone(trained: State) -> 
     assert (kinds(found), kinds(found, False)) == (set(), {"untrained"})
 
 
-@pytest.mark.parametrize("lost", [("8.", "9."), ("4.", "5."), ("13.",)])
-def test_layers_that_were_not_loaded_are_named(trained: State, lost: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("lost", "certain"), [(("8.", "9."), True), (("4.", "5."), True), (("13.",), False)])
+def test_layers_that_were_not_loaded_are_named(trained: State, lost: tuple[str, ...], certain: bool) -> None:
+    """A last layer of 320 values, without a norm, is a hint: some are hardly trained."""
     fresh = {name: tensor.numpy() for name, tensor in small_net().state_dict().items() if name.startswith(lost)}
     found = [finding for finding in told(trained | fresh) if finding.kind == "half_loaded"]
-    assert [(finding.tensor, finding.certain) for finding in found] == [(f"{lost[0]}weight", True)]
+    assert [(finding.tensor, finding.certain) for finding in found] == [(f"{lost[0]}weight", certain)]
 
 
 def test_a_layer_of_zeros_among_trained_ones_is_a_hint(trained: State) -> None:
@@ -93,6 +94,28 @@ def test_a_layer_of_zeros_among_trained_ones_is_a_hint(trained: State) -> None:
         ("half_loaded", "8.weight", False)
     ]
     assert told({"a.weight": np.zeros((32, 32)), "b.weight": np.zeros((9, 9))}) == []
+
+
+def test_a_network_of_a_few_steps_is_not_called_half_loaded() -> None:
+    """Three of its layers show a trace of training, three none yet."""
+    rng = np.random.default_rng(0)
+    state = {f"conv{number}.weight": rng.normal(0, (2 / 576) ** 0.5, (64, 64, 3, 3)) for number in range(6)}
+    for number in (1, 3, 5):
+        state[f"conv{number}.weight"] *= rng.uniform(0.9, 1.1, (1, 64, 1, 1))
+    assert examined(weights_of_state(state)).layers == {"drawn": 3, "trained": 3}
+    assert kinds(told(state)) == set()
+
+
+def test_a_convolution_that_was_not_loaded_among_trained_ones_is_named() -> None:
+    state = smooth_net()
+    state["conv3.weight"] = np.random.default_rng(0).normal(0, (2 / 288) ** 0.5, (32, 32, 3, 3))
+    assert [(one.kind, one.tensor, one.certain) for one in told(state)] == [("half_loaded", "conv3.weight", True)]
+    # A norm that saw data was behind it in training: with residual scales that begin at zero some layers do not move.
+    norm = {"bn3.running_mean": np.ones(32), "bn3.running_var": np.ones(32), "bn3.num_batches_tracked": np.array(9)}
+    state = {
+        name: value for key, one in state.items() for name, value in [(key, one), *(norm.items() if "3" in key else ())]
+    }
+    assert [(one.kind, one.tensor, one.certain) for one in told(state)] == [("half_loaded", "conv3.weight", False)]
 
 
 def test_norms_that_never_saw_a_batch_are_named(trained: State) -> None:

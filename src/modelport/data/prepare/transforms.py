@@ -91,9 +91,7 @@ class Preprocess:
         """Return what ``pixels`` returns, of an image that was decoded already. Raises BadSampleError."""
         with told_of(name), IN_FLIGHT.share(self._most_pixels(size_of(picture), name)):
             if isinstance(picture, Image.Image):
-                if (made := self._in_one(picture, name)) is not None:
-                    return made[0][:, :, ::-1] if self._blue_first else made[0]
-                picture = turned(picture) if self._blue_first else picture
+                return self._of_image(picture, name)[0]
             return self._shaped(picture, name)[0]
 
     def place(self, content: bytes, name: str) -> Placement | None:
@@ -178,12 +176,13 @@ class Preprocess:
             with open_image(content, name) as opened, IN_FLIGHT.share(self._most_pixels(opened.size, name)):
                 image = ImageOps.exif_transpose(opened) if self._rotates else opened
                 size = image.size  # as the file has it: the quick way decodes fewer pixels
-                if (made := self._in_one(image, name)) is not None:
-                    found = (made[0][:, :, ::-1] if self._blue_first else made[0]), made[1]
-                else:
-                    image = image if image.mode == self._mode else image.convert(self._mode)
-                    found = self._shaped(turned(image) if self._blue_first else image, name)
-                return self._told(size, found, facts)
+                return self._told(size, self._of_image(image, name), facts)
+
+    def _of_image(self, image: Image.Image, name: str) -> tuple[Bytes, Placement | None]:
+        if (made := self._in_one(image, name)) is not None:
+            return (made[0][:, :, ::-1] if self._blue_first else made[0]), made[1]
+        image = image if image.mode == self._mode else image.convert(self._mode)
+        return self._shaped(turned(image) if self._blue_first else image, name)
 
     @staticmethod
     def _told(

@@ -27,9 +27,8 @@ def arithmetic_changes(recipe: Recipe) -> Iterator[Change]:
     for name, (mean, std) in (MEAN_STD if channels == 3 else MEAN_STD_GREY).items():
         told = f"mean {_told(mean)} and std {_told(std)} of pixels of 0 to 1"
         yield Change(KIND_MEAN_STD, name, f"the model takes {told}", recipe=partial(_normalised, mean, std))
-    yield Change(
-        KIND_MEAN_STD, "swapped", "mean and std are in the order of the other channels", recipe=_swapped
-    )  # fmt: skip
+    told = "mean and std are in the opposite order of the channels"
+    yield Change(KIND_MEAN_STD, "swapped", told, recipe=turned)
     yield Change(KIND_MEAN_STD, "twice", "the model takes pixels that are normalised twice", recipe=_twice)
     yield Change(KIND_MEAN_STD, "once", "the recipe normalises pixels twice", recipe=_once)
     yield Change(KIND_MEAN_STD, "no std", "the model takes pixels less the mean, not divided by std", recipe=_no_std)
@@ -72,10 +71,6 @@ def _normalised(mean: Numbers, std: Numbers, recipe: Recipe) -> Recipe | None:
     if isinstance(first, Decode) and first.color == "BGR":
         mean, std = tuple(mean)[::-1], tuple(std)[::-1]
     return with_arithmetic(recipe, _normalize(255.0, mean, std))
-
-
-def _swapped(recipe: Recipe) -> Recipe | None:
-    return turned(recipe)
 
 
 def turned(recipe: Recipe) -> Recipe | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from modelport.recipes.presets import AS_IT_IS, CLIP, GREY, HALF, IMAGENET, MNIST
+from modelport.recipes.presets import AS_IT_IS, CAFFE_MEAN, CLIP, GREY, HALF, IMAGENET, MNIST
 from modelport.recipes.steps import Interpolation
 
 Three = tuple[float, float, float]
@@ -20,7 +20,14 @@ def _three(numbers: list[float]) -> Three:
 # Mean and std of pixels of 0 to 1, red first, by what results call them.
 MEAN_STD: Mapping[str, MeanStd] = {
     name: (_three(mean), _three(std))
-    for name, (mean, std) in (("imagenet", IMAGENET), ("half", HALF), ("none", AS_IT_IS), ("clip", CLIP))
+    for name, (mean, std) in (
+        ("imagenet", IMAGENET),
+        ("half", HALF),
+        ("none", AS_IT_IS),
+        ("clip", CLIP),
+        # Bytes less a mean, as Caffe's networks take them.
+        ("caffe", ([mean / 255 for mean in reversed(CAFFE_MEAN)], [1 / 255])),
+    )
 }
 # The same of pixels of one channel.
 MEAN_STD_GREY: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {

@@ -18,10 +18,11 @@ def layout_changes(recipe: Recipe) -> Iterator[Change]:
     if len(recipe.tensors.sample.shape) != 4:
         return
     other = "NHWC" if form.layout == "NCHW" else "NCHW"
-    told = f"the model reads the bytes in the order {other}; the recipe gives {form.layout}"
-    mend = f"write the input in the order {other}, or mend the model's input layout"
-    moved = _as_nhwc if other == "NHWC" else _as_nchw
-    yield Change("layout", f"{other} bytes", told, inputs=moved, mend=mend)
+    if form.channels > 1:
+        told = f"the model reads the bytes in the order {other}; the recipe gives {form.layout}"
+        mend = f"write the input in the order {other}, or mend the model's input layout"
+        moved = _as_nhwc if other == "NHWC" else _as_nchw
+        yield Change("layout", f"{other} bytes", told, inputs=moved, mend=mend)
     axes = (2, 3) if form.layout == "NCHW" else (1, 2)
     if form.size is not None and form.size[0] == form.size[1]:
 

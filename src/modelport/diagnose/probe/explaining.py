@@ -80,19 +80,26 @@ def row_of(base: Earned, tally: Tally, earned: Earned, tests: int) -> Row:
     ``tests`` are the changes that were tried, times the rounds after which each may have stopped: for so many every
     bound and p-value is corrected (Bonferroni).
     """
-    error = (1.0 - CONFIDENCE) / max(1, tests)
     shown = Gains.of(base.evidence, earned.evidence)
-    p_value = shown.p_value()
     delta = interval = None
     if base.values is not None and earned.values is not None:
         figures = Gains.of(base.values, earned.values)
-        delta, interval = figures.points, figures.interval(error)
-        if earned.of == "information":
-            # Two pieces of evidence, of which the better one counts.
-            p_value = 2.0 * min(p_value, figures.p_value())
-    elif base.metric is not None and earned.metric is not None:
-        delta = points_of(base.metric) * (earned.metric.value - base.metric.value)
-    return Row(tally, earned, delta, interval, shown.points, shown.interval(error), min(1.0, tests * p_value))
+        # Of two pieces of evidence the better one counts.
+        tests *= 2 if earned.of == "information" else 1
+        delta, interval, by_figures = figures.points, _interval(figures, tests), figures.p_value()
+    else:
+        by_figures = 1.0
+        if base.metric is not None and earned.metric is not None:
+            delta = points_of(base.metric) * (earned.metric.value - base.metric.value)
+    p_value = min(1.0, tests * min(shown.p_value(), by_figures))
+    return Row(tally, earned, delta, interval, shown.points, _interval(shown, tests), p_value)
+
+
+def _interval(gains: Gains, tests: int) -> tuple[float, float]:
+    """Return the bounds of a gain, corrected; where the test, the sharper of the two, shows one, none is below 0."""
+    error = (1.0 - CONFIDENCE) / max(1, tests)
+    low, high = gains.interval(error)
+    return (max(0.0, low) if gains.p_value() <= error else min(0.0, low)), high
 
 
 @dataclass(frozen=True, slots=True)

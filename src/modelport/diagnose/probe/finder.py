@@ -1,6 +1,6 @@
 """How images are prepared for an unknown classifier: the likeliest way, and those that cannot be told from it.
 
-Settings are searched one coordinate at a time, on a quarter of the images, half and all; what is certainly worse goes.
+Settings are searched one coordinate at a time, on 32 images, on half of all and on all; what is certainly worse goes.
 What is left of each coordinate is then run in combination. Labels tell as much as the paired log-loss does: settings
 that hardly change an answer stay together, and that is told.
 """
@@ -18,16 +18,19 @@ import numpy as np
 from modelport.core.progress import SILENT, Bar, Progress
 from modelport.core.values import Array, Sample
 from modelport.diagnose.probe.finder_rows import Asked, PreparedRows
-from modelport.diagnose.probe.finder_scores import Kind, kind_of, logits_of, losses
+from modelport.diagnose.probe.finder_scores import Kind, kind_of, logits_of
 from modelport.diagnose.probe.finder_settings import COORDINATES, Coordinate, Setting, Space, Steps, moved, value_of
 from modelport.diagnose.probe.finder_weights import added, credible, evidence, limit, weights
+from modelport.diagnose.probe.information import information
 from modelport.engines.base import Runner
 from modelport.tasks.judged import Floats
 from modelport.verdict.binomial import at_least
 from modelport.verdict.chance import SIGNIFICANCE
 
 # Labelled images: with fewer little can be told, with more each setting costs too much.
-FEWEST, MOST = 32, 128
+FEWEST, MOST = 64, 128
+# Images that all values of a coordinate are tried on.
+FIRST = 32
 # Images that the model may be given, all settings together.
 MAX_RUNS = 4000
 # Evidence, in nats, from which on a setting is looked at no further: one in 3,000.
@@ -97,11 +100,11 @@ def find(
     batch: int = BATCH,
     progress: Progress = SILENT,
 ) -> Found:
-    """Return the likeliest setting for ``samples`` (32 to 128 are used, targets are classes from 0).
+    """Return the likeliest setting for ``samples`` (64 to 128 are used, targets are classes from 0).
 
     ``output`` names the scores (N, C); ``offsets`` are what may be added to a label to get its place among them;
-    ``batch`` is what the runner takes at once. Raises BadSampleError for an image
-    that cannot be read, EngineError where the model fails.
+    ``batch`` is what the runner takes at once. Raises BadSampleError for an image that cannot be read, EngineError
+    where the model fails.
     """
     samples = samples[:MOST]
     targets = np.array([sample.target for sample in samples], np.int64)
@@ -123,7 +126,7 @@ class _Search:
     def found(self) -> Found:
         """Search, and say what was found."""
         n = len(self._targets)
-        first = self._scores(self._space.start, FEWEST)
+        first = self._scores(self._space.start, FIRST)
         if first.ndim != 2 or first.dtype.kind != "f":
             return self._nothing("the output is no row of scores for each image: only scores tell settings apart")
         self._offsets = [one for one in self._offsets if int(self._targets.max()) + one < first.shape[1]]
@@ -141,7 +144,7 @@ class _Search:
                 "tried; labels that are sure, or the publisher's own script, would settle it"
             )
         against = self._once({one: evidence(each, ran[best]) for one, each in ran.items()})
-        shares, most = weights(against), limit(len(against))
+        shares, most = weights(against), limit(len(against), n)
         told = {one: share for one, share in shares.items() if against[one] <= most}
         likeliest, kind, alike = next(iter(told)), kind_of(scores), self._alike(told)
         return Found(
@@ -155,9 +158,9 @@ class _Search:
         Each round looks at every value again, first on few images: one that was worse beside another value of another
         coordinate need not be so beside the best.
         """
-        best, least = self._space.start, max(n // 4, FEWEST)
+        best, least = self._space.start, FIRST
         left: dict[Coordinate, list[Setting]] = {}
-        for count in (least, max(n // 2, least), n, n):
+        for count in (least, n // 2, n, n):
             before = best
             for name in COORDINATES:
                 around = self._within_reach(self._space.along(name, best), least)
@@ -207,7 +210,7 @@ class _Search:
         key = setting, offset, count
         if key not in self._losses:
             logits = logits_of(self._scores(setting, count), self._kind)
-            self._losses[key] = losses(logits, self._targets[:count] + offset)
+            self._losses[key] = information(logits, self._targets[:count] + offset).losses
         return self._losses[key]
 
     def _settle_offset(self, settings: Sequence[Setting], count: int) -> None:
@@ -259,7 +262,7 @@ def by_coordinate(told: Mapping[Setting, float]) -> dict[Coordinate, dict[str, f
 def _sentence(told: Mapping[Setting, float], images: int, kind: Kind, alike: float) -> str:
     """Say what was found and what else it may be, each value with its weight."""
     parts = [
-        " or ".join(f"{value} ({100 * share:.0f} %)" for value, share in shares.items())
+        " or ".join(f"{value} ({_percent(share)})" for value, share in shares.items())
         for shares in by_coordinate(told).values()
     ]
     said = f"found on {images} labelled images: {'; '.join(parts)}"
@@ -270,3 +273,7 @@ def _sentence(told: Mapping[Setting, float], images: int, kind: Kind, alike: flo
     if kind is Kind.TWICE:
         said += "; the scores are softmaxed twice"
     return said
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.005 else "under 1 %"

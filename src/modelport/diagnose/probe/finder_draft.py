@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelport.core.errors import DataError, UsageError
 from modelport.core.progress import Progress
-from modelport.core.values import DataSet, Sample
+from modelport.core.values import DataSet
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.diagnose.probe.finder import BATCH, MOST, Found, find
@@ -42,7 +42,7 @@ def find_for(recipe: Recipe, model: str, folder: Path, progress: Progress) -> Fo
         return find(
             runner,
             space,
-            list[Sample](samples),
+            samples,
             input_name=recipe.tensors.sample.name,
             output=recipe.tensors.outputs[0].name,
             offsets=offsets,

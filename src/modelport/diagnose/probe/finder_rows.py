@@ -64,12 +64,11 @@ class PreparedRows:
         """Return the rows, (C, H, W) or (H, W, C), of the samples at ``places``. Raises BadSampleError."""
         pixels = {place: self._pixels.get((place, setting.pixels)) for place in places}
         missing = [place for place, held in pixels.items() if held is None]
-        chain = self._chain(setting)
+        decoded, chain = [self._pictures.get(place) for place in missing], self._chain(setting)
         with ThreadPoolExecutor(machine.cores(), thread_name_prefix="modelport-data") as pool:
-            for place, (picture, made) in zip(
-                missing, pool.map(lambda one: self._shaped(chain, one), missing), strict=True
-            ):
-                if self._pictures.get(place) is None:
+            shaped = pool.map(lambda place, picture: self._shaped(chain, place, picture), missing, decoded)
+            for place, before, (picture, made) in zip(missing, decoded, shaped, strict=True):
+                if before is None:
                     self._pictures.put(place, picture, 3 * math.prod(size_of(picture)))
                 self._pixels.put((place, setting.pixels), made, made.nbytes)
                 pixels[place] = made
@@ -82,9 +81,9 @@ class PreparedRows:
             self._chains[setting.pixels] = Preprocess(_STEPS.validate_python(steps))
         return self._chains[setting.pixels]
 
-    def _shaped(self, chain: Preprocess, place: int) -> tuple[Any, Array]:
+    def _shaped(self, chain: Preprocess, place: int, picture: Any) -> tuple[Any, Array]:
+        """Return a sample decoded, unless ``picture`` is that already, and shaped (in a worker thread)."""
         sample = self._samples[place]
-        picture = self._pictures.get(place)
         if picture is None:
             picture = chain.picture(sample.read(), str(sample.path))
         return picture, chain.pixels_of(picture, str(sample.path))
@@ -124,8 +123,9 @@ class Asked:
 
     def digest(self, setting: Setting, count: int) -> bytes:
         """Return what the inputs of the first ``count`` samples are told apart by; nothing unless all were run."""
-        digests = [self._digests.get((setting, place)) for place in range(count)]
-        return b"" if None in digests else b"".join(digest for digest in digests if digest)
+        if self.missing(setting, count):
+            return b""
+        return b"".join(self._digests[setting, place] for place in range(count))
 
     def _take(self, setting: Setting, places: Sequence[int], ran: Callable[[int], None]) -> None:
         fresh: dict[bytes, Array] = {}

@@ -1,4 +1,4 @@
-"""What a classifier's scores are, and the log-loss of each sample under them."""
+"""What a classifier's scores are, and the logits that they are made of."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ SUM_ROUNDING = 2e-3
 AGAIN_ROUNDING = 1e-3
 # What is certain in probabilities that are told from softmaxed ones: of an undecided model both look alike.
 DECIDED = 0.5
-# No answer costs more than this, in nats: one that is wrong and certain says no more than that.
-MOST = 20.0
 SMALLEST = 1e-7
-# By what logits are multiplied, beside one over their spread.
-TEMPERATURES: Floats = np.geomspace(0.02, 300.0, 40)
 
 
 class Kind(Enum):
@@ -62,24 +58,6 @@ def spread(logits: Floats) -> float:
     """Return the standard deviation within rows, 1 where all are alike."""
     found = float(np.sqrt(logits.var(axis=1).mean()))
     return found if found > 0.0 and math.isfinite(found) else 1.0
-
-
-def losses(logits: Floats, targets: Array) -> Floats:
-    """Return the log-loss of each row (N,) in nats, at the temperature at which all of them together lose least.
-
-    A model may be surer, or less sure, than it is right; how sure it is hangs on the scale of its input as well, of
-    which the least loss is independent. ``targets`` (N,) int64.
-    """
-    unit = logits / spread(logits)
-    each = [_losses(unit * temperature, targets) for temperature in TEMPERATURES]
-    return min(each, key=lambda loss: float(loss.mean()))
-
-
-def _losses(logits: Floats, targets: Array) -> Floats:
-    top = logits.max(axis=1)
-    total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    loss: Floats = np.minimum(total - logits[np.arange(len(targets)), targets], MOST)
-    return loss
 
 
 def once_softmaxed(rows: Floats) -> Floats:

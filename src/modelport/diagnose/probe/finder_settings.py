@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from modelport.diagnose.changes.constants import COLOURS, CROP_RATIOS, MEAN_STD, MEAN_STD_GREY
 from modelport.recipes.chain import form_of
-from modelport.recipes.presets import AS_IT_IS, CAFFE_MEAN, CLIP, GREY, HALF, IMAGENET, MNIST
+from modelport.recipes.presets import CAFFE_MEAN, GREY
 from modelport.recipes.steps import Step
 
 Steps = list[dict[str, Any]]
@@ -17,27 +18,26 @@ COORDINATES: tuple[Coordinate, ...] = get_args(Coordinate)
 
 # What a pixel is divided by, then mean and std, red first, by what results call them.
 _ARITHMETIC: Mapping[str, tuple[float, Sequence[float], Sequence[float]]] = {
-    "imagenet": (255.0, *IMAGENET),
-    "-1 to 1": (255.0, *HALF),
-    "0 to 1": (255.0, *AS_IT_IS),
-    "clip": (255.0, *CLIP),
+    "imagenet": (255.0, *MEAN_STD["imagenet"]),
+    "-1 to 1": (255.0, *MEAN_STD["half"]),
+    "0 to 1": (255.0, *MEAN_STD["none"]),
+    "clip": (255.0, *MEAN_STD["clip"]),
     "caffe": (1.0, CAFFE_MEAN[::-1], [1.0]),
-    "0 to 255": (1.0, *AS_IT_IS),
+    "0 to 255": (1.0, *MEAN_STD["none"]),
 }
 _ARITHMETIC_GREY: Mapping[str, tuple[float, Sequence[float], Sequence[float]]] = {
-    "0 to 1": (255.0, *AS_IT_IS),
-    "-1 to 1": (255.0, HALF[0][:1], HALF[1][:1]),
-    "mnist": (255.0, *MNIST),
-    "0 to 255": (1.0, *AS_IT_IS),
+    "0 to 1": (255.0, *MEAN_STD_GREY["none"]),
+    "-1 to 1": (255.0, *MEAN_STD_GREY["half"]),
+    "mnist": (255.0, *MEAN_STD_GREY["mnist"]),
+    "0 to 255": (1.0, *MEAN_STD_GREY["none"]),
 }
 # A graph that takes bytes normalises by itself.
 BYTES = "bytes"
-RATIOS = (0.875, 0.9, 0.95, 1.0)
-# Pillow's filters are antialiased, but for the nearest; OpenCV's are not.
+# Few of those that there are: others hardly differ from one of these.
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "opencv_linear")
 # The shorter side of most evaluation scripts, whatever the network's size; a smaller part of it is no usual crop.
 USUAL_SHORTER, SMALLEST_PART = 256, 0.75
-COLOURS = {1: ("L",), 3: ("RGB", "BGR")}
+ORDERS = {1: ("L",), 3: COLOURS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Space:
     def of(steps: Sequence[Step]) -> Space | None:
         """Return the settings of the input that ``steps`` make; None where it is no image of a size and colours."""
         form = form_of(steps)
-        if form.size is None or form.channels not in COLOURS:
+        if form.size is None or form.channels not in ORDERS:
             return None
         width, height = form.size
         decode = steps[0].model_dump(mode="json")
@@ -90,7 +90,7 @@ class Space:
     @property
     def colours(self) -> tuple[str, ...]:
         """The orders of channels that can be told in a recipe."""
-        orders = COLOURS[self.channels]
+        orders = ORDERS[self.channels]
         return orders if self.decode["step"] == "decode" else orders[:1]
 
     @property
@@ -139,9 +139,9 @@ class Space:
         height, width = self.size
         found: dict[str, Steps] = {}
         if height == width:
-            for ratio in RATIOS:
+            for ratio in CROP_RATIOS:
                 found[f"crop ratio {ratio:g}"] = [{"step": "crop_by_ratio", "size": height, "ratio": ratio}]
-            by_ratio = {math.floor(height / ratio) for ratio in RATIOS}
+            by_ratio = {math.floor(height / ratio) for ratio in CROP_RATIOS}
             if SMALLEST_PART <= height / USUAL_SHORTER < 1.0 and USUAL_SHORTER not in by_ratio:
                 crop = {"step": "center_crop", "size": height, "rounding": "half_even"}
                 found[f"resize {USUAL_SHORTER}, crop {height}"] = [

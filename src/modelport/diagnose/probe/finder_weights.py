@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 
 import numpy as np
 
 from modelport.diagnose.probe.finder_settings import Setting
 from modelport.tasks.judged import Floats
+from modelport.verdict.bootstrap import student
 
 # How often what is told may leave the true setting out by chance.
 ERROR = 0.05
@@ -61,13 +61,13 @@ def weights(against: Mapping[Setting, float]) -> dict[Setting, float]:
     return {setting: raw[setting] / whole for setting in sorted(raw, key=lambda one: (-raw[one], str(one)))}
 
 
-def limit(count: int) -> float:
+def limit(count: int, images: int) -> float:
     """Return the evidence, in nats, from which on one of ``count`` settings is certainly worse than the best.
 
-    Half the square of the normal quantile for an error of 5 %, shared among all (Bonferroni): so the true setting is
+    Half the square of Student's quantile for an error of 5 %, shared among all (Bonferroni): so the true setting is
     left out with at most that, whichever is the best by luck.
     """
-    return 0.5 * NormalDist().inv_cdf(1.0 - ERROR / max(2, count)) ** 2
+    return 0.5 * student(1.0 - ERROR / max(2, count), images - 1) ** 2
 
 
 def credible(shares: Mapping[Setting, float], share: float) -> tuple[Setting, ...]:

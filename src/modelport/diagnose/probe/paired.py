@@ -1,7 +1,7 @@
 """Whether one way of answering earns more than another of the same samples, for certain.
 
-A paired test of Student's. Samples that both answer alike tell nothing of the difference, so that those that differ
-count as the sample, as in ``verdict.bootstrap``.
+Of answers that are right or wrong, exactly by their counts; else by Student's paired test. Samples that both answer
+alike tell nothing of the difference, so that those that differ count as its sample, as in ``verdict.bootstrap``.
 """
 
 from __future__ import annotations
@@ -49,9 +49,14 @@ class Gains:
         """Samples that do not earn the same."""
         return int((np.abs(self.each) > ROUNDING).sum())
 
+    @property
+    def _counted(self) -> bool:
+        """Whether samples are gained or lost whole: answers that are right or wrong."""
+        return bool(np.isin(self.each, (-1.0, 0.0, 1.0)).all())
+
     def p_value(self) -> float:
         """Return the chance of such a gain or more, were there none; that of answers right or wrong is exact."""
-        if np.isin(self.each, (-1.0, 0.0, 1.0)).all():
+        if self._counted:
             return sign_test(int((self.each > 0).sum()), int((self.each < 0).sum()))
         if self.differ < 2 or self.points <= 0.0 or self.stderr <= 0.0:
             return 1.0
@@ -65,12 +70,16 @@ class Gains:
         return math.exp(high)
 
     def interval(self, error: float) -> tuple[float, float]:
-        """Return the bounds of the gain in points; both together err in at most ``error`` of all samples."""
+        """Return the bounds of the gain in points; both together err in at most ``error`` of all samples.
+
+        Of answers that are right or wrong it is exact: the shares of gained and of lost ones, each at half the error.
+        """
         n = len(self.each)
+        if self._counted and n:
+            gained, lost = (clopper_pearson(int((self.each == sign).sum()), n, error / 2.0) for sign in (1.0, -1.0))
+            return 100.0 * (gained[0] - lost[1]), 100.0 * (gained[1] - lost[0])
         if self.differ < 2:
-            # Were these samples the exception, each other could lose or gain all.
-            share = 100.0 * clopper_pearson(self.differ, n, error)[1] if n else 100.0
-            return max(-100.0, self.points - share), min(100.0, self.points + share)
+            return -100.0, 100.0
         wide = student(1.0 - error / 2.0, self.differ - 1) * self.stderr * self._wider
         return max(-100.0, self.points - wide), min(100.0, self.points + wide)
 

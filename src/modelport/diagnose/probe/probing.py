@@ -69,7 +69,8 @@ def probed(question: Question, answering: Answering, reference: Callable[[int], 
     halve(answering, base, tallies, first)
     earned = replace(base.earned(), metric=base.figure())
     if not earned.of:
-        why = f"of the task {question.recipe.task} no sample by itself tells how well it was answered"
+        without = "without labels and a source, " if question.by == "confidence" else ""
+        why = f"{without}no sample of the task {question.recipe.task} tells by itself how well it was answered"
         return Findings(earned, Explained([]), base.n, base, untold=why)
     twice = isinstance(base, ClassTally) and kind_of(base.scores) is Kind.TWICE
     moved = [tally for tally in tallies if not tally.failed and not tally.same and (twice or not _softmax(tally))]

@@ -116,8 +116,8 @@ class ClassTally:
             return Earned(confidences(scores), "confidence", None, None)
         sound = (targets >= 0) & (targets < scores.shape[1])
         ranks = target_ranks(scores, np.where(sound, targets, 0))
-        right = ((ranks < int(self._metric[3:])) & sound).astype(np.float64)
-        name = self._metric if self._by == "labels" else SOURCE_AGREEMENT
+        name, places = (self._metric, int(self._metric[3:])) if self._by == "labels" else (SOURCE_AGREEMENT, 1)
+        right = ((ranks < places) & sound).astype(np.float64)
         metric = percent(float(right.sum()), len(right))
         if self.changed.recipe.tensors.outputs[0].dtype.startswith("int"):
             return Earned(right, name, right, metric)

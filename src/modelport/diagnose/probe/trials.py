@@ -10,7 +10,7 @@ from hashlib import blake2b
 import numpy as np
 
 from modelport.core.artifacts import digest_json
-from modelport.core.errors import ModelportError
+from modelport.core.errors import BadSampleError, DataError, ModelportError
 from modelport.core.progress import Bar
 from modelport.core.values import Batch, RowId, Sample, Tensors
 from modelport.data.stream.feeding import feed
@@ -102,6 +102,8 @@ class Trials(Answering):
                         taken(tally, answers, source)
         except ModelportError as error:
             if any(tally.changed.change is AS_IT_IS for tally in group):
+                if isinstance(error, BadSampleError):
+                    raise DataError(error.found, "mend or remove the file: probe skips none") from error
                 raise
             for tally in group:
                 tally.failed = error.found

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelport.model.graph.disturbed import EXACT
 from modelport.model.graph.flow import Flow, Kind, Step
 
 # Unit roundoffs: half the distance from 1 to the next number.
@@ -34,15 +35,6 @@ MOST_LOST = 0.9
 # The share by which inputs and weights are moved to find a unit's sensitivity: far above rounding, and small enough
 # that an operator is nearly linear over it.
 NUDGE = 2.0**-10
-# They move values or choose among them, and round nothing.
-EXACT = frozenset(
-    (
-        *("Relu", "MaxPool", "Reshape", "Concat", "Transpose", "Slice", "Split", "Gather", "Squeeze", "Unsqueeze"),
-        *("Flatten", "Identity", "Dropout", "Max", "Min", "Clip", "Neg", "Abs", "Expand", "Tile", "Pad", "Where"),
-        *("DepthToSpace", "SpaceToDepth", "Constant", "ConstantOfShape", "Cast", "Range", "Equal", "Less", "Greater"),
-        "Shape",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ FEWEST = 4  # elements that tell a tensor by its values
 # What becomes of a tensor's values where another checkpoint was taken, and how many tensors, and what share, say so.
 OTHERS = frozenset({"checkpoint", "random", "shuffled"})
 FEWEST_OTHERS, SHARE_OTHERS = 3, 0.5
+# Causes that the nodes themselves are, not what they say.
+WHOLE = frozenset({"missing", "added", "operator"})
 HALVES = frozenset({"fp16", "bf16"})
 # What a culprit's ``kind`` may be, for the docs.
 KINDS = {
@@ -44,6 +46,7 @@ KINDS = {
     "sensitive": "exponents, variances or differences, which need more digits than the precision has",
     "spelling": "the same, written in other operators, which round otherwise",
     "engine": "nothing differs in the graph: the engine computes the node otherwise",
+    "stale": "a compiled file was made of another graph",
 }
 
 
@@ -99,18 +102,21 @@ class Finder:
         """
         left = {found.unit.output: found for found in units}
         for output in list(left):
-            before = (
-                [one for one, _ in left[output].unit.inputs if one in left and one != output] if output in left else []
-            )
-            for one in before:
+            reads = left[output].unit.inputs if output in left else ()
+            for one in (name for name, _ in reads if name in left and name != output):
                 first, second = left[one], left[output]
-                joined = replace(first, unit=self._joined(first.unit, second.unit))
-                parts = len(self._differences(first.unit)) * len(self._differences(second.unit))
-                count = len(self._differences(joined.unit))
-                if parts and count < len(self._differences(first.unit)) + len(self._differences(second.unit)):
-                    del left[one], left[output]
-                    if count:
-                        left[output] = joined
+                apart = [self._differences(each.unit) for each in (first, second)]
+                if not all(apart) or not any(hit.kind in WHOLE for hits in apart for hit in hits):
+                    continue
+                joined = replace(max(first, second, key=_excess), unit=self._joined(first.unit, second.unit))
+                together = self._differences(joined.unit)
+                # Weights that are like none of the source's say that the two are no unit of it.
+                alien = any(hit.became is not None and hit.became.kind in OTHERS for hit in together)
+                if sum(hit.size for hit in together) < sum(hit.size for hits in apart for hit in hits) and not alien:
+                    del left[one]
+                    left[output] = joined
+                    if not together:
+                        del left[output]
                     break
         return list(left.values())
 
@@ -139,9 +145,9 @@ class Finder:
         return self.theirs.operations(unit.reference_nodes, lowered=self.precision != "fp32")
 
     def _weighted(self) -> int:
-        """Return how many nodes of the candidate have weights of their own."""
-        nodes = (self.mine.nodes[name] for name in self.mine.nodes)
-        return sum(any(self.mine.is_weight(tensor) for tensor in node.input) for node in nodes)
+        """Return how many nodes of the source have weights of their own."""
+        nodes = self.theirs.nodes.values()
+        return sum(any(self.theirs.is_weight(tensor) for tensor in node.input) for node in nodes)
 
     def _with_weight(self, found: UnitFound, values: Tensors, got: Array | None) -> tuple[Culprit, Became | None]:
         unit = found.unit

@@ -27,6 +27,7 @@ class Difference:
     node: str = ""
     op: str = ""
     became: Became | None = None
+    size: int = 1  # how many operators it is about
     quantized: bool = False  # whether it is about a weight that the candidate keeps in 8 bits
 
 

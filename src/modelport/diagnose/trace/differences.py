@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
@@ -13,6 +14,7 @@ from modelport.diagnose.trace.differing_settings import of_settings
 from modelport.diagnose.trace.differing_weights import of_weights
 from modelport.diagnose.trace.folding import Norm, settled
 from modelport.diagnose.trace.reading import COMMUTATIVE, Operation
+from modelport.diagnose.trace.spelling import NODES
 
 
 def differences(sides: Sides, mine: Sequence[Operation], theirs: Sequence[Operation]) -> list[Difference]:
@@ -21,10 +23,20 @@ def differences(sides: Sides, mine: Sequence[Operation], theirs: Sequence[Operat
     if found:
         # What is spelled otherwise and is the same is no difference. Where as many are left, the files say it plainer.
         (plainer, own), (plainest, norms) = settled(mine), settled(theirs)
-        fewer = _compared(sides, plainer, plainest, {} if own else norms)
-        found = fewer if len(fewer) < len(found) else found
+        if not (_same_objects(plainer, mine) and _same_objects(plainest, theirs)):
+            found = _smaller(found, _compared(sides, plainer, plainest, {} if own else norms))
     order = ("opset", "missing", "added", "operator", "attribute", "inputs", "constant", "norm", "weights")
     return sorted(found, key=lambda each: order.index(each.kind))
+
+
+def _smaller(one: list[Difference], two: list[Difference]) -> list[Difference]:
+    """Return what tells less, by the operators that it is about; the first where both tell as much."""
+    sizes = [sum(each.size for each in found) for found in (one, two)]
+    return two if sizes[1] < sizes[0] else one
+
+
+def _same_objects(one: Sequence[Operation], two: Sequence[Operation]) -> bool:
+    return len(one) == len(two) and all(map(operator.is_, one, two))
 
 
 def _compared(
@@ -62,16 +74,39 @@ def _pairs(mine: Sequence[Operation], theirs: Sequence[Operation]) -> Iterator[t
 
 
 def _of_operators(mine: Sequence[Operation], theirs: Sequence[Operation]) -> Difference:
+    if (inside := _inside(mine, theirs)) is not None:
+        return inside
     have, want = _spelled(mine), _spelled(theirs)
     node, op = (mine[0].name, mine[0].op) if mine else ("", "")
+    kind, mend, size = "operator", f"put {want} back", max(len(mine), len(theirs))
+    told = f"{have} {'is' if len(mine) == 1 else 'are'} where the source has {want}"
     if not mine:
-        told = f"{want} {'is' if len(theirs) == 1 else 'are'} missing"
-        return Difference("missing", told, f"put {want} back", node, op)
-    verb = "is" if len(mine) == 1 else "are"
-    if not theirs:
+        kind, told = "missing", f"{want} {'is' if len(theirs) == 1 else 'are'} missing"
+    elif not theirs:
+        kind, mend = "added", f"take {have} out"
         told = f"{have} {'was' if len(mine) == 1 else 'were'} added; the source has nothing there"
-        return Difference("added", told, f"take {have} out", node, op)
-    return Difference("operator", f"{have} {verb} where the source has {want}", f"put {want} back", node, op)
+    return Difference(kind, told, mend, node, op, size=size)
+
+
+def _inside(mine: Sequence[Operation], theirs: Sequence[Operation]) -> Difference | None:
+    """Tell the one node that is another among those in which the source's operator is written here; None for more."""
+    names = [one.op for one in mine]
+    for chain in NODES.get(theirs[0].op, ()) if len(theirs) == 1 and len(mine) > 1 else ():
+        blocks = SequenceMatcher(None, names, chain, autojunk=False).get_opcodes()
+        off = [(a, b, c, d) for word, a, b, c, d in blocks if word != "equal"]
+        if len(names) == len(chain):
+            off = [(k, k + 1, k, k + 1) for k, (one, two) in enumerate(zip(names, chain, strict=True)) if one != two]
+        if len(off) != 1 or max(off[0][1] - off[0][0], off[0][3] - off[0][2]) > 1:
+            continue
+        a, b, c, d = off[0]
+        lead = f"in the nodes that are {theirs[0].op} in the source"
+        mend = f"put {theirs[0].op} back"
+        if a == b:
+            node, op = (mine[a].name, mine[a].op) if a < len(mine) else ("", "")
+            return Difference("missing", f"{lead}, {chain[c]} is missing", mend, node, op)
+        told = f"{_called_op(mine[a])} is where {chain[c]} belongs" if c < d else f"{_called_op(mine[a])} was added"
+        return Difference("operator" if c < d else "added", f"{lead}, {told}", mend, mine[a].name, mine[a].op)
+    return None
 
 
 def _spelled(operations: Sequence[Operation]) -> str:

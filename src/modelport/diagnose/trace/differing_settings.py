@@ -32,8 +32,9 @@ def of_settings(sides: Sides, mine: Operation, theirs: Operation) -> Iterator[Di
         have, want = mine.settings.get(key), theirs.settings.get(key)
         if _equal(have, want, *_rounding(sides, mine, key)) or _same_axes(sides, mine, theirs, key):
             continue
-        if (have is None or want is None) and mine.opset != theirs.opset and not (have or want):
-            continue  # an attribute that one opset does not have, and that is off in the other
+        alone = mine.defaults if want is None else theirs.defaults if have is None else {}
+        if mine.opset != theirs.opset and key in alone and alone[key] == (have if want is None else want):
+            continue  # an attribute that one opset does not have, and that is the default in the other
         kind = "constant" if key in mine.constants or key in theirs.constants else "attribute"
         name = plain(key, SHOWN)
         told = f"{name} is {shown(have)}, the source's is {shown(want)}"

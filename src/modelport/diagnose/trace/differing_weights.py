@@ -52,7 +52,7 @@ def of_weights(sides: Sides, mine: Operation, theirs: Operation, norm: Norm | No
         kind = "constant" if want.size <= 3 and mine.op not in AXES else "weights"
         told = f"{name}: {hit.sentence}"
         eight_bits = bool(sides.step(tensor))
-        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, eight_bits)
+        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, quantized=eight_bits)
 
 
 def _weights_exchanged(mine: Operation, theirs: Operation) -> Difference | None:

@@ -134,6 +134,8 @@ def _covered(mine: Reading, quantizer: onnx.NodeProto) -> tuple[float, float, in
         return None
     info = np.iinfo(np.asarray(zero).dtype)
     factor, offset = float(scale.reshape(-1)[0]), float(np.asarray(zero).reshape(-1)[0])
+    if not 0 < factor < math.inf:
+        return None
     return (info.min - offset) * factor, (info.max - offset) * factor, info.max - info.min
 
 

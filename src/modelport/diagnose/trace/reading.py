@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class Operation:
     outputs: tuple[str, ...]
     opset: int
     computed: bool = False  # its weights were computed here, of several
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of its attributes
 
 
 class Reading:
@@ -55,6 +56,7 @@ class Reading:
         self.entries = {value.name for value in self.model.graph.input} - self._kept.keys()
         self._makers = {output: self.nodes[name] for output, name in self.maker.items()}
         self._values: dict[str, Array | None] = {}
+        self._weights: dict[str, bool] = {}
 
     @cached_property
     def takers(self) -> Mapping[str, list[str]]:
@@ -72,8 +74,8 @@ class Reading:
 
         try:
             graph = onnx.shape_inference.infer_shapes(_light(self.model)).graph
-        except (ValueError, onnx.shape_inference.InferenceError):
-            graph = self.model.graph  # at odds with itself: what the file declares is all there is
+        except Exception:
+            graph = self.model.graph  # at odds with itself, or unknown to ONNX: what the file declares is all there is
         return {
             value.name: tuple(max(0, axis.dim_value) for axis in value.type.tensor_type.shape.dim)
             for value in (*graph.input, *graph.output, *graph.value_info)
@@ -107,8 +109,12 @@ class Reading:
 
     def is_weight(self, tensor: str) -> bool:
         """Whether a tensor is a float constant of several axes that the file keeps."""
-        kept = self._kept.get(tensor)
-        return kept is not None and kept.data_type in FLOATING and len(kept.dims) > 1
+        if tensor not in self._weights:
+            kept = [self._kept[tensor]] if tensor in self._kept else []
+            if not kept and tensor in self.maker and self.nodes[self.maker[tensor]].op_type == "Constant":
+                kept = [entry.t for entry in self.nodes[self.maker[tensor]].attribute if entry.name == "value"]
+            self._weights[tensor] = any(one.data_type in FLOATING and len(one.dims) > 1 for one in kept)
+        return self._weights[tensor]
 
     def constants(self) -> Iterable[tuple[str, Array]]:
         """Yield the name and the value of every float constant of more than one element."""
@@ -140,7 +146,8 @@ class Reading:
         """Return one node with its constants looked up and its defaults filled in."""
         node = self.nodes[name]
         schema = self._schema(node)
-        settings = _attributes(node, schema)
+        defaults = _defaults(schema)
+        settings = defaults | _attributes(node)
         weights: dict[str, Array] = {}
         constants: dict[str, str] = {}
         flowing = []
@@ -160,7 +167,8 @@ class Reading:
         if node.op_type == "Transpose" and "perm" not in settings and node.input[0] in self.shapes:
             settings["perm"] = list(range(len(self.shapes[node.input[0]])))[::-1]
         op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-        return Operation(name, op, settings, weights, constants, tuple(flowing), tuple(node.output), self.opset)
+        given = (settings, weights, constants, tuple(flowing), tuple(node.output))
+        return Operation(name, op, *given, self.opset, defaults=defaults)
 
     def _schema(self, node: onnx.NodeProto) -> Any:
         import onnx
@@ -173,15 +181,18 @@ class Reading:
             return None  # an operator of a vendor's: what it leaves out is not known
 
 
-def _attributes(node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
-    """Return all attributes, those left out with the operator's defaults."""
+def _defaults(schema: Any) -> dict[str, Any]:
+    """Return what an operator's attributes are where they are left out."""
     from onnx import helper
 
-    settings = {}
-    for key, declared in schema.attributes.items() if schema else ():
-        if declared.default_value.name:
-            settings[key] = _plain_value(helper.get_attribute_value(declared.default_value))
-    return settings | {entry.name: _plain_value(helper.get_attribute_value(entry)) for entry in node.attribute}
+    declared = ((key, entry.default_value) for key, entry in schema.attributes.items()) if schema else ()
+    return {key: _plain_value(helper.get_attribute_value(value)) for key, value in declared if value.name}
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    from onnx import helper
+
+    return {entry.name: _plain_value(helper.get_attribute_value(entry)) for entry in node.attribute}
 
 
 def _formal(node: onnx.NodeProto, schema: Any, place: int) -> str:

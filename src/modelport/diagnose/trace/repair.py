@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelport.core.errors import UsageError
-from modelport.diagnose.trace.causes import paired_tensors
+from modelport.core.errors import GraphError, UsageError
+from modelport.diagnose.trace.causes import WHOLE, paired_tensors
 from modelport.diagnose.trace.findings import Culprit, Unit, UnitFound
 from modelport.engines.registry import ENGINES, get_engine
 from modelport.model.graph import graft
+from modelport.model.graph.file import opset_of
+from modelport.model.graph.opset import to_opset
 from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, resolve
 
 if TYPE_CHECKING:
     import onnx
-
-# Causes that the nodes themselves are: with others, what stands around them for the precision stays.
-WHOLE = frozenset({"missing", "added", "operator"})
 
 
 def grafted(
@@ -28,8 +28,9 @@ def grafted(
     """Return a copy of ``candidate`` with the source's nodes, attributes and constants at each culprit to be grafted.
 
     ``units`` are all that the comparison found: they tell where the candidate has what the source's nodes read, and the
-    units of a culprit that stands for several. The result is still to be judged. Raises UsageError where no culprit is
-    mended so, GraphError where it cannot be done.
+    units of a culprit that stands for several. Where the source's nodes are of a newer opset, so is the result, by
+    ONNX's own converter. It is still to be judged. Raises UsageError where no culprit is mended so, GraphError where it
+    cannot be done.
     """
     mended = [culprit for culprit in culprits if culprit.fix.kind == "graft"]
     if not mended:
@@ -41,7 +42,15 @@ def grafted(
         for unit in _units_of(culprit, known):
             own = (unit.nodes, unit.reference_nodes, places, unit.output, unit.reference_output)
             chosen[unit.output] = graft.Graft(*own, whole=culprit.kind in WHOLE)
-    return graft.grafted(candidate, reference, list(chosen.values()))
+    try:
+        return graft.grafted(candidate, reference, list(chosen.values()))
+    except GraphError:
+        opset = opset_of(reference)
+        if opset_of(candidate) >= opset:
+            raise
+        # The source's operators may be newer than the file's opset.
+        newer = to_opset(candidate, opset, Path("the file"))
+        return graft.grafted(newer, reference, list(chosen.values()))
 
 
 def _units_of(culprit: Culprit, known: Sequence[UnitFound]) -> list[Unit]:

@@ -11,11 +11,12 @@ from modelport.core.errors import GraphError, UsageError
 from modelport.core.progress import Progress
 from modelport.core.values import Sample
 from modelport.diagnose.trace.stages import Step
-from modelport.engines.base import Launch
+from modelport.engines.base import Build, Launch
 from modelport.engines.registry import PRECISIONS, model_artifact, reference_engine
 from modelport.engines.source import Source
 from modelport.model.graph import file as graphs
 from modelport.model.graph.export import DEFAULT_OPSET, write_onnx
+from modelport.model.graph.quantizable import heavy_precisions
 from modelport.model.graph.tail import IN_GRAPH
 from modelport.stages.build import built
 from modelport.stages.export import export_cached, export_checked, own_ending, pixels_cached
@@ -67,11 +68,16 @@ def reference_of(source: Source, out: Path, progress: Progress) -> Reference:
 
 
 def precision_given(model: Path | None) -> str | None:
-    """Return what a given ONNX file computes in; None where nothing tells it. Raises GraphError."""
+    """Return what a given ONNX file computes in, of several precisions the coarsest; None for another file.
+
+    Raises GraphError.
+    """
     if model is None or model.suffix.lower() != ".onnx":
         return None
-    word = graphs.precision_of(graphs.read_graph(model))
-    return word if word in PRECISIONS else None
+    graph = graphs.read_graph(model)
+    word = graphs.precision_of(graph)
+    inside = {word, *heavy_precisions(graph).values()} if word == "mixed" else {word}
+    return max(inside.intersection(PRECISIONS), key=PRECISIONS.index, default="fp32")
 
 
 def steps(
@@ -85,6 +91,8 @@ def steps(
         yield _on_engine(plan, source.artifact)
         return
     given = None if plan.given.model is None else _held(plan, plan.given.model)
+    if given is None or given.kind == ONNX:
+        _hold_engine(plan)
     yield from _graphs(plan, source, reference, given)
     if given is not None and given.kind != ONNX:
         graph = reference.graph
@@ -94,7 +102,8 @@ def steps(
         return
     model = given
     if model is None:
-        assert reference.graph is not None
+        if reference.graph is None:
+            raise UsageError(f"{plan.recipe.name}: {reference.why}", f"choose --engine {source.engine.name}")
         model = reference.graph
         if plan.pixels:
             model, _ = pixels_cached(model, plan.recipe)
@@ -103,19 +112,21 @@ def steps(
     if made.kind == ONNX and made != model:
         yield _on_reference(plan, plan.precision, made, plan.precision)
     file = built(plan.engine, made, plan.build, progress).artifact if plan.engine.compiles_here else made
-    yield replace(_on_engine(plan, file), graph=made if made.kind == ONNX else model)
+    step = replace(_on_engine(plan, file), graph=made if made.kind == ONNX else model)
+    yield replace(step, build=_loose(step.build)) if given is not None and made == given else step
 
 
 def _graphs(plan: Plan, source: Source, reference: Reference, given: Artifact | None) -> Iterator[Step]:
     """Yield the source's own graph, and a given ONNX file, in what it computes in."""
-    word = "" if given is None or given.kind != ONNX else precision_given(given.path) or "fp32"
+    word = "" if given is None or given.kind != ONNX else precision_given(given.path) or ""
     name = PIXELS if plan.pixels else ONNX if word == "fp32" else word
     if reference.export is not None and (given is None or name != ONNX):
         yield replace(_on_reference(plan, ONNX, reference.export, "fp32", own=True), why=reference.why)
     elif reference.graph is not None and source.kind != ONNX and name != ONNX:
         yield _on_reference(plan, ONNX, reference.graph, "fp32", own=True)
     if given is not None and word:
-        yield replace(_on_reference(plan, name, given, word), given=True)
+        step = _on_reference(plan, name, given, word)
+        yield replace(step, given=True, build=_loose(step.build))
 
 
 def _held(plan: Plan, path: Path) -> Artifact:
@@ -126,6 +137,22 @@ def _held(plan: Plan, path: Path) -> Artifact:
     elif model.kind not in engine.consumes:
         raise UsageError(f"{path}: the engine '{engine.name}' does not run such files", "name its engine by --engine")
     return model
+
+
+def _hold_engine(plan: Plan) -> None:
+    """Raise UsageError for an engine that neither runs ONNX files nor compiles them here."""
+    engine = plan.engine
+    if ONNX not in engine.consumes and not (engine.compiles_here and engine.compiles_to):
+        runs = ", ".join(sorted(engine.consumes))
+        raise UsageError(
+            f"the engine '{engine.name}' runs {runs}, not {ONNX}",
+            "compile the graph for it and give that by --model, or choose another --engine",
+        )
+
+
+def _loose(build: Build) -> Build:
+    """Return the build of a user's file, which may compute in several precisions."""
+    return replace(build, precision=None if build.precision in ("fp16", "int8") else build.precision)
 
 
 def _on_reference(plan: Plan, name: str, model: Artifact, precision: str, *, own: bool = False) -> Step:

@@ -21,6 +21,17 @@ CHAINS: tuple[tuple[tuple[str, ...], tuple[float, ...], str], ...] = (
     (("HardSigmoid", "Mul"), (), "HardSwish"),
     (("Sigmoid", "Mul"), (), "Swish"),
 )
+# The nodes in which exporters write an operator that an older opset does not have, to tell which of them is another.
+NODES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "Gelu": (("Div", "Erf", "Add", "Mul", "Mul"), ("Mul", "Erf", "Add", "Mul", "Mul")),
+    "HardSwish": (("HardSigmoid", "Mul"),),
+    "Sigmoid": (("Neg", "Exp", "Add", "Reciprocal"), ("Neg", "Exp", "Add", "Div")),
+    "Swish": (("Sigmoid", "Mul"),),
+    "LayerNormalization": (
+        ("ReduceMean", "Sub", "Pow", "ReduceMean", "Add", "Sqrt", "Div"),
+        ("ReduceMean", "Sub", "Pow", "ReduceMean", "Add", "Sqrt", "Div", "Mul", "Add"),
+    ),
+}
 SETTINGS: dict[str, dict[str, Any]] = {"Gelu": {"approximate": "none"}, "Swish": {"alpha": 1.0}}
 PLANE = ([2, 3], [-2, -1])  # the axes of an image's height and width
 

@@ -39,6 +39,11 @@ class Pair:
         few = (slice(0, 2),) * want.ndim
         return bool(self.same(got[few], want[few]).all() and self.same(got, want).all())
 
+    def head(self, size: int) -> Pair:
+        """Return a corner of both, of as many slices along each axis."""
+        corner = (slice(0, size),) * self.want.ndim
+        return Pair(self.got[corner], self.want[corner], self.axes, self.relative, self.absolute)
+
     def part(self, chosen: Array) -> Pair:
         """Return the slices ``chosen`` of the first axis."""
         return Pair(self.got[chosen], self.want[chosen], self.axes, self.relative, self.absolute)

@@ -15,7 +15,7 @@ from modelport.data.sets.table import open_dataset
 from modelport.diagnose.trace.road import precision_given
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
-from modelport.stages.plan import NO_SOURCE, Given, Plan, Wish
+from modelport.stages.plan import NO_SOURCE, Given, Plan, Wish, fixed_batch
 from modelport.tasks.table import need_labels
 
 SCHEMA = "modelport.trace/1"
@@ -62,8 +62,9 @@ class Asked:
     def fixed_batch(self) -> int | None:
         """The only batch that every graph of the road takes; None: any."""
         given = self.plan.given
-        compiled = given.model is not None and given.model.suffix.lower() != ".onnx"
-        return self.plan.build.batch if compiled else given.fixed_batch
+        if given.model is not None and given.model.suffix.lower() != ".onnx":
+            return self.plan.build.batch
+        return given.fixed_batch or fixed_batch(given.source if isinstance(given.source, Path) else None)
 
 
 def asked(request: TraceRequest) -> Asked:

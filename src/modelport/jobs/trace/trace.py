@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import write_json, write_text
+from modelport.core.errors import ModelportError
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.progress import Progress, stage
 from modelport.core.scratch import scratch_folder
@@ -67,8 +68,8 @@ def trace(request: TraceRequest, progress: Progress) -> dict[str, Any]:
     what = asked(request)
     with held_folder(request.out, TRACE, request.force), scratch_folder(request.out, "work") as work:
         source = _source(what, progress)
-        drop_old_result(request.out, TRACE, (REPORT,))
         found = _through_the_stages(request, what, source, work, progress)
+        drop_old_result(request.out, TRACE, (REPORT,))
         plan, further = keep_in_float(found.located.culprits), dict[str, Any]()
         if request.apply:
             told = nothing_off(found.first_bad) if found.case is None else applied(found.case, progress)
@@ -142,13 +143,16 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
         broken = broken_weights(source)
         culprits = culprits_in([finding for finding in broken if finding.certain])
         found.stages.append(stages.source(source, plan.build, culprits[0].why if culprits else ""))
+    metric = found.stages[0].metric
+    if metric["value"] is None:
+        found.notes.append(f"{len(what.samples)} samples do not tell {metric['name']}: the outputs alone are compared")
     if found.first_bad is not None:
         found.located = Located(culprits or culprits_in(broken), 0)
         return found
     with stage(progress, "reference graph"):
         reference = reference_of(source, request.out, progress)
         found.notes += reference.notes
-        stages.expected = _explained_by(what, reference, task)
+        stages.expected = _explained_by(what, reference, task, found.notes)
     for step in steps(plan, source, reference, what.samples, progress):
         with stage(progress, f"stage {step.name}"):
             found.stages.append(stages.stage(step))
@@ -172,10 +176,13 @@ def _located(
     if graph is None or (step.graph is None and step.model.kind != "onnx"):
         return Located([], 0, [f"no node is looked for: {reference.why or 'the engine runs no graph'}"])
     samples = stages.worst(ROWS)
-    own = first_rows(what, samples, pixels=step.pixels)
-    if step.graph is not None:
-        return bisected(step, own, work)
-    return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, flawed, progress)
+    try:
+        own = first_rows(what, samples, pixels=step.pixels)
+        if step.graph is not None:
+            return bisected(step, own, work)
+        return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, flawed, progress)
+    except ModelportError as error:
+        return Located([], 0, [f"the nodes could not be looked through: {error.found}"])
 
 
 def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) -> Tensors:
@@ -188,8 +195,11 @@ def first_rows(what: Asked, samples: Sequence[Sample], *, pixels: bool = False) 
     return with_constants(what.recipe.tensors.inputs, tensors)
 
 
-def _explained_by(what: Asked, reference: Reference, task: Task) -> Callable[[str], Explained]:
-    """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked."""
+def _explained_by(what: Asked, reference: Reference, task: Task, notes: list[str]) -> Callable[[str], Explained]:
+    """Return what tells how far rounding in a precision moves the outputs, measured when it is first asked.
+
+    Where that cannot be done, ``notes`` tell, and the least that is explained of any model counts.
+    """
     graph = reference.graph or reference.export
     outputs = [tensor.name for tensor in what.recipe.tensors.outputs]
 
@@ -197,8 +207,12 @@ def _explained_by(what: Asked, reference: Reference, task: Task) -> Callable[[st
     def of(precision: str) -> Explained:
         if graph is None:
             return Explained(LEAST[precision])
-        with bench() as runtime:
-            inputs = first_rows(what, what.samples)
-            return explained(read_graph(graph.path), inputs, outputs, precision, runtime, task.distance)
+        try:
+            with bench() as runtime:
+                inputs = first_rows(what, what.samples)
+                return explained(read_graph(graph.path), inputs, outputs, precision, runtime, task.distance)
+        except ModelportError as error:
+            notes.append(f"what {precision} explains was not measured on this model: {error.found}")
+            return Explained(LEAST[precision])
 
     return of

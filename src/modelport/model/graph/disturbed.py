@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelport.core.errors import GraphError, raised_as
+from modelport.model.graph.flow import captures
 
 if TYPE_CHECKING:
     import onnx
 
-# What moves, chooses or cuts values without rounding them anew.
+# They move values or choose among them, and round nothing.
 EXACT = frozenset(
     (
-        *("Abs", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Dropout", "Expand"),
-        *("Flatten", "Gather", "GatherElements", "GatherND", "Identity", "LeakyRelu", "Max", "MaxPool", "Min", "Neg"),
-        *("NonMaxSuppression", "OneHot", "Pad", "Range", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape"),
-        *("Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"),
+        *("Abs", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Dropout", "Equal", "Expand"),
+        *("Flatten", "Gather", "GatherElements", "GatherND", "Greater", "Identity", "Less", "Max", "MaxPool", "Min"),
+        *("Neg", "NonMaxSuppression", "OneHot", "Pad", "Range", "Relu", "Reshape", "ScatterElements", "ScatterND"),
+        *("Shape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"),
     )
 )
 
@@ -57,13 +58,14 @@ def disturbed(model: onnx.ModelProto, precision: str, seed: int = 0) -> onnx.Mod
     """
     import onnx
 
-    found, refused = "the types of the graph's tensors cannot be inferred", onnx.shape_inference.InferenceError
-    with raised_as(GraphError, found, "export it again", refused):
+    found = "the types of the graph's tensors cannot be inferred"
+    # ValueError: a graph of more than 2 GB.
+    with raised_as(GraphError, found, "export it again", (onnx.shape_inference.InferenceError, ValueError)):
         inferred = onnx.shape_inference.infer_shapes(model)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
-    floats = _float_tensors(inferred)
+    floats = _float_tensors(inferred) & _data(copy)
     nodes: list[Any] = []
     for index, node in enumerate(copy.graph.node):
         nodes.append(node)
@@ -83,6 +85,16 @@ def _float_tensors(inferred: onnx.ModelProto) -> set[str]:
 
     values = (*inferred.graph.value_info, *inferred.graph.output)
     return {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+
+
+def _data(model: onnx.ModelProto) -> set[str]:
+    """Return the tensors that hang on the values of the inputs: arithmetic on their sizes must stay exact."""
+    held = {tensor.name for tensor in model.graph.initializer}
+    found = {value.name for value in model.graph.input} - held
+    for node in model.graph.node:
+        if node.op_type not in ("Shape", "Size") and (found.intersection(node.input) or captures(node)):
+            found.update(node.output)
+    return found
 
 
 def _noise(source: str, out: str, size: Roundoff, seed: int) -> Iterator[Any]:

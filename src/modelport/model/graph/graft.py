@@ -210,6 +210,8 @@ class _Work:
         ordered = _in_order(self.nodes, {value.name for value in (*self.graph.input, *self.graph.initializer)})
         del self.graph.node[:]
         self.graph.node.extend(ordered)
+        read = {name for node in ordered for name in _reads(node)} | {value.name for value in self.graph.output}
+        ordered = [node for node in ordered if node.op_type != "Constant" or read.intersection(node.output)]
         used = {name for node in ordered for name in _reads(node)} | {value.name for value in self.graph.output}
         dropped = {tensor.name for tensor in self.graph.initializer} - used
         for field in (self.graph.initializer, self.graph.input):  # before IR 4 a constant is an input as well

@@ -31,6 +31,8 @@ WORDS: dict[Kind, str] = {
     "batch_norm_in_training": "left in training mode",
 }
 FEW = 4  # other layers that must have taps that differ
+# A score that a trained layer would have by the others' example, and a draw has not.
+OUTLYING = 40.0
 # A share of the layers that must be trained for the others to be called missing.
 TRAINED_SHARE = 0.2
 # A share of the layers whose output channels must be of one size for a network to be as it was drawn.
@@ -173,13 +175,22 @@ def _of_draws(layers: Sequence[Layer], norms: Mapping[str, Sequence[Weight]]) ->
         why += f"; not {_some([layer.weight.name for layer in trained])}" if trained else ""
         why += "; the batch norms have statistics of data" if settled else ""
         return [WeightFinding("untrained", first.weight.name, first.weight.module, why, certain)]
-    lost = [layer for layer in drawn if layer.fresh or (layer.state == "drawn" and (not layer.norm or layer.large))]
+    # What a layer of so many values would show if it had been trained as half of the others were. A norm that saw data
+    # says that this one was there in training: after a few steps some layers have hardly moved.
+    usual = float(np.median([layer.effect for layer in trained]))
+    sure = [layer for layer in drawn if layer.state == "drawn" and not layer.fresh]
+    outlying = {layer.weight.name for layer in sure if usual * layer.root > OUTLYING}
+    lost = [layer for layer in drawn if layer.fresh or (layer.weight.name in outlying and not layer.norm)]
+    hinted = [layer for layer in sure if (layer.weight.name in outlying) == bool(layer.norm)]
+    return [*_half_loaded(lost, len(trained), True), *_half_loaded(hinted, len(trained), False)]
+
+
+def _half_loaded(lost: Sequence[Layer], trained: int, certain: bool) -> list[WeightFinding]:
     if not lost:
         return []
-    why = f"{len(lost)} layers are as an initialiser draws them, while {len(trained)} others are trained: " + _some(
-        [f"{layer.weight.name} ({layer.how})" for layer in lost]
-    )
-    return [WeightFinding("half_loaded", lost[0].weight.name, lost[0].weight.module, why, True)]
+    named = _some([f"{layer.weight.name} ({layer.how})" for layer in lost])
+    why = f"{len(lost)} layers are as an initialiser draws them, while {trained} others are trained: {named}"
+    return [WeightFinding("half_loaded", lost[0].weight.name, lost[0].weight.module, why, certain)]
 
 
 def _of_shuffled(layers: Sequence[Layer]) -> list[WeightFinding]:
@@ -201,9 +212,9 @@ def _of_shuffled(layers: Sequence[Layer]) -> list[WeightFinding]:
 
 def _of_taps(layers: Sequence[Layer]) -> list[WeightFinding]:
     """Tell layers whose taps alone mean nothing, where those of all others do."""
-    tapped = [layer for layer in layers if layer.tapped and layer.state == "trained"]
-    odd = [layer for layer in tapped if layer.taps < SHUFFLED]
-    if len(tapped) - len(odd) < FEW or any(SHUFFLED <= layer.taps < TRAINED for layer in tapped):
+    tapped = [(layer, layer.taps) for layer in layers if layer.state == "trained" and layer.taps is not None]
+    odd = [layer for layer, taps in tapped if taps < SHUFFLED]
+    if len(tapped) - len(odd) < FEW or any(SHUFFLED <= taps < TRAINED for _, taps in tapped):
         return []
     told = "no tap differs from the others, and no neighbouring taps are alike, while those of "
     told += f"{len(tapped) - len(odd)} other layers are: taps in another order"

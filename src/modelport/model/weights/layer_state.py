@@ -9,11 +9,11 @@ from typing import Literal
 
 from modelport.model.weights.initialisers import DEFAULT, initialiser_of, shape_of
 from modelport.model.weights.roles import Weight
-from modelport.model.weights.weight_statistics import spread
+from modelport.model.weights.weight_statistics import Spread, spread
 
 # Values that a layer must have: for the edge of PyTorch's default to tell that it is a draw, for the form of the
-# distribution to hint at it, for its size to tell it, and so many that no training leaves no trace of places in them.
-TOLD_BY_EDGE, TOLD_BY_SHAPE, TOLD_BY_SIZE, UNMISTAKABLE = 256, 1024, 4096, 32768
+# distribution to hint at it, and for its size to tell it.
+TOLD_BY_EDGE, TOLD_BY_SHAPE, TOLD_BY_SIZE = 256, 1024, 4096
 # Scores of places, and of the kurtosis, that no draw has. Of the layers of five published networks with 2048 values or
 # more all but small 1 × 1 ones have 10 and more.
 TRAINED, PEAKED = 10.0, 15.0
@@ -27,23 +27,33 @@ class Layer:
 
     weight: Weight
     state: Literal["drawn", "perhaps drawn", "trained", "shuffled", ""]  # empty: cannot be told
+    spread: Spread | None = None  # of its values; None where there are too few, or all are the same
     shape: str = ""  # the distribution that it is a draw of
     known: str = ""  # the initialiser of that size, where it is a known one
     norm: str = ""  # the batch norm that follows at once
     fresh: bool = False  # that norm has never seen a batch
-    even: bool = True  # its output channels are of one size
-    taps: float = 0.0  # score: its taps differ, or neighbouring ones are alike
 
     @property
-    def tapped(self) -> bool:
-        """Whether it has taps, and values that tell of them."""
+    def even(self) -> bool:
+        """Whether its output channels are of one size."""
+        return self.spread is not None and self.spread.even
+
+    @property
+    def taps(self) -> float | None:
+        """The score of its taps; None where it has one, or too few values that tell of them."""
         values = self.weight.values
-        return math.prod(values.shape[2:]) > 1 and values.size >= ENOUGH
+        told = self.spread is not None and math.prod(values.shape[2:]) > 1 and values.size >= ENOUGH
+        return self.spread.taps if told and self.spread is not None else None
 
     @property
-    def large(self) -> bool:
-        """Whether no training leaves so many values without a trace of their places."""
-        return self.weight.values.size >= UNMISTAKABLE
+    def root(self) -> float:
+        """The root of the number of values that were looked at, with which scores grow."""
+        return math.sqrt(self.spread.n) if self.spread is not None else 0.0
+
+    @property
+    def effect(self) -> float:
+        """How much its places matter, whatever the number of its values."""
+        return self.spread.places / self.root if self.spread is not None else 0.0
 
     @property
     def how(self) -> str:
@@ -68,19 +78,17 @@ def layers_of(weights: Sequence[Weight], fresh: Mapping[str, bool]) -> list[Laye
 
 def _judged(weight: Weight, norm: str, fresh: bool) -> Layer:
     """Tell a layer's state from how its values are spread."""
-    spread_of = spread(weight.values) if weight.values.size >= TOLD_BY_EDGE else None
-    if spread_of is None:
+    found = spread(weight.values) if weight.values.size >= TOLD_BY_EDGE else None
+    if found is None:
         return Layer(weight, "")
-    shape = shape_of(spread_of)
+    shape = shape_of(found)
     if shape is not None:
-        known = initialiser_of(weight.values.shape, shape, spread_of) if spread_of.even else ""
+        known = initialiser_of(weight.values.shape, shape, found) if found.even else ""
         # Where a draw ends is told by few values, its size by many.
-        told = spread_of.n >= TOLD_BY_SIZE if known else False
-        told |= shape == "uniform" and known == DEFAULT
-        if told or spread_of.n >= TOLD_BY_SHAPE:
-            return Layer(weight, "drawn" if told else "perhaps drawn", shape, known, norm, fresh, spread_of.even)
-        return Layer(weight, "")
-    if spread_of.structure > TRAINED or spread_of.kurtosis_score > PEAKED:
-        shuffled = spread_of.n >= ENOUGH and spread_of.even and spread_of.places < SHUFFLED
-        return Layer(weight, "shuffled" if shuffled else "trained", norm=norm, fresh=fresh, taps=spread_of.taps)
-    return Layer(weight, "")
+        told = bool(known) and (found.n >= TOLD_BY_SIZE or (shape == "uniform" and known == DEFAULT))
+        if told or found.n >= TOLD_BY_SHAPE:
+            return Layer(weight, "drawn" if told else "perhaps drawn", found, shape, known, norm, fresh)
+    elif found.structure > TRAINED or found.kurtosis_score > PEAKED:
+        shuffled = found.n >= ENOUGH and found.even and found.places < SHUFFLED
+        return Layer(weight, "shuffled" if shuffled else "trained", found, norm=norm, fresh=fresh)
+    return Layer(weight, "", found)
