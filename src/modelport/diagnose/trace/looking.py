@@ -60,7 +60,9 @@ class Graph:
         """Run the graph once and keep a sketch of every tensor."""
         ends = set(self.flow.outputs)
         made = {name for step in self.flow.varying for name in step.gives}
-        wanted = frozenset(name for name in made if floats(self.kinds, name) or name in ends)
+        wanted = frozenset(
+            name for name in made if floats(self.kinds, name) or (name in ends and self._is_number(name))
+        )
         self.sketches |= {name: sketch(array) for name, array in self.feeds.items()}
         walk = self.walk(runtime, limit)
         while not walk.ended:
@@ -69,6 +71,12 @@ class Graph:
                     self.sketches[name] = sketch(array)
             bar.advance()
         self.failed, self.broken = walk.failed, walk.broken
+
+    def _is_number(self, name: str) -> bool:
+        from onnx import TensorProto
+
+        kind = self.kinds.get(name)
+        return kind is None or (kind.is_tensor and kind.elem_type != TensorProto.STRING)
 
 
 def _by_name(inputs: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -32,9 +32,8 @@ class Bench:
     def run(self, model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return all outputs. Raises EngineError with the engine's words."""
         path = self.folder / "piece.onnx"
-        with raised_as(
-            EngineError, "a piece of the graph is too large for one file", "take a smaller model", ValueError
-        ):
+        found = "a piece of the graph is too large for one file"
+        with raised_as(EngineError, found, "take a smaller model", ValueError):
             content = model.SerializeToString()
         path.write_bytes(content)
         self.runs += 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelport.core.values import Array
-from modelport.model.graph.flow import Flow, Kind, Step, given
+from modelport.model.graph.flow import Flow, Kind, Step, captures, given
 
 if TYPE_CHECKING:
     import onnx
@@ -63,8 +63,6 @@ def model_of(
 ) -> onnx.ModelProto:
     """Return a model of these nodes; ``constants`` take the place of the flow's own of the same names."""
     from onnx import helper
-
-    from modelport.model.graph.flow import captures
 
     read = {name for node in nodes for name in (*node.input, *captures(node))}
     own = {**flow.constants, **(constants or {})}
