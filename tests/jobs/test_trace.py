@@ -88,7 +88,6 @@ def test_a_planted_weight_is_named_mended_and_judged(trace: Trace, tmp_path: Pat
     assert (tmp_path / "out" / "repaired.onnx").is_file()
 
 
-@pytest.mark.slow
 def test_a_node_that_is_missing_is_named_and_mended(trace: Trace, tmp_path: Path) -> None:
     bad = written(without(NET, "node_relu1"), tmp_path / "bad.onnx")
     value = trace("--engine", "onnxruntime", "--model", bad, "--apply", "--limit", 20)
@@ -134,7 +133,6 @@ def test_a_stale_file_is_told_from_a_wrong_engine(
     assert "compiled anew" in value["culprits"][0]["why"]
 
 
-@pytest.mark.slow
 def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_path: Path) -> None:
     bad = written(with_weight(NET, "layer.conv1.weight", 2), tmp_path / "bad.onnx")
     assert call("compile", "--model", bad, "--engine", "openvino", "--out", tmp_path / "old.xml").code == 0
@@ -143,6 +141,19 @@ def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_p
 
 
 @pytest.mark.slow
+def test_an_int8_file_of_openvino_is_looked_into(
+    trace: Trace, call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    bad = written(with_weight(NET, "layer.conv1.weight", -30), tmp_path / "bad.onnx")
+    made = ("--engine", "openvino", "--precision", "int8")
+    old = tmp_path / "old.xml"
+    assert call("compile", tiny_path, bad, *made, "--calibration", few_images(tiny_data), "--out", old).code == 0
+    value = trace(*made, "--model", old)
+    assert value["first_bad_stage"] == "openvino"
+    assert [row["node"] for row in value["culprits"]] == ["node_conv1"]
+    assert value["runs"] <= math.ceil(math.log2(len(NET.graph.node))) + 2
+
+
 def test_an_export_that_is_not_the_source_is_traced(
     trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +200,11 @@ def test_a_broken_weight_is_blamed_on_the_source(trace: Trace, tmp_path: Path) -
     value = trace("--engine", "onnxruntime", given=("--source", broken))
     assert value["first_bad_stage"] == "source"
     assert [(row["kind"], row["node"]) for row in value["culprits"]] == [("checkpoint", "layer.conv1.weight")]
+
+
+def few_images(data: Path) -> Path:
+    """A folder of ten images, to calibrate on."""
+    return min(path for path in (data / "train").iterdir() if path.is_dir())
 
 
 def with_black_box(monkeypatch: pytest.MonkeyPatch) -> Any:

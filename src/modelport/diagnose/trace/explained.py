@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modelport.core.values import Array, Tensors
@@ -22,6 +22,7 @@ LEAST: Mapping[str, float] = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 1e-2, "int8": 
 # independent draws.
 MARGIN = 3.0
 SEEDS = (0, 1)
+CHOOSING = frozenset({"NonMaxSuppression", "TopK"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Explained:
 
     rel_l2: float  # of all outputs together
     missed: float | None = None  # the task's own distance, where that is another; None: not measured
+    each: Mapping[str, float] = field(default_factory=dict)  # the relative L2 error of each output alone
+    chooses: bool = True  # whether the graph may choose and sort its answers, as the suppression of doubles does
 
 
 Measure = Callable[[Sequence[Tensors], Sequence[Tensors]], float]
@@ -47,7 +50,10 @@ def explained(
     want = {name: want[name] for name in outputs}
     worst = max(total_distance((got[name], array) for name, array in want.items()).rel_l2 for got in noisy)
     missed = max(measure([{name: got[name] for name in outputs}], [want]) for got in noisy)
-    return Explained(_bound(worst, precision), MARGIN * missed if math.isfinite(missed) else None)
+    alone = {name: max(distance(got[name], array).rel_l2 for got in noisy) for name, array in want.items()}
+    each = {name: _bound(far, precision) for name, far in alone.items()}
+    chooses = any(node.op_type in CHOOSING or node.domain not in ("", "ai.onnx") for node in model.graph.node)
+    return Explained(_bound(worst, precision), MARGIN * missed if math.isfinite(missed) else None, each, chooses)
 
 
 def explained_each(

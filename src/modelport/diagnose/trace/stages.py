@@ -14,7 +14,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import DataError, EngineError
 from modelport.core.values import Sample, Tensors
 from modelport.diagnose.asking import Answers, ask
-from modelport.diagnose.distance import Distance, total_distance
+from modelport.diagnose.distance import Distance, distance, total_distance
 from modelport.diagnose.trace.explained import LEAST, Explained
 from modelport.diagnose.trace.findings import StageFound
 from modelport.engines.base import Build, Engine, Launch, Runner
@@ -123,11 +123,16 @@ class Stages:
         """Return what in the outputs is more than is explained; empty where nothing is."""
         if apart.nonfinite:
             return f"{apart.nonfinite} values are not finite where the source's are"
-        if apart.rel_l2 <= expected.rel_l2:
-            return ""
         want = self.source_answers.outputs
-        if not (self.task.finds_boxes or any(array.dtype.kind != "f" for array in want.values())):
-            return f"they are {apart.rel_l2 / expected.rel_l2:.3g} times as far from the source's as is explained"
+        # One output may be large, and what is wrong with another be hidden behind it.
+        alone = {name: distance(got[name], array).rel_l2 for name, array in want.items()}
+        times = {name: far / expected.each.get(name, expected.rel_l2) for name, far in alone.items()}
+        worst = max(times, key=lambda name: times[name])
+        if apart.rel_l2 <= expected.rel_l2 and times[worst] <= 1:
+            return ""
+        chosen = self.task.finds_boxes and expected.chooses
+        if not (chosen or any(array.dtype.kind != "f" for array in want.values())):
+            return f"'{worst}' is {times[worst]:.3g} times as far from the source's as is explained"
         # Boxes come in another order, and classes are whole numbers: no tensor is near another there.
         missed, floor = self.task.distance([got], [want]), 1 - self.task.agreement_floors[precision] / 100
         allowed = max(self.task.tolerated, floor if expected.missed is None else min(floor, expected.missed))

@@ -159,6 +159,9 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
         broken = broken_weights(source)
         culprits = culprits_in([finding for finding in broken if finding.certain])
         found.stages.append(stages.source(source, plan.build, culprits[0].why if culprits else ""))
+    metric = found.stages[0].metric
+    if metric["value"] is None:
+        found.notes.append(f"{len(what.samples)} samples do not tell {metric['name']}: the outputs alone are compared")
     if found.first_bad is not None:
         found.located = Located(culprits or culprits_in(broken), 0)
         return found
