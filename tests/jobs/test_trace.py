@@ -261,6 +261,9 @@ def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -
     assert value["applied"]["repaired"], value["applied"]
     assert read_plan(plan).nodes == value["plan"]["nodes"]
     assert "node_stem" in value["plan"]["nodes"]
+    (own,) = (path for path in tmp_path.glob("plan.*") if path != plan)
+    assert own.read_text().split() == list(value["plan"]["nodes"])
+    assert any(str(own) in note for note in value["notes"])
 
 
 def test_a_source_without_a_graph_is_held_on_its_own_engine(
