@@ -101,7 +101,8 @@ def knob_trial(trial: Trial, folder: Path) -> Row:
     if told is None:
         notes = next((note for note in value["notes"] if note.startswith("better")), "nothing explains")
         return replace(row, noticed=notes.startswith("better"), named=False, repaired=False, found=notes)
-    named = (told["change"], told["value"]) in asked.right
+    # Near settings may not be told apart on so few samples: then all of them are told.
+    named = any((one["change"], one["value"]) in asked.right for one in (told, *told["alike"]))
     row = replace(row, noticed=True, named=named, found=told["sentence"])
     return replace(row, repaired=bool(told["lines"]) and _mended(asked, told["lines"], files, folder, trial.engine))
 

@@ -69,7 +69,8 @@ def page(rows: Sequence[Row], seconds: float, part: str) -> str:
         "On the ResNet-18 each fault goes through `modelport trace --apply` or `modelport probe`; on the recipes' own",
         "graphs the two graphs are compared on one sample, and the repaired one is judged by its answers. A place is",
         "right where the first culprit is the planted node, a node that was put before or behind it, or, where a node",
-        "was taken away, one that took its output.",
+        "was taken away, one that took its output. A setting is named where it is the explanation, or among those that",
+        "the explanation is told not to be told apart from.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {machine['processor']}, {machine['cores']} cores; {part}, {len(faults)} faults",
         f"of {len(kinds)} kinds ({', '.join(shares)}), {len(rows) - len(faults)} healthy ports; "

@@ -105,6 +105,9 @@ def test_of_a_healthy_recipe_nothing_explains(tiny: Recipe, seed: int) -> None:
     told = findings_json(tiny, question, findings)
     assert told["explanation"] is None and told["confidence"] == 0.95
     assert len(told["tried"]) > 30
+    # Near settings that answer as well are told.
+    whole = [row for row in told["tried"] if row.get("n") == 256]
+    assert {row["change"] for row in told["as_good"]} <= {row["change"] for row in whole} and told["as_good"]
 
 
 def test_what_cannot_be_told_apart_is_told_as_a_set(tiny: Recipe) -> None:

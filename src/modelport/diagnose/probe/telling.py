@@ -52,10 +52,18 @@ def findings_json(recipe: Recipe, question: Question, findings: Findings) -> dic
         "baseline": {"metric": metric, "log_loss": base.log_loss, "evidence": evidence, "n": findings.n}
         | {"published": question.published},
         "tried": tried,
+        "as_good": [{"change": change.kind, "value": change.value} for change in as_good(findings)],
         "explanation": explanation,
         # What the scores tell by themselves hangs on no sample.
         "confidence": 1.0 if findings.twice and best is not None and _is_softmax(best) else confidence_of(found),
     }
+
+
+def as_good(findings: Findings) -> list[Change]:
+    """Return the changes that all samples cannot tell from the recipe as it is: it may as well be written so."""
+    whole = [row for row in findings.found.rows if row.tally.n == findings.n]
+    undecided = [row for row in whole if row.gain_interval[0] <= 0.0 <= row.gain_interval[1]]
+    return [row.tally.changed.change for row in undecided] + findings.untouched
 
 
 def _is_softmax(row: Row) -> bool:
@@ -120,6 +128,9 @@ def notes_of(question: Question, findings: Findings) -> list[str]:
             else "for certain, and most of the gap stays, or is none"
         )
         notes.append(f"better {why}: {names}")
+    if not findings.untold and found.best is None and (told := as_good(findings)):
+        names = listed((f"{change.kind} = {change.value}" for change in told), NAMED)
+        notes.append(f"{findings.n} samples cannot tell from the recipe as it is: {names}")
     if findings.untouched:
         names = listed((f"{change.kind} = {change.value}" for change in findings.untouched), NAMED)
         notes.append(f"no difference to these samples: {names}")
