@@ -15,15 +15,16 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 
-from planted_knobs import engines, knobs
+from planted_knobs import engines, knob_trial, knobs
 from planted_networks import OWN, SMALL, own, small
 from planted_page import figures, missed, page
-from planted_trials import FAULTS, FORMS, Row, Trial, done, graph_of
+from planted_trials import FAULTS, FORMS, Row, Trial, graph_of, graph_trial, healthy_trial
 
 # Plants: on each recipe's own graph, of the ResNet-18's graph, of its weights, of its settings.
 ON_EACH, OF_GRAPH, OF_WEIGHTS, OF_SETTINGS = 9, 144, 20, 33
@@ -54,6 +55,7 @@ MADE = (
     ("precision", "onnxruntime", "--precision int8"),
     ("precision", "openvino", "--precision int8"),
 )
+TRIALS = {"graph": graph_trial, "healthy": healthy_trial, "knob": knob_trial, "right": knob_trial}
 RIGHT = 3  # probes of a recipe of which nothing is wrong
 
 
@@ -119,6 +121,18 @@ def chosen(trials: list[Trial], options: argparse.Namespace) -> list[Trial]:
         trials = [trial for trial in trials if options.only in (trial.what, trial.kind, trial.network)]
     cost = {"nas-fpn": 0, "inception-v4": 1, "smlp-t": 2, "knob": 3, "right": 3}
     return sorted(trials, key=lambda trial: (cost.get(trial.network, cost.get(trial.what, 4)), trial.number))
+
+
+def done(trial: Trial, work: Path) -> Row | None:
+    """Do one trial in a folder of its process; None where it changes nothing there."""
+    begun = time.perf_counter()
+    folder = work / f"process-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        row = TRIALS[trial.what](trial, folder)
+    except LookupError:
+        return None
+    return replace(row, seconds=round(time.perf_counter() - begun, 1))
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from planted_networks import IMAGES, SMALL, Small, call, small
 from planted_trials import Row, Trial, graph_of
 
 # Samples that the last round of a probe takes.
-PROBED = 128
+PROBED = 256
+# A setting that changes fewer of the first images' answers than this share is no fault.
+CHANGED, LOOKED_AT = 0.02, 96
 # Of the images' share that is right: by how much the mended recipe may be below the right one.
 SAME = 0.5
 SIDES, BYTES = "sides exchanged", "NHWC bytes"
@@ -83,6 +86,8 @@ def knob_trial(trial: Trial, folder: Path) -> Row:
     """Plant a setting, or none (``right``), and probe."""
     files = small(folder.parent / "small")
     asked = _planted(trial, files, folder)
+    if _changes_little(asked.recipe, files):
+        raise LookupError(f"{trial.kind} = {trial.more} changes next to no answer")
     family = "healthy" if trial.what == "right" else FAMILIES.get(trial.kind, "preprocessing")
     row = Row(trial.number, trial.what, trial.kind, family, SMALL, trial.engine, where=trial.more)
     out, wrong = folder / "probe", folder / "wrong.toml"
@@ -105,6 +110,28 @@ def knob_trial(trial: Trial, folder: Path) -> Row:
     named = any((one["change"], one["value"]) in asked.right for one in (told, *told["alike"]))
     row = replace(row, noticed=True, named=named, found=told["sentence"])
     return replace(row, repaired=bool(told["lines"]) and _mended(asked, told["lines"], files, folder, trial.engine))
+
+
+def _changes_little(recipe: mp.Recipe, files: Small) -> bool:
+    """Whether a recipe of another preprocessing leaves nearly all answers as they are."""
+    right = mp.load_recipe(str(files.recipe))
+    if recipe.preprocess == right.preprocess:
+        return False  # nothing is planted there, or elsewhere
+    classes = [_classes(one, files) for one in (recipe, right)]
+    return float(np.mean(classes[0] != classes[1])) < CHANGED
+
+
+def _classes(recipe: mp.Recipe, files: Small) -> np.ndarray[Any, Any]:
+    """Return the class that the network answers to each of the first images."""
+    given, made = recipe.tensors.inputs[0].name, recipe.tensors.outputs[0].name
+    found = []
+    with (
+        mp.open_model(files.graph, "onnxruntime", wish=mp.Wish(batch=8)) as runner,
+        closing(mp.batches(recipe, mp.open_dataset(recipe, files.data), 8)) as batches,
+    ):
+        for batch in islice(batches, LOOKED_AT // 8):
+            found.append(runner.run({given: batch.inputs[given]})[made].argmax(1))
+    return np.concatenate(found)
 
 
 def _planted(trial: Trial, files: Small, folder: Path) -> Asked:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import time
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -211,7 +209,7 @@ def healthy_trial(trial: Trial, folder: Path) -> Row:
         model = folder / "healthy.onnx"
         onnx.save(made, str(model))
         words += ["--model", model]
-    elif trial.kind.startswith("export"):
+    elif trial.kind == "exported":
         model = folder / "healthy.onnx"
         exported = ("export", files.recipe, "--weights", files.weights, "--out", model, *trial.more.split())
         code, said = call(*exported)
@@ -226,20 +224,3 @@ def healthy_trial(trial: Trial, folder: Path) -> Row:
         return replace(row, noticed=True, found=said)
     departs = value["first_bad_stage"] is not None or bool(value["culprits"])
     return replace(row, noticed=departs, found=stage_words(value) if departs else "")
-
-
-def done(trial: Trial, work: Path) -> Row | None:
-    """Do one trial in a folder of its process; None where it changes nothing there."""
-    import os
-
-    from planted_knobs import knob_trial
-
-    begun = time.perf_counter()
-    folder = work / f"process-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
-    trials = {"graph": graph_trial, "healthy": healthy_trial, "knob": knob_trial, "right": knob_trial}
-    try:
-        row = trials[trial.what](trial, folder)
-    except LookupError:
-        return None
-    return replace(row, seconds=math.ceil(10 * (time.perf_counter() - begun)) / 10)

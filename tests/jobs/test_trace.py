@@ -15,7 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 from traced_nets import small_net, with_weight, without, written
 
-from conftest import Call
+from conftest import Call, Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import GraphError
 from modelport.core.progress import Silent
@@ -95,6 +95,18 @@ def test_a_node_that_is_missing_is_named_and_mended(trace: Trace, tmp_path: Path
     assert len(value["culprits"]) == 1
     assert "Relu" in value["culprits"][0]["why"]
     assert value["applied"]["repaired"], value["applied"]
+
+
+@pytest.mark.slow
+def test_a_planted_weight_is_told_by_its_pytorch_module(
+    trace: Trace, tiny_weights: Path, exported_tiny: Exported, tmp_path: Path
+) -> None:
+    graph = onnx.load(str(exported_tiny()[0].path))
+    bad = written(with_weight(graph, "layer3.0.conv1.weight", 1.5), tmp_path / "bad.onnx")
+    words = ("--samples", 4, "--engine", "onnxruntime", "--model", bad)
+    value = trace(*words, given=("--weights", tiny_weights))
+    assert [one["name"] for one in value["stages"]] == ["source", "onnx"]
+    assert [(row["module"], row["kind"]) for row in value["culprits"]] == [("layer3.0.conv1", "weights")]
 
 
 def test_a_graph_that_cannot_be_run_is_traced_to_its_node(trace: Trace, tmp_path: Path) -> None:
@@ -261,6 +273,9 @@ def test_what_float16_cannot_hold_stays_in_float(trace: Trace, tmp_path: Path) -
     assert value["applied"]["repaired"], value["applied"]
     assert read_plan(plan).nodes == value["plan"]["nodes"]
     assert "node_stem" in value["plan"]["nodes"]
+    (own,) = (path for path in tmp_path.glob("plan.*") if path != plan)
+    assert own.read_text().split() == list(value["plan"]["nodes"])
+    assert any(str(own) in note for note in value["notes"])
 
 
 def test_a_source_without_a_graph_is_held_on_its_own_engine(

@@ -31,6 +31,9 @@ class Distance:
         return {name: value if value is not None and math.isfinite(value) else None for name, value in told.items()}
 
 
+NOWHERE = Distance(None, math.inf, math.inf)  # of what is not there at all
+
+
 def distance(got: Array, want: Array) -> Distance:
     """Return how far ``got`` is from ``want``; both of one shape, of any numeric dtype.
 

@@ -107,3 +107,17 @@ def test_a_cut_gives_what_lives_across_it() -> None:
     cut = prefix(flow, NODES.index("node_c3"), X)
     assert [node.name for node in cut.graph.node] == NODES[:4]
     onnx.checker.check_model(cut)
+
+
+def test_an_input_that_comes_in_late_is_no_input_of_an_early_cut(box: type[BlackBox], tmp_path: Path) -> None:
+    late = onnx.ModelProto()
+    late.CopyFrom(NET)
+    late.graph.input.append(helper.make_tensor_value_info("scale", TensorProto.FLOAT, ["batch", 5]))
+    late.graph.node[-1].output[0] = "plain"
+    late.graph.node.append(helper.make_node("Mul", ["plain", "scale"], ["y"], "node_y2"))
+    feeds = X | {"scale": np.full((2, 5), 2, np.float32)}
+    with bench() as runtime:
+        taken = OnEngine(box(), Build(precision="fp32"), Launch(), tmp_path)
+        for box.wrong in ("node_c1", "node_y2"):
+            search = Bisection(late, feeds, "fp32", taken, runtime)
+            assert search.alone(search.first()).node == box.wrong

@@ -224,6 +224,8 @@ def test_constants_that_half_precision_does_not_hold() -> None:
     ]
     assert told(rounded[1], rounded[0], "fp16").kind == "sensitive"
     assert told(rounded[1], rounded[0], "fp32").kind == "constant"
+    nodes = [helper.make_node("Clip", ["x", "low"], ["y"], "it")]
+    assert half("", X, X, nodes, low=np.finfo(np.float32).min).kind == "sensitive"
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "it")]
     small = half("", X, X, nodes, w=weights(4, 3, 3, 3) * np.float32(1e-9))
     assert "of 'w' is below 3e-8 and becomes zero" in small.why

@@ -16,9 +16,9 @@ from modelport.core.errors import GraphError, UsageError
 from modelport.core.values import Array
 from modelport.diagnose.trace.causes import culprit_of, culprits_of
 from modelport.diagnose.trace.findings import Culprit, Fix, NodesFound, Unit, UnitFound
-from modelport.diagnose.trace.repair import grafted, keep_in_float, plan_files
+from modelport.diagnose.trace.repair import compilers_plans, grafted, keep_in_float
 from modelport.model.graph.file import opset_of
-from modelport.model.graph.precision_plan import parse_plan
+from modelport.model.graph.precision_plan import parse_plan, plan_text
 
 X, W, V = weights(1, 3, 8, 8), weights(3, 3, 3, 3), weights(3, 3, 3, 3)
 
@@ -211,13 +211,12 @@ def test_the_plan_is_what_the_tools_take() -> None:
     unit = found(reference, reference)
     lossy = Culprit(unit, "", Fix("keep_in_float", "", ("two", "act")), "range")
     plan = keep_in_float([lossy, culprit(unit)])
-    files = plan_files(plan, reference)
-    assert parse_plan(json.loads(files["plan.json"]), "plan.json") == plan
+    assert parse_plan(json.loads(plan_text(plan)), "plan.json") == plan
     assert dict(plan.nodes) == {"two": "fp32", "act": "fp32"}
-    (own,) = (text for name, text in files.items() if name != "plan.json")
+    (own,) = compilers_plans(plan, reference).values()
     assert sorted(own.split()) == ["act", "two"]
     with pytest.raises(GraphError, match="no node 'two'"):
-        plan_files(plan, changed(reference, lambda graph: graph.node.pop(2)))
+        compilers_plans(plan, changed(reference, lambda graph: graph.node.pop(2)))
 
 
 def test_neighbours_whose_border_was_taken_in_the_middle_of_an_operator_are_one() -> None:

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Tensors
-from modelport.diagnose.distance import Distance, distance
+from modelport.diagnose.distance import NOWHERE, Distance, distance
 from modelport.diagnose.trace.explained import explained_each
 from modelport.diagnose.trace.findings import Unit, UnitFound
 from modelport.diagnose.trace.running import Bench
 from modelport.engines.base import Build, Engine, Launch, Runner
-from modelport.model.graph.cut import alone, prefix
+from modelport.model.graph.cut import alone, fed, prefix
 from modelport.model.graph.flow import Flow, Step
 from modelport.model.graph.modules import module_of
 
 if TYPE_CHECKING:
     import onnx
-
-NOWHERE = Distance(None, math.inf, math.inf)
 
 
 class Taken(Protocol):
@@ -51,7 +49,7 @@ class OnEngine:
         if self.engine.compiles_to is not None and self.engine.compiles_here:
             made = self.engine.compile(made, build, self.folder / f"cut{self.engine.compiles_to}")
         with self.engine.open(made, build, self.launch) as runner:
-            return runner.run(feeds)
+            return runner.run(fed(model, feeds))
 
 
 Opened = Callable[[Sequence[str]], AbstractContextManager[Runner]]
@@ -146,7 +144,7 @@ class Bisection:
 
     def _cut(self, place: int) -> _Cut:
         model = prefix(self.flow, place, self.feeds)
-        want, bounds = explained_each(model, self.feeds, self.precision, self.runtime)
+        want, bounds = explained_each(model, fed(model, self.feeds), self.precision, self.runtime)
         got = self._run(model, self.feeds)
         if not got:
             return _Cut(True, {}, bounds)
@@ -170,7 +168,8 @@ class Bisection:
         found: dict[str, Any] = {name: self.feeds[name] for name in reads if name in self.feeds}
         if made:
             before = max(self._place_of(name) for name in made)
-            found |= self.runtime.run(prefix(self.flow, before, self.feeds, made), self.feeds)
+            cut = prefix(self.flow, before, self.feeds, made)
+            found |= self.runtime.run(cut, fed(cut, self.feeds))
         return found
 
     def _place_of(self, tensor: str) -> int:

@@ -60,15 +60,15 @@ def explained_each(
     model: onnx.ModelProto, inputs: Tensors, precision: str, runtime: Bench
 ) -> tuple[Tensors, dict[str, float]]:
     """Return the model's outputs, and by name the error of each that is explained; as ``explained``."""
-    want, noisy = _runs(model, inputs, precision, runtime)
-    found = {name: max(distance(got[name], array).rel_l2 for got in noisy) for name, array in want.items()}
-    return want, {name: _bound(worst, precision) for name, worst in found.items()}
+    # A tensor inside a network has elements enough for one draw.
+    want, (noisy,) = _runs(model, inputs, precision, runtime, SEEDS[:1])
+    return want, {name: _bound(distance(noisy[name], array).rel_l2, precision) for name, array in want.items()}
 
 
 def _runs(
-    model: onnx.ModelProto, inputs: Tensors, precision: str, runtime: Bench
+    model: onnx.ModelProto, inputs: Tensors, precision: str, runtime: Bench, seeds: Sequence[int] = SEEDS
 ) -> tuple[dict[str, Array], list[dict[str, Array]]]:
-    noisy = [runtime.run(disturbed(model, precision, seed), inputs) for seed in SEEDS]
+    noisy = [runtime.run(disturbed(model, precision, seed), inputs) for seed in seeds]
     return runtime.run(model, inputs), noisy
 
 

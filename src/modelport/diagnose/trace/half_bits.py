@@ -14,6 +14,7 @@ from modelport.diagnose.trace.reading import Operation
 
 # IEEE 754 binary16: the largest number, the smallest normal one, and what rounds to zero (half the smallest step).
 LARGEST, NORMAL, LOST = 65504.0, 2.0**-14, 2.0**-25
+ENDLESS = 3e38  # exporters write no bound as float32's own largest number
 SHOWN = 60
 # Operators that work with squares, sums or exponents of what they take, and how these are bounded.
 SQUARING = frozenset(
@@ -85,7 +86,7 @@ def _constants_lost(operation: Operation, values: Tensors) -> Loss | None:
     for key, number in numbers.items():
         if number and abs(number) < LOST:
             return Loss("range", f"{plain(key, SHOWN)} is {number:.3g}, which is zero in float16")
-        if LARGEST < abs(number) < math.inf:
+        if LARGEST < abs(number) < ENDLESS:
             return Loss("range", f"{plain(key, SHOWN)} is {number:.4g}, beyond float16's largest number, 65504")
     for key, weight in operation.weights.items():
         name = plain(operation.constants.get(key, key), SHOWN)

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from modelport.core.artifacts import Artifact
 from modelport.core.progress import Progress
 from modelport.core.values import Array, Tensors
+from modelport.diagnose.distance import NOWHERE
 from modelport.diagnose.trace.bisect import Bisection, OfFile, OnEngine
 from modelport.diagnose.trace.causes import culprit_of, culprits_of, tensors_of
 from modelport.diagnose.trace.findings import Culprit, Fix, Unit, UnitFound
 from modelport.diagnose.trace.nodes import examine
 from modelport.diagnose.trace.running import bench
-from modelport.diagnose.trace.stages import NOWHERE, Step
+from modelport.diagnose.trace.stages import Step
 from modelport.engines.base import Runner
-from modelport.model.graph.cut import prefix
+from modelport.model.graph.cut import fed, prefix
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.flow import Flow
 from modelport.model.graph.quantizable import HEAVY
@@ -161,5 +162,6 @@ def _tensors(graph: onnx.ModelProto, units: Sequence[UnitFound], feeds: Tensors)
     wanted = [name for name in dict.fromkeys(name for unit in units for name in tensors_of(unit)) if name in flow.maker]
     if not wanted:
         return {}
+    cut = prefix(flow, len(flow.varying) - 1, feeds, wanted)
     with bench() as runtime:
-        return runtime.run(prefix(flow, len(flow.varying) - 1, feeds, wanted), feeds)
+        return runtime.run(cut, fed(cut, feeds))

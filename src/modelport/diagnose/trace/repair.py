@@ -13,7 +13,7 @@ from modelport.engines.registry import ENGINES, get_engine
 from modelport.model.graph import graft
 from modelport.model.graph.file import opset_of
 from modelport.model.graph.opset import to_opset
-from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, resolve
+from modelport.model.graph.precision_plan import PrecisionPlan, resolve
 
 if TYPE_CHECKING:
     import onnx
@@ -73,12 +73,11 @@ def keep_in_float(culprits: Sequence[Culprit]) -> PrecisionPlan:
     return PrecisionPlan(dict.fromkeys(names, "fp32"))
 
 
-def plan_files(plan: PrecisionPlan, model: onnx.ModelProto) -> dict[str, str]:
-    """Return the plan as files, text by name: ``plan.json`` for ``--plan``, and what vendors' compilers take.
+def compilers_plans(plan: PrecisionPlan, model: onnx.ModelProto) -> dict[str, str]:
+    """Return the plan in the files that compilers of the vendors' own take, text by name.
 
     ``model`` is the float32 graph. Raises GraphError for nodes that it does not have.
     """
     resolved = resolve(plan, model, "the plan")
     engines = map(get_engine, ENGINES)
-    own = {f"{one.name}.{name}": text for one in engines for name, text in one.plan_texts(resolved).items()}
-    return {"plan.json": plan_text(plan), **own}
+    return {f"{one.name}.{name}": text for one in engines for name, text in one.plan_texts(resolved).items()}

@@ -14,7 +14,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import DataError, EngineError
 from modelport.core.values import Sample, Tensors
 from modelport.diagnose.asking import Answers, ask
-from modelport.diagnose.distance import Distance, distance, total_distance
+from modelport.diagnose.distance import NOWHERE, Distance, distance, total_distance
 from modelport.diagnose.trace.explained import LEAST, Explained
 from modelport.diagnose.trace.findings import StageFound
 from modelport.engines.base import Build, Engine, Launch, Runner
@@ -28,7 +28,6 @@ from modelport.verdict.words import PASS
 
 SOURCE = "source"
 Verdict = Literal["pass", "fail", "inconclusive"]
-NOWHERE = Distance(None, math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)

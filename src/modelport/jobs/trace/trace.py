@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import write_json, write_text
-from modelport.core.errors import ModelportError
+from modelport.core.errors import GraphError, ModelportError
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.progress import Progress, stage
 from modelport.core.scratch import scratch_folder
@@ -23,7 +23,7 @@ from modelport.diagnose.trace.explained import LEAST, Explained, explained
 from modelport.diagnose.trace.explorer import write_explorer
 from modelport.diagnose.trace.findings import NodesFound, StageFound
 from modelport.diagnose.trace.locating import Located, bisected, compared
-from modelport.diagnose.trace.repair import keep_in_float
+from modelport.diagnose.trace.repair import compilers_plans, keep_in_float
 from modelport.diagnose.trace.road import Reference, reference_of, steps
 from modelport.diagnose.trace.running import bench
 from modelport.diagnose.trace.source_weights import broken_weights, culprits_in
@@ -122,6 +122,7 @@ def _beside(request: TraceRequest, found: Found, plan: PrecisionPlan) -> list[st
     if request.plan_out is not None:
         if plan.nodes:
             write_text(request.plan_out, plan_text(plan))
+            said += _for_compilers(request.plan_out, plan, found)
         else:
             said.append("--plan-out: no culprit is mended by keeping nodes in float32, and nothing was written")
     if request.explorer is not None:
@@ -132,6 +133,21 @@ def _beside(request: TraceRequest, found: Found, plan: PrecisionPlan) -> list[st
         else:
             said.append("--explorer: no nodes were compared, and nothing was written")
     return said
+
+
+def _for_compilers(out: Path, plan: PrecisionPlan, found: Found) -> list[str]:
+    """Write the plan beside ``out`` as compilers of the vendors' own take it; return where."""
+    graph = None if found.case is None else found.case.reference.graph
+    if graph is None:
+        return []
+    try:
+        texts = compilers_plans(plan, read_graph(graph.path))
+    except GraphError as error:  # nodes of the graph with the normalisation inside
+        return [f"--plan-out: no plan for vendors' own compilers: {error.found}"]
+    paths = {out.with_name(f"{out.stem}.{name}"): text for name, text in texts.items()}
+    for path, text in paths.items():
+        write_text(path, text)
+    return [f"--plan-out: for vendors' own compilers: {', '.join(map(str, paths))}"] if paths else []
 
 
 def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work: Path, progress: Progress) -> Found:

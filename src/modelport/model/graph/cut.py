@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelport.core.values import Tensors
+from modelport.core.values import Array, Tensors
 from modelport.model.graph.flow import Flow, Step
 from modelport.model.graph.window import window_model
 
@@ -42,6 +42,11 @@ def alone(flow: Flow, step: Step, feeds: Tensors) -> onnx.ModelProto:
     for value, known in zip(model.graph.output, inferred, strict=True):
         value.type.CopyFrom(known.type)
     return model
+
+
+def fed(model: onnx.ModelProto, feeds: Tensors) -> dict[str, Array]:
+    """Return those of the tensors that a cut model takes: an input that nothing before the cut reads is none of it."""
+    return {value.name: feeds[value.name] for value in model.graph.input}
 
 
 def living(flow: Flow, place: int) -> list[str]:
