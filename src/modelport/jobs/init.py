@@ -137,9 +137,11 @@ def _with_found(request: InitRequest, lines: list[Line], progress: Progress) -> 
     if request.data is None or not guess.guessed:
         return lines, None
     recipe = parse_recipe(draft_text("", lines), str(request.out))
-    if recipe.task == "classification" and not recipe.dataset.labelled:
+    if not task_class(recipe.task).one_class:
+        return lines, None
+    if not recipe.dataset.labelled:
         lines[places["preprocess"]] = replace(guess, why=f"{guess.why}; only images with labels tell it")
-    if recipe.task != "classification" or not can_be_found(recipe):
+    if not can_be_found(recipe):
         return lines, None
     found: Found | None = None
     try:

@@ -19,6 +19,7 @@ from modelport.tasks.detection.decode import Decoder, usual_spelling
 from modelport.tasks.detection.forms import BOXES, CANDIDATES, DETS, END_TO_END, YOLOV5, YOLOV8, Outputs
 from modelport.tasks.detection.recipe_table import Boxes
 from modelport.tasks.multilabel.recipe_table import Threshold
+from modelport.tasks.table import task_class
 
 SOFTMAX = "softmax"
 # Probabilities below it are taken for it, before their logarithm.
@@ -33,12 +34,16 @@ MEANING = {
 
 
 def output_changes(recipe: Recipe) -> Iterator[Change]:
-    """Yield other readings of the outputs of the recipe's task; none of a task whose outputs have one reading."""
-    if recipe.task == "detection":
+    """Yield other readings of the outputs of the recipe's task; none of a task whose outputs have one reading.
+
+    What can be read otherwise is what the task's table spells out, or the scores of which the best is the answer.
+    """
+    task = task_class(recipe.task)
+    if task.recipe_table is Boxes:
         yield from _box_changes(recipe)
-    elif recipe.task == "multilabel":
+    elif task.recipe_table is Threshold:
         yield from _activations(recipe)
-    elif recipe.task == "classification" and recipe.tensors.outputs[0].dtype.startswith("float"):
+    elif task.one_class and recipe.tensors.outputs[0].dtype.startswith("float"):
         name = recipe.tensors.outputs[0].name
         told, mend = "the model's softmax is applied twice", "take one softmax out of the model or of what follows it"
         yield Change(SOFTMAX, "once", told, outputs=partial(_mapped, name, _once), mend=mend)
