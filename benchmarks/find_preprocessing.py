@@ -1,7 +1,7 @@
 """The finder on 50 configurations of timm: is the true preprocessing what it names, or among what it cannot tell apart?
 
-Usage: python benchmarks/find_preprocessing.py [--count 50] [--seed 0] [--json FILE]. Less than 25 minutes on two idle cores. Exit
-code 1 where the bar is missed: 90 % right, or in the set that was told.
+Usage: python benchmarks/find_preprocessing.py [--count 50] [--seed 0] [--json FILE]. Less than 25 minutes on two idle
+cores. Exit code 1 where the bar is missed: 90 % right, or in the set that was told.
 
 Configurations are timm 1.0.31's, two names of each way to prepare images that lies in the finder's space, as
 `timm.models.get_pretrained_cfg` has them. The networks are small ones of timm at 64 pixels, with seeded weights fitted
