@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
 from modelport.core.artifacts import write_json
 from modelport.core.errors import UsageError
 from modelport.core.output_folder import drop_old_result, held_folder
@@ -20,11 +22,11 @@ from modelport.core.text import listed
 from modelport.core.values import DataSet, Sample
 from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
-from modelport.diagnose.asking import ask
+from modelport.diagnose.asking import Answers, ask
 from modelport.diagnose.faults.table import GRAPH_FAULTS
 from modelport.diagnose.power.planting import UNCHANGED, Judge, Port, Reach, smallest_noticed_drop
 from modelport.diagnose.power.plants import Plant, chosen, of_the_port
-from modelport.diagnose.power.trial import Found, Trial
+from modelport.diagnose.power.trial import MOST_REPLAYED, Found, Trial
 from modelport.engines.source import Source
 from modelport.model.graph.file import read_graph
 from modelport.recipes.load import load_recipe
@@ -42,6 +44,8 @@ FAULTS_PLANTED = 24
 MOST_FAULTS = 1000
 # Samples that each faulty model answers, where the run would take more: its verdict is replayed from these.
 MOST_ANSWERED = 256
+# Of the answers of one model; those of the source, of the healthy port and of a faulty one are in memory together.
+MOST_BYTES = 256 * 1024 * 1024
 REPLAYS = 20
 MOST_REPLAYS = 1000
 
@@ -96,14 +100,16 @@ def _power(request: PowerRequest, progress: Progress, held: ExitStack) -> dict[s
     source = source_for(plan, progress)
     if source is None:
         raise UsageError("there is no source to hold answers against", "give --weights or --source")
-    port = _port(plan, source, samples, held.enter_context(scratch_folder(request.out, "planted")), progress)
-    trial = _trial(request, plan, source, dataset, samples, port, progress)
+    scratch = held.enter_context(scratch_folder(request.out, "planted"))
+    port, made = _port(plan, source, samples, scratch, progress)
+    right = _right(port, source, progress)
+    trial = _trial(request, recipe, right, dataset, samples)
     judge, share = _judge(port, trial, request.replays, progress)
     plants = chosen(port.graph, GRAPH_FAULTS, of_the_port(recipe), request.faults, request.seed)
     reached = _reached(port, judge, plants, progress)
     drop_old_result(request.out, POWER, ())
     value = _told(request, recipe, port, judge, reached) | {
-        "notes": [*said, *_notes(port, judge, reached)],
+        "notes": [*said, *made, *_notes(port, judge, reached)],
         "healthy_replays": share,
         "environment": environment(),
         "seed": request.seed,
@@ -115,36 +121,49 @@ def _power(request: PowerRequest, progress: Progress, held: ExitStack) -> dict[s
     return value
 
 
-def _port(plan: Plan, source: Source, samples: Sequence[Sample], scratch: Path, progress: Progress) -> Port:
-    """Return the healthy port in float32. Raises UsageError where no graph is made on the way."""
+def _port(
+    plan: Plan, source: Source, samples: Sequence[Sample], scratch: Path, progress: Progress
+) -> tuple[Port, list[str]]:
+    """Return the healthy port in float32, and what is to be said of it.
+
+    Raises UsageError where no graph is made on the way.
+    """
     if plan.precision != "fp32" or plan.pixels:
         raise UsageError(f"--precision {plan.precision}", "faults are planted into the float32 graph; leave it out")
-    model = ported(plan, source, samples, progress, build=False).trail.model
-    if model.kind != "onnx":
+    trail = ported(plan, source, samples, progress, build=False).trail
+    if trail.model.kind != "onnx":
         raise UsageError(
-            f"the engine '{plan.engine.name}' runs {model.kind} files, and faults are planted into ONNX graphs",
+            f"the engine '{plan.engine.name}' runs {trail.model.kind} files, and faults are planted into ONNX graphs",
             "choose another --engine",
         )
-    few = samples[:MOST_ANSWERED]
-    return Port(read_graph(model.path), plan.engine, plan.recipe, plan.build, few, scratch, plan.seed)
+    few = _few(samples, plan, source)
+    return Port(
+        read_graph(trail.model.path), plan.engine, plan.recipe, plan.build, few, scratch, plan.seed
+    ), trail.notes
 
 
-def _trial(
-    request: PowerRequest,
-    plan: Plan,
-    source: Source,
-    dataset: DataSet,
-    samples: Sequence[Sample],
-    port: Port,
-    progress: Progress,
-) -> Trial:
-    recipe = plan.recipe
-    with stage(progress, "source's answers"), source.open(plan.build) as runner:
-        build = replace(plan.build, batch=source.batch or plan.build.batch)
-        right = ask(runner, recipe, build, port.samples, seed=request.seed)
+def _few(samples: Sequence[Sample], plan: Plan, source: Source) -> list[Sample]:
+    """Return the samples that each faulty model answers, drawn from the run's: as many as memory holds answers of."""
+    batch = source.batch or plan.build.batch or 1
+    with source.open(plan.build) as runner:
+        first = ask(runner, plan.recipe, replace(plan.build, batch=batch), samples[:batch], seed=plan.seed)
+    size = max(1, sum(array.nbytes for array in first.outputs.values()) // len(samples[:batch]))
+    count = min(MOST_ANSWERED, max(1, MOST_BYTES // size))
+    # In the order of the data, which is often sorted by class, the first ones would be of one class.
+    drawn = np.random.default_rng(plan.seed).permutation(len(samples))[:count]
+    return [samples[int(index)] for index in sorted(drawn)]
+
+
+def _right(port: Port, source: Source, progress: Progress) -> Answers:
+    """Return the source's answers."""
+    build = replace(port.build, batch=source.batch or port.build.batch)
+    with stage(progress, "source's answers"), source.open(build) as runner:
+        return ask(runner, port.recipe, build, port.samples, seed=port.seed)
+
+
+def _trial(request: PowerRequest, recipe: Recipe, right: Answers, dataset: DataSet, samples: Sequence[Sample]) -> Trial:
     full = is_full_set(recipe, (sample.id for sample in samples), skipped=0)
-    categories = tuple(dataset.categories)
-    return Trial(recipe, right, request.judging, len(samples), full, categories, request.seed)
+    return Trial(recipe, right, request.judging, len(samples), full, tuple(dataset.categories), request.seed)
 
 
 def _judge(port: Port, trial: Trial, replays: int, progress: Progress) -> tuple[Judge, float | None]:
@@ -152,7 +171,7 @@ def _judge(port: Port, trial: Trial, replays: int, progress: Progress) -> tuple[
     with stage(progress, "healthy port"):
         answers = port.answers(port.graph)
         healthy = trial.found(answers)
-        drawn = trial.replays(answers, replays) if replays and healthy.counted else []
+        drawn = trial.replays(answers, replays) if replays and healthy.can_be_drawn else []
     share = mean(float(one.verdict == "pass") for one in drawn) if drawn else None
     return Judge(trial, healthy, answers, replays, 1.0 if share is None else share), share
 
@@ -202,13 +221,15 @@ def _notes(port: Port, judge: Judge, reached: Sequence[Reach]) -> list[str]:
             f"the healthy port does not pass on these samples ({', '.join(judge.healthy.by)}): a fault counts as "
             "noticed where the run fails; more samples would settle it"
         )
+    drawn = judge.healthy.can_be_drawn and judge.replays > 0
     if not judge.trial.is_whole:
-        notes.append(
-            f"each faulty model answered {len(port.samples)} of the run's {judge.trial.n} samples; the run's verdict "
-            "is replayed from these, drawn with replacement"
-        )
-    if not judge.healthy.counted:
-        notes.append("the deciding metric is no count of right answers: nothing was replayed, these samples alone tell")
+        said = f"each faulty model answered {len(port.samples)} of the run's {judge.trial.n} samples"
+        notes.append(f"{said}; the run's verdict is replayed from these, drawn with replacement" if drawn else said)
+    if drawn and judge.trial.n > MOST_REPLAYED:
+        notes.append(f"replayed with {MOST_REPLAYED} samples: a fault that these miss, all {judge.trial.n} may notice")
+    if not drawn:
+        why = "asked so" if not judge.replays else "the full published set, or no count of right answers"
+        notes.append(f"nothing was replayed ({why}): these samples alone tell")
     if any(row.noticed is None for row in reached):
         notes.append("by chance: noticed or not, as samples are drawn")
     if same := [row.found.kind for row in reached if row.found.by == UNCHANGED]:

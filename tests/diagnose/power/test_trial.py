@@ -10,7 +10,7 @@ import pytest
 from modelport.core.values import RowId
 from modelport.diagnose.asking import Answers
 from modelport.diagnose.faults.base import FaultFound
-from modelport.diagnose.power.planting import Reach, smallest_noticed_drop
+from modelport.diagnose.power.planting import UNCHANGED, Reach, smallest_noticed_drop
 from modelport.diagnose.power.trial import Found, Trial, part_of
 from modelport.recipes.schema import Recipe
 from modelport.verdict.settings import Judging
@@ -83,8 +83,8 @@ def test_what_cannot_be_told_from_healthy_is_not_noticed(healthy: str, verdict: 
     assert Found(verdict, (), None, True).is_noticed(healthy) is noticed
 
 
-def reach(drop: float | None, noticed: bool) -> Reach:
-    return Reach(FaultFound("kind", "node", 1.0, noticed, drop), "", None, "graph")
+def reach(drop: float | None, noticed: bool, by: str = "top1_vs_source") -> Reach:
+    return Reach(FaultFound("kind", "node", 1.0, noticed, drop, by), "", None, "graph")
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,19 @@ def test_every_drop_from_the_smallest_on_was_noticed(
     rows: list[tuple[float | None, bool]], smallest: float | None
 ) -> None:
     assert smallest_noticed_drop([reach(*row) for row in rows]) == smallest
+
+
+def test_what_changed_nothing_was_not_missed() -> None:
+    """A healthy port may lose a little itself; a fault without effect loses as much."""
+    rows = [reach(3.0, True), reach(1.5, False, UNCHANGED), reach(1.0, True)]
+    assert smallest_noticed_drop(rows) == 1.0
+
+
+def test_a_full_published_set_is_not_drawn(tiny: Recipe, right: Answers) -> None:
+    """There is no other draw of it, and the observed figure decides."""
+    ids = [RowId(f"ILSVRC2012_val_{place + 1:08d}") for place in range(SAMPLES)]
+    dataset = tiny.dataset.model_copy(update={"published_n": SAMPLES, "published_ids": "ILSVRC2012_val_[0-9]{8}"})
+    full = tiny.model_copy(update={"dataset": dataset})
+    named = replace(right, ids=ids)
+    assert trial_of(tiny, named).found(named).can_be_drawn
+    assert not Trial(full, named, Judging(), SAMPLES, full_set=True).found(named).can_be_drawn

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelport.core.artifacts import Artifact
-from modelport.core.errors import ModelportError
+from modelport.core.errors import EngineError, GraphError, SignatureError
 from modelport.core.values import Sample
 from modelport.diagnose.asking import Answers, ask
 from modelport.diagnose.changes.base import Change
@@ -82,7 +82,7 @@ class Port:
             about, family, graph = made.about, plant.fault.family, made.graph
         try:
             return FaultyAnswers(plant, about, family, self.answers(graph, plant.change))
-        except ModelportError as error:
+        except (EngineError, GraphError, SignatureError) as error:
             return FaultyAnswers(plant, f"{about}: {error.found}", family, None)
 
 
@@ -131,7 +131,7 @@ class Judge:
             return Reach(row, faulty.about, None, faulty.family)
         noticed = found.is_noticed(self.healthy.verdict)
         row = FaultFound(plant.kind, plant.where, plant.size, noticed, found.drop, ", ".join(found.by))
-        if not self.replays or not found.counted:
+        if not self.replays or not found.can_be_drawn:
             return Reach(row, faulty.about, None, faulty.family)
         # Of a healthy port that passes in half of the draws, not to pass tells nothing.
         usual = PASS if self.healthy_share >= SURE else INCONCLUSIVE
@@ -146,10 +146,11 @@ class Judge:
 def smallest_noticed_drop(reached: Sequence[Reach]) -> float | None:
     """Return the smallest loss from which on every planted fault was noticed, in the tolerance's unit; None: none was.
 
-    Of faults whose loss is known and above 0: one that was refused has none.
+    Of faults that changed an output and whose loss is known and above 0: one that was refused has none.
     """
+    changing = (row for row in reached if row.found.by != UNCHANGED)
     lossy = sorted(
-        ((row.found.drop, row.noticed) for row in reached if row.found.drop is not None and row.found.drop > 0.0),
+        ((row.found.drop, row.noticed) for row in changing if row.found.drop is not None and row.found.drop > 0.0),
         key=lambda pair: -pair[0],
     )
     smallest = None

@@ -16,14 +16,14 @@ from modelport.core.values import Array, RowId
 from modelport.diagnose.asking import Answers
 from modelport.evaluate.score import Scored, Scoring, score
 from modelport.recipes.schema import Recipe
-from modelport.report.assemble import Origin, checks_of
+from modelport.report.assemble import Origin, checks_of, is_full
 from modelport.tasks.table import task_of
 from modelport.verdict.drop import unit_of
 from modelport.verdict.rules import loss_of, overall
 from modelport.verdict.settings import Judging
 from modelport.verdict.words import FAIL, PASS
 
-# A run of more samples is replayed with so many: what these show, more of them show as well.
+# A run of more samples is replayed with so many: a fault that these miss, more of them may notice.
 MOST_REPLAYED = 2048
 
 
@@ -34,7 +34,8 @@ class Found:
     verdict: str
     by: tuple[str, ...]
     drop: float | None
-    counted: bool  # whether the deciding metric is a count of right answers: replays of others would take long
+    can_be_drawn: bool
+    """Whether replays tell more: of a count of right answers (others take long), not on the full published set."""
 
     def is_noticed(self, healthy: str) -> bool:
         """Whether a run tells it from a healthy port, of which it says ``healthy``.
@@ -88,8 +89,8 @@ class Trial:
                 self.recipe, task, scored, origin, replace(self.judging, planned=len(scored.ids), bounds=False)
             )
         failed = tuple(check.name for check in checks if check.verdict not in (PASS, "not_applicable"))
-        counted = task.deciding in scored.figures.paired
-        return Found(overall(checks), failed, self._drop(scored, task.deciding), counted)
+        drawn = task.deciding in scored.figures.paired and not is_full(self.recipe, scored)
+        return Found(overall(checks), failed, self._drop(scored, task.deciding), drawn)
 
     def _drop(self, scored: Scored, metric: str) -> float | None:
         got, source = scored.figures.metrics.get(metric), scored.figures.source or {}
