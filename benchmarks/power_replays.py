@@ -68,10 +68,7 @@ def made(folder: Path, samples: int, seed: int) -> tuple[mp.Recipe, Path, Path]:
 def judge_of(recipe: mp.Recipe, right: Answers, healthy: Answers, which: Sequence[int], replays: int) -> Judge:
     """Return what judges a run on some of the samples."""
     trial = Trial(recipe, part_of(right, which), Judging(), len(which), full_set=False)
-    own = part_of(healthy, which)
-    drawn = trial.replays(own, replays)
-    share = float(np.mean([one.verdict == "pass" for one in drawn])) if drawn else 1.0
-    return Judge(trial, trial.found(own), own, replays, share)
+    return Judge.of(trial, part_of(healthy, which), replays)
 
 
 def claimed(judge: Judge, faulty: FaultyAnswers, which: Sequence[int]) -> bool | None:

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -104,13 +103,13 @@ def _power(request: PowerRequest, progress: Progress, held: ExitStack) -> dict[s
     port, made = _port(plan, source, samples, scratch, progress)
     right = _right(port, source, progress)
     trial = _trial(request, recipe, right, dataset, samples)
-    judge, share = _judge(port, trial, request.replays, progress)
+    with stage(progress, "healthy port"):
+        judge = Judge.of(trial, port.answers(port.graph), request.replays)
     plants = chosen(port.graph, GRAPH_FAULTS, of_the_port(recipe), request.faults, request.seed)
     reached = _reached(port, judge, plants, progress)
     drop_old_result(request.out, POWER, ())
     value = _told(request, recipe, port, judge, reached) | {
         "notes": [*said, *made, *_notes(port, judge, reached)],
-        "healthy_replays": share,
         "environment": environment(),
         "seed": request.seed,
         "command": request.command,
@@ -166,16 +165,6 @@ def _trial(request: PowerRequest, recipe: Recipe, right: Answers, dataset: DataS
     return Trial(recipe, right, request.judging, len(samples), full, tuple(dataset.categories), request.seed)
 
 
-def _judge(port: Port, trial: Trial, replays: int, progress: Progress) -> tuple[Judge, float | None]:
-    """Return what judges, with what the run says of the healthy port: on these samples, and the share of replays."""
-    with stage(progress, "healthy port"):
-        answers = port.answers(port.graph)
-        healthy = trial.found(answers)
-        drawn = trial.replays(answers, replays) if replays and healthy.can_be_drawn else []
-    share = mean(float(one.verdict == "pass") for one in drawn) if drawn else None
-    return Judge(trial, healthy, answers, replays, 1.0 if share is None else share), share
-
-
 def _reached(port: Port, judge: Judge, plants: Sequence[Plant], progress: Progress) -> list[Reach]:
     found = []
     with progress.bar("planting", len(plants), "faults") as bar:
@@ -196,7 +185,8 @@ def _told(request: PowerRequest, recipe: Recipe, port: Port, judge: Judge, reach
         "answered": len(port.samples),
         "tolerance": tolerance.model_dump(mode="json"),
         "confidence": request.judging.confidence,
-        "healthy": {"verdict": judge.healthy.verdict, "by": list(judge.healthy.by), "drop": judge.healthy.drop},
+        "healthy": {"verdict": judge.healthy.verdict, "by": list(judge.healthy.by), "drop": judge.healthy.drop}
+        | {"share_of_replays": judge.healthy_share},
         "faults": [row.to_json() for row in reached],
         "noticed": words.count(True),
         "missed": words.count(False),
@@ -218,7 +208,7 @@ def _notes(port: Port, judge: Judge, reached: Sequence[Reach]) -> list[str]:
         notes.append(f"the healthy port fails itself ({', '.join(judge.healthy.by)}): nothing can be told from faults")
     elif judge.healthy.verdict != "pass":
         notes.append(
-            f"the healthy port does not pass on these samples ({', '.join(judge.healthy.by)}): a fault counts as "
+            f"the healthy port does not pass ({', '.join(judge.healthy.by)}): a fault counts as "
             "noticed where the run fails; more samples would settle it"
         )
     drawn = judge.healthy.can_be_drawn and judge.replays > 0

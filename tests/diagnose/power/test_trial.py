@@ -69,6 +69,14 @@ def test_more_samples_than_at_hand_are_drawn_again(tiny: Recipe, right: Answers)
     assert {found.verdict for found in trial_of(tiny, few, 1500).replays(few, 4)} == {"pass"}
 
 
+def test_a_run_of_more_samples_is_judged_by_its_replays(tiny: Recipe, right: Answers) -> None:
+    """60 samples leave a healthy port open; the run of 1,500 does not."""
+    few = part_of(right, range(60))
+    assert trial_of(tiny, few, 60).told(few, 4)[0].verdict == "inconclusive"
+    found, drawn = trial_of(tiny, few, 1500).told(few, 4)
+    assert (found.verdict, found.by, len(drawn)) == ("pass", (), 4)
+
+
 @pytest.mark.parametrize(
     ("healthy", "verdict", "noticed"),
     [

@@ -98,7 +98,7 @@ class Reach:
     def to_json(self) -> dict[str, Any]:
         """Return it as power.json holds it."""
         row = self.found.to_json() | {"about": self.about, "family": self.family, "share_of_replays": self.share}
-        return row | {"noticed": self.noticed, "on_these_samples": self.found.noticed}
+        return row | {"noticed": self.noticed, "by_the_run": self.found.noticed}
 
     @property
     def noticed(self) -> bool | None:
@@ -116,7 +116,14 @@ class Judge:
     healthy: Found
     answers: Answers  # of the healthy port
     replays: int  # draws for each fault; 0: none
-    healthy_share: float  # of the replays of the healthy port, those that pass
+    healthy_share: float | None  # of the replays of the healthy port, those that pass; None where none was drawn
+
+    @staticmethod
+    def of(trial: Trial, answers: Answers, replays: int) -> Judge:
+        """Return what judges beside a healthy port's ``answers``."""
+        healthy, drawn = trial.told(answers, replays)
+        share = mean(float(one.verdict == PASS) for one in drawn) if drawn else None
+        return Judge(trial, healthy, answers, replays, share)
 
     def judged(self, faulty: FaultyAnswers) -> Reach:
         """Return what the run makes of a fault, on these samples and on draws of them."""
@@ -124,18 +131,17 @@ class Judge:
         if answers is None:
             row = FaultFound(plant.kind, plant.where, plant.size, True, None, REFUSED)
             return Reach(row, faulty.about, None, faulty.family)
-        found = self.trial.found(answers)
         if self._is_unchanged(answers):
             # Nothing was planted as far as these samples go (a padding that is cut off, a rotation that no file tells).
-            row = FaultFound(plant.kind, plant.where, plant.size, False, found.drop, UNCHANGED)
+            row = FaultFound(plant.kind, plant.where, plant.size, False, self.healthy.drop, UNCHANGED)
             return Reach(row, faulty.about, None, faulty.family)
+        found, drawn = self.trial.told(answers, self.replays)
         noticed = found.is_noticed(self.healthy.verdict)
         row = FaultFound(plant.kind, plant.where, plant.size, noticed, found.drop, ", ".join(found.by))
-        if not self.replays or not found.can_be_drawn:
+        if not drawn:
             return Reach(row, faulty.about, None, faulty.family)
         # Of a healthy port that passes in half of the draws, not to pass tells nothing.
-        usual = PASS if self.healthy_share >= SURE else INCONCLUSIVE
-        drawn = self.trial.replays(answers, self.replays)
+        usual = PASS if (self.healthy_share or 0.0) >= SURE else INCONCLUSIVE
         return Reach(row, faulty.about, mean(float(one.is_noticed(usual)) for one in drawn), faulty.family)
 
     def _is_unchanged(self, answers: Answers) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +65,20 @@ class Trial:
     def is_whole(self) -> bool:
         """Whether the samples at hand are all that the run would score."""
         return self.n <= len({row.sample for row in self.source.ids})
+
+    def told(self, answers: Answers, count: int) -> tuple[Found, list[Found]]:
+        """Return the run's verdict, and those of ``count`` replays; none where they would tell no more.
+
+        Where the run takes more samples than are at hand, its verdict is the usual one of the replays.
+        """
+        found = self.found(answers)
+        drawn = self.replays(answers, count) if count and found.can_be_drawn else []
+        if drawn and not self.is_whole:
+            verdict = Counter(one.verdict for one in drawn).most_common(1)[0][0]
+            often = Counter(name for one in drawn for name in one.by)
+            by = tuple(name for name, times in often.items() if 2 * times >= len(drawn))
+            found = replace(found, verdict=verdict, by=by)
+        return found, drawn
 
     def found(self, answers: Answers) -> Found:
         """Return the verdict on the samples at hand."""
