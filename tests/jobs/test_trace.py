@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from modelport.core.errors import GraphError
 from modelport.core.progress import Silent
 from modelport.diagnose.trace import road
 from modelport.diagnose.trace.road import Reference
+from modelport.jobs.trace.report import render
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import read_plan
 
@@ -287,6 +289,35 @@ def test_what_cannot_be_traced_is_refused(
 ) -> None:
     given = () if "--source" in words else ("--source", written(NET, tmp_path / "source.onnx"))
     call("trace", tiny_path, *given, "--data", tiny_data, "--out", tmp_path / "out", *words).refused(told)
+
+
+def test_the_repaired_file_is_not_written_over_the_one_that_is_off(
+    call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    bad = written(without(NET, "node_relu1"), out / "repaired.onnx")
+    before = bad.read_bytes()
+    given = ("--source", written(NET, tmp_path / "source.onnx"), "--model", bad, "--data", tiny_data)
+    told = call("trace", tiny_path, *given, "--samples", 4, "--limit", 8, "--apply", "--out", out)
+    told.refused("would be written over", "choose another --out")
+    assert bad.read_bytes() == before
+
+
+def test_names_in_a_report_are_no_markup() -> None:
+    name = "a`[b](c)<img>"
+    tensors = {"cosine": 1.0, "max_abs": 1.0, "rel_l2": 1.0}
+    stage = {"name": "onnx", "tensors": tensors, "expected_error": 0.1, "verdict": "fail", "why": name}
+    stage["metric"] = {"name": "top1", "value": 1.0, "source": 1.0, "flips": 0}
+    errors = dict.fromkeys(("local_error", "accumulated_error", "expected_error"), 1.0)
+    culprit = {"node": name, "op": name, "module": name, "why": name, "fix": name} | errors
+    value = dict.fromkeys(("recipe", "samples", "engine", "precision", "seed", "runs"), "r")
+    text = render(value | {"stages": [stage], "first_bad_stage": "onnx", "culprits": [culprit], "notes": [name]})
+    fenced = f"`` {name} ``"
+    assert text.count(fenced) == 2
+    left = text.replace(fenced, "")
+    assert "<img>" not in left
+    assert not re.search(r"(?<!\\)\[b", left)
 
 
 def overflowing() -> onnx.ModelProto:
