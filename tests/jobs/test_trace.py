@@ -125,14 +125,15 @@ def test_a_graph_that_cannot_be_run_is_traced_to_its_node(trace: Trace, tmp_path
     assert "pads" in value["culprits"][0]["why"]
 
 
-def test_a_black_box_is_bisected(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("node", [NET.graph.node[0].name, "node_sum", NET.graph.node[-1].name])
+def test_a_black_box_is_bisected(node: str, trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     box = with_black_box(monkeypatch)
     assert trace("--engine", "blackbox")["first_bad_stage"] is None
-    box.wrong = "node_sum"
+    box.wrong = node
     box.opened = 0
     value = trace("--engine", "blackbox")
     assert value["first_bad_stage"] == "blackbox"
-    assert [row["node"] for row in value["culprits"]] == ["node_sum"]
+    assert [row["node"] for row in value["culprits"]] == [node]
     # Nothing but the stage itself was run besides.
     assert value["runs"] == box.opened - 1
     assert value["runs"] <= most_runs()
