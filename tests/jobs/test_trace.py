@@ -355,5 +355,8 @@ def test_a_source_without_a_graph_is_held_on_its_own_engine(
     trace: Trace, call: Call, null_path: Path, null_weights: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     line = ("trace", null_path, "--weights", null_weights, "--data", tiny_data, "--samples", 4, "--out", tmp_path / "o")
-    assert call(*line, "--engine", "null").code == 0
+    answer = call(*line, "--engine", "null", "--json")
+    assert answer.code == 0
+    why = "null runs the checkpoint itself: there is no graph"
+    assert f"what fp32 explains was not measured: {why}" in answer.json["notes"]
     call(*line, "--force", "--engine", "onnxruntime").refused("there is no graph", "--engine null")

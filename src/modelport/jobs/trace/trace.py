@@ -222,6 +222,7 @@ def _explained_by(what: Asked, reference: Reference, task: Task, notes: list[str
     @cache
     def of(precision: str) -> Explained:
         if graph is None:
+            notes.append(f"what {precision} explains was not measured: {reference.why}")
             return Explained(LEAST[precision])
         try:
             with bench() as runtime:
