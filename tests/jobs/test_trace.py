@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,15 @@ import pytest
 from onnx import helper, numpy_helper
 from traced_nets import small_net, with_weight, without, written
 
+from black_box import spoilt
 from conftest import Call, Exported
 from modelport.core.artifacts import Artifact
 from modelport.core.errors import GraphError
 from modelport.core.progress import Silent
 from modelport.diagnose.trace import road
 from modelport.diagnose.trace.road import Reference
+from modelport.jobs.trace.report import render
+from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import read_plan
 
 NET = small_net()
@@ -121,16 +125,55 @@ def test_a_graph_that_cannot_be_run_is_traced_to_its_node(trace: Trace, tmp_path
     assert "pads" in value["culprits"][0]["why"]
 
 
-def test_a_black_box_is_bisected(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("node", [NET.graph.node[0].name, "node_sum", NET.graph.node[-1].name])
+def test_a_black_box_is_bisected(node: str, trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     box = with_black_box(monkeypatch)
     assert trace("--engine", "blackbox")["first_bad_stage"] is None
-    box.wrong = "node_sum"
+    box.wrong = node
     box.opened = 0
     value = trace("--engine", "blackbox")
     assert value["first_bad_stage"] == "blackbox"
-    assert [row["node"] for row in value["culprits"]] == ["node_sum"]
-    # The stage's own run is the first that shows the departure.
-    assert value["runs"] + 1 == box.opened <= math.ceil(math.log2(len(NET.graph.node))) + 2
+    assert [row["node"] for row in value["culprits"]] == [node]
+    # Nothing but the stage itself was run besides.
+    assert value["runs"] == box.opened - 1
+    assert value["runs"] <= most_runs()
+
+
+def most_runs() -> int:
+    """The most runs of an engine that finding one fault in the network takes."""
+    return math.ceil(math.log2(len(NET.graph.node))) + 2
+
+
+@pytest.mark.parametrize("node", [NET.graph.node[0].name, NET.graph.node[-1].name])
+def test_an_engine_that_errs_is_told_from_a_stale_file(
+    node: str, trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = with_black_box(monkeypatch)
+    box.wrong = node
+    (tmp_path / "own.box").write_bytes(spoilt(NET, node).SerializeToString())
+    value = trace("--engine", "blackbox", "--model", tmp_path / "own.box")
+    assert [(row["kind"], row["node"]) for row in value["culprits"]] == [("engine", node)]
+    assert value["runs"] == box.opened - 1
+    assert value["runs"] <= most_runs()
+
+
+def test_a_departure_that_no_cut_shows_blames_no_node(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine errs in graphs of a free batch alone, and a cut is of so many rows."""
+    box = with_black_box(monkeypatch)
+
+    def compiled(_: Any, model: Artifact, build: Any, out: Path) -> Artifact:
+        graph = read_graph(model.path)
+        free = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+        out.write_bytes(spoilt(graph, "node_sum" if free else "").SerializeToString())
+        return Artifact.of(out, "blackbox", model.digests)
+
+    monkeypatch.setattr(box, "compile", compiled)
+    box.wrong = "of a free batch"  # what it compiled before is not taken for its own
+    value = trace("--engine", "blackbox")
+    assert value["first_bad_stage"] == "blackbox"
+    assert value["culprits"] == []
+    assert any("no cut of the graph departs" in note for note in value["notes"])
+    assert value["runs"] <= most_runs()
 
 
 def test_a_stale_file_is_told_from_a_wrong_engine(
@@ -150,6 +193,7 @@ def test_a_stale_file_of_openvino_tells_its_node(trace: Trace, call: Call, tmp_p
     assert call("compile", "--model", bad, "--engine", "openvino", "--out", tmp_path / "old.xml").code == 0
     value = trace("--engine", "openvino", "--model", tmp_path / "old.xml")
     assert [(row["kind"], row["node"]) for row in value["culprits"]] == [("stale", "node_conv1")]
+    assert value["runs"] <= most_runs()
 
 
 @pytest.mark.slow
@@ -163,7 +207,7 @@ def test_an_int8_file_of_openvino_is_looked_into(
     value = trace(*made, "--model", old)
     assert value["first_bad_stage"] == "openvino"
     assert [row["node"] for row in value["culprits"]] == ["node_conv1"]
-    assert value["runs"] <= math.ceil(math.log2(len(NET.graph.node))) + 2
+    assert value["runs"] <= most_runs()
 
 
 def test_an_export_that_is_not_the_source_is_traced(
@@ -248,6 +292,35 @@ def test_what_cannot_be_traced_is_refused(
     call("trace", tiny_path, *given, "--data", tiny_data, "--out", tmp_path / "out", *words).refused(told)
 
 
+def test_the_repaired_file_is_not_written_over_the_one_that_is_off(
+    call: Call, tiny_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    bad = written(without(NET, "node_relu1"), out / "repaired.onnx")
+    before = bad.read_bytes()
+    given = ("--source", written(NET, tmp_path / "source.onnx"), "--model", bad, "--data", tiny_data)
+    told = call("trace", tiny_path, *given, "--samples", 4, "--limit", 8, "--apply", "--out", out)
+    told.refused("would be written over", "choose another --out")
+    assert bad.read_bytes() == before
+
+
+def test_names_in_a_report_are_no_markup() -> None:
+    name = "a`[b](c)<img>"
+    tensors = {"cosine": 1.0, "max_abs": 1.0, "rel_l2": 1.0}
+    stage = {"name": "onnx", "tensors": tensors, "expected_error": 0.1, "verdict": "fail", "why": name}
+    stage["metric"] = {"name": "top1", "value": 1.0, "source": 1.0, "flips": 0}
+    errors = dict.fromkeys(("local_error", "accumulated_error", "expected_error"), 1.0)
+    culprit = {"node": name, "op": name, "module": name, "why": name, "fix": name} | errors
+    value = dict.fromkeys(("recipe", "samples", "engine", "precision", "seed", "runs"), "r")
+    text = render(value | {"stages": [stage], "first_bad_stage": "onnx", "culprits": [culprit], "notes": [name]})
+    fenced = f"`` {name} ``"
+    assert text.count(fenced) == 2
+    left = text.replace(fenced, "")
+    assert "<img>" not in left
+    assert not re.search(r"(?<!\\)\[b", left)
+
+
 def overflowing() -> onnx.ModelProto:
     """The network with its first results beyond float16, and made small again by a product."""
     model = onnx.ModelProto()
@@ -282,5 +355,8 @@ def test_a_source_without_a_graph_is_held_on_its_own_engine(
     trace: Trace, call: Call, null_path: Path, null_weights: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     line = ("trace", null_path, "--weights", null_weights, "--data", tiny_data, "--samples", 4, "--out", tmp_path / "o")
-    assert call(*line, "--engine", "null").code == 0
+    answer = call(*line, "--engine", "null", "--json")
+    assert answer.code == 0
+    why = "null runs the checkpoint itself: there is no graph"
+    assert f"what fp32 explains was not measured: {why}" in answer.json["notes"]
     call(*line, "--force", "--engine", "onnxruntime").refused("there is no graph", "--engine null")

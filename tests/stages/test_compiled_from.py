@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from modelport.core.artifacts import Artifact
+from modelport.engines.registry import model_artifact
 from modelport.recipes.schema import Recipe
 from modelport.stages.compiled_from import remember, stale_notes
 
@@ -50,6 +52,18 @@ def test_digests_decide_where_they_are_known(graph: Path) -> None:
     assert said.startswith("net.om is stale: it was compiled from net.onnx when that had the sha256 ")
 
 
+def test_weights_beside_the_graph_belong_to_it(graph: Path, tiny: Recipe) -> None:
+    beside = {"save_as_external_data": True, "location": "net.onnx.data", "size_threshold": 0}
+    write_graph(tiny, graph, 1.0, **beside)
+    made = compiled(graph)
+    remember(made, model_artifact(graph))
+    assert stale_notes(made) == []
+    weights = graph.with_name("net.onnx.data")
+    weights.write_bytes(np.full(weights.stat().st_size // 4, 2, np.float32).tobytes())
+    (said,) = stale_notes(made)
+    assert said.startswith("net.om is stale: it was compiled from net.onnx when net.onnx.data had the sha256 ")
+
+
 @pytest.mark.parametrize(("name", "later"), [("net.om", -60.0), ("net.xml", -3600.0)])
 def test_an_older_file_beside_a_newer_graph_is_named(graph: Path, name: str, later: float) -> None:
     (said,) = stale_notes(compiled(graph, name, later))
@@ -65,16 +79,16 @@ def test_a_file_of_another_name_and_a_graph_by_itself_are_not_named(graph: Path)
     assert stale_notes(Artifact.of(graph, "onnx")) == []
 
 
-def write_graph(tiny: Recipe, path: Path, weight: float) -> None:
+def write_graph(tiny: Recipe, path: Path, weight: float, **kept: Any) -> None:
     """Write a graph of the tiny recipe's signature."""
     spec, out = tiny.signature.inputs[0].name, tiny.signature.outputs[0].name
     sizes = helper.make_tensor("sizes", TensorProto.INT64, [2], [-1, 3 * 32 * 32])
-    weights = helper.make_tensor("w", TensorProto.FLOAT, [3072, 10], [weight] * 30720)
+    weights = numpy_helper.from_array(np.full((3072, 10), weight, np.float32), "w")
     nodes = [helper.make_node("Reshape", [spec, "sizes"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], [out])]
     x = helper.make_tensor_value_info(spec, TensorProto.FLOAT, ["batch", 3, 32, 32])
     y = helper.make_tensor_value_info(out, TensorProto.FLOAT, ["batch", 10])
     made = helper.make_graph(nodes, "g", [x], [y], [sizes, weights])
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path, **kept)
 
 
 def test_run_and_bench_say_it(call: Call, tiny: Recipe, null_path: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -50,9 +50,13 @@ def trace(
     data: Path = DATA,
     out: Path = typer.Option(..., "--out", help="Where trace.json and trace.md go.", metavar="DIR"),
     engine: str | None = ENGINE,
-    precision: str | None = typer.Option(None, "--precision", help=engine_help.PRECISION, metavar="P"),
+    precision: str | None = typer.Option(
+        None, "--precision", help=f"{engine_help.PRECISION} With an ONNX --model: what that computes in.", metavar="P"
+    ),
     batch: int | None = typer.Option(None, "--batch", help="Default: the recipe's.", metavar="N"),
-    samples: int = typer.Option(32, "--samples", help="Drawn at random, to be traced.", metavar="N"),
+    samples: int = typer.Option(
+        32, "--samples", help="Samples that go through the stages, drawn by --seed.", metavar="N"
+    ),
     calibration: Path | None = CALIBRATION,
     input_type: str | None = typer.Option(
         None, "--input-type", help="uint8: the graph normalises by itself. Default: float32.", metavar="float32|uint8"
@@ -65,7 +69,7 @@ def trace(
     ),
     apply: bool = typer.Option(False, "--apply", help="Make the repaired file, and judge both before and after."),
     limit: int | None = typer.Option(
-        None, "--limit", help="Samples that --apply judges on. Default: all.", metavar="N"
+        None, "--limit", help="Samples of --data that --apply judges on. Default: all.", metavar="N"
     ),
     seed: int = seed_option(),
     variant: str | None = VARIANT,

@@ -189,7 +189,7 @@ class Engine:
     def plan_texts(self, plan: ResolvedPlan) -> Mapping[str, str]:
         """Return the files, text by name, in which a compiler of the vendor's own takes a precision plan.
 
-        None where modelport carries the plan out itself.
+        There are none where modelport carries the plan out itself.
         """
         return {}
 

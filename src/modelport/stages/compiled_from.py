@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modelport.core.artifacts import Artifact, cache_folder, digest_file, read_record, write_record
-from modelport.core.errors import OutputError
+from modelport.core.artifacts import Artifact, cache_folder, read_record, write_record
+from modelport.core.errors import ModelportError, OutputError
+from modelport.engines.registry import model_artifact
 
 # Seconds by which a graph must be newer than what was compiled from it: some file systems keep whole ones, or two.
 LATER = 3.0
@@ -16,7 +18,7 @@ LATER = 3.0
 def remember(made: Artifact, source: Artifact) -> None:
     """Keep what a file was compiled from, under its own digest."""
     with contextlib.suppress(OutputError):  # a cache that cannot be written costs a note, no model
-        write_record(_record(made), {"path": str(source.path.absolute()), "sha256": source.sha256})
+        write_record(_record(made), {"path": str(source.path.absolute()), "sha256": list(source.digests)})
 
 
 def stale_notes(model: Artifact) -> list[str]:
@@ -27,9 +29,9 @@ def stale_notes(model: Artifact) -> list[str]:
     known: dict[str, Any] = {}
     with contextlib.suppress(OutputError):
         known = read_record(_record(model)) or {}
-    path, sha256 = known.get("path"), known.get("sha256")
-    if isinstance(path, str) and isinstance(sha256, str) and Path(path).is_file():
-        return _by_digest(model, Path(path), sha256)
+    path, digests = known.get("path"), known.get("sha256")
+    if isinstance(path, str) and isinstance(digests, list) and Path(path).is_file():
+        return _by_digest(model, Path(path), digests)
     graph = model.path.with_suffix(".onnx")
     if graph == model.path or not graph.is_file():
         return []
@@ -41,17 +43,20 @@ def stale_notes(model: Artifact) -> list[str]:
     ]
 
 
-def _by_digest(model: Artifact, path: Path, sha256: str) -> list[str]:
+def _by_digest(model: Artifact, path: Path, digests: Sequence[Any]) -> list[str]:
+    """Hold the digests of the graph and of its files of weights against those that it was compiled from."""
     try:
-        now = digest_file(path)
-    except OSError:
-        return []
-    if now == sha256:
-        return []
-    return [
-        f"{model.path.name} is stale: it was compiled from {path.name} when that had the sha256 {sha256[:12]}…, which "
-        f"now has {now[:12]}…; compile it again"
-    ]
+        now = model_artifact(path)
+    except (ModelportError, OSError):
+        return []  # what lies there now is no graph that can be read
+    for part, was in zip((now, *now.parts), digests, strict=False):
+        if part.sha256 != was:
+            changed = "that" if part is now else part.path.name
+            return [
+                f"{model.path.name} is stale: it was compiled from {path.name} when {changed} had the sha256 "
+                f"{str(was)[:12]}…, which now has {part.sha256[:12]}…; compile it again"
+            ]
+    return []
 
 
 def _record(model: Artifact) -> Path:

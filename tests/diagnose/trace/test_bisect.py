@@ -13,8 +13,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from black_box import BlackBox
+from modelport.core.artifacts import Artifact
 from modelport.diagnose.trace.bisect import Bisection, OnEngine
+from modelport.diagnose.trace.locating import bisected
 from modelport.diagnose.trace.running import bench
+from modelport.diagnose.trace.stages import Step
 from modelport.engines.base import Build, Launch
 from modelport.model.graph.cut import living, prefix
 from modelport.model.graph.flow import Flow
@@ -83,6 +86,20 @@ def test_every_node_is_found(name: str, box: type[BlackBox], search: Bisection) 
     assert found.departs
     assert found.local.rel_l2 == pytest.approx(0.1, rel=1e-3)
     assert search.runs == box.opened <= math.ceil(math.log2(len(NODES))) + 1
+
+
+def test_a_graph_whose_nodes_hang_on_no_input_has_nothing_to_cut(box: type[BlackBox], tmp_path: Path) -> None:
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(NET)
+    del fixed.graph.node[:]
+    fixed.graph.node.append(helper.make_node("Add", ["b5", "b5"], ["y"], "node_y"))
+    fixed.graph.initializer.append(numpy_helper.from_array(np.ones((2, 5), np.float32), "b5"))
+    onnx.save(fixed, tmp_path / "fixed.onnx")
+    graph = Artifact.of(tmp_path / "fixed.onnx", "onnx")
+    step = Step("blackbox", graph, box(), Build(precision="fp32"), "fp32", graph=graph)
+    found = bisected(step, X, tmp_path)
+    assert (found.culprits, found.runs) == ([], 0)
+    assert found.notes == ["no node of the graph hangs on its inputs"]
 
 
 def test_a_sound_engine_departs_nowhere(search: Bisection) -> None:

@@ -78,4 +78,7 @@ def test_answers_that_no_precision_loses_depart_whatever_is_explained(held: Any)
 
 
 def test_another_shape_is_infinitely_far(held: Any) -> None:
-    assert held(SCORES[:, :9].copy(), explains=1e9).verdict == "fail"
+    found = held(SCORES[:, :9].copy(), explains=1e9)
+    assert found.verdict == "fail"
+    assert "has the shape (32, 9), the source's (32, 10)" in found.why
+    assert "not finite" not in found.why

@@ -80,6 +80,20 @@ def test_every_opset_that_is_exported_can_be_disturbed(precision: str) -> None:
         assert np.isfinite(answers(made)).all()
 
 
+def test_local_functions_are_disturbed_as_what_they_stand_for() -> None:
+    nodes = list(NET.graph.node)
+    reads = ["x", *(tensor.name for tensor in NET.graph.initializer)]
+    opset = helper.make_opsetid("", 18)
+    folded = onnx.ModelProto()
+    folded.CopyFrom(NET)
+    del folded.graph.node[:]
+    folded.graph.node.append(helper.make_node("Net", reads, ["y"], "net", domain="own"))
+    folded.functions.append(helper.make_function("own", "Net", reads, ["y"], nodes, [opset]))
+    folded.opset_import.append(helper.make_opsetid("own", 1))
+    assert np.array_equal(answers(folded), answers(NET))
+    assert np.array_equal(answers(disturbed(folded, "fp16")), answers(disturbed(NET, "fp16")))
+
+
 def test_other_seeds_draw_otherwise_and_the_graph_stays() -> None:
     before = NET.SerializeToString()
     first, again, other = (answers(disturbed(NET, "fp16", seed)) for seed in (0, 0, 1))

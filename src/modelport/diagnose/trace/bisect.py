@@ -100,7 +100,7 @@ class Bisection:
         return self._seen[place].departs
 
     def first(self) -> int:
-        """Return the place of the first node behind which the engine departs; it does behind the last.
+        """Return the place of the first node behind which the engine departs; the last, unasked, if none before is it.
 
         Of n nodes in at most ⌈log2 n⌉ runs: the tensors that live behind a node depart from the one that errs on,
         for the outputs hang on them alone.

@@ -40,7 +40,7 @@ class Located:
     """What was found in a stage."""
 
     culprits: Sequence[Culprit]
-    runs: int  # of what runs the stage
+    runs: int  # of the engine, of cuts and single nodes; or of the reference runtime, of windows and single units
     notes: Sequence[str] = ()
     units: Sequence[UnitFound] = ()  # that were compared; where an engine was bisected, the one at the border
     graph: Artifact | None = None  # that they are units of
@@ -94,6 +94,8 @@ def bisected(step: Step, feeds: Tensors, work: Path) -> Located:
     graph = read_graph(step.graph.path)
     with bench() as runtime:
         search = Bisection(graph, feeds, step.precision, OnEngine(step.engine, step.build, step.launch, work), runtime)
+        if search.last < 0:
+            return Located([], 0, ["no node of the graph hangs on its inputs"])
         quantized = step.model.kind != "onnx" and step.precision == "int8"
         if quantized or (step.given and not search.departs(search.last)):
             return _in_file(step, search, quantized)
@@ -102,7 +104,11 @@ def bisected(step: Step, feeds: Tensors, work: Path) -> Located:
 
 def _on_engine(step: Step, search: Bisection) -> Located:
     """Find the node by cuts, and examine it alone."""
-    found = search.alone(search.first())
+    place = search.first()
+    if not search.departs(place):
+        said = "no cut of the graph departs on the samples that were looked at: the engine errs in the whole alone, or "
+        return Located([], search.runs, [*dict.fromkeys(search.notes), f"{said}on other samples"])
+    found = search.alone(place)
     if found.departs:
         culprit = culprit_of(found, search.graph, search.graph, step.precision)
     else:

@@ -120,9 +120,12 @@ class Stages:
 
     def _against(self, got: Tensors, apart: Distance, expected: Explained, precision: str) -> str:
         """Return what in the outputs is more than is explained; empty where nothing is."""
+        want = self.source_answers.outputs
+        for name, array in want.items():
+            if got[name].shape != array.shape:
+                return f"'{name}' has the shape {got[name].shape}, the source's {array.shape}"
         if apart.nonfinite:
             return f"{apart.nonfinite} values are not finite where the source's are"
-        want = self.source_answers.outputs
         # One output may be large, and what is wrong with another be hidden behind it.
         alone = {name: distance(got[name], array).rel_l2 for name, array in want.items()}
         times = {name: far / expected.each.get(name, expected.rel_l2) for name, far in alone.items()}

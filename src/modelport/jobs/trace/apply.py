@@ -18,7 +18,7 @@ from modelport.diagnose.trace.stages import Stages, Step
 from modelport.engines.source import Source
 from modelport.jobs.run import run
 from modelport.jobs.run_request import RunRequest
-from modelport.jobs.trace.request import Asked, TraceRequest
+from modelport.jobs.trace.request import REPAIRED, Asked, TraceRequest
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, plan_text
 from modelport.report.result import Result
@@ -26,7 +26,7 @@ from modelport.stages.plan import Plan
 
 # Of mending and looking again: what lies behind a culprit may depart only when that is mended.
 ROUNDS = 3
-REPAIRED, PLAN, BEFORE, AFTER = "repaired.onnx", "plan.json", "before", "after"
+PLAN, BEFORE, AFTER = "plan.json", "before", "after"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelport.report.markdown import foreign, number, table
+from modelport.report.markdown import code, foreign, number, table
 
 COLUMNS = ("stage", "metric", "source's", "flips", "cosine", "largest", "relative L2", "explained", "verdict")
 
@@ -15,9 +15,9 @@ JUDGED = ("", "verdict", "samples", "figures", "samples/s", "median ms a run")
 def render(value: Mapping[str, Any]) -> str:
     """Return the report of one trace."""
     parts = [
-        f"# {value['recipe']}: {sentence(value)}",
+        f"# {foreign(value['recipe'])}: {foreign(sentence(value))}",
         f"{value['samples']} samples, engine **{value['engine']}**, precision **{value['precision']}**, "
-        f"seed {value['seed']}; {value['runs']} engine runs to find the node.",
+        f"seed {value['seed']}; {value['runs']} runs to find the node.",
         table(COLUMNS, map(stage_row, value["stages"])),
         *(f"- {foreign(stage['name'])}: {foreign(stage['why'])}" for stage in value["stages"] if stage["why"]),
         *(culprit_text(row) for row in value["culprits"]),
@@ -70,9 +70,9 @@ def error(value: float | None) -> str:
 
 def culprit_text(row: Mapping[str, Any]) -> str:
     """Return a culprit as a paragraph of the report."""
-    module = f", module `{foreign(row['module'])}`" if row["module"] else ""
+    module = f", module {code(row['module'])}" if row["module"] else ""
     return (
-        f"**{foreign(row['op'])} `{foreign(row['node'])}`**{module}: local error {error(row['local_error'])}, "
+        f"**{foreign(row['op'])} {code(row['node'])}**{module}: local error {error(row['local_error'])}, "
         f"accumulated {error(row['accumulated_error'])}, explained {error(row['expected_error'])}. "
         f"{foreign(row['why'])}. To mend it: {foreign(row['fix'])}"
     )

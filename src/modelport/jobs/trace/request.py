@@ -18,8 +18,7 @@ from modelport.recipes.schema import Recipe
 from modelport.stages.plan import NO_SOURCE, Given, Plan, Wish, fixed_batch
 from modelport.tasks.table import need_labels
 
-SCHEMA = "modelport.trace/1"
-TRACE, REPORT = "trace.json", "trace.md"
+TRACE, REPORT, REPAIRED = "trace.json", "trace.md", "repaired.onnx"
 # A departure that hides in so many images is looked for with more; each costs a run of every stage.
 SAMPLES = 32
 
@@ -84,6 +83,8 @@ def asked(request: TraceRequest) -> Asked:
             "--limit says nothing without --apply: it is the samples that both are judged on",
             "leave it out, or add --apply",
         )
+    if request.apply:
+        _keep_given(request)
     for path in filter(None, (request.explorer, request.plan_out)):
         hold_target(path)
     recipe = load_recipe(request.recipe).with_variant(request.variant).with_shapes(request.shapes)
@@ -96,3 +97,11 @@ def asked(request: TraceRequest) -> Asked:
     dataset = open_dataset(recipe, request.data)
     samples, said = chosen_samples(dataset, request.samples, "random", request.seed)
     return Asked(recipe, plan, dataset, samples, (*dataset.notes, *said))
+
+
+def _keep_given(request: TraceRequest) -> None:
+    """Raise UsageError where the repaired file would take the place of one that it is judged beside."""
+    target = (request.out / REPAIRED).resolve()
+    for given in (request.model, request.source):
+        if isinstance(given, Path) and given.resolve() == target:
+            raise UsageError(f"{given} would be written over by what --apply makes", "choose another --out")

@@ -21,7 +21,7 @@ from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.diagnose.trace.explained import LEAST, Explained, explained
 from modelport.diagnose.trace.explorer import write_explorer
-from modelport.diagnose.trace.findings import NodesFound, StageFound
+from modelport.diagnose.trace.findings import SCHEMA, NodesFound, StageFound
 from modelport.diagnose.trace.locating import Located, bisected, compared
 from modelport.diagnose.trace.repair import compilers_plans, keep_in_float
 from modelport.diagnose.trace.road import Reference, reference_of, steps
@@ -32,7 +32,7 @@ from modelport.engines.fitted import with_constants
 from modelport.engines.source import Source
 from modelport.jobs.trace.apply import Case, applied, nothing_off
 from modelport.jobs.trace.report import render
-from modelport.jobs.trace.request import REPORT, SCHEMA, TRACE, Asked, TraceRequest, asked
+from modelport.jobs.trace.request import REPORT, TRACE, Asked, TraceRequest, asked
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, read_plan
 from modelport.report.result import environment
@@ -222,6 +222,7 @@ def _explained_by(what: Asked, reference: Reference, task: Task, notes: list[str
     @cache
     def of(precision: str) -> Explained:
         if graph is None:
+            notes.append(f"what {precision} explains was not measured: {reference.why}")
             return Explained(LEAST[precision])
         try:
             with bench() as runtime:

@@ -53,14 +53,16 @@ LEAST_STEP = 1e-30
 def disturbed(model: onnx.ModelProto, precision: str, seed: int = 0) -> onnx.ModelProto:
     """Return a copy with noise of the precision's roundoff behind each node that computes.
 
-    Nodes inside control flow and local functions are left as they are. Raises GraphError where the types of the
-    tensors cannot be inferred.
+    Local functions are inlined; nodes inside control flow are left as they are. Raises GraphError where the types of
+    the tensors cannot be inferred.
     """
-    import onnx
+    import onnx.inliner
 
     found = "the types of the graph's tensors cannot be inferred"
     # ValueError: a graph of more than 2 GB.
     with raised_as(GraphError, found, "export it again", (onnx.shape_inference.InferenceError, ValueError)):
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
         inferred = onnx.shape_inference.infer_shapes(model)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
