@@ -58,8 +58,8 @@ def work_of(flow: Flow, steps: Sequence[Step], kinds: Mapping[str, Kind]) -> Wor
 def length_of(flow: Flow, step: Step, kinds: Mapping[str, Kind]) -> int:
     """Return how many terms are summed for one element of a step's result; 1 where none are, or it cannot be told."""
     shapes = [_shape(flow, name, kinds) for name in step.node.input] or [None]
-    if step.op in ("Conv", "ConvTranspose") and len(shapes) > 1 and shapes[1]:
-        axis = 0 if step.op == "Conv" else 1
+    axis = 0 if step.op == "Conv" else 1  # of the output channels
+    if step.op in ("Conv", "ConvTranspose") and len(shapes) > 1 and shapes[1] and len(shapes[1]) > axis:
         return max(1, math.prod(shapes[1]) // max(1, shapes[1][axis]))
     if step.op in ("Gemm", "MatMul") and shapes[0]:
         flipped = any(attribute.name == "transA" and attribute.i for attribute in step.node.attribute)
