@@ -41,8 +41,8 @@ class Pairing:
     """The candidate's tensors that neither values nor names tell of for sure."""
 
     def pair(self, mine: str, other: str) -> bool:
-        """Note a pair unless one of the two has another; whether it is new."""
-        if mine in self.to_other or other in self.to_mine:
+        """Note a pair unless one of the two has another or holds no numbers; whether it is new."""
+        if mine in self.to_other or other in self.to_mine or mine in self.mine.barred or other in self.other.barred:
             return False
         self.to_other[mine], self.to_mine[other] = other, mine
         return True
