@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from modelport.core.magnitude import CHUNK, root_mean_square
 from modelport.core.values import Array
-from modelport.diagnose.distance import CHUNK, NOWHERE, distance, total_distance
+from modelport.diagnose.distance import NOWHERE, distance, total_distance
 
 RANDOM = np.random.default_rng(5)
 
@@ -49,3 +50,13 @@ def test_values_that_are_not_finite_on_both_sides_alike_are_met() -> None:
     assert distance(want, want).rel_l2 == 0
     broken = np.array([np.nan, np.nan, np.inf, 2], np.float32)
     assert distance(broken, want).nonfinite == 1 and math.isinf(distance(broken, want).rel_l2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_root_mean_square_is_added_up_in_float64() -> None:
+    # In float32 the sum of so many equal squares is off by 4e-4.
+    assert root_mean_square(np.full(1 << 22, 0.1, np.float32)) == pytest.approx(np.float32(0.1), rel=1e-12)
+    assert root_mean_square(np.full((3, 5), 3e38, np.float32)) == pytest.approx(3e38)
+    assert root_mean_square(np.full(3, 60000, np.float16)) == pytest.approx(60000)
+    assert root_mean_square(np.zeros((0, 4))) == 0
+    assert math.isinf(root_mean_square(np.full(3, 1e200))) and math.isnan(root_mean_square(np.array([1, np.nan])))

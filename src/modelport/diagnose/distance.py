@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from modelport.core.magnitude import chunks
 from modelport.core.values import Array
-
-# Values that are looked at at once: they stay in the processor's cache as float64, and are too few for BLAS to wake its
-# threads (10,000 in OpenBLAS), which wait for each other where the cores are shared.
-CHUNK = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +46,14 @@ def total_distance(pairs: Iterable[tuple[Array, Array]]) -> Distance:
     for got, want in pairs:
         if got.shape != want.shape:
             return NOWHERE
-        one, two = got.reshape(-1), want.reshape(-1)
-        for begin in range(0, one.size, CHUNK):
-            sums.add(*(side[begin : begin + CHUNK].astype(np.float64) for side in (one, two)))
+        for one, two in zip(chunks(got), chunks(want), strict=True):
+            sums.add(one, two)
     if not math.isfinite(sums.largest + sums.wrong):
         return Distance(None, sums.largest, math.inf, sums.broken)
     # Squares of float64 may be too large or too small for it, where float32's never are.
     far = math.sqrt(sums.wrong / sums.right) if sums.right else math.sqrt(sums.wrong)
     long = math.sqrt(sums.mine) * math.sqrt(sums.right)
     return Distance(sums.both / long if 0 < long < math.inf else None, sums.largest, far, sums.broken)
-
-
-def root_mean_square(array: Array) -> float:
-    """Return the root mean square of a tensor; 0 for one without elements, NaN or infinite where a value is."""
-    flat = array.reshape(-1)
-    parts = (flat[begin : begin + CHUNK].astype(np.float64) for begin in range(0, flat.size, CHUNK))
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.sqrt(sum(float(part @ part) for part in parts) / flat.size) if flat.size else 0.0
 
 
 @dataclass(slots=True)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from modelport.core.errors import EngineError
+from modelport.core.magnitude import root_mean_square
 from modelport.core.progress import Progress
 from modelport.core.values import Array
-from modelport.diagnose.distance import NOWHERE, Distance, distance, root_mean_square
+from modelport.diagnose.distance import NOWHERE, Distance, distance
 from modelport.diagnose.trace.about import about
 from modelport.diagnose.trace.bounds import MARGIN, NUDGE, ROOM, SLACK, Moves, Work, expected, work_of
 from modelport.diagnose.trace.findings import Unit, UnitFound
