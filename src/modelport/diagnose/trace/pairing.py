@@ -227,7 +227,7 @@ class Pairing:
 
 def pairing(mine: Side, other: Side, precision: str) -> Pairing:
     """Return which tensor is which. ``precision`` says how near the values of a pair are."""
-    found = Pairing(mine, other, NEAR.get(precision, NEAR["fp32"]))
+    found = Pairing(mine, other, NEAR[precision])
     found.by_ends()
     found.by_values(SURE * found.near)
     found.by_names()
