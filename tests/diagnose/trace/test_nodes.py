@@ -17,7 +17,7 @@ from modelport.core.errors import EngineError, GraphError
 from modelport.core.values import Array
 from modelport.diagnose.trace.findings import NodesFound
 from modelport.diagnose.trace.nodes import examine
-from modelport.diagnose.trace.running import Bench
+from modelport.diagnose.trace.running import MOST_WORDS, Bench, words_of
 from modelport.model.graph.float16 import to_float16
 
 X = images()
@@ -187,6 +187,11 @@ def test_a_node_that_cannot_run_departs_with_the_engine_s_words() -> None:
     assert any("n_mix" in note for note in found.notes)
     # What hangs on it has no value of its own run, and is examined alone all the same.
     assert math.isinf(found.units[-1].accumulated.rel_l2) and found.units[-1].local.rel_l2 == 0
+
+
+def test_an_engine_s_words_are_one_plain_line() -> None:
+    said = words_of(EngineError("it fails:\n  \x1b[31mred " + "x" * 9999, ""))
+    assert said.startswith("it fails: \\x1b[31mred x") and len(said) == MOST_WORDS
 
 
 def test_a_value_that_is_not_finite_departs_where_it_is_made() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 LIMIT = 64 * MIB
-# Rounds in which pairs are doubted; each looks through both graphs again.
+# Rounds in which pairs are doubted; each goes through both graphs twice: without the doubted pairs, and as it is then.
 MOST_DOUBTS = 3
 
 
