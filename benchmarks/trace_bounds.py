@@ -3,8 +3,9 @@
 Usage: python benchmarks/trace_bounds.py [--networks NAME…] [--work DIR]. A few minutes for the ResNet-18, which is all
 that 8 bits and other opsets are tried on; each of the recipes' own graphs is written in every healthy form.
 
-Printed are, by precision and operator, the quantiles of a unit's own error as a share of what is explained. Above 1 it
-would be a false alarm: then the exit code is 1. The margins of ``modelport.diagnose.trace.bounds`` leave a factor.
+Printed are a unit's own error as a share of what is explained: its quantiles by precision and operator, and the
+largest by precision. Above 1 it would be a false alarm: then the exit code is 1. The margins of
+``modelport.diagnose.trace.bounds`` leave a factor.
 """
 
 from __future__ import annotations
@@ -90,6 +91,9 @@ def main() -> None:
         if len(moved) >= FEWEST:
             told = "".join(f"{value:8.3f}" for value in np.quantile(moved, QUANTILES))
             print(f"{precision + ' ' + op:32}{len(moved):7}{told}")
+    for precision in sorted({precision for precision, _ in shares}):
+        largest, op = max((max(values), op) for (one, op), values in shares.items() if one == precision)
+        print(f"the largest share in {precision}: {largest:.3f} ({op})")
     print(f"false alarms: {alarms}")
     sys.exit(1 if alarms else 0)
 

@@ -9,18 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from modelport.core.magnitude import chunks
 from modelport.core.values import Array
-
-# Values that are looked at at once: they stay in the processor's cache as float64, and are too few for BLAS to wake its
-# threads (10,000 in OpenBLAS), which wait for each other where the cores are shared.
-CHUNK = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
 class Distance:
     """Of what was got from what was wanted, both flat, in float64."""
 
-    cosine: float | None  # None where one side is zero everywhere, or not finite
+    cosine: float | None  # None where one side is zero everywhere, or the sum of its squares is not finite
     max_abs: float  # infinite where a value is not finite on one side alone
     rel_l2: float  # |got − want| / |want|; the absolute norm where all that was wanted is zero
     nonfinite: int = 0  # values that are NaN or infinite where the wanted ones are not
@@ -48,23 +45,15 @@ def total_distance(pairs: Iterable[tuple[Array, Array]]) -> Distance:
     sums = _Sums()
     for got, want in pairs:
         if got.shape != want.shape:
-            return Distance(None, math.inf, math.inf, int(got.size))
-        one, two = got.reshape(-1), want.reshape(-1)
-        for begin in range(0, one.size, CHUNK):
-            sums.add(*(side[begin : begin + CHUNK].astype(np.float64) for side in (one, two)))
-    if math.isinf(sums.largest):
+            return NOWHERE
+        for one, two in zip(chunks(got), chunks(want), strict=True):
+            sums.add(one, two)
+    if not math.isfinite(sums.largest + sums.wrong):
         return Distance(None, sums.largest, math.inf, sums.broken)
+    # Squares of float64 may be too large or too small for it, where float32's never are.
     far = math.sqrt(sums.wrong / sums.right) if sums.right else math.sqrt(sums.wrong)
-    cosine = sums.both / math.sqrt(sums.mine * sums.right) if sums.mine and sums.right else None
-    return Distance(cosine, sums.largest, far, sums.broken)
-
-
-def root_mean_square(array: Array) -> float:
-    """Return the root mean square of a tensor; 0 for one without elements, NaN or infinite where a value is."""
-    flat = array.reshape(-1)
-    parts = (flat[begin : begin + CHUNK].astype(np.float64) for begin in range(0, flat.size, CHUNK))
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.sqrt(sum(float(part @ part) for part in parts) / flat.size) if flat.size else 0.0
+    long = math.sqrt(sums.mine) * math.sqrt(sums.right)
+    return Distance(sums.both / long if 0 < long < math.inf else None, sums.largest, far, sums.broken)
 
 
 @dataclass(slots=True)
@@ -76,11 +65,11 @@ class _Sums:
     largest: float = 0.0
     broken: int = 0
 
+    @np.errstate(over="ignore", invalid="ignore")
     def add(self, one: Array, two: Array) -> None:
         """Add float64 values (n,), got and wanted; values that are not finite on both sides alike are left out."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            away = one - two
-            far, long = float(away @ away), float(two @ two)
+        away = one - two
+        far, long = float(away @ away), float(two @ two)
         if not math.isfinite(far + long):
             same = (one == two) | (np.isnan(one) & np.isnan(two))
             whole = np.isfinite(one) & np.isfinite(two)

@@ -96,6 +96,8 @@ def test_how_many_terms_are_summed() -> None:
     assert node("Conv", (8, 3, 5, 5), (1, 3, 9, 9)) == 75
     assert node("Conv", (8, 1, 5, 5), (1, 8, 9, 9), group=8) == 25
     assert node("ConvTranspose", (3, 8, 2, 2), (1, 3, 9, 9)) == 12
+    # A weight that the operator cannot take: running it tells.
+    assert node("ConvTranspose", (3,), (1, 3, 9)) == 1
     assert node("MatMul", (7, 3), (2, 7)) == 7
     assert node("ReduceMean", (), (2, 3), axes=[1]) == 3
     assert node("GlobalAveragePool", (), (2, 3, 4, 4)) == 16

@@ -17,7 +17,7 @@ from modelport.core.errors import EngineError, GraphError
 from modelport.core.values import Array
 from modelport.diagnose.trace.findings import NodesFound
 from modelport.diagnose.trace.nodes import examine
-from modelport.diagnose.trace.running import Bench
+from modelport.diagnose.trace.running import MOST_WORDS, Bench, words_of
 from modelport.model.graph.float16 import to_float16
 
 X = images()
@@ -189,6 +189,11 @@ def test_a_node_that_cannot_run_departs_with_the_engine_s_words() -> None:
     assert math.isinf(found.units[-1].accumulated.rel_l2) and found.units[-1].local.rel_l2 == 0
 
 
+def test_an_engine_s_words_are_one_plain_line() -> None:
+    said = words_of(EngineError("it fails:\n  \x1b[31mred " + "x" * 9999, ""))
+    assert said.startswith("it fails: \\x1b[31mred x") and len(said) == MOST_WORDS
+
+
 def test_a_value_that_is_not_finite_departs_where_it_is_made() -> None:
     faulty = small_graph()
     bias = next(tensor for tensor in faulty.graph.initializer if tensor.name == "right.bias")
@@ -214,6 +219,46 @@ def test_a_reference_that_cannot_run_is_one_clear_error() -> None:
     node_of(broken, "n_mix").input[0] = "block.out"
     with pytest.raises(EngineError, match="'n_mix' of the reference"):
         examine(broken, small_graph(), X, None, "fp32")
+
+
+def test_a_unit_that_cannot_be_moved_takes_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each unit's bound hangs on a run with moved weights: where one fails, the others keep theirs."""
+    half = to_float16(small_graph()).model
+    weight = next(tensor for tensor in half.graph.initializer if tensor.name == "q.weight_fp16")
+    own = numpy_helper.to_array(weight)
+    healthy = {unit.node: unit.expected for unit in examine(small_graph(), half, X, None, "fp16").units}
+    run = Bench.run
+
+    def refusing(self: Bench, model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        for tensor in model.graph.initializer:
+            if tensor.name == weight.name and (numpy_helper.to_array(tensor) != own).any():
+                raise EngineError("it minds", "")
+        return run(self, model, feeds)
+
+    monkeypatch.setattr(Bench, "run", refusing)
+    found = examine(small_graph(), half, X, None, "fp16")
+    other = [unit.node for unit in found.units if unit.expected != healthy[unit.node]]
+    assert other == ["n_q"] and any("moved" in note and "it minds" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("kind", ["text", "sequence"])
+def test_what_holds_no_numbers_is_not_compared(kind: str) -> None:
+    made = "Cast" if kind == "text" else "SequenceConstruct"
+    attributes: dict[str, Any] = {"to": TensorProto.STRING} if kind == "text" else {}
+    other = helper.make_tensor_value_info("other", TensorProto.STRING, None)
+    if kind == "sequence":
+        other = helper.make_tensor_sequence_value_info("other", TensorProto.FLOAT, None)
+    nodes = [
+        helper.make_node(made, ["x"], ["other"], "odd", **attributes),
+        helper.make_node("Relu", ["x"], ["y"], "relu"),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [other, y]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    found = examine(model, model, {"x": np.ones((1, 4), np.float32)}, None, "fp32")
+    assert [unit.node for unit in found.units] == ["relu"] and not found.departed
+    assert list(found.unpaired) == ["odd"]
 
 
 def test_windows_never_hold_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

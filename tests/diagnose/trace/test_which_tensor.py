@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -120,6 +121,31 @@ def test_weights_are_read_behind_what_hands_them_on() -> None:
     filters = weight_of(flow, flow.named["layer"])
     assert filters is not None
     np.testing.assert_allclose(np.linalg.norm(filters.reshape(4, -1), axis=1), 1, rtol=1e-6)
+
+
+def _dequantizing(block_size: int, *, zero: Array, chain: int = 0) -> Flow:
+    """Weights (4, 4) of ones in 8 bits, in steps of two blocks along the first axis, handed on ``chain`` times."""
+    from onnx import helper, numpy_helper
+
+    scale = np.ones((4 // block_size, 4) if block_size else 4, np.float32)
+    constants: Mapping[str, Array] = {"q": np.ones((4, 4), np.int8), "s": scale, "z": zero}
+    blocks: dict[str, Any] = {"block_size": block_size} if block_size else {}
+    nodes = [helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w0"], axis=0, **blocks)]
+    nodes += [helper.make_node("Identity", [f"w{place}"], [f"w{place + 1}"]) for place in range(chain)]
+    graph = helper.make_graph(
+        nodes, "g", [], [], [numpy_helper.from_array(one, name) for name, one in constants.items()]
+    )
+    return Flow.of(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+
+
+def test_weights_in_steps_that_do_not_go_with_their_axis_are_not_read() -> None:
+    assert constant_value(_dequantizing(2, zero=np.zeros((2, 4), np.int8)), "w0") is None
+    assert constant_value(_dequantizing(0, zero=np.zeros(3, np.int8)), "w0") is None
+
+
+def test_weights_are_read_behind_any_number_of_nodes() -> None:
+    read = constant_value(_dequantizing(0, zero=np.zeros(4, np.int8), chain=1200), "w1200")
+    assert read is not None and (read == 1).all()
 
 
 def test_planting_leaves_the_graph_as_it_is() -> None:

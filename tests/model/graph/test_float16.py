@@ -143,6 +143,15 @@ def test_control_flow_is_refused() -> None:
         to_float16(model)
 
 
+def test_a_graph_too_large_for_inference_has_no_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise ValueError("the message is larger than 2 GB")  # as onnx says it
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", refused)
+    with pytest.raises(GraphError, match="types of the float16 graph cannot be inferred"):
+        rounded_twin(onnx.ModelProto())
+
+
 def test_the_twin_rounds_and_overflows_as_float16_does() -> None:
     half = to_float16(_plain()).model
     twin = rounded_twin(half)

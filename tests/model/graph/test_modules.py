@@ -58,7 +58,9 @@ def test_a_module_that_is_called_again_has_one_name() -> None:
     assert module_of(again, _graph(again)) == "layer1.relu_1"
 
 
-@pytest.mark.parametrize("scopes", ["['a'", "open('x')", "[1, 2, 3]", "{}", "['', 'a', 'b']" * 9999, "[" * 3000])
+@pytest.mark.parametrize(
+    "scopes", ["['a'", "open('x')", "[1, 2, 3]", "{}", "['', 'a', 'b']" * 9999, "[" * 3000, "[{[]: 1}, 'a']"]
+)
 def test_hostile_scopes_tell_nothing(scopes: str) -> None:
     assert module_of(_node("Relu", scopes=scopes), _graph()) == ""
 

@@ -110,6 +110,17 @@ def test_what_is_not_known_counts_as_large() -> None:
     assert size_of(Kind(FLOAT, 10)) == 40
 
 
+def test_sizes_that_no_machine_has_are_told_as_they_are() -> None:
+    shape = np.array([2**32, 2**32, 3, 4], np.int64)
+    flow = Flow.of(_model([helper.make_node("Expand", ["x", "shape"], ["y"])], ["y"], {"shape": shape}))
+    assert flow.kinds(X)["y"].elements == 2**64 * 12
+
+
+def test_a_constant_that_gives_nothing_is_a_node_as_others() -> None:
+    flow = Flow.of(_model([helper.make_node("Constant", [], [], "none", value_int=3)], [], {}))
+    assert [step.name for step in flow.steps] == ["none"] and not flow.constants
+
+
 def test_nodes_in_any_order_are_sorted_and_named() -> None:
     model = _branching()
     nodes = list(model.graph.node)[::-1]

@@ -17,15 +17,15 @@ CUT = frozenset({"Relu", "Clip"})
 FOLDED = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div"})
 
 
-def about(mine: Flow, theirs: Flow, unit: Unit, rounded: bool) -> tuple[Step, bool]:
+def about(mine: Flow, theirs: Flow, unit: Unit, unrounded: bool) -> tuple[Step, bool]:
     """Return the step that a unit is about, and whether it is one of the reference that the candidate has not.
 
     Where one side has an operator more and all the others alike, it is that; else the layer with the arithmetic; else
-    the last one. What can be folded into a layer before it is not missing there. ``rounded``: nothing is to be cast or
-    quantized here, so that what does it is more than the reference has.
+    the last one. What can be folded into a layer before it is not missing there. ``unrounded``: nothing is to be cast
+    or quantized here, so that what does it is more than the reference has.
     """
     have, wanted = _plain_steps(mine, unit.nodes), _plain_steps(theirs, unit.reference_nodes)
-    if rounded and (lossy := _lossy(mine, unit.nodes)) and not _lossy(theirs, unit.reference_nodes):
+    if unrounded and (lossy := _lossy(mine, unit.nodes)) and not _lossy(theirs, unit.reference_nodes):
         return lossy[0], False
     ops, their_ops = Counter(step.op for step in have), Counter(step.op for step in wanted)
     heavy = [step for step in have if step.op in HEAVY]

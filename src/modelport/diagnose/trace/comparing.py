@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from modelport.core.errors import EngineError
+from modelport.core.magnitude import root_mean_square
 from modelport.core.progress import Progress
 from modelport.core.values import Array
-from modelport.diagnose.distance import Distance, distance, root_mean_square
+from modelport.diagnose.distance import NOWHERE, Distance, distance
 from modelport.diagnose.trace.about import about
 from modelport.diagnose.trace.bounds import MARGIN, NUDGE, ROOM, SLACK, Moves, Work, expected, work_of
 from modelport.diagnose.trace.findings import Unit, UnitFound
@@ -25,8 +26,6 @@ from modelport.model.graph.isolate import Edit, Piece, isolated
 from modelport.model.graph.modules import module_of
 from modelport.model.graph.quantization_noise import Noise, is_quantized
 from modelport.model.graph.window import size_of
-
-NOWHERE = Distance(None, math.inf, math.inf)
 
 
 @dataclass(slots=True)
@@ -72,7 +71,8 @@ class Comparison:
         pieces = [self._piece(unit, have) for unit in due]
         found = []
         for batch in _batches(pieces, self._size, self.limit):
-            got = self._run(batch, [pieces[number] for number in batch])
+            got, failed = self._run(batch, [pieces[number] for number in batch])
+            self._note("cannot be made of the reference's tensors", pieces, failed)
             wants = {number: have[due[number].reference_output] for number in batch}
             alone = {number: distance(array, wants[number]) for number, array in got.items()}
             again = [number for number, far in alone.items() if 0 < far.rel_l2 < math.inf]
@@ -107,34 +107,36 @@ class Comparison:
         made = sum(size_of(self.mine.kinds.get(name)) for step in piece.steps for name in step.gives)
         return made + sum(array.nbytes for array in piece.feeds.values())
 
-    def _run(self, numbers: Sequence[int], pieces: Sequence[Piece]) -> dict[int, Array]:
-        """Return each piece's result; a piece that fails has none, and what the engine said is noted."""
-        try:
-            return self._results(numbers, pieces)
-        except EngineError as error:
-            if len(pieces) > 1:
-                middle = len(pieces) // 2
-                first = self._run(numbers[:middle], pieces[:middle])
-                return first | self._run(numbers[middle:], pieces[middle:])
-            self.notes.append(f"'{pieces[0].output}' cannot be made of the reference's tensors: {words_of(error)}")
-            return {}
-
-    def _results(self, numbers: Sequence[int], pieces: Sequence[Piece], edit: Edit | None = None) -> dict[int, Array]:
+    def _run(
+        self, numbers: Sequence[int], pieces: Sequence[Piece], edit: Edit | None = None
+    ) -> tuple[dict[int, Array], dict[int, str]]:
+        """Return each piece's result, and of a piece that fails by itself what the engine said."""
         if not pieces:
-            return {}
-        model, feeds, outputs = isolated(self.mine.runs, pieces, edit)
-        made = self.runtime.run(model, feeds)
-        return {number: made[name] for number, name in zip(numbers, outputs, strict=True)}
+            return {}, {}
+        try:
+            model, feeds, outputs = isolated(self.mine.runs, pieces, edit)
+            made = self.runtime.run(model, feeds)
+            return {number: made[name] for number, name in zip(numbers, outputs, strict=True)}, {}
+        except EngineError as error:
+            if len(pieces) == 1:
+                return {}, {numbers[0]: words_of(error)}
+        middle = len(pieces) // 2
+        made_first, failed_first = self._run(numbers[:middle], pieces[:middle], edit)
+        made_last, failed_last = self._run(numbers[middle:], pieces[middle:], edit)
+        return made_first | made_last, failed_first | failed_last
+
+    def _note(self, what: str, pieces: Sequence[Piece], failed: Mapping[int, str]) -> None:
+        self.notes += [f"'{pieces[number].output}' {what}: {words}" for number, words in failed.items()]
 
     def _sensitivities(
         self, numbers: Sequence[int], pieces: Sequence[Piece], plain: Mapping[int, Array]
     ) -> dict[int, Moves]:
         """Run the pieces with inputs and weights moved at random, and return how much more their results move."""
         moved = [Piece(p.steps, nudged(p.feeds, NUDGE), p.output) for p in (pieces[number] for number in numbers)]
-        try:
-            made = self._results(numbers, moved, NudgedConstants(self.mine.runs, NUDGE))
-        except EngineError:
-            return {}  # each ran alone: an operator that minds the noise; taken to be neutral
+        made, failed = self._run(numbers, moved, NudgedConstants(self.mine.runs, NUDGE))
+        self._note(
+            "cannot be made of tensors that are moved, and is taken to be as sensitive as they are", pieces, failed
+        )
         changes = {number: distance(array, plain[number]).rel_l2 / NUDGE for number, array in made.items()}
         return {number: Moves(sensitivity=change) for number, change in changes.items() if math.isfinite(change)}
 
@@ -143,17 +145,14 @@ class Comparison:
     ) -> dict[int, Moves]:
         """Run the pieces in floats, with and without the noise and the edges of 8 bits: what do these change?"""
         chosen = [pieces[number] for number in numbers]
-        try:
-            plain, noisy = (
-                self._results(numbers, chosen, Noise(self.mine.runs, self.mine.kinds, share, room))
-                for share, room in ((0.0, ROOM), (MARGIN["int8"] / SLACK, 0.0))
-            )
-        except EngineError:
-            self.notes.append("some 8-bit operators cannot be run in floats: what their steps explain is not known")
-            return {}
+        (plain, failed), (noisy, failed_noisy) = (
+            self._run(numbers, chosen, Noise(self.mine.runs, self.mine.kinds, share, room))
+            for share, room in ((0.0, ROOM), (MARGIN["int8"] / SLACK, 0.0))
+        )
+        self._note("cannot be run in floats, and what its 8 bits explain is not known", pieces, failed | failed_noisy)
         found = {}
-        for number, array in noisy.items():
-            change = array.astype(np.float64) - plain[number]
+        for number in plain.keys() & noisy.keys():
+            change = noisy[number].astype(np.float64) - plain[number]
             share = root_mean_square(change) / (root_mean_square(wants[number]) or 1.0)
             if math.isfinite(share):
                 found[number] = Moves(quantization=share)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from modelport.diagnose.distance import Distance
@@ -22,7 +22,7 @@ class Unit:
 
     output: str  # the candidate's tensor
     reference_output: str
-    nodes: tuple[str, ...]  # of the candidate, in its order; names are made where the file has none (``named``)
+    nodes: tuple[str, ...]  # of the candidate, in its order; names are made where the file has none (``name_nodes``)
     reference_nodes: tuple[str, ...]
     inputs: tuple[tuple[str, str], ...]  # (candidate's tensor, reference's tensor) that flow in; constants are not
 
@@ -118,7 +118,7 @@ class NodesFound:
 
     units: Sequence[UnitFound]
     unpaired: Sequence[str] = ()  # nodes of the candidate that are in no unit
-    notes: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = ()
     runs: int = 0  # engine runs that it took
 
     @property

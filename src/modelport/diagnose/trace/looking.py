@@ -50,7 +50,8 @@ class Graph:
     @property
     def side(self) -> Side:
         """What pairing takes, once the graph was looked through."""
-        return Side.of(self.flow, self.sketches, self.broken)
+        barred = [name for name in self.kinds if not self._is_number(name)]
+        return Side.of(self.flow, self.sketches, self.broken, barred)
 
     def walk(self, runtime: Bench, limit: int) -> Walk:
         """Return a walk through the graph from its inputs."""

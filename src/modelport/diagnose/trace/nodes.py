@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 LIMIT = 64 * MIB
-# Rounds in which pairs are doubted; each looks through both graphs again.
+# Rounds in which pairs are doubted; each goes through both graphs twice: without the doubted pairs, and as it is then.
 MOST_DOUBTS = 3
 
 
@@ -37,9 +37,9 @@ def examine(
     """Compare two graphs unit by unit on the same samples, on the reference runtime.
 
     ``feeds`` are the reference's inputs; ``candidate_feeds`` the candidate's where they are others (pixels), in the
-    candidate's names. ``precision`` is what the candidate computes in: fp32, fp16 or int8. ``limit``: bytes of the
-    tensors that one window makes. Raises EngineError where the reference cannot be run, GraphError for a graph at odds
-    with itself.
+    candidate's names. ``precision`` is what the candidate computes in: fp32, fp16, bf16 or int8. ``limit``: bytes of
+    the tensors that one window makes, and of those that units take and make that are run side by side; weights come on
+    top. Raises EngineError where the reference cannot be run, GraphError for a graph at odds with itself.
     """
     with bench() as runtime:
         theirs = Graph.of(reference, feeds)

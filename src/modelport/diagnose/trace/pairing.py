@@ -41,8 +41,8 @@ class Pairing:
     """The candidate's tensors that neither values nor names tell of for sure."""
 
     def pair(self, mine: str, other: str) -> bool:
-        """Note a pair unless one of the two has another; whether it is new."""
-        if mine in self.to_other or other in self.to_mine:
+        """Note a pair unless one of the two has another or holds no numbers; whether it is new."""
+        if mine in self.to_other or other in self.to_mine or mine in self.mine.barred or other in self.other.barred:
             return False
         self.to_other[mine], self.to_mine[other] = other, mine
         return True
@@ -227,7 +227,7 @@ class Pairing:
 
 def pairing(mine: Side, other: Side, precision: str) -> Pairing:
     """Return which tensor is which. ``precision`` says how near the values of a pair are."""
-    found = Pairing(mine, other, NEAR.get(precision, NEAR["fp32"]))
+    found = Pairing(mine, other, NEAR[precision])
     found.by_ends()
     found.by_values(SURE * found.near)
     found.by_names()

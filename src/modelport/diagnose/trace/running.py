@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modelport.core.artifacts import Artifact, cache_folder
 from modelport.core.errors import EngineError, ModelportError, raised_as
 from modelport.core.scratch import scratch_folder
+from modelport.core.text import plain
 from modelport.core.values import Array
 from modelport.engines.base import Build, Engine, Launch
 from modelport.engines.registry import opened, reference_engine
@@ -19,6 +20,8 @@ from modelport.model.graph.window import window_model
 
 if TYPE_CHECKING:
     import onnx
+
+MOST_WORDS = 400
 
 
 @dataclass(slots=True)
@@ -99,8 +102,8 @@ class Walk:
             if len(able) > 1:
                 middle = len(able) // 2
                 return self._run(able[:middle], wanted) | self._run(able[middle:], wanted)
-            self.failed[able[0].name] = error.found
-            self.broken |= dict.fromkeys(able[0].gives, error.found)
+            self.failed[able[0].name] = words_of(error)
+            self.broken |= dict.fromkeys(able[0].gives, words_of(error))
             return {}
         self.alive |= made
         return made
@@ -118,8 +121,8 @@ class Walk:
 
 
 def words_of(error: ModelportError) -> str:
-    """Return what an engine said, in one line."""
-    return " ".join(error.found.split())
+    """Return what an engine said, in one plain line of MOST_WORDS characters at most."""
+    return plain(" ".join(error.found.split()), MOST_WORDS)
 
 
 def floats(kinds: Mapping[str, Kind], name: str) -> bool:

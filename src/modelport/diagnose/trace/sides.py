@@ -25,17 +25,18 @@ class Side:
     unseen: frozenset[str]  # tensors that could not be made
     base: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """By tensor, the operator that made it and how many that hand on lie behind that."""
+    barred: frozenset[str] = frozenset()  # what holds no numbers (text, sequences): it cannot be compared
 
     @staticmethod
-    def of(flow: Flow, sketches: Mapping[str, Sketch], unseen: Iterable[str]) -> Side:
-        """Return the side of a graph. Of what was neither seen nor ``unseen`` (whole numbers) nothing is paired."""
+    def of(flow: Flow, sketches: Mapping[str, Sketch], unseen: Iterable[str], barred: Iterable[str] = ()) -> Side:
+        """Return the side of a graph. Of what was neither seen nor ``unseen`` (whole numbers) only names tell."""
         base: dict[str, tuple[str, int]] = {value.name: ("", 0) for value in flow.inputs}
         for step in flow.varying:
             first = next((name for name in step.reads if name in base), None)
             hands_on = step.op in TRANSPARENT and first is not None
             for name in step.gives:
                 base[name] = (base[first][0], base[first][1] + 1) if hands_on and first else (step.op, 0)
-        return Side(flow, sketches, frozenset(unseen), base)
+        return Side(flow, sketches, frozenset(unseen), base, frozenset(barred))
 
     @property
     def tensors(self) -> list[str]:

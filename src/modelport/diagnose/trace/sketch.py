@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelport.core.magnitude import root_mean_square
 from modelport.core.values import Array
-from modelport.diagnose.distance import root_mean_square
 
 VALUES = 512
 

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from modelport.core.values import Array
-from modelport.diagnose.trace.sketch import apart, sketch
+from modelport.diagnose.trace.sketch import Sketch, apart, sketch
 from modelport.model.graph.flow import Flow, Step
 from modelport.model.graph.quantizable import HEAVY
 
 # Weights of 8 bits are within 2 % of what they were made from; those of two layers have nothing in common.
 ALIKE = 0.1
+# What hands a constant on.
+HANDED_ON = ("Identity", "Cast")
 
 
 def same_weights(
     mine: Flow, other: Flow, my_steps: Sequence[Step], their_steps: Sequence[Step]
 ) -> Iterator[tuple[str, str]]:
     """Yield the results of layers that are surely the same, by the weights alone: those that no second one has."""
-    theirs = [(step, found) for step in their_steps if (found := weight_of(other, step)) is not None]
+    theirs = [(step, forms) for step in their_steps if (forms := _forms(weight_of(other, step)))]
     for step in my_steps:
         own = weight_of(mine, step)
         if own is None:
             continue
-        fits = [there for there, weight in theirs if step.op == there.op and _alike(own, weight)]
+        held = sketch(own)
+        fits = [
+            there
+            for there, forms in theirs
+            if step.op == there.op and any(apart(held, form) <= ALIKE for form in forms)
+        ]
         if len(fits) == 1:
             yield step.gives[0], fits[0].gives[0]
 
 
-def _alike(one: Array, two: Array) -> bool:
-    forms = [two] if two.ndim != 2 else [two, np.ascontiguousarray(two.T)]
-    return any(one.shape == form.shape and apart(sketch(one), sketch(form)) <= ALIKE for form in forms)
+def _forms(weight: Array | None) -> list[Sketch]:
+    """Return the sketches of a layer's weights, of a matrix also transposed: the weights themselves are let go."""
+    if weight is None:
+        return []
+    return [sketch(weight), *([sketch(weight.T)] if weight.ndim == 2 else [])]
 
 
 def weight_of(flow: Flow, step: Step) -> Array | None:
@@ -57,17 +67,14 @@ def constant_value(flow: Flow, name: str) -> Array | None:
     """Return the float32 value of a constant, also behind what hands it on; None for what is computed otherwise."""
     from onnx import numpy_helper
 
+    while (step := flow.maker.get(name)) is not None and step.op in HANDED_ON and name in flow.fixed and step.reads:
+        name = step.reads[0]
     if (tensor := flow.constants.get(name)) is not None:
         values: Array = numpy_helper.to_array(tensor)
         return values.astype(np.float32) if values.dtype.kind in "fiu" or values.dtype.itemsize <= 2 else None
-    step = flow.maker.get(name)
-    if name not in flow.fixed or step is None:
+    if step is None or name not in flow.fixed or step.op != "DequantizeLinear" or len(step.node.input) < 2:
         return None
-    if step.op in ("Identity", "Cast"):
-        return constant_value(flow, step.node.input[0])
-    if step.op == "DequantizeLinear" and len(step.node.input) > 1:
-        return _dequantized(flow, step.node)
-    return None
+    return _dequantized(flow, step.node)
 
 
 def _dequantized(flow: Flow, node: Any) -> Array | None:
@@ -77,8 +84,12 @@ def _dequantized(flow: Flow, node: Any) -> Array | None:
         return None
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     form = [1] * values.ndim
-    if scale.size > 1 and values.ndim:
+    if scale.size > 1:
+        if scale.ndim != 1 or not -values.ndim <= axis < values.ndim or values.shape[axis] != scale.size:
+            return None  # steps of blocks, or a graph at odds with itself
         form[axis] = scale.size
+    if zero.size not in (1, math.prod(form)):
+        return None
     zero = zero.reshape(form if zero.size > 1 else ())
     floats: Array = (values - zero) * scale.reshape(form if scale.size > 1 else ())
     return floats

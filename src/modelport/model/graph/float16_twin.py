@@ -51,8 +51,8 @@ def float32_twin(model: onnx.ModelProto) -> onnx.ModelProto:
 def rounded_twin(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy that computes in float32 and rounds each result that is float16 in the original.
 
-    Products are summed in float32, as devices do it; what overflows float16 becomes infinite. Raises GraphError where
-    the graph's types cannot be inferred.
+    Products are summed in float32, as devices do it; what overflows float16 becomes infinite. Nodes inside control flow
+    are left as they are. Raises GraphError where the graph's types cannot be inferred.
     """
     from onnx import TensorProto
 
@@ -82,7 +82,9 @@ def _half_tensors(model: onnx.ModelProto) -> set[str]:
     import onnx
     from onnx import TensorProto
 
-    found, refused = "the types of the float16 graph cannot be inferred", onnx.shape_inference.InferenceError
+    found = "the types of the float16 graph cannot be inferred"
+    # ValueError: a graph of more than 2 GB.
+    refused = (onnx.shape_inference.InferenceError, ValueError)
     with raised_as(GraphError, found, "convert it again", refused):
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ class Flow:
         """Return the model for inference of shapes: large constants are inputs, so that nothing heavy is copied."""
         from onnx import helper
 
-        small = {name: tensor for name, tensor in self.constants.items() if np.prod(tensor.dims) <= SMALL}
+        small = {name: tensor for name, tensor in self.constants.items() if math.prod(tensor.dims) <= SMALL}
         large = [
             helper.make_tensor_value_info(name, tensor.data_type, tensor.dims)
             for name, tensor in self.constants.items()
@@ -229,7 +230,8 @@ def _constant_of(node: Any) -> onnx.TensorProto | None:
     """Return the tensor of a Constant node; None for other nodes, and for strings and sparse tensors."""
     from onnx import TensorProto, helper, numpy_helper
 
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
+    standard = node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+    if not standard or len(node.attribute) != 1 or not node.output:
         return None
     (attribute,) = node.attribute
     if attribute.name == "value":
@@ -252,4 +254,4 @@ def _kind(value: Any) -> Kind:
     if not tensor.HasField("shape") or any(not axis.HasField("dim_value") for axis in tensor.shape.dim):
         return Kind(tensor.elem_type, None)
     shape = tuple(int(axis.dim_value) for axis in tensor.shape.dim)
-    return Kind(tensor.elem_type, int(np.prod(shape)), shape=shape)
+    return Kind(tensor.elem_type, math.prod(shape), shape=shape)

@@ -44,7 +44,7 @@ def _from_scopes(node: Any) -> str:
         return ""
     try:
         scopes = ast.literal_eval(told)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return ""
     if not isinstance(scopes, list) or len(scopes) < 2 or not isinstance(scopes[-2], str):
         return ""

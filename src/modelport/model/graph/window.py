@@ -20,7 +20,8 @@ def windows(flow: Flow, kinds: Mapping[str, Kind], limit: int, most: int) -> lis
     """Cut the steps that an input has a part in into pieces of neighbours.
 
     The tensors made in a piece have at most ``limit`` bytes, but for a single step that makes more, and a piece has at
-    most ``most`` steps. What is no tensor (a sequence) does not live across a border.
+    most ``most`` steps. What is no tensor (a sequence) does not live across a border, and of what inference knows no
+    size of, ``UNKNOWN`` bytes count. Weights are not counted: ``limit`` does not bound the size of a piece's model.
     """
     pieces: list[list[Step]] = []
     last = {name: takers[-1].index for name, takers in flow.takers.items()}

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from modelport.core.magnitude import root_mean_square
 from modelport.core.text import listed, plain
 from modelport.model.weights.layer_state import ENOUGH, PLACES_ALONE, SHUFFLED, TOLD_BY_SIZE, TRAINED, Layer, layers_of
 from modelport.model.weights.roles import Weight, arrays_of, fresh_norms, norms_of, weights_of_state
-from modelport.model.weights.weight_statistics import largest_of, outliers, rms_of
+from modelport.model.weights.weight_statistics import largest_of, outliers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,7 +136,7 @@ def _broken(weight: Weight) -> WeightFinding | None:
         return None
     sizes = np.abs(values).ravel()
     rest = np.sort(sizes)[: values.size - max(1, count)]
-    size, place = rms_of(rest), np.unravel_index(int(sizes.argmax()), values.shape)
+    size, place = root_mean_square(rest), np.unravel_index(int(sizes.argmax()), values.shape)
     what = "one value of" if count <= 1 else f"{count} values up to"
     why = (
         f"{weight.name}: {what} {largest:.3g}, at {tuple(map(int, place))}, where the others have a root mean square "

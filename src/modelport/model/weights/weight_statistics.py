@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelport.core.magnitude import root_mean_square
 from modelport.core.values import Array
 
 # Values of a tensor that are by themselves: the gap below the largest, and how far they reach, in root mean squares of
@@ -176,7 +177,7 @@ def outliers(values: Array) -> int:
         return 0
     gap, reach = (GAP, REACH) if values.ndim > 1 else (LONE, LONE)
     few = min(MOST, values.size - 1)
-    largest, rms = largest_of(values), rms_of(values)
+    largest, rms = largest_of(values), root_mean_square(values)
     # What MOST values of that size alone would make of the root mean square: looking at each value takes longer.
     if largest < 0.5 * rms / math.sqrt(few / values.size + 1 / reach**2):
         return 0
@@ -185,7 +186,7 @@ def outliers(values: Array) -> int:
     for count in range(few, 0, -1):
         if top[count - 1] <= gap * top[count]:
             continue
-        rest = rms_of(sizes[sizes <= top[count]])
+        rest = root_mean_square(sizes[sizes <= top[count]])
         if top[count - 1] > reach * rest > 0:
             return count
     return 0
@@ -194,13 +195,3 @@ def outliers(values: Array) -> int:
 def largest_of(values: Array) -> float:
     """Return the largest magnitude; NaN where one is."""
     return float(max(values.max(), -values.min())) if values.size else 0.0
-
-
-def rms_of(values: Array) -> float:
-    """Return the root mean square, infinite where float32 cannot hold it."""
-    flat = values.ravel().astype(np.float32 if values.dtype.itemsize < 4 else values.dtype, copy=False)
-    with np.errstate(over="ignore"):
-        total = float(np.dot(flat, flat))
-    if not math.isfinite(total):
-        total = float(np.square(flat.astype(np.float64)).sum())
-    return math.sqrt(total / flat.size) if flat.size else 0.0
