@@ -96,7 +96,8 @@ def small(folder: Path, *, fine: bool = False) -> Small:
         need("samples", "data", "imagenet", "--count", IMAGES, "--seed", 3, "--out", made.data)
     if not made.weights.is_file():
         fitted = folder / "fitted.pth.tar"
-        need("samples", "weights", made.recipe, "--data", made.data, "--out", fitted, "--force")
+        fitted.unlink(missing_ok=True)
+        need("samples", "weights", made.recipe, "--data", made.data, "--out", fitted)
         if fine:
             train(made.recipe, fitted, made.data)
         fitted.rename(made.weights)
