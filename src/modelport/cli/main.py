@@ -24,6 +24,7 @@ from modelport.cli import (
     models,
     power,
     probe,
+    report,
     runs,
     samples,
     steps,
@@ -50,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (look, init, models, runs, steps, bench, tune, diff, compare, verify, trace, probe, power):
+for group in (look, init, models, runs, steps, bench, tune, diff, compare, verify, trace, probe, power, report):
     group.register(app)
 app.add_typer(samples.app, name="samples")
 app.add_typer(aipp.app, name="aipp")

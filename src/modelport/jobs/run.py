@@ -38,7 +38,7 @@ from modelport.report.assemble import Origin, assemble
 from modelport.report.clocks import device_latencies, throughputs
 from modelport.report.detections import write_detection_files
 from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
-from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RECIPE, REPORT, RESULT
+from modelport.report.result_folder import COMPANIONS, PAGE, PREDICTIONS, RECIPE, REPORT, RESULT
 from modelport.report.sentence import where_to_look
 from modelport.stages.lower import speed_warnings
 from modelport.stages.plan import Plan
@@ -127,12 +127,16 @@ def origin_of(source: Source | None) -> SourceOrigin | None:
 
 
 def written(folder: Path, result: Result, recipe: Recipe, beside: Iterable[Path] = ()) -> Result:
-    """Write report.md, recipe.toml, result.json with the digests of these, and last of all manifest.json.
+    """Write recipe.toml, report.md, report.html, result.json with the digests of these, and last of all manifest.json.
 
     ``recipe`` is the one that ran. Files written ``beside`` are held by the manifest where they lie in ``folder``.
     """
-    write_text(folder / REPORT, markdown.render(result))
+    from modelport.report.page.draw import page
+    from modelport.report.page.found import of_run
+
     write_text(folder / RECIPE, toml_text(recipe.to_json()))
+    write_text(folder / REPORT, markdown.render(result))
+    write_text(folder / PAGE, page([of_run(folder, result)], result.recipe))
     companions = write_result(folder, RESULT, result.to_json(), COMPANIONS)
     write_manifest(folder, [RESULT, *COMPANIONS], beside)
     return replace(result, companions=companions)

@@ -24,7 +24,8 @@ from modelport.recipes.schema import Recipe
 from modelport.report.result import SCHEMA, Result
 
 RESULT, PREDICTIONS, REPORT, RECIPE = "result.json", "predictions.jsonl", "report.md", "recipe.toml"
-COMPANIONS = (PREDICTIONS, SAMPLES, REPORT, RECIPE)
+PAGE = "report.html"
+COMPANIONS = (PREDICTIONS, SAMPLES, REPORT, PAGE, RECIPE)
 """What lies beside every result; ``result.json`` holds the sha256 of each."""
 WRITTEN = (RESULT, *COMPANIONS, MANIFEST)
 
@@ -40,8 +41,8 @@ FIX = "run it anew, or take the folder from where it was made"
 class ResultFolder:
     """A folder that ``run``, ``evaluate --out`` or ``judge(out=…)`` has left, for reading."""
 
-    def __init__(self, path: Path) -> None:
-        """Raise UsageError where ``path`` is no folder, or holds no result."""
+    def __init__(self, path: Path, holding: Iterable[str] = (RESULT, MANIFEST)) -> None:
+        """Raise UsageError where ``path`` is no folder, or holds none of the files that are named in ``holding``."""
         self.path = path
         try:
             with os.scandir(path) as entries:
@@ -50,8 +51,9 @@ class ResultFolder:
         except (OSError, ValueError) as error:  # ValueError: a NUL inside the name
             told = getattr(error, "strerror", None) or error
             raise UsageError(f"{path}: {told}", "name the folder that `run --out` wrote") from error
-        if not {RESULT, MANIFEST} & self._entries.keys():
-            raise UsageError(f"{path} holds no result ({RESULT})", "name the folder that `run --out` wrote")
+        wanted = list(holding)
+        if not self._entries.keys() & set(wanted):
+            raise UsageError(f"{path} holds no result ({wanted[0]})", "name the folder that `run --out` wrote")
 
     def has(self, name: str) -> bool:
         """Whether there is anything of that name at the top of the folder."""
@@ -118,7 +120,7 @@ class ResultFolder:
 
     def result(self) -> Result:
         """Return the result. Raises DataError where a key is missing or of another form."""
-        with raised_as(DataError, f"{self.path / RESULT}: is not as modelport writes it", FIX, _MALFORMED):
+        with raised_as(DataError, f"{self.path / RESULT}: is not as modelport writes it", FIX, MALFORMED):
             return Result.from_json(self.value())
 
     def recipe(self) -> Recipe:
@@ -144,7 +146,7 @@ class ResultFolder:
                 yield value
 
 
-_MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
 
 
 def _opened(root: Path, folders: Iterable[str], file: str) -> int:

@@ -1,0 +1,43 @@
+"""A page from what was found: every section that has something to say, in one file without a request to anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+import modelport
+from modelport.report.page.found import Found
+from modelport.report.page.parts import Section
+from modelport.report.page.table import SECTIONS
+
+# Nothing may be loaded from anywhere: styles, script and pictures lie in the page itself.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+
+def page(material: Sequence[Found], title: str) -> str:
+    """Return the page as HTML. ``title`` is plain text."""
+    environment = Environment(
+        loader=FunctionLoader(_template), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+    )
+    environment.trim_blocks = environment.lstrip_blocks = True
+    sections = [section for one in SECTIONS if (section := one(material)) is not None]
+    drawn = [(section, _drawn(environment, section)) for section in sections]
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        policy=POLICY,
+        style=Markup(_template("style.css")),
+        script=Markup(_template("page.js")),
+        sections=drawn,
+        version=modelport.__version__,
+    )
+
+
+def _drawn(environment: Environment, section: Section) -> Markup:
+    return Markup(environment.get_template(section.file).render(section=section, **section.values))
+
+
+def _template(name: str) -> str:
+    return (files("modelport.report.page") / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,12 @@
+"""The sections of a page, in their order: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from modelport.report.page.found import Found
+from modelport.report.page.parts import Section
+from modelport.report.page.verdict import verdict_section
+
+SECTIONS: tuple[Callable[[Sequence[Found]], Section | None], ...] = (verdict_section,)
+"""What makes each section of what was found; None where it has nothing to say."""
