@@ -57,19 +57,16 @@ def absurd(operation: Operation) -> tuple[str, str] | None:
     return None
 
 
-def lost_in_half(theirs: Sequence[Operation], values: Tensors, got: Array | None, precision: str = "fp16") -> Loss:
-    """Return what float16 loses of a unit, the plainest first.
+def lost_in_half(theirs: Sequence[Operation], values: Tensors, precision: str) -> Loss:
+    """Return what 16 bits (fp16 or bf16) lose of a unit, the plainest first.
 
-    ``theirs`` are the float32 graph's operations; ``values`` its tensors by name, as far as they are known; ``got`` is
-    what the candidate answered.
+    ``theirs`` are the float32 graph's operations; ``values`` its tensors by name, as far as they are known.
     """
     half = precision != "bf16"  # bfloat16 has float32's range
     for look in (_constants_lost, _beyond_range, _inside_beyond_range, _below_range) if half else ():
         for operation in theirs:
             if (hit := look(operation, values)) is not None:
                 return hit
-    if half and got is not None and not np.isfinite(got).all():
-        return Loss("range", f"{int((~np.isfinite(got)).sum())} of its {got.size} values are not finite in float16")
     for operation in theirs:
         if (hit := _cancelled(operation, values, precision)) is not None:
             return hit
