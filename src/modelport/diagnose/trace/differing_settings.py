@@ -10,7 +10,7 @@ from typing import Any
 from modelport.core.text import plain
 from modelport.diagnose.trace.difference import SHOWN, Difference, Sides, shown
 from modelport.diagnose.trace.reading import Operation, Reading
-from modelport.diagnose.trace.weights_cause import ABSOLUTE, RELATIVE
+from modelport.diagnose.trace.weights_values import ABSOLUTE, RELATIVE
 
 # Before opset 13 these flatten all axes from ``axis`` on into one; from there on they take that axis alone.
 FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
