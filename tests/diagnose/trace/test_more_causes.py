@@ -367,6 +367,25 @@ def test_one_layer_of_others_is_no_other_checkpoint() -> None:
     assert [culprit.kind for culprit in culprits] == ["weights"]
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        helper.make_node("Cast", ["c"], ["d"], "of", to=99),
+        helper.make_node("Reshape", ["c", "c"], ["d"], "of"),
+        helper.make_node("Transpose", ["c"], ["d"], "of", perm=[5, 6]),
+        helper.make_node("DequantizeLinear", ["c"], ["d"], "of"),
+    ],
+    ids=lambda node: str(node.op_type),
+)
+def test_what_cannot_be_computed_of_constants_is_compared_as_a_node(broken: Any) -> None:
+    last = helper.make_node("Mul", ["x", "d"], ["y"], "mul")
+    candidate = graph([broken, last], c=np.array([7, 5, 3]))
+    reference = graph([helper.make_node("Neg", ["c"], ["d"], "of"), last], c=np.array([7, 5, 3]))
+    culprit = told(candidate, reference)
+    assert (culprit.kind, culprit.found.node) == ("operator", "of")
+    assert culprit.why.startswith(broken.op_type) and culprit.why.endswith("is where the source has Neg")
+
+
 HOSTILE = "w\n\x1b[31mred\u202e<script>"
 
 

@@ -104,6 +104,16 @@ def test_constants_that_are_nodes() -> None:
     assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])
 
 
+def test_a_constant_that_is_text_is_refused() -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["w"], "cw", value_strings=["a", "b"]),
+        helper.make_node("Conv", ["x", "w"], ["y"], "conv"),
+    ]
+    candidate = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
+    with pytest.raises(GraphError, match=r"reads 'w', which this file does not have"):
+        grafted(candidate, graph(nodes), [culprit(found(candidate, graph(nodes)))])
+
+
 def test_a_float16_graph_keeps_its_type() -> None:
     def half(w: Array) -> onnx.ModelProto:
         nodes = [

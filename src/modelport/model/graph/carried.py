@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelport.model.graph.file import FLOATING
+from modelport.model.graph.flow import constant_of
 from modelport.model.graph.quantizable import constant_nodes
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Carried:
 
     def has(self, name: str) -> bool:
         """Whether a tensor is a constant of the reference."""
-        return name in self._kept or (name in self._makers and self._makers[name].op_type == "Constant")
+        return name in self._kept or self._made(name) is not None
 
     def bring(self, name: str, known: str, uses: int) -> str:
         """Bring a constant along and return its name here.
@@ -56,15 +57,10 @@ class Carried:
         return str(tensor.name)
 
     def _copied(self, name: str) -> Any:
-        from onnx import helper, numpy_helper
+        return copy.deepcopy(self._kept[name]) if name in self._kept else self._made(name)
 
-        if name in self._kept:
-            return copy.deepcopy(self._kept[name])
-        (attribute,) = self._makers[name].attribute
-        if attribute.name == "value":
-            return copy.deepcopy(attribute.t)
-        values = helper.get_attribute_value(attribute)
-        return numpy_helper.from_array(np.asarray(values, np.float32 if "float" in attribute.name else np.int64))
+    def _made(self, name: str) -> Any:
+        return constant_of(self._makers[name]) if name in self._makers else None
 
 
 def _float_kind(model: onnx.ModelProto) -> int:

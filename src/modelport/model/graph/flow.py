@@ -88,7 +88,7 @@ class Flow:
         constants = {tensor.name: tensor for tensor in graph.initializer}
         steps = []
         for node in _named_nodes(graph):
-            made = _constant_of(node)
+            made = constant_of(node)
             if made is not None:
                 constants[node.output[0]] = made
             else:
@@ -226,7 +226,7 @@ def _named_nodes(graph: Any) -> Sequence[Any]:
     return list(named.graph.node)
 
 
-def _constant_of(node: Any) -> onnx.TensorProto | None:
+def constant_of(node: Any) -> onnx.TensorProto | None:
     """Return the tensor of a Constant node; None for other nodes, and for strings and sparse tensors."""
     from onnx import TensorProto, helper, numpy_helper
 
