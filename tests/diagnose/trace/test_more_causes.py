@@ -232,6 +232,37 @@ def test_constants_that_half_precision_does_not_hold() -> None:
     assert "of 'w' is below 3e-8 and becomes zero" in small.why
 
 
+SMALL = "float16 has fewer digits below 6.1e-5"
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "words", "fix"),
+    [
+        (0, 1e-6, f"constant is 0, the source's is 1e-06: {SMALL}", "graft"),
+        (1e-7, 1e-12, "constant is 1.19209e-07, the source's is 1e-12: that is zero in float16", "keep_in_float"),
+        (1e-6, 1e-6, "constant is 1e-06, below 6.1e-5, where float16 has fewer digits", "keep_in_float"),
+    ],
+)
+def test_a_constant_below_what_half_precision_holds_whole(have: float, want: float, words: str, fix: str) -> None:
+    reference = graph([helper.make_node("Add", ["x", "c"], ["y"], "it")], c=np.float32(want))
+    lowered = [
+        helper.make_node("Cast", ["x"], ["h"], "down", to=TensorProto.FLOAT16),
+        helper.make_node("Add", ["h", "c"], ["s"], "it"),
+        helper.make_node("Cast", ["s"], ["y"], "up", to=TensorProto.FLOAT),
+    ]
+    culprit = told(graph(lowered, c=np.float16(have)), reference, "fp16", values={"x": X, "y": X})
+    assert (culprit.kind, culprit.fix.kind) == ("range", fix)
+    assert culprit.why.endswith(words)
+
+
+def test_a_large_weight_among_large_ones_is_no_fault_of_the_checkpoint() -> None:
+    """As the variances of a batch norm are: half precision is at fault, not the source."""
+    wide = np.geomspace(1e-2, 1e5, 40).astype(np.float32)
+    reference = graph([helper.make_node("Mul", ["x", "c"], ["y"], "it")], (1, 3, 8, 40), c=wide)
+    culprit = told(reference, reference, "fp16")
+    assert (culprit.kind, "'c' reaches 1e+05, beyond float16's largest" in culprit.why) == ("range", True)
+
+
 def test_a_difference_of_near_values() -> None:
     reference = graph([helper.make_node("Sub", ["a", "b"], ["y"], "it")], inputs=["a", "b"])
     values = {"a": X + 100, "b": X + 99.9, "y": X * 0 + 0.1}

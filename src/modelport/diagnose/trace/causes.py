@@ -208,15 +208,15 @@ def tensors_of(found: UnitFound) -> tuple[str, ...]:
 def _of_difference(found: UnitFound, theirs: Sequence[Operation], hits: Sequence[Difference]) -> Culprit:
     first = hits[0]
     node = first.node or found.node
-    lead = f"at '{plain(node, SHOWN)}': " if first.node and first.node != found.node else ""
-    why = f"{lead}{first.sentence}"
+    why = (f"at '{plain(node, SHOWN)}': " if first.node and first.node != found.node else "") + first.sentence
     if len(hits) > 1:
         why += f"; and {hits[1].sentence}" + (f", and {len(hits) - 2} more" if len(hits) > 2 else "")
     if first.kind == "opset":
         fix = Fix("opset", first.mend, found.unit.nodes)
-    elif first.quantized:
+    elif first.narrow:
         names = tuple(operation.name for operation in theirs)
-        fix = Fix("keep_in_float", f"quantize it again, or keep {_quoted(names)} in float32 (a line of --plan)", names)
+        lead = f"{first.mend}, or " if first.mend else ""
+        fix = Fix("keep_in_float", f"{lead}keep {_quoted(names)} in float32 (a line of --plan)", names)
     else:
         fix = Fix("graft", f"as the source has it: {first.mend}", found.unit.nodes)
     return Culprit(replace(found, node=node, op=first.op or found.op), why, fix, first.kind)

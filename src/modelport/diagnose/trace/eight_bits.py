@@ -10,7 +10,8 @@ import numpy as np
 
 from modelport.core.text import plain, some
 from modelport.core.values import Array, Tensors
-from modelport.diagnose.trace.half_bits import SENSITIVE, SHOWN, Loss
+from modelport.diagnose.trace.difference import SHOWN
+from modelport.diagnose.trace.half_bits import SENSITIVE, Loss
 from modelport.diagnose.trace.reading import Operation, Reading
 
 if TYPE_CHECKING:
