@@ -33,6 +33,7 @@ class Carried:
         self._graph = model.graph
         self._fresh = fresh
         self._kind = _float_kind(model)
+        self._made_here = {name: tensor.data_type for name, tensor in constant_nodes(model)}
         self._kept = {tensor.name: tensor for tensor in reference.graph.initializer}
         self._makers = makers
 
@@ -40,14 +41,18 @@ class Carried:
         """Whether a tensor is a constant of the reference."""
         return name in self._kept or self._made(name) is not None
 
-    def bring(self, name: str, known: str, uses: int) -> str:
+    def bring(self, name: str, known: str, uses: int, *, full: bool) -> str:
         """Bring a constant along and return its name here.
 
-        It takes the place of the initializer ``known``, and its float type, where that is used no more than once;
-        ``uses`` says how often it is. Elsewhere its type is the one that most constants have.
+        It has the float type of the constant ``known``, and takes its place where that is an initializer that is used
+        no more than once; ``uses`` says how often it is. Where there is none, its type is the one that most constants
+        have, or stays as it is where ``full`` says that no other is taken there.
         """
+        from onnx import TensorProto
+
         kept = next((one for one in self._graph.initializer if one.name == known), None)
-        tensor = _typed_as(self._copied(name), self._kind if kept is None else kept.data_type)
+        kind = self._made_here.get(known, TensorProto.FLOAT if full else self._kind)
+        tensor = _typed_as(self._copied(name), kind if kept is None else kept.data_type)
         if kept is not None and uses == 1:
             tensor.name = known
             kept.CopyFrom(tensor)
