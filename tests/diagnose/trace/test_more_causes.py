@@ -110,6 +110,17 @@ def test_a_constant(op: str, have: dict[str, Any], want: dict[str, Any], sentenc
     proved(candidate, culprit, reference, x=X)
 
 
+def test_whole_numbers_of_several_axes_are_told_as_weights_are() -> None:
+    def net(places: Array) -> onnx.ModelProto:
+        return graph([helper.make_node("Gather", ["x", "i"], ["y"], "it", axis=3)], rank=5, i=places)
+
+    places = np.arange(8).reshape(4, 2)
+    culprit = told(net(places[[0, 2, 1, 3]]), net(places))
+    assert (culprit.kind, culprit.why) == ("weights", "the constant 'i': slices of axis 0 1 and 2 are exchanged")
+    proved(net(places[[0, 2, 1, 3]]), culprit, net(places), x=X)
+    assert told(net(places + 10**7), net(places + 10**7 + 1)).kind == "weights"  # no rounding of a float
+
+
 def test_steps_of_a_slice() -> None:
     ends: dict[str, Any] = {"s": np.array([0, 0]), "e": np.array([8, 8]), "a": np.array([2, 3])}
     candidate, reference = (

@@ -46,7 +46,7 @@ def absurd(operation: Operation) -> tuple[str, str] | None:
 
     One that is not finite, or has values beyond a gap that trained weights do not have.
     """
-    for key, value in operation.weights.items():
+    for key, value in _floats(operation):
         name = operation.constants.get(key, "")
         if bad := int(value.size - np.isfinite(value).sum()):
             return name, f"{bad} of its {value.size} values are not finite"
@@ -78,6 +78,10 @@ def lost_in_half(theirs: Sequence[Operation], values: Tensors, precision: str) -
     return Loss("sensitive", f"nothing differs but the precision: {bits} bits are too few here")
 
 
+def _floats(operation: Operation) -> list[tuple[str, Array]]:
+    return [(key, value) for key, value in operation.weights.items() if value.dtype.kind == "f"]
+
+
 def _constants_lost(operation: Operation, values: Tensors) -> Loss | None:
     numbers = {key: one for key, one in operation.settings.items() if isinstance(one, float)}
     for key, number in numbers.items():
@@ -85,7 +89,7 @@ def _constants_lost(operation: Operation, values: Tensors) -> Loss | None:
             return Loss("range", f"{plain(key, SHOWN)} is {number:.3g}, which is zero in float16")
         if LARGEST < abs(number) < ENDLESS:
             return Loss("range", f"{plain(key, SHOWN)} is {number:.4g}, beyond float16's largest number, 65504")
-    for key, weight in operation.weights.items():
+    for key, weight in _floats(operation):
         name = plain(operation.constants.get(key, key), SHOWN)
         size = np.abs(weight[np.isfinite(weight)].astype(np.float64))
         if size.max(initial=0.0) > LARGEST:

@@ -40,7 +40,7 @@ class Operation:
     name: str
     op: str  # with its domain where that is not ONNX's own
     settings: Mapping[str, Any]  # attributes with their defaults, and the constant inputs that are no weights
-    weights: Mapping[str, Array]  # float constants, by the operator's own name of the input
+    weights: Mapping[str, Array]  # constants that are no settings, by the operator's own name of the input
     constants: Mapping[str, str]  # the names of the tensors of both, by the operator's name of the input
     inputs: tuple[str, ...]  # tensors that flow in, as they were before casts and quantization
     outputs: tuple[str, ...]
@@ -159,7 +159,7 @@ class Reading:
                 continue
             key = _formal(node, schema, place)
             constants[key] = tensor
-            if value.dtype.kind == "f" and value.size > 1 and key not in SETTINGS:
+            if _is_weight(value) and key not in SETTINGS:
                 weights[key] = value
             else:
                 # One number is the same in any shape; of indices and sizes the shape says how many there are.
@@ -180,6 +180,11 @@ class Reading:
             return onnx.defs.get_schema(node.op_type, versions[domain or "ai.onnx"], domain)
         except (onnx.defs.SchemaError, KeyError):
             return None  # an operator of a vendor's: what it leaves out is not known
+
+
+def _is_weight(value: Array) -> bool:
+    """Whether a constant is compared as a tensor: floats, and whole numbers that are no list of sizes or axes."""
+    return value.size > 1 and (value.dtype.kind == "f" or (value.dtype.kind in "iub" and value.ndim > 1))
 
 
 def _defaults(schema: Any) -> dict[str, Any]:

@@ -60,17 +60,17 @@ def became(
 ) -> Became | None:
     """Return what became of ``want``, None where ``got`` is the same within what ``precision`` rounds.
 
-    Both float of any width, of any shape. ``axes`` names what each axis counts ("output channels"). ``step`` is the
-    largest difference that a quantizer explains. ``another`` returns the name of another tensor of the source with
-    the given values, empty for none.
+    Both of any numeric dtype and shape; whole numbers are the same where they are equal. ``axes`` names what each axis
+    counts ("output channels"). ``step`` is the largest difference that a quantizer explains. ``another`` returns the
+    name of another tensor of the source with the given values, empty for none.
     """
-    with np.errstate(invalid="ignore"):
-        sides = got.astype(np.float64), want.astype(np.float64)
+    sides = got.astype(np.float64), want.astype(np.float64)
     if sides[0].size == sides[1].size and sides[0].shape != sides[1].shape:
         sides = _reshaped(*sides)
     names = tuple(axes) if len(axes) == sides[1].ndim else tuple(f"slices of axis {i}" for i in range(sides[1].ndim))
     word = precision if precision in values.RELATIVE else "fp32"
-    pair = Pair(*sides, names, values.RELATIVE[word], max(step, values.ABSOLUTE[word]))
+    near = (values.RELATIVE[word], values.ABSOLUTE[word]) if "f" in got.dtype.kind + want.dtype.kind else (0.0, 0.0)
+    pair = Pair(*sides, names, near[0], max(step, near[1]))
     if pair.got.shape != pair.want.shape:
         return _of_other_shape(pair)
     same = pair.same(pair.got, pair.want)
