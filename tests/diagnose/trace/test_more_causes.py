@@ -379,6 +379,15 @@ def test_a_checkpoint_is_blamed_for_its_own_weights() -> None:
     assert "the source's own weight 'w' is at fault, not the export: it reaches 4.254e+37" in culprit.why
 
 
+def test_a_mask_of_attention_is_no_broken_weight() -> None:
+    mask = np.where(np.tri(8, dtype=bool), 0, -np.inf).astype(np.float32)
+    reference = graph([helper.make_node("Add", ["x", "m"], ["y"], "it")], m=mask)
+    assert told(reference, reference, "fp16", values={"x": X}).kind == "sensitive"
+    mask[0, 0] = np.nan
+    reference = graph([helper.make_node("Add", ["x", "m"], ["y"], "it")], m=mask)
+    assert told(reference, reference, "fp16", values={"x": X}).kind == "checkpoint"
+
+
 def deep(seed: int, mix: float = 0.0) -> onnx.ModelProto:
     random, base = np.random.default_rng(seed), np.random.default_rng(1)
     nodes, before = [], "x"

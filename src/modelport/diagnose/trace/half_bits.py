@@ -49,6 +49,8 @@ def absurd(operation: Operation) -> tuple[str, str] | None:
     for key, value in _floats(operation):
         name = operation.constants.get(key, "")
         if bad := int(value.size - np.isfinite(value).sum()):
+            if operation.op == "Add" and np.isneginf(value).sum() == bad:
+                continue  # what attention is not to look at
             return name, f"{bad} of its {value.size} values are not finite"
         if count := outliers(value):
             lone = f"{count} of its {value.size} values {'lies' if count == 1 else 'lie'} far beyond all others"
