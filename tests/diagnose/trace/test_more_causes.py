@@ -460,6 +460,23 @@ def test_names_of_others_come_out_plain() -> None:
                 assert "\u202e" not in text
 
 
+AT_ODDS = [
+    *(helper.make_node(op, [], ["y"], "it") for op in ("Transpose", "QuantizeLinear", "DequantizeLinear", "Sub")),
+    helper.make_node("ReduceMean", ["x", "c"], ["y"], "it"),
+]
+
+
+@pytest.mark.parametrize("node", AT_ODDS, ids=lambda node: f"{node.op_type} of {len(node.input)}")
+def test_a_node_at_odds_with_its_operator_has_a_cause(node: Any) -> None:
+    """No engine runs such a graph: it is a trace that is asked what is wrong with it."""
+    nodes = [node, helper.make_node("Relu", ["y"], ["z"], "last")]
+    reference = graph([helper.make_node("Neg", ["x"], ["y"], "it"), nodes[1]], opset=18, output="z")
+    candidate = graph(nodes, opset=18, output="z", c=np.float32(2))
+    for precision in ("fp32", "fp16", "int8"):
+        told(candidate, reference, precision, values={"x": X, "y": X})
+        told(candidate, candidate, precision, values={"x": X, "y": X})
+
+
 def test_the_tensors_that_help() -> None:
     reference = normed()
     unit = found(reference, reference)

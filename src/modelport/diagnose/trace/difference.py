@@ -51,7 +51,7 @@ class Sides:
         maker = self.mine.maker.get(tensor)
         if maker is None or self.mine.nodes[maker].op_type != "DequantizeLinear":
             return 0.0
-        scale = self.mine.constant(self.mine.nodes[maker].input[1])
+        scale = self.mine.constant_input(self.mine.nodes[maker], 1)
         return 0.0 if scale is None else 0.51 * float(np.abs(scale).max(initial=0.0))
 
 

@@ -163,7 +163,7 @@ def _share_of(size: Array, chosen: Array) -> float:
 
 
 def _cancelled(operation: Operation, values: Tensors, precision: str) -> Loss | None:
-    if operation.op not in ("Sub", "Add", "Sum") or operation.outputs[0] not in values:
+    if operation.op not in ("Sub", "Add", "Sum") or not values.keys() & set(operation.outputs[:1]):
         return None
     terms = [values[name] for name in operation.inputs if name in values]
     terms += [np.asarray(weight) for weight in operation.weights.values()]

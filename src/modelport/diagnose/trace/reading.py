@@ -112,6 +112,10 @@ class Reading:
             return None
         return _evaluated(node, taken, self.opset)
 
+    def constant_input(self, node: onnx.NodeProto, place: int) -> Array | None:
+        """Return the value of the constant that a node takes at this place; None where it takes none there."""
+        return self.constant(node.input[place]) if len(node.input) > place else None
+
     def is_weight(self, tensor: str) -> bool:
         """Whether a tensor is a float constant of several axes that the file keeps."""
         if tensor not in self._weights:
@@ -165,8 +169,9 @@ class Reading:
                 # One number is the same in any shape; of indices and sizes the shape says how many there are.
                 settings[key] = value.item() if value.dtype.kind == "f" and value.size == 1 else value.tolist()
         _fill(node, settings, weights, self.opset)
-        if node.op_type == "Transpose" and "perm" not in settings and node.input[0] in self.shapes:
-            settings["perm"] = list(range(len(self.shapes[node.input[0]])))[::-1]
+        first = next(iter(node.input), "")
+        if node.op_type == "Transpose" and "perm" not in settings and first in self.shapes:
+            settings["perm"] = list(range(len(self.shapes[first])))[::-1]
         op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
         given = (settings, weights, constants, tuple(flowing), tuple(node.output))
         return Operation(name, op, *given, self.opset, defaults=defaults)
