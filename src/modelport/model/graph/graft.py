@@ -41,8 +41,8 @@ def grafted(candidate: onnx.ModelProto, reference: onnx.ModelProto, grafts: Sequ
 
     A node that keeps its operator keeps its name and the names of its tensors; new ones get names of their own. Float
     constants take the type that the candidate keeps the same constant in. Raises GraphError where a graft cannot be
-    made: the reference reads a tensor that the candidate does not have, the opsets give its operator two meanings, or
-    the result is not valid.
+    made: the reference reads a tensor that the candidate does not have, the opsets give its operator two meanings, it
+    is control flow that differs, or the result is not valid.
     """
     work = _Work(candidate, reference)
     for graft in grafts:
