@@ -31,7 +31,7 @@ WORDS = {
 def findings_json(
     recipe: Recipe, question: Question, findings: Findings, mended: Recipe | None = None
 ) -> dict[str, Any]:
-    """Return the keys of probe.json that tell what was found; ``mended`` is the recipe where a change has no own one."""
+    """Return the keys of probe.json that tell what was found; ``mended``: a recipe for a change without one."""
     base, found = findings.base, findings.found
     evidence = {"of": base.of or None, "mean": 100.0 * float(base.evidence.mean()) if len(base.evidence) else None}
     metric = None if base.metric is None else base.metric.to_json() | {"name": metric_name(question)}
