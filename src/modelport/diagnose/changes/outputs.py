@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.changes.base import Change
-from modelport.diagnose.probe.finder_scores import once_softmaxed
+from modelport.diagnose.scores import once_softmaxed
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import own_table
 from modelport.tasks.detection.decode import Decoder, usual_spelling

@@ -18,10 +18,10 @@ import numpy as np
 from modelport.core.progress import SILENT, Bar, Progress
 from modelport.core.values import Array, Sample
 from modelport.diagnose.probe.finder_rows import Asked, PreparedRows
-from modelport.diagnose.probe.finder_scores import Kind, kind_of, logits_of
 from modelport.diagnose.probe.finder_settings import COORDINATES, Coordinate, Setting, Space, Steps, moved, value_of
 from modelport.diagnose.probe.finder_weights import added, credible, evidence, limit, weights
 from modelport.diagnose.probe.information import information
+from modelport.diagnose.scores import Kind, kind_of, logits_of
 from modelport.engines.base import Runner
 from modelport.tasks.judged import Floats
 from modelport.verdict.binomial import at_least

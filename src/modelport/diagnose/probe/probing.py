@@ -12,10 +12,10 @@ from modelport.diagnose.changes.labels import OFFSET, ORDER, permutation_change
 from modelport.diagnose.changes.outputs import SOFTMAX
 from modelport.diagnose.changes.table import Changed
 from modelport.diagnose.probe.explaining import Explained, Reference, explained, row_of
-from modelport.diagnose.probe.finder_scores import Kind, kind_of
 from modelport.diagnose.probe.halving import FIRST, FIRST_OF_PAIRS, halve, rounds
 from modelport.diagnose.probe.tally import By, ClassTally, Earned, LineTally, Tally
 from modelport.diagnose.probe.trials import Answering
+from modelport.diagnose.scores import Kind, kind_of
 from modelport.recipes.schema import Recipe
 from modelport.tasks.answered import half_of
 from modelport.tasks.base import Task

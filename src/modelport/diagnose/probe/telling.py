@@ -18,8 +18,8 @@ from modelport.recipes.schema import Recipe
 NAMED = 6
 # Told by the scores alone, whatever the labels say.
 TWICE = (
-    "softmax is applied twice: no score of a row is more than e times another, which only a softmax of probabilities "
-    "makes; which class is first does not hang on it, thresholds and log-loss do"
+    "softmax is applied twice: the scores are what a softmax makes of sure probabilities (none of a row is more than e "
+    "times another); which class is first does not hang on it, thresholds and log-loss do"
 )
 # What evidence is called in a sentence.
 WORDS = {
