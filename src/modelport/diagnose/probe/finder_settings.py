@@ -7,29 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from modelport.diagnose.changes.constants import COLOURS, CROP_RATIOS, MEAN_STD, MEAN_STD_GREY
+from modelport.diagnose.changes.constants import COLOURS, CROP_RATIOS, MEAN_STD, MEAN_STD_GREY, UNTOUCHED, Numbers
 from modelport.recipes.chain import form_of
-from modelport.recipes.presets import CAFFE_MEAN, GREY
+from modelport.recipes.presets import GREY
 from modelport.recipes.steps import Step
 
 Steps = list[dict[str, Any]]
 Coordinate = Literal["numbers", "geometry", "interpolation"]
 COORDINATES: tuple[Coordinate, ...] = get_args(Coordinate)
 
-# What a pixel is divided by, then mean and std, red first, by what results call them.
-_ARITHMETIC: Mapping[str, tuple[float, Sequence[float], Sequence[float]]] = {
-    "imagenet": (255.0, *MEAN_STD["imagenet"]),
-    "-1 to 1": (255.0, *MEAN_STD["half"]),
-    "0 to 1": (255.0, *MEAN_STD["none"]),
-    "clip": (255.0, *MEAN_STD["clip"]),
-    "caffe": (1.0, CAFFE_MEAN[::-1], [1.0]),
-    "0 to 255": (1.0, *MEAN_STD["none"]),
+# What is done to a pixel's value, by what results call it: plainer words where probe names a change of mean and std.
+_ARITHMETIC: Mapping[str, Numbers] = {
+    "imagenet": MEAN_STD["imagenet"],
+    "-1 to 1": MEAN_STD["half"],
+    "0 to 1": MEAN_STD["none"],
+    "clip": MEAN_STD["clip"],
+    "caffe": MEAN_STD["caffe"],
+    "0 to 255": UNTOUCHED,
 }
-_ARITHMETIC_GREY: Mapping[str, tuple[float, Sequence[float], Sequence[float]]] = {
-    "0 to 1": (255.0, *MEAN_STD_GREY["none"]),
-    "-1 to 1": (255.0, *MEAN_STD_GREY["half"]),
-    "mnist": (255.0, *MEAN_STD_GREY["mnist"]),
-    "0 to 255": (1.0, *MEAN_STD_GREY["none"]),
+_ARITHMETIC_GREY: Mapping[str, Numbers] = {
+    "0 to 1": MEAN_STD_GREY["none"],
+    "-1 to 1": MEAN_STD_GREY["half"],
+    "mnist": MEAN_STD_GREY["mnist"],
+    "0 to 255": UNTOUCHED,
 }
 # A graph that takes bytes normalises by itself.
 BYTES = "bytes"
