@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -207,6 +208,15 @@ tensors.outputs = [{{ name = "scores", dtype = "float32", shape = ["batch", 6] }
 dataset.kind = "table"
 dataset.classes = 6
 """
+
+
+def test_without_opencv_the_rest_is_tried_and_that_is_said(
+    training: list[Sample], labelled: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    found = _find(_fitted(SPACE, PLANTED[1], training), labelled)
+    assert PLANTED[1] in found.told and "opencv_linear" not in found.values["interpolation"]
+    assert "OpenCV's interpolations were not tried" in found.sentence
 
 
 def test_rows_are_the_same_where_nothing_can_be_kept(labelled: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:

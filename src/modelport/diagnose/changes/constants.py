@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Literal, NamedTuple, get_args
 
 from modelport.recipes.presets import AS_IT_IS, CAFFE_MEAN, CLIP, GREY, HALF, IMAGENET, MNIST
@@ -52,5 +53,17 @@ CROP_RATIOS = (0.875, 0.9, 0.95, 1.0)
 INTERPOLATIONS: tuple[Interpolation, ...] = (
     "bilinear", "bicubic", "lanczos", "nearest", "opencv_linear", "opencv_cubic", "opencv_area",
 )  # fmt: skip
+OPENCV_UNTRIED = "OpenCV's interpolations were not tried, for it is not installed (pip install 'modelport[opencv]')"
 # What is around a letterboxed image: Ultralytics' grey, black, the middle of the range, white.
 BOX_COLOURS = (GREY[0], 0, 128, 255)
+
+
+def at_hand(interpolations: Sequence[Interpolation]) -> list[Interpolation]:
+    """Return those that can be computed here: OpenCV's where it is installed."""
+    there = opencv_is_there()
+    return [name for name in interpolations if there or not name.startswith("opencv")]
+
+
+def opencv_is_there() -> bool:
+    """Whether OpenCV is installed."""
+    return find_spec("cv2") is not None

@@ -7,10 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from modelport.diagnose.changes.constants import COLOURS, CROP_RATIOS, MEAN_STD, MEAN_STD_GREY, UNTOUCHED, Numbers
+from modelport.diagnose.changes.constants import (
+    BOX_COLOURS,
+    COLOURS,
+    CROP_RATIOS,
+    MEAN_STD,
+    MEAN_STD_GREY,
+    UNTOUCHED,
+    Numbers,
+    at_hand,
+)
 from modelport.recipes.chain import form_of
-from modelport.recipes.presets import GREY
-from modelport.recipes.steps import Step
+from modelport.recipes.steps import Interpolation, Step
 
 Steps = list[dict[str, Any]]
 Coordinate = Literal["numbers", "geometry", "interpolation"]
@@ -34,7 +42,7 @@ _ARITHMETIC_GREY: Mapping[str, Numbers] = {
 # A graph that takes bytes normalises by itself.
 BYTES = "bytes"
 # Few of those that there are: others hardly differ from one of these.
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "opencv_linear")
+INTERPOLATIONS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "nearest", "opencv_linear")
 # The shorter side of most evaluation scripts, whatever the network's size; a smaller part of it is no usual crop.
 USUAL_SHORTER, SMALLEST_PART = 256, 0.75
 ORDERS = {1: ("L",), 3: COLOURS}
@@ -107,7 +115,7 @@ class Space:
             return [replace(around, colour=colour, numbers=numbers) for colour, numbers in pairs]
         if coordinate == "geometry":
             return [replace(around, geometry=name) for name in self._geometries()]
-        return [replace(around, interpolation=name) for name in INTERPOLATIONS]
+        return [replace(around, interpolation=name) for name in at_hand(INTERPOLATIONS)]
 
     def pixel_steps(self, setting: Setting) -> Steps:
         """Return the steps up to the pixels, their channels in the order that the decoder gives."""
@@ -150,7 +158,7 @@ class Space:
                 ]
         found["squash"] = [{"step": "resize", "width": width, "height": height}]
         box = {"step": "letterbox", "width": width, "height": height, "placement": "center", "enlarge": True}
-        for name, colour in (("grey", GREY[0]), ("black", 0)):
+        for name, colour in zip(("grey", "black"), BOX_COLOURS[:2], strict=True):
             found[f"letterbox on {name}"] = [box | {"colour": [colour] * self.channels}]
         return found
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from modelport.core.text import listed
 from modelport.diagnose.changes.base import Change
+from modelport.diagnose.changes.constants import OPENCV_UNTRIED, opencv_is_there
+from modelport.diagnose.changes.geometry import INTERPOLATION
 from modelport.diagnose.changes.outputs import SOFTMAX
 from modelport.diagnose.probe.explaining import CONFIDENCE, Row, confidence_of, resampled
 from modelport.diagnose.probe.mending import mending_lines
@@ -111,6 +113,8 @@ def notes_of(question: Question, findings: Findings) -> list[str]:
         f"{tried} changes were tried; every interval holds at {CONFIDENCE:.0%} for all of them together (Bonferroni), "
         "whenever a change stopped taking samples"
     )
+    if not opencv_is_there() and any(row.tally.changed.change.kind == INTERPOLATION for row in found.rows):
+        notes.append(OPENCV_UNTRIED)
     if question.by == "agreement":
         notes.append("no labels: what explains is told by the agreement with the source alone")
     if question.by == "confidence":
