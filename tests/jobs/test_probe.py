@@ -302,5 +302,7 @@ def test_how_boxes_are_read_is_named(plant: str, squares: Path, call: Call, tmp_
     told = answer.json
     assert named(told) == ({wanted} if wanted else set())
     assert told["baseline"]["evidence"]["of"] == "mAP of the image alone"
+    # Of a figure that is no mean of samples the interval is corrected for nothing.
+    assert any("by resamples" in note for note in told["notes"]) == (wanted is not None)
     if wanted:
         assert told["tried"][0]["interval"][0] <= told["tried"][0]["delta"] <= told["tried"][0]["interval"][1]

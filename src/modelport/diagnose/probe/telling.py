@@ -113,6 +113,8 @@ def notes_of(question: Question, findings: Findings) -> list[str]:
         f"{tried} changes were tried; every interval holds at {CONFIDENCE:.0%} for all of them together (Bonferroni), "
         "whenever a change stopped taking samples"
     )
+    if found.best is not None and found.best.interval is not None and findings.base.values is None:
+        notes.append(f"but that of {metric_name(question)}, by resamples, holds at {CONFIDENCE:.0%} by itself")
     if not opencv_is_there() and any(row.tally.changed.change.kind == INTERPOLATION for row in found.rows):
         notes.append(OPENCV_UNTRIED)
     if question.by == "agreement":
