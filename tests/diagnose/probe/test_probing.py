@@ -292,6 +292,16 @@ def test_a_few_samples_can_show_nothing(tiny: Recipe) -> None:
     assert any("7 samples are too few" in note for note in notes_of(question, findings))
 
 
+def test_answers_that_are_no_numbers_are_told(tiny: Recipe) -> None:
+    def broken(scores: Array) -> Array:
+        return np.where(np.arange(len(scores))[:, None] % 32 == 5, np.nan, scores)
+
+    findings, question = ask(tiny, Made(better(base=2.0), of=broken))
+    assert any("8 of 256 answers hold NaN" in note for note in notes_of(question, findings))
+    findings, question = ask(tiny, Made(better(base=2.0)))
+    assert not any("NaN" in note for note in notes_of(question, findings))
+
+
 def test_a_recipe_that_cannot_be_answered_as_it_is_is_an_error(tiny: Recipe) -> None:
     class Broken(Answering):
         n = 4
