@@ -137,10 +137,13 @@ def test_evaluate_says_what_is_doubted(call: Call, tiny_path: Path, tiny: Recipe
         save(tmp_path / "r", sample.id, [np.zeros((1, 10), np.float32)], "bin")
     files = sorted(path.name for path in (tmp_path / "r").iterdir())
     told = {str(number): {"infiles": ["a"], "outfiles": [name]} for number, name in enumerate(files[:9])}
-    summary(tmp_path / "r", filesinfo=told, throughput=100.0, NPU_compute_time={"mean": 10.0, "count": 5})
+    warned = {"warnings": ["net.om is stale"]}
+    clock = {"mean": 10.0, "count": 5}
+    summary(tmp_path / "r", filesinfo=told, throughput=100.0, NPU_compute_time=clock, modelport=warned)
     words = ("evaluate", tiny_path, "--results", tmp_path / "r", "--data", flat, "--json")
     notes = " ".join(call(*words).json["notes"])
     assert "2 of 11 files are of another run" in notes and "is batches/s" in notes
+    assert "the inference warned: net.om is stale" in notes
 
 
 def test_rows_that_lack_in_the_middle_are_no_dropped_batch(tmp_path: Path) -> None:
