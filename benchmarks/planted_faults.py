@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from planted_knobs import engines, knob_trial, knobs
-from planted_networks import OWN, SMALL, own, small
+from planted_networks import FINE, OWN, SMALL, own, small
 from planted_page import figures, missed, page
 from planted_trials import FAULTS, FORMS, Row, Trial, graph_of, graph_trial, healthy_trial
 
@@ -94,19 +94,19 @@ def drawn(seed: int, work: Path, networks: Sequence[str] = OWN) -> list[Trial]:
         random.shuffle(kinds)
         for kind, engine in zip(islice(cycle(kinds), count), cycle(ON_GRAPH_ENGINES), strict=False):
             add("graph", kind, SMALL, engine)
-    settings = knobs(files)
+    settings = knobs(small(work / "fine", fine=True))
     random.shuffle(settings)
     for (kind, value), engine in zip(islice(cycle(settings), OF_SETTINGS), engines(), strict=False):
         if kind == "layout" and engine == "torch":
             engine = "onnxruntime"  # the layout is a file's
-        add("knob", kind, SMALL, engine, value)
+        add("knob", kind, FINE, engine, value)
     for kind, form in FORMS.items():
         if form.made(graph_of(files.graph)) is not None:
             add("healthy", kind, SMALL, ON_GRAPH_ENGINES[len(found) % 2])
     for kind, engine, words in MADE:
         add("healthy", kind, SMALL, engine, words)
     for engine in islice(engines(), RIGHT):
-        add("right", "recipe", SMALL, engine)
+        add("right", "recipe", FINE, engine)
     return found
 
 

@@ -24,7 +24,7 @@ from modelport.diagnose.changes.chains import effect
 from modelport.diagnose.changes.table import Changed, changed_recipes
 from modelport.recipes.toml import toml_text
 from modelport.tasks.table import task_of
-from planted_networks import IMAGES, SMALL, Small, call, small
+from planted_networks import FINE, IMAGES, Small, call, small
 from planted_trials import Row, Trial, graph_of
 
 # Samples that the last round of a probe takes.
@@ -84,12 +84,12 @@ def _undone(recipe: mp.Recipe, planted: Changed) -> frozenset[tuple[str, str]]:
 
 def knob_trial(trial: Trial, folder: Path) -> Row:
     """Plant a setting, or none (``right``), and probe."""
-    files = small(folder.parent / "small")
+    files = small(folder.parent / "fine", fine=True)
     asked = _planted(trial, files, folder)
     if _changes_little(asked.recipe, files):
         raise LookupError(f"{trial.kind} = {trial.more} changes next to no answer")
     family = "healthy" if trial.what == "right" else FAMILIES.get(trial.kind, "preprocessing")
-    row = Row(trial.number, trial.what, trial.kind, family, SMALL, trial.engine, where=trial.more)
+    row = Row(trial.number, trial.what, trial.kind, family, FINE, trial.engine, where=trial.more)
     out, wrong = folder / "probe", folder / "wrong.toml"
     wrong.write_text(toml_text(asked.recipe.to_json()), encoding="utf-8")
     subject: list[object] = ["--model", asked.model, "--engine", trial.engine]

@@ -1,4 +1,4 @@
-"""What faults are planted into: the five recipes' own graphs, and a ResNet-18 of 96 pixels with weights and data."""
+"""What faults are planted into: the five recipes' own graphs, and ResNet-18s of 96 pixels with weights and data."""
 
 from __future__ import annotations
 
@@ -15,27 +15,19 @@ import numpy as np
 import onnx
 
 import modelport as mp
+import textures
 from modelport.cli.main import main
+from planted_training import train
+from textures import draw_textures
 
 OWN = ("simclr", "moco-v2", "smlp-t", "inception-v4", "nas-fpn")
-SMALL = "resnet-18 of 96 pixels"
-# moco-v2's recipe with another network; 109 = 96 / 0.875, the usual share of the crop.
-CHANGES = {
-    'name = "moco-v2"': 'name = "small"',
-    'architecture = "resnet50"': 'architecture = "resnet18"',
-    "classes = 1000": "classes = 10",
-    '"batch", 1000]': '"batch", 10]',
-    "3, 224, 224]": "3, 96, 96]",
-    "size = 256": "size = 109",
-    "size = 224": "size = 96",
-    "[tolerance]\nvalue = 1.0": "[tolerance]\nvalue = 2.5",
-}
-IMAGES = 300
+SMALL, FINE = "resnet-18 of 96 pixels", "resnet-18, fine textures"
+IMAGES, TRAIN_PER_CLASS = 300, 100
 
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """The files of the ResNet-18: its recipe, a checkpoint fitted on drawn data, the data, and its graph."""
+    """The files of a ResNet-18: its recipe, a checkpoint fitted on drawn data, the data, and its graph."""
 
     folder: Path
 
@@ -74,19 +66,41 @@ def need(*words: object) -> None:
         raise SystemExit(f"modelport {' '.join(map(str, words))} failed:\n{said[-2000:]}")
 
 
-def small(folder: Path) -> Small:
-    """Return the ResNet-18, made in ``folder`` where it is not there yet."""
-    made = Small(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+def moco_of(side: int, resized: int, tolerance: float) -> str:
+    """Return moco-v2's recipe for a ResNet-18 of 10 classes: crops of ``side`` pixels from ``resized`` ones."""
     text = files("modelport.recipes").joinpath("moco-v2.toml").read_text(encoding="utf-8")
-    for old, new in CHANGES.items():
+    changes = {
+        'name = "moco-v2"': 'name = "small"',
+        'architecture = "resnet50"': 'architecture = "resnet18"',
+        "classes = 1000": "classes = 10",
+        '"batch", 1000]': '"batch", 10]',
+        "3, 224, 224]": f"3, {side}, {side}]",
+        "size = 256": f"size = {resized}",
+        "size = 224": f"size = {side}",
+        "[tolerance]\nvalue = 1.0": f"[tolerance]\nvalue = {tolerance}",
+    }
+    for old, new in changes.items():
         assert old in text, old
         text = text.replace(old, new)
-    made.recipe.write_text(text, encoding="utf-8")
-    if not made.data.is_dir():
+    return text
+
+
+def small(folder: Path, *, fine: bool = False) -> Small:
+    """Return a ResNet-18, made in ``folder`` where it is not there yet; ``fine``: trained on fine textures."""
+    made = Small(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    made.recipe.write_text(moco_of(96, 109, 2.5), encoding="utf-8")  # 96 / 0.875, the usual share of the crop
+    if not made.data.is_dir() and fine:
+        draw_textures(made.data, IMAGES, TRAIN_PER_CLASS, 3, textures.FINE)
+    elif not made.data.is_dir():
         need("samples", "data", "imagenet", "--count", IMAGES, "--seed", 3, "--out", made.data)
     if not made.weights.is_file():
-        need("samples", "weights", made.recipe, "--data", made.data, "--out", made.weights)
+        fitted = folder / "fitted.pth.tar"
+        fitted.unlink(missing_ok=True)
+        need("samples", "weights", made.recipe, "--data", made.data, "--out", fitted)
+        if fine:
+            train(made.recipe, fitted, made.data)
+        fitted.rename(made.weights)
     if not made.graph.is_file():
         need("export", made.recipe, "--weights", made.weights, "--out", made.graph)
     return made

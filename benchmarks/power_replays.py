@@ -14,7 +14,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,46 +21,24 @@ import numpy as np
 import onnx
 
 import modelport as mp
-from modelport.cli.main import main as modelport
 from modelport.diagnose.asking import Answers, ask
 from modelport.diagnose.faults.table import GRAPH_FAULTS
 from modelport.diagnose.power.planting import UNCHANGED, FaultyAnswers, Judge, Port
 from modelport.diagnose.power.plants import chosen, of_the_port
 from modelport.diagnose.power.trial import Trial, part_of
 from modelport.verdict.settings import Judging
+from planted_networks import moco_of, need
 
 BAR = 0.9
-RECIPE = {
-    'name = "moco-v2"': 'name = "small"',
-    'architecture = "resnet50"': 'architecture = "resnet18"',
-    "classes = 1000": "classes = 10",
-    '"batch", 1000]': '"batch", 10]',
-    "3, 224, 224]": "3, 32, 32]",
-    "size = 256": "size = 40",
-    "size = 224": "size = 32",
-    "[tolerance]\nvalue = 1.0": "[tolerance]\nvalue = 5.0",
-}
-
-
-def called(*words: str) -> None:
-    """Run a command of modelport; it must end with 0."""
-    try:
-        modelport(list(words))
-    except SystemExit as ended:
-        if ended.code:
-            raise RuntimeError(f"{' '.join(words)} ended with {ended.code}") from ended
 
 
 def made(folder: Path, samples: int, seed: int) -> tuple[mp.Recipe, Path, Path]:
     """Return a recipe, fitted weights and drawn data."""
-    text = files("modelport.recipes").joinpath("moco-v2.toml").read_text(encoding="utf-8")
-    for old, new in RECIPE.items():
-        text = text.replace(old, new)
     path = folder / "small.toml"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(moco_of(32, 40, 5.0), encoding="utf-8")
     data, weights = folder / "data", folder / "small.pth.tar"
-    called("samples", "data", "imagenet", "--out", str(data), "--count", str(samples), "--seed", str(seed))
-    called("samples", "weights", str(path), "--data", str(data), "--out", str(weights))
+    need("samples", "data", "imagenet", "--out", data, "--count", samples, "--seed", seed)
+    need("samples", "weights", path, "--data", data, "--out", weights)
     return mp.load_recipe(str(path)), weights, data
 
 

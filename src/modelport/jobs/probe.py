@@ -27,6 +27,7 @@ from modelport.diagnose.changes.base import AS_IT_IS
 from modelport.diagnose.changes.table import Changed, changed_recipes
 from modelport.diagnose.probe.halving import FIRST
 from modelport.diagnose.probe.probing import Findings, Question, probed, tally_of
+from modelport.diagnose.probe.relabelled import relabelled
 from modelport.diagnose.probe.saved import SavedAnswers
 from modelport.diagnose.probe.subject import Subject
 from modelport.diagnose.probe.tally import By
@@ -219,6 +220,14 @@ class _Road:
         assert subject.source is not None
         return subject.source.open(Build(self.recipe, "fp32", subject.batch))
 
+    def _relabelled(self, findings: Findings) -> Recipe | None:
+        """Return the recipe that numbers the classes as the explanation does; None where it is about something else."""
+        best = findings.found.best
+        if best is None:
+            return None
+        change = best.tally.changed.change
+        return relabelled(self.recipe, change, self.data.samples, lambda recipe: _data(self.request, recipe).samples)
+
     def _told(
         self,
         question: Question,
@@ -238,7 +247,7 @@ class _Road:
             "model": model,
             "source": beside,
             "held_against": "nothing" if findings.untold else question.by,
-            **findings_json(self.recipe, question, findings),
+            **findings_json(self.recipe, question, findings, self._relabelled(findings)),
             "runs": runs,
             "notes": [*notes, *notes_of(question, findings)],
         }

@@ -28,8 +28,10 @@ WORDS = {
 }
 
 
-def findings_json(recipe: Recipe, question: Question, findings: Findings) -> dict[str, Any]:
-    """Return the keys of probe.json that tell what was found."""
+def findings_json(
+    recipe: Recipe, question: Question, findings: Findings, mended: Recipe | None = None
+) -> dict[str, Any]:
+    """Return the keys of probe.json that tell what was found; ``mended``: a recipe for a change without one."""
     base, found = findings.base, findings.found
     evidence = {"of": base.of or None, "mean": 100.0 * float(base.evidence.mean()) if len(base.evidence) else None}
     metric = None if base.metric is None else base.metric.to_json() | {"name": metric_name(question)}
@@ -45,7 +47,7 @@ def findings_json(recipe: Recipe, question: Question, findings: Findings) -> dic
             "value": change.value,
             "sentence": sentence(question, findings, best),
             "alike": [row.to_json() for row in found.alike],
-            "lines": mending_lines(recipe, best.tally.changed.recipe),
+            "lines": mending_lines(recipe, mended or best.tally.changed.recipe),
             "mend": change.mend or None,
         }
     return {
