@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,24 @@ def test_imports_point_down(file: Path) -> None:
             continue
         there = next(index for index, floor in enumerate(FLOORS) if parts[1] in floor)
         assert there < level, f"{own} imports {name}"
+
+
+DIAGNOSIS = SOURCE / "diagnose"
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({file.parent for file in DIAGNOSIS.rglob("*.py")}), ids=lambda one: str(one.relative_to(SOURCE))
+)
+def test_rooms_of_diagnosis_need_each_other_one_way(folder: Path) -> None:
+    """Neither its rooms nor the files of one of them import each other in a circle."""
+    start = f"modelport.{'.'.join(folder.relative_to(SOURCE).parts)}."
+    needs: dict[str, set[str]] = {}
+    for file in folder.rglob("*.py"):
+        own = file.relative_to(folder).parts[0].removesuffix(".py")
+        inside = {name.removeprefix(start).partition(".")[0] for name in _imports(file, True) if name.startswith(start)}
+        needs.setdefault(own, set()).update(inside - {own})
+    assert any(needs.values())
+    TopologicalSorter(needs).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))

@@ -257,8 +257,12 @@ def test_a_free_batch(tool: Tool, images: Array, engine: str, axis: str | None) 
 def test_a_batchsize_that_is_not_the_models_only_scales_the_throughput(tool: Tool, images: Array) -> None:
     linear(Path("m.onnx"), 2)
     ran = tool("--model", "m.onnx", "--input", "in", "--output", "out", "--output_dirname", "r", "--batchsize", 10)
-    assert "[WARNING] --batchsize 10" in ran.out and len(contents("out/r")) == 34
+    assert "[WARNING] --batchsize 10: the model runs 2 rows" in ran.out and len(contents("out/r")) == 34
+    assert [text.split(":")[0] for text in summary()["modelport"]["warnings"]] == ["--batchsize 10"]
     assert summary()["throughput"] == pytest.approx(10000 / summary()["NPU_compute_time"]["mean"])
+    ran = tool("--model", "m.onnx", "--batchsize", 1)
+    assert "the throughput below is batches/s, not samples/s" in ran.out
+    assert "batches/s" not in tool("--model", "m.onnx", "--batchsize", 2).out
     tool("--model", "m.onnx", "--dymBatch", 3).refused("--dymBatch 3", "fixed")
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,13 @@ def summary(place: Path, **facts: Any) -> None:
     place.with_name(f"{place.name}_summary.json").write_text(json.dumps(facts))
 
 
-def info(names: range, files: int = 1) -> dict[str, Any]:
+def info(names: range, inputs: int = 1) -> dict[str, Any]:
+    """Return what ais_bench tells of the files of each sample: one for each input of the model."""
     return {
-        str(number): {"infiles": [f"in/img_{number}.bin"] * files, "outfiles": [f"r/img_{number}_0.bin"]}
+        str(number): {
+            "infiles": [f"in{place}/img_{number}.bin" for place in range(inputs)],
+            "outfiles": [f"r/img_{number}_0.bin"],
+        }
         for number in names
     }
 
@@ -63,25 +68,54 @@ def test_a_pause_that_no_run_makes_parts_two_runs(tmp_path: Path, pause: float) 
     assert "4 files were written until" in said and "2 from" in said
 
 
+def test_files_of_any_age_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems keep times beyond the year 9999."""
+    results, seen = find_results(folder_of(tmp_path / "r", 6)), Path.stat
+    late = SimpleNamespace(st_mtime=1e15)
+    monkeypatch.setattr(Path, "stat", lambda path, **how: late if "img_5" in path.name else seen(path, **how))
+    (said,) = doubts_of_run(results)
+    assert "5 files were written until 2023-11-14T22:13 UTC, 1 from 31690708-" in said
+
+
 @pytest.mark.parametrize(
     ("facts", "batch"),
     [
         ({"modelport": {"batch": 8}}, 8),
         ({"args": ["ais_bench", "--batchsize", "16"]}, 16),
-        ({"filesinfo": info(range(2), files=4)}, 4),
+        ({"filesinfo": info(range(11)), "args": ["--batchsize=1"], "NPU_compute_time": {"count": 3}}, 4),
     ],
 )
 def test_a_throughput_in_batches_is_told(tmp_path: Path, facts: dict[str, Any], batch: int) -> None:
     place = folder_of(tmp_path / "r", 2)
     assert batch_of(facts) == batch
-    summary(place, **facts, throughput=125.1, NPU_compute_time={"mean": 8.0})
+    clock = facts.get("NPU_compute_time", {}) | {"mean": 8.0}
+    summary(place, **facts | {"throughput": 125.1, "NPU_compute_time": clock})
     (said,) = doubts_of_run(find_results(place))
     assert "is batches/s" in said and f"{125 * batch} samples/s" in said
-    summary(place, **facts, throughput=125.0 * batch, NPU_compute_time={"mean": 8.0})
+    summary(place, **facts | {"throughput": 125.0 * batch, "NPU_compute_time": clock})
     assert doubts_of_run(find_results(place)) == []
 
 
-@pytest.mark.parametrize("facts", ["[]", '{"args": 3, "filesinfo": {"0": 1}}', '{"throughput": "x", "modelport": []}'])
+def test_a_sample_of_two_files_is_no_batch_of_two(tmp_path: Path) -> None:
+    place = folder_of(tmp_path / "r", 6)
+    summary(place, filesinfo=info(range(6), inputs=2), throughput=250.0, NPU_compute_time={"mean": 4.0, "count": 6})
+    assert doubts_of_run(find_results(place)) == []
+
+
+HUGE = "1" + "0" * 400
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        "[]",
+        '{"args": 3, "filesinfo": {"0": 1}}',
+        '{"throughput": "x", "modelport": []}',
+        f'{{"args": ["--batchsize", "{HUGE * 12}"], "throughput": 1.0, "NPU_compute_time": {{"mean": 1000.0}}}}',
+        f'{{"modelport": {{"batch": {HUGE}}}, "throughput": {HUGE}, "NPU_compute_time": {{"mean": {HUGE}}}}}',
+    ],
+    ids=["list", "numbers", "words", "digits", "integers"],
+)
 def test_a_summary_of_another_kind_is_no_reason_for_anything(tmp_path: Path, facts: str) -> None:
     place = folder_of(tmp_path / "r", 2)
     place.with_name("r_summary.json").write_text(facts)
@@ -102,11 +136,14 @@ def test_evaluate_says_what_is_doubted(call: Call, tiny_path: Path, tiny: Recipe
     for sample in open_dataset(tiny, flat):
         save(tmp_path / "r", sample.id, [np.zeros((1, 10), np.float32)], "bin")
     files = sorted(path.name for path in (tmp_path / "r").iterdir())
-    told = {"0": {"infiles": ["a", "b"], "outfiles": files[:9]}}
-    summary(tmp_path / "r", filesinfo=told, throughput=100.0, NPU_compute_time={"mean": 10.0})
+    told = {str(number): {"infiles": ["a"], "outfiles": [name]} for number, name in enumerate(files[:9])}
+    warned = {"warnings": ["net.om is stale"]}
+    clock = {"mean": 10.0, "count": 5}
+    summary(tmp_path / "r", filesinfo=told, throughput=100.0, NPU_compute_time=clock, modelport=warned)
     words = ("evaluate", tiny_path, "--results", tmp_path / "r", "--data", flat, "--json")
     notes = " ".join(call(*words).json["notes"])
     assert "2 of 11 files are of another run" in notes and "is batches/s" in notes
+    assert "the inference warned: net.om is stale" in notes
 
 
 def test_rows_that_lack_in_the_middle_are_no_dropped_batch(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from modelport.core.values import Array
 from modelport.data.files.tensor_index import read_index
 from modelport.data.sets.table import open_dataset
 from modelport.evaluate.tensors_again import hold_rows
+from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
 pytest_plugins = "step_data"
@@ -75,6 +76,58 @@ def test_rows_of_another_form_are_named(
     with pytest.raises(DataError) as caught:
         held(folder, tiny, flat)
     assert named in caught.value.found
+
+
+def test_a_row_of_an_odd_number_of_bytes_is_named(call: Call, tiny_path: Path, flat: Path, tmp_path: Path) -> None:
+    """3 × 33 × 33 float32 values are no whole number of float64, as many bytes no whole number of float16."""
+    recipe = tmp_path / "odd.toml"
+    recipe.write_text(tiny_path.read_text().replace("32, 32]", "33, 33]").replace("= 32", "= 33"))
+    for kind in ("float32", "uint8"):
+        out = tmp_path / kind
+        assert call("preprocess", recipe, "--data", flat, "--out", out, "--input-type", kind).code == 0
+        change(out, np.zeros_like, kind)
+        with pytest.raises(DataError, match="is not what tiny makes of the image"):
+            held(out, load_recipe(str(recipe)), flat)
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        lambda row: row.astype(np.float16),
+        lambda row: row.astype(">f4"),
+        lambda row: row * 1j,
+        lambda row: row.astype("U8"),
+        lambda row: np.concatenate([row, row]),
+        lambda row: row.ravel()[0],
+        lambda row: row.ravel(),
+    ],
+    ids=["float16", "byte order", "complex", "text", "two rows", "one number", "flat"],
+)
+def test_npy_files_of_another_form_are_named(
+    tensors: Write, tiny: Recipe, flat: Path, by: Callable[[Array], Array]
+) -> None:
+    folder = tensors("--format", "npy")
+    for file in folder.glob("*.npy"):
+        np.save(file, by(np.load(file)))
+    with pytest.raises(DataError, match=r"npy: holds .*, index.json tells 1 rows, float32 NCHW \(3, 32, 32\)"):
+        held(folder, tiny, flat)
+
+
+def test_npy_files_of_another_layout_are_named(tensors: Write, tiny: Recipe, flat: Path) -> None:
+    folder = tensors("--format", "npy")
+    for file in folder.glob("*.npy"):
+        np.save(file, np.load(file).transpose(0, 2, 3, 1))
+    with pytest.raises(DataError, match="its row in the layout NHWC, not NCHW"):
+        held(folder, tiny, flat)
+
+
+def test_an_index_whose_file_has_no_row_is_refused(tensors: Write) -> None:
+    place = tensors() / "index.json"
+    told = json.loads(place.read_text())
+    told["files"][0] |= {"ids": [], "sha256": []}
+    place.write_text(json.dumps(told))
+    with pytest.raises(DataError, match="without a row"):
+        read_index(place)
 
 
 def test_pixels_of_another_layout_are_named(tensors: Write, tiny: Recipe, flat: Path) -> None:

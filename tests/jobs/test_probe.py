@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from PIL import Image
 
 from conftest import Answer, Call, fit_null
 from made_detector import NAMES, draw_squares, write_detector
+from modelport.core.errors import DataError
 from modelport.core.values import Array
+from modelport.diagnose.probe.tally import Tally
+from modelport.diagnose.probe.trials import Trials
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 
@@ -125,6 +129,21 @@ def test_of_a_healthy_recipe_none_explains(small: Path, call: Call, tmp_path: Pa
     assert len(told["tried"]) > 30 and told["environment"]["packages"]
     again = probe(call, small, small / "small.toml", tmp_path)
     again.refused("--force")
+
+
+@pytest.mark.parametrize("limit", [64, 1000])
+def test_samples_are_drawn_also_where_all_are_taken(
+    limit: int, small: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def stop(trials: Trials, tallies: Sequence[Tally], stop: int) -> None:
+        seen.extend(sample.id for sample in trials.samples)
+        raise DataError("that is enough", "go on")
+
+    monkeypatch.setattr(Trials, "extend", stop)
+    probe(call, small, small / "small.toml", tmp_path, "--limit", limit).refused("that is enough")
+    assert len(set(seen)) == len(seen) == min(limit, 128) and seen != sorted(seen)
 
 
 def test_the_lines_that_are_told_mend_the_recipe(small: Path, call: Call, tmp_path: Path) -> None:
@@ -283,5 +302,7 @@ def test_how_boxes_are_read_is_named(plant: str, squares: Path, call: Call, tmp_
     told = answer.json
     assert named(told) == ({wanted} if wanted else set())
     assert told["baseline"]["evidence"]["of"] == "mAP of the image alone"
+    # Of a figure that is no mean of samples the interval is corrected for nothing.
+    assert any("by resamples" in note for note in told["notes"]) == (wanted is not None)
     if wanted:
         assert told["tried"][0]["interval"][0] <= told["tried"][0]["delta"] <= told["tried"][0]["interval"][1]

@@ -23,6 +23,7 @@ from modelport.core.errors import GraphError
 from modelport.core.progress import Silent
 from modelport.diagnose.trace import road
 from modelport.diagnose.trace.road import Reference
+from modelport.jobs.trace.apply import newer_opset
 from modelport.jobs.trace.report import render
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import read_plan
@@ -360,3 +361,16 @@ def test_a_source_without_a_graph_is_held_on_its_own_engine(
     why = "null runs the checkpoint itself: there is no graph"
     assert f"what fp32 explains was not measured: {why}" in answer.json["notes"]
     call(*line, "--force", "--engine", "onnxruntime").refused("there is no graph", "--engine null")
+
+
+def test_a_repair_that_takes_a_newer_opset_says_so(tmp_path: Path) -> None:
+    newer = onnx.ModelProto()
+    newer.CopyFrom(NET)
+    newer.opset_import[0].version += 1
+    old, new = written(NET, tmp_path / "old.onnx"), written(newer, tmp_path / "new.onnx")
+    assert newer_opset(old, old) == ""
+    opset = NET.opset_import[0].version
+    assert (
+        newer_opset(old, new)
+        == f"; it is of opset {opset + 1} now, and was of {opset}: the source's nodes are that new"
+    )

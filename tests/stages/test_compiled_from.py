@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from modelport.core.artifacts import Artifact
+from modelport.core.artifacts import Artifact, cache_folder, write_record
 from modelport.engines.registry import model_artifact
 from modelport.recipes.schema import Recipe
 from modelport.stages.compiled_from import remember, stale_notes
@@ -52,6 +52,34 @@ def test_digests_decide_where_they_are_known(graph: Path) -> None:
     assert said.startswith("net.om is stale: it was compiled from net.onnx when that had the sha256 ")
 
 
+def test_files_that_were_moved_together_are_not_named(graph: Path, tmp_path: Path) -> None:
+    """The record names a place that has gone; the graph beside is told by its digests, whatever its time."""
+    remember(compiled(graph), Artifact.of(graph, "onnx"))
+    (tmp_path / "moved").mkdir()
+    moved = graph.rename(tmp_path / "moved" / "net.onnx")
+    made = Artifact.of((tmp_path / "net.om").rename(moved.with_suffix(".om")), "om")
+    os.utime(moved, (2e9, 2e9))
+    assert stale_notes(made) == []
+    moved.write_bytes(b"another graph")
+    os.utime(moved, (2e9, 2e9))
+    (said,) = stale_notes(made)
+    assert said.startswith("net.om is older than net.onnx beside it")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"path": "x" * 5000, "sha256": ["a"]}, {"path": "\0", "sha256": []}, {"path": 3, "sha256": {}}, {"path": "/"}, {}],
+    ids=["long", "no name", "numbers", "folder", "empty"],
+)
+def test_a_record_of_another_kind_tells_nothing(graph: Path, record: dict[str, Any]) -> None:
+    made = compiled(graph)
+    place = cache_folder("compiled-from") / f"{made.identity[:32]}.json"
+    write_record(place, record)
+    assert stale_notes(made) == []
+    place.write_text("{torn")
+    assert stale_notes(made) == []
+
+
 def test_weights_beside_the_graph_belong_to_it(graph: Path, tiny: Recipe) -> None:
     beside = {"save_as_external_data": True, "location": "net.onnx.data", "size_threshold": 0}
     write_graph(tiny, graph, 1.0, **beside)
@@ -72,6 +100,10 @@ def test_an_older_file_beside_a_newer_graph_is_named(graph: Path, name: str, lat
 
 def test_files_that_were_copied_together_are_not_named(graph: Path) -> None:
     assert stale_notes(compiled(graph, later=-1.0)) == []
+
+
+def test_a_name_that_no_graph_beside_can_have_is_not_named(graph: Path) -> None:
+    assert stale_notes(compiled(graph, "n" * 252 + ".om")) == []
 
 
 def test_a_file_of_another_name_and_a_graph_by_itself_are_not_named(graph: Path) -> None:

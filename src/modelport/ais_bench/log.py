@@ -17,6 +17,7 @@ class Log:
 
     debugging: bool = False
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def info(self, text: str) -> None:
@@ -36,6 +37,7 @@ class Log:
     def warn(self, text: str) -> None:
         """Print a ``[WARNING]`` line that the summary repeats."""
         self.notes.append(text)
+        self.warnings.append(text)
         self._print("WARNING", text)
 
     def _print(self, level: str, text: str) -> None:

@@ -177,7 +177,11 @@ def settle(
             raise UsageError(f"--dymBatch {arguments.dym_batch}: the model's batch is fixed, {spec}", "leave it out")
     have = settled[0].shape[0] if settled[0].shape else 1
     if arguments.batchsize not in (None, have):
-        log.warn(f"--batchsize {arguments.batchsize}: the model runs {have} rows; it only scales the throughput")
+        unit = "batches/s" if arguments.batchsize == 1 else f"that of {arguments.batchsize} rows a run"
+        log.warn(
+            f"--batchsize {arguments.batchsize}: the model runs {have} rows; the throughput below is {unit}, not "
+            "samples/s: leave --batchsize out"
+        )
     return tuple(settled)
 
 

@@ -229,6 +229,7 @@ def _ours(session: Session, broken: BaseException | None) -> dict[str, Any]:
         "model": chosen.model.to_json(),
         "batch": session.model.batch,
         "partial": broken is not None,
+        "warnings": session.log.warnings,
         "notes": [*session.log.notes, *([] if broken is None else [f"stopped: {broken or type(broken).__name__}"])],
     }
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from modelport.core.values import Array, Batch, RowId, Sample, Tensors
+from modelport.core.values import Batch, RowId, Sample, Tensors
 from modelport.data.stream.feeding import feed
 from modelport.diagnose.changes.base import OfInput
 from modelport.engines.base import Build, Runner
@@ -53,24 +53,33 @@ def ask(
     Raises BadSampleError for a sample that cannot be read, EngineError where the model fails.
     """
     assert build.batch is not None
-    ids, targets, placements, digests = list[RowId](), list[Any](), list[Any](), list[str]()
-    outputs: dict[str, list[Array]] = {}
     name = recipe.tensors.sample.name
-
-    def changed() -> Iterator[Batch]:
-        for batch in batches:
-            if inputs is None:
-                yield batch
-            else:
-                yield replace(batch, inputs={**batch.inputs, name: np.ascontiguousarray(inputs(batch.inputs[name]))})
-
     with closing(feed(recipe, iter(samples), build.batch, seed=seed, pixels=pixels)) as batches:
-        for batch, answered in run_batches(runner, changed(), Clocks()):
-            ids += batch.ids
-            targets += batch.targets
-            placements += batch.placements
-            digests += batch.digests
-            for key, array in answered.items():
-                outputs.setdefault(key, []).append(array)
-    joined = {key: np.concatenate(arrays) for key, arrays in outputs.items()}
-    return Answers(ids, targets, joined, placements, digests)
+        changed = (with_inputs(batch, name, inputs) for batch in batches)
+        found = [answers_of(batch, outputs) for batch, outputs in run_batches(runner, changed, Clocks())]
+    return _joined(found)
+
+
+def with_inputs(batch: Batch, name: str, changed: OfInput | None) -> Batch:
+    """Return the batch with the prepared rows of the input ``name`` changed; itself where nothing changes them."""
+    if changed is None:
+        return batch
+    return replace(batch, inputs={**batch.inputs, name: np.ascontiguousarray(changed(batch.inputs[name]))})
+
+
+def answers_of(batch: Batch, outputs: Tensors) -> Answers:
+    """Return what a model answered to a batch, rows of padding cut off."""
+    cut = {name: array[: len(batch.ids)] for name, array in outputs.items()}
+    return Answers(batch.ids, batch.targets, cut, batch.placements, batch.digests)
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    """Return the answers of all batches as one."""
+    names = parts[0].outputs if parts else ()
+    return Answers(
+        [one for part in parts for one in part.ids],
+        [one for part in parts for one in part.targets],
+        {name: np.concatenate([part.outputs[name] for part in parts]) for name in names},
+        [one for part in parts for one in part.placements],
+        [one for part in parts for one in part.digests],
+    )

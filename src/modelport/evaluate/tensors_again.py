@@ -63,11 +63,16 @@ def _rows(index: TensorIndex, recipe: Recipe, samples: Sequence[Sample]) -> Iter
 
 
 def _first_row(index: TensorIndex, name: str) -> Array:
-    """Return the first row of a tensor file. Raises DataError where it cannot be read."""
-    file, form = index.place.parent / name, index.form
+    """Return the first row of a tensor file. Raises DataError where it cannot be read, or tells another form itself."""
+    file, form, count = index.place.parent / name, index.form, len(index.files[name])
     if file.suffix == ".npy":
         values = map_npy(file)
-        return np.asarray(values[0] if values.ndim > len(form.shape) else values)
+        rows = values if values.ndim > len(form.shape) else values[np.newaxis]
+        # The axes in another order are explained as for raw files.
+        if rows.dtype != form.dtype or len(rows) != count or sorted(rows.shape[1:]) != sorted(form.shape):
+            found = f"{file}: holds {values.dtype} {values.shape}, {index.place.name} tells {count} rows, {form}"
+            raise DataError(found, "write the tensors again with `modelport preprocess`, and run the model on them")
+        return np.asarray(rows[0])
     count = int(np.prod(form.shape))
     try:
         return np.fromfile(file, form.dtype, count).reshape(form.shape)
@@ -100,7 +105,8 @@ def _explained(got: Array, want: Array, others: Mapping[str, Array]) -> str:
         if _alike(np.flip(got.reshape(want.shape), channels), want):
             return "its row with the channels in reverse order (BGR for RGB)"
     for name, dtype in (("float16", "<f2"), ("float64", "<f8"), ("big-endian", want.dtype.newbyteorder(">"))):
-        read = np.frombuffer(np.ascontiguousarray(got).tobytes(), dtype)[: want.size]
+        raw = np.ascontiguousarray(got).tobytes()
+        read = np.frombuffer(raw, dtype, len(raw) // np.dtype(dtype).itemsize)[: want.size]
         with np.errstate(invalid="ignore", over="ignore"):
             if _alike(read, want.reshape(-1)[: read.size]):
                 return f"its row in {name} values"

@@ -16,6 +16,7 @@ from modelport.core.errors import DataError, UsageError
 from modelport.core.output_folder import drop_old_result, held_folder
 from modelport.core.placement import GuidePlacement, Placement
 from modelport.core.progress import Progress
+from modelport.core.text import plain
 from modelport.core.values import DataSet, Sample
 from modelport.data.files.guide_names import Style
 from modelport.data.files.result_files import Results, find_results, summary_of
@@ -44,6 +45,7 @@ from modelport.verdict.rules import is_full_set, rounding_of, tie_notes
 from modelport.verdict.settings import Judging
 
 GUIDE_TEXT = "coco_detection_result.txt"
+WARNINGS = 20  # of a summary that are repeated: ais_bench has fewer kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,8 @@ def _origin(results: Results, seen: Seen, notes: list[str]) -> Origin:
     facts = _own_facts(results.folder)
     if facts.get("partial"):
         notes.append(f"{results.folder}: its summary says that the inference stopped half-way")
+    if isinstance(warned := facts.get("warnings"), list):
+        notes += [f"the inference warned: {plain(text, 500)}" for text in warned[:WARNINGS]]
     engine, precision, batch = (facts.get(key) for key in ("engine", "precision", "batch"))
     half = "float16" if any("float16" in said for said in seen.said) else ""
     return Origin(

@@ -79,7 +79,9 @@ def probe(request: ProbeRequest, progress: Progress) -> dict[str, Any]:
     recipe = load_recipe(request.recipe).with_variant(request.variant).with_checkpoint_key(request.checkpoint_key)
     data = _data(request, recipe)
     limit = SAMPLES if request.limit is None and request.results is None else request.limit
-    samples, said = chosen_samples(data.samples, limit, None, request.seed)
+    # In the data set's order the first round might see one class alone.
+    order = None if request.results is not None else "random"
+    samples, said = chosen_samples(data.samples, limit, order, request.seed)
     with held_folder(request.out, RESULT, request.force), ExitStack() as held:
         drop_old_result(request.out, RESULT, ())
         road = _Road(request, recipe, data, samples, progress, held)

@@ -17,30 +17,42 @@ LATER = 3.0
 
 def remember(made: Artifact, source: Artifact) -> None:
     """Keep what a file was compiled from, under its own digest."""
-    with contextlib.suppress(OutputError):  # a cache that cannot be written costs a note, no model
+    # Without the record a stale file is told by its time alone: the model is made all the same.
+    with contextlib.suppress(OutputError):
         write_record(_record(made), {"path": str(source.path.absolute()), "sha256": list(source.digests)})
 
 
 def stale_notes(model: Artifact) -> list[str]:
     """Return what is to be said of a given file that was compiled from another graph than lies there now.
 
-    Where this machine compiled it, by digests; else by the times of the file and an ONNX file of its name beside it.
+    Where this machine compiled it, by digests; else by the times of the file and an ONNX file of its name beside it,
+    unless that has the digests too.
     """
     known: dict[str, Any] = {}
     with contextlib.suppress(OutputError):
         known = read_record(_record(model)) or {}
     path, digests = known.get("path"), known.get("sha256")
-    if isinstance(path, str) and isinstance(digests, list) and Path(path).is_file():
-        return _by_digest(model, Path(path), digests)
     graph = model.path.with_suffix(".onnx")
-    if graph == model.path or not graph.is_file():
+    if isinstance(path, str) and isinstance(digests, list) and _is_file(Path(path)):
+        return _by_digest(model, Path(path), digests)
+    if graph == model.path or not _is_file(graph):
         return []
+    if isinstance(digests, list) and not _by_digest(model, graph, digests):
+        return []  # both were moved, or copied
     if graph.stat().st_mtime <= model.path.stat().st_mtime + LATER:
         return []
     return [
         f"{model.path.name} is older than {graph.name} beside it: it may be compiled from an earlier graph; compile it "
         "again"
     ]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file lies there; not where the name is too long to be one, or its folder may not be entered."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _by_digest(model: Artifact, path: Path, digests: Sequence[Any]) -> list[str]:

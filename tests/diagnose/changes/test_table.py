@@ -169,6 +169,19 @@ def test_a_class_lies_one_later_in_every_form() -> None:
         assert sorted(zip(after.classes.tolist(), after.scores.tolist(), strict=True)) == wanted, form
 
 
+def test_a_sigmoid_too_few_is_added_and_one_too_many_taken_back() -> None:
+    rng, sides = np.random.default_rng(0), (slice(None), slice(4, None))  # behind a YOLOv8's boxes
+    logits = rng.normal(0, 3, (1, 7, 21)).astype(np.float32)
+    recipe = recipe_of([("out", "float32", ["batch", 7, 21])], detection='form = "yolov8"')
+    found = {one.value: one.outputs for one in changes_for(recipe, task_of(recipe)) if one.kind == "sigmoid"}
+    applied, once = found["applied"], found["once"]
+    assert applied is not None and once is not None
+    rated = applied({"out": logits})
+    assert np.allclose(rated["out"][sides], 1 / (1 + np.exp(-logits[sides])), atol=1e-6)
+    assert (rated["out"][:, :4] == logits[:, :4]).all()
+    assert np.allclose(once(applied(rated))["out"], rated["out"], atol=1e-5)
+
+
 def test_the_other_weights_of_a_file_are_changes(tiny: Recipe, tmp_path: Path) -> None:
     import torch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +20,9 @@ from modelport.core.values import Array, Sample, Tensors
 from modelport.data.prepare.transforms import Preprocess
 from modelport.diagnose.probe.finder import MAX_RUNS, Found, find
 from modelport.diagnose.probe.finder_rows import Asked, PreparedRows
-from modelport.diagnose.probe.finder_scores import Kind, kind_of
 from modelport.diagnose.probe.finder_settings import COORDINATES, Setting, Space
 from modelport.diagnose.probe.finder_weights import credible, evidence, limit, weights
+from modelport.diagnose.scores import Kind
 from modelport.recipes.load import load_recipe, parse_recipe
 from modelport.recipes.toml import toml_value
 
@@ -209,6 +210,15 @@ dataset.classes = 6
 """
 
 
+def test_without_opencv_the_rest_is_tried_and_that_is_said(
+    training: list[Sample], labelled: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    found = _find(_fitted(SPACE, PLANTED[1], training), labelled)
+    assert PLANTED[1] in found.told and "opencv_linear" not in found.values["interpolation"]
+    assert "OpenCV's interpolations were not tried" in found.sentence
+
+
 def test_rows_are_the_same_where_nothing_can_be_kept(labelled: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     settings, places = SPACE.along("geometry", SPACE.start)[:3], range(5)
     kept = PreparedRows(SPACE, labelled)
@@ -233,18 +243,6 @@ def test_equal_inputs_are_run_once(training: list[Sample]) -> None:
     first, *others = (asked.scores(setting, 4) for setting in alike)
     assert all(np.array_equal(first, other) for other in others)
     assert asked.runs == runner.images == 4 and len({asked.digest(setting, 4) for setting in alike}) == 1
-
-
-def test_a_second_softmax_leaves_bounds() -> None:
-    """The bounds that are told of it hold, and no other rows are taken for such."""
-    rng = np.random.default_rng(0)
-    scores = rng.normal(0, 4, (50, 7))
-    once, twice = _softmax(scores), _softmax(_softmax(scores))
-    assert twice.min() >= 1 / (6 + np.e) and twice.max() <= np.e / (6 + np.e)
-    assert [kind_of(rows.astype(np.float32)) for rows in (scores, once, twice)] == list(Kind)
-    assert kind_of(np.full((50, 7), 1 / 7)) is Kind.PROBABILITIES
-    assert kind_of(_softmax(0.1 * scores)) is Kind.PROBABILITIES
-    assert kind_of(np.full((50, 7), np.nan)) is Kind.LOGITS
 
 
 def test_weights_follow_the_evidence() -> None:

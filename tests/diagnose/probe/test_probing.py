@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -108,6 +109,19 @@ def test_of_a_healthy_recipe_nothing_explains(tiny: Recipe, seed: int) -> None:
     # Near settings that answer as well are told.
     whole = [row for row in told["tried"] if row.get("n") == 256]
     assert {row["change"] for row in told["as_good"]} <= {row["change"] for row in whole} and told["as_good"]
+
+
+def test_without_opencv_its_interpolations_are_said_to_be_untried(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "OpenCV's interpolations were not tried"
+    findings, question = ask(tiny, Made(better(base=2.0)))
+    assert not any(said in note for note in notes_of(question, findings))
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    findings, question = ask(tiny, Made(better(base=2.0)))
+    assert any(said in note for note in notes_of(question, findings))
+    tried = {(row.tally.changed.change.kind, row.tally.changed.change.value) for row in findings.found.rows}
+    assert ("interpolation", "nearest") in tried and ("interpolation", "opencv_linear") not in tried
 
 
 def test_what_cannot_be_told_apart_is_told_as_a_set(tiny: Recipe) -> None:
@@ -276,6 +290,16 @@ def test_a_few_samples_can_show_nothing(tiny: Recipe) -> None:
     findings, question = ask(tiny, Made(better(("divide", "1"), by=9.0), count=7))
     assert findings.untold and best_of(findings) is None
     assert any("7 samples are too few" in note for note in notes_of(question, findings))
+
+
+def test_answers_that_are_no_numbers_are_told(tiny: Recipe) -> None:
+    def broken(scores: Array) -> Array:
+        return np.where(np.arange(len(scores))[:, None] % 32 == 5, np.nan, scores)
+
+    findings, question = ask(tiny, Made(better(base=2.0), of=broken))
+    assert any("8 of 256 answers hold NaN" in note for note in notes_of(question, findings))
+    findings, question = ask(tiny, Made(better(base=2.0)))
+    assert not any("NaN" in note for note in notes_of(question, findings))
 
 
 def test_a_recipe_that_cannot_be_answered_as_it_is_is_an_error(tiny: Recipe) -> None:

@@ -16,6 +16,7 @@ from unit_graphs import far_units, graph
 from modelport.diagnose.distance import Distance
 from modelport.diagnose.trace.explorer import node_data, node_ids, write_explorer
 from modelport.diagnose.trace.findings import NodesFound, UnitFound
+from modelport.model.graph.flow import Flow
 
 HOSTILE = 'n\n"\x1b[31m</script>'
 
@@ -65,6 +66,20 @@ def test_ids_are_those_of_the_adapter() -> None:
         fixed = onnx_ir.from_proto(model)
         NameFixPass()(fixed)
         assert list(node_ids(model).values()) == [node.name for node in fixed.graph]
+
+
+def test_a_file_with_functions_tells_its_own_names_alone() -> None:
+    """Inlined, the second node is the function's Relu, not the file's."""
+    body = [helper.make_node(op, [one], [two]) for op, one, two in (("Neg", "a", "b"), ("Relu", "b", "c"))]
+    model = graph([
+        helper.make_node("Pair", ["x"], ["t"], domain="own"),
+        helper.make_node("Relu", ["t"], ["u"]),
+        helper.make_node("Abs", ["u"], ["y"], "last"),
+    ])  # fmt: skip
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.functions.append(helper.make_function("own", "Pair", ["a"], ["c"], body, model.opset_import[:1]))
+    assert "Relu_1" in Flow.of(model).named
+    assert node_ids(model) == {"last": "last"}
 
 
 def test_each_node_of_a_unit_has_its_error() -> None:

@@ -104,6 +104,16 @@ def test_constants_that_are_nodes() -> None:
     assert np.array_equal(answers(mended, x=X)[0], answers(reference, x=X)[0])
 
 
+def test_a_constant_that_is_text_is_refused() -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["w"], "cw", value_strings=["a", "b"]),
+        helper.make_node("Conv", ["x", "w"], ["y"], "conv"),
+    ]
+    candidate = graph([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], w=W)
+    with pytest.raises(GraphError, match=r"reads 'w', which this file does not have"):
+        grafted(candidate, graph(nodes), [culprit(found(candidate, graph(nodes)))])
+
+
 def test_a_float16_graph_keeps_its_type() -> None:
     def half(w: Array) -> onnx.ModelProto:
         nodes = [
@@ -120,6 +130,45 @@ def test_a_float16_graph_keeps_its_type() -> None:
     mended = grafted(candidate, reference, [why])
     assert mended.graph.initializer[0].data_type == TensorProto.FLOAT16
     assert np.array_equal(answers(mended, x=X)[0], answers(half(W), x=X)[0])
+
+
+@pytest.mark.parametrize("as_node", [True, False])
+def test_what_an_operator_takes_in_float32_alone_stays_float32(as_node: bool) -> None:
+    def net(size: float, half: bool, scaled: bool = True) -> onnx.ModelProto:
+        scales: dict[str, Any] = {"s": np.array([1, 1, size, size], np.float32)}
+        kept = [helper.make_node("Constant", [], ["s"], "cs", value=numpy_helper.from_array(scales["s"]))]
+        resize = ["c", "", "s"] if scaled else ["c", "", "", "sizes"]
+        nodes = [
+            helper.make_node("Cast", ["x"], ["h"], "down", to=TensorProto.FLOAT16 if half else TensorProto.FLOAT),
+            helper.make_node("Conv", ["h", "w"], ["c"], "conv"),
+            *(kept if as_node and scaled else []),
+            helper.make_node("Resize", resize, ["r"], "resize", mode="linear"),
+            helper.make_node("Cast", ["r"], ["y"], "up", to=TensorProto.FLOAT),
+        ]
+        more = {"sizes": np.array([1, 3, 9, 9])} if not scaled else {} if as_node else scales
+        return graph(nodes, w=W.astype(np.float16 if half else np.float32), **more)
+
+    reference = net(0.5, half=False)
+    for candidate in (net(2, half=True), net(2, half=True, scaled=False)):
+        mended = grafted(candidate, reference, [culprit(found(candidate, reference))])
+        assert np.array_equal(answers(mended, x=X)[0], answers(net(0.5, half=True), x=X)[0])
+
+
+def test_control_flow_is_not_grafted() -> None:
+    """What its branches read of the source is another tensor here, or none."""
+
+    def net(op: str) -> onnx.ModelProto:
+        result = [helper.make_tensor_value_info("b", TensorProto.FLOAT, [1, 3, 8, 8])]
+        branch = helper.make_graph([helper.make_node(op, ["a", "k"], ["b"], "in")], "branch", [], result)
+        nodes = [
+            helper.make_node("Neg", ["x"], ["a"], "neg"),
+            helper.make_node("If", ["yes"], ["y"], "if", then_branch=branch, else_branch=branch),
+        ]
+        return graph(nodes, yes=np.bool_(True), k=np.float32(2))
+
+    candidate, reference = net("Mul"), net("Add")
+    with pytest.raises(GraphError, match=r"'if' \(If\) is control flow"):
+        grafted(candidate, reference, [culprit(found(candidate, reference))])
 
 
 def test_an_old_file_whose_constants_are_inputs_as_well() -> None:

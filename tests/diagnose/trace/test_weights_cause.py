@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from modelport.core.values import Array
-from modelport.diagnose.trace.weights_cause import KINDS, became, flipped_bit
+from modelport.diagnose.trace.weights_cause import KINDS, became
+from modelport.diagnose.trace.weights_values import flipped_bit
 
 AXES = ("output channels", "input channels", "kernel rows", "kernel columns")
 

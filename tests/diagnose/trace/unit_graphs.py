@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from modelport.core.values import Array
 from modelport.diagnose.distance import Distance
-from modelport.diagnose.trace.findings import Unit, UnitFound
+from modelport.diagnose.trace.causes import KINDS, culprit_of
+from modelport.diagnose.trace.findings import Culprit, Unit, UnitFound
 
 RANDOM = np.random.default_rng(7)
 
@@ -85,3 +86,11 @@ def far_units(candidate: onnx.ModelProto, reference: onnx.ModelProto) -> list[Un
         )
         for node, other in zip(candidate.graph.node, reference.graph.node, strict=True)
     ]  # fmt: skip
+
+
+def told(candidate: onnx.ModelProto, reference: onnx.ModelProto, precision: str = "fp32", **more: Any) -> Culprit:
+    """The cause of the one unit that both whole graphs are."""
+    unit = found(candidate, reference, inputs=more.pop("inputs", (("x", "x"),)))
+    culprit = culprit_of(unit, reference, candidate, precision, **more)
+    assert culprit.kind in KINDS
+    return culprit

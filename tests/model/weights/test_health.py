@@ -185,6 +185,37 @@ def test_taps_in_another_order_are_named() -> None:
         assert [(finding.kind, finding.tensor, finding.certain) for finding in found] == [("shuffled", name, True)]
 
 
+def pointwise_net(strength: float, rows: float, shuffle: str = "") -> State:
+    """Return smooth convolutions, and 1 × 1 ones whose inputs and rows differ in size so much."""
+    rng, state = np.random.default_rng(1), smooth_net()
+    for name in map("point{}.weight".format, range(6)):
+        values = rng.normal(size=(64, 192)) * rng.uniform(1 - strength, 1 + strength, 192)
+        if name == shuffle:
+            values = rng.permutation(values.ravel()).reshape(values.shape)
+        state[name] = (values * rng.uniform(1 - rows, 1 + rows, (64, 1))).astype(np.float32)[:, :, None, None]
+    return state
+
+
+def test_one_by_one_layers_are_held_against_each_other() -> None:
+    """In small published networks (ddddocr's) places mean little in them; a draw among strong ones is another thing."""
+    # Rows as folded batch norms leave them; of one layer the places mean nothing at all.
+    plain = {"point2.weight": pointwise_net(0.0, 0.7)["point2.weight"]}
+    assert told(pointwise_net(0.15, 0.7) | plain) == []
+    assert [(one.kind, one.certain) for one in told(pointwise_net(0.9, 0.7) | plain)] == [("shuffled", True)]
+    found = told(pointwise_net(0.9, 0.0, "point2.weight"))
+    assert [(one.kind, one.tensor, one.certain) for one in found] == [("shuffled", "point2.weight", True)]
+
+
+def test_a_sparse_layer_of_few_values_is_sound(trained: State) -> None:
+    """LPIPS' last layers: of 64 values a dozen weigh, the others have decayed."""
+    sparse = np.abs(np.random.default_rng(0).normal(0, 1e-5, (1, 64, 1, 1))).astype(np.float32)
+    sparse.flat[::5] = np.linspace(0.05, 0.5, 13)
+    assert told(trained | {"lin.weight": sparse}) == []
+    sparse = np.full((1, 64, 1, 1), 0.1, np.float32)
+    sparse.flat[9] = 1e5
+    assert kinds(told(trained | {"lin.weight": sparse})) == {"absurd_size"}
+
+
 def test_odd_tensors_are_looked_at_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
     rng = np.random.default_rng(0)
     odd: State = {

@@ -54,6 +54,8 @@ def read_index(place: Path) -> TensorIndex:
 def _parsed(file: Path, value: dict[str, Any]) -> TensorIndex:
     files, digests = {}, {}
     for entry in value["files"]:
+        if not entry["ids"]:
+            raise ValueError(f"{entry['file']} without a row")
         files[str(entry["file"])] = tuple(map(str, entry["ids"]))
         for row, digest in zip(entry["ids"], entry["sha256"], strict=True):
             digests[RowId.parse(str(row), value["views"]).sample] = str(digest)

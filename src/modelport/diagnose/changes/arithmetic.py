@@ -8,13 +8,12 @@ from typing import Any
 
 from modelport.diagnose.changes.base import Change
 from modelport.diagnose.changes.chains import with_arithmetic
-from modelport.diagnose.changes.constants import DIVIDES, MEAN_STD, MEAN_STD_GREY
+from modelport.diagnose.changes.constants import DIVIDES, MEAN_STD, MEAN_STD_GREY, UNTOUCHED, Numbers
 from modelport.recipes.chain import form_of
 from modelport.recipes.schema import Recipe
 from modelport.recipes.steps import Arithmetic, Decode, Divide, Multiply, Normalize, Step
 
 KIND_DIVIDE, KIND_MEAN_STD = "divide", "mean_std"
-Numbers = Sequence[float]
 
 
 def arithmetic_changes(recipe: Recipe) -> Iterator[Change]:
@@ -24,9 +23,9 @@ def arithmetic_changes(recipe: Recipe) -> Iterator[Change]:
         sentence = "the model takes pixels as they are, not divided by 255" if divide == 1 else sentence
         yield Change(KIND_DIVIDE, f"{divide:g}", sentence, recipe=partial(_divided, divide))
     channels = form_of(recipe.preprocess).channels
-    for name, (mean, std) in (MEAN_STD if channels == 3 else MEAN_STD_GREY).items():
-        told = f"mean {_told(mean)} and std {_told(std)} of pixels of 0 to 1"
-        yield Change(KIND_MEAN_STD, name, f"the model takes {told}", recipe=partial(_normalised, mean, std))
+    for name, numbers in (MEAN_STD if channels == 3 else MEAN_STD_GREY).items():
+        told = f"mean {_told(numbers.mean)} and std {_told(numbers.std)} of pixels of 0 to {255 / numbers.divide:g}"
+        yield Change(KIND_MEAN_STD, name, f"the model takes {told}", recipe=partial(_normalised, numbers))
     told = "mean and std are in the opposite order of the channels"
     yield Change(KIND_MEAN_STD, "swapped", told, recipe=turned)
     yield Change(KIND_MEAN_STD, "twice", "the model takes pixels that are normalised twice", recipe=_twice)
@@ -37,7 +36,7 @@ def arithmetic_changes(recipe: Recipe) -> Iterator[Change]:
     yield Change(KIND_MEAN_STD, "no arithmetic", told, recipe=_bare)
 
 
-def _normalize(divide: float, mean: Numbers, std: Numbers) -> dict[str, Any]:
+def _normalize(divide: float, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
     return {"step": "normalize", "divide": divide, "mean": tuple(mean), "std": tuple(std)}
 
 
@@ -66,11 +65,10 @@ def _is_scale(step: Step) -> bool:
     return bool(by) and all(abs(value - 255) < 0.1 for value in by)
 
 
-def _normalised(mean: Numbers, std: Numbers, recipe: Recipe) -> Recipe | None:
+def _normalised(numbers: Numbers, recipe: Recipe) -> Recipe | None:
     first = recipe.preprocess[0]
-    if isinstance(first, Decode) and first.color == "BGR":
-        mean, std = tuple(mean)[::-1], tuple(std)[::-1]
-    return with_arithmetic(recipe, _normalize(255.0, mean, std))
+    turn = -1 if isinstance(first, Decode) and first.color == "BGR" else 1
+    return with_arithmetic(recipe, _normalize(numbers.divide, numbers.mean[::turn], numbers.std[::turn]))
 
 
 def turned(recipe: Recipe) -> Recipe | None:
@@ -107,8 +105,8 @@ def _no_mean(recipe: Recipe) -> Recipe | None:
 
 
 def _bare(recipe: Recipe) -> Recipe | None:
-    return with_arithmetic(recipe, _normalize(1.0, (0.0,), (1.0,)))
+    return with_arithmetic(recipe, _normalize(*UNTOUCHED))
 
 
-def _told(numbers: Numbers) -> str:
+def _told(numbers: Sequence[float]) -> str:
     return f"({', '.join(f'{number:.4g}' for number in numbers)})"

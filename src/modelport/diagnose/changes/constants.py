@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Literal, NamedTuple, get_args
 
 from modelport.recipes.presets import AS_IT_IS, CAFFE_MEAN, CLIP, GREY, HALF, IMAGENET, MNIST
 from modelport.recipes.steps import Interpolation
 
-Three = tuple[float, float, float]
-MeanStd = tuple[Three, Three]
+
+class Numbers(NamedTuple):
+    """What is done to a pixel's value of 0 to 255: divided, less the mean, divided by std; red first."""
+
+    divide: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def of_grey(self) -> Numbers:
+        """Return the same for pixels of one channel."""
+        return Numbers(self.divide, self.mean[:1], self.std[:1])
 
 
-def _three(numbers: list[float]) -> Three:
-    one, two, three = numbers * (3 // len(numbers))
-    return one, two, three
+def _of_shares(mean_std: tuple[list[float], list[float]]) -> Numbers:
+    mean, std = mean_std
+    return Numbers(255.0, tuple(mean), tuple(std))
 
 
-# Mean and std of pixels of 0 to 1, red first, by what results call them.
-MEAN_STD: Mapping[str, MeanStd] = {
-    name: (_three(mean), _three(std))
-    for name, (mean, std) in (
-        ("imagenet", IMAGENET),
-        ("half", HALF),
-        ("none", AS_IT_IS),
-        ("clip", CLIP),
-        # Bytes less a mean, as Caffe's networks take them.
-        ("caffe", ([mean / 255 for mean in reversed(CAFFE_MEAN)], [1 / 255])),
-    )
+# By what results call them.
+MEAN_STD: Mapping[str, Numbers] = {
+    "imagenet": _of_shares(IMAGENET),
+    "half": _of_shares(HALF),
+    "none": _of_shares(AS_IT_IS),
+    "clip": _of_shares(CLIP),
+    "caffe": Numbers(1.0, tuple(reversed(CAFFE_MEAN)), (1.0,)),
 }
-# The same of pixels of one channel.
-MEAN_STD_GREY: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    name: (tuple(mean[:1]), tuple(std[:1]))
-    for name, (mean, std) in (("mnist", MNIST), ("half", HALF), ("none", AS_IT_IS))
+MEAN_STD_GREY: Mapping[str, Numbers] = {
+    "mnist": _of_shares(MNIST),
+    "half": MEAN_STD["half"].of_grey(),
+    "none": MEAN_STD["none"],
 }
+# Pixels of 0 to 255, as they are.
+UNTOUCHED = Numbers(1.0, (0.0,), (1.0,))
 # What pixels are divided by before mean and std.
 DIVIDES = (255.0, 1.0)
 Colour = Literal["RGB", "BGR"]
@@ -45,5 +53,17 @@ CROP_RATIOS = (0.875, 0.9, 0.95, 1.0)
 INTERPOLATIONS: tuple[Interpolation, ...] = (
     "bilinear", "bicubic", "lanczos", "nearest", "opencv_linear", "opencv_cubic", "opencv_area",
 )  # fmt: skip
+OPENCV_UNTRIED = "OpenCV's interpolations were not tried, for it is not installed (pip install 'modelport[opencv]')"
 # What is around a letterboxed image: Ultralytics' grey, black, the middle of the range, white.
 BOX_COLOURS = (GREY[0], 0, 128, 255)
+
+
+def at_hand(interpolations: Sequence[Interpolation]) -> list[Interpolation]:
+    """Return those that can be computed here: OpenCV's where it is installed."""
+    there = opencv_is_there()
+    return [name for name in interpolations if there or not name.startswith("opencv")]
+
+
+def opencv_is_there() -> bool:
+    """Whether OpenCV is installed."""
+    return find_spec("cv2") is not None

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 from modelport.diagnose.changes.base import Change
 from modelport.diagnose.changes.chains import is_geometry, with_geometry, with_steps
-from modelport.diagnose.changes.constants import BOX_COLOURS, CROP_RATIOS, INTERPOLATIONS
+from modelport.diagnose.changes.constants import BOX_COLOURS, CROP_RATIOS, INTERPOLATIONS, at_hand
 from modelport.recipes.chain import form_of
 from modelport.recipes.schema import Recipe
 from modelport.recipes.steps import CenterCrop, Decode, Letterbox
 
+INTERPOLATION = "interpolation"
 # Resized so and then cut, as published scripts squash 256 × 256 before they cut 224 × 224.
 SQUASHED_RATIO = 0.875
 
@@ -54,11 +54,9 @@ def _interpolations(recipe: Recipe) -> Iterator[Change]:
     resizing = [step for step in recipe.preprocess if hasattr(step, "interpolation")]
     if not resizing:
         return
-    for name in INTERPOLATIONS:
-        if name.startswith("opencv") and find_spec("cv2") is None:
-            continue
+    for name in at_hand(INTERPOLATIONS):
         told = f"the model takes images resized by {name}, the recipe resizes by {resizing[0].interpolation}"
-        yield Change("interpolation", name, told, recipe=partial(_resampled, name))
+        yield Change(INTERPOLATION, name, told, recipe=partial(_resampled, name))
 
 
 def _resampled(name: str, recipe: Recipe) -> Recipe | None:

@@ -12,25 +12,26 @@ from pydantic import BaseModel
 from modelport.core.placement import Placement
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.changes.base import Change
-from modelport.diagnose.probe.finder_scores import once_softmaxed
+from modelport.diagnose.scores import once_softmaxed
 from modelport.recipes.schema import Recipe
 from modelport.tasks.base import own_table
-from modelport.tasks.detection.decode import Decoder, usual_spelling
-from modelport.tasks.detection.forms import BOXES, CANDIDATES, DETS, END_TO_END, YOLOV5, YOLOV8, Outputs
+from modelport.tasks.detection.decode import Decoder, corners_of, usual_spelling
+from modelport.tasks.detection.forms import BOXES, DETS, END_TO_END, YOLOV5, YOLOV8, Outputs
 from modelport.tasks.detection.recipe_table import Boxes
+from modelport.tasks.multilabel.figures import probabilities
 from modelport.tasks.multilabel.recipe_table import Threshold
 from modelport.tasks.table import task_class
 
 SOFTMAX = "softmax"
 # Probabilities below it are taken for it, before their logarithm.
 LEAST = 1e-12
-SPELLINGS = ("xyxy", "yxyx", "cxcywh", "xywh")
 MEANING = {
     "xyxy": "corners, x before y",
     "yxyx": "corners, y before x",
     "cxcywh": "middle and sizes",
     "xywh": "a corner and sizes",
 }
+SPELLINGS = tuple(MEANING)
 
 
 def output_changes(recipe: Recipe) -> Iterator[Change]:
@@ -117,14 +118,7 @@ def _unmoved(placement: Placement) -> Placement:
 
 def _corners(spelling: str, dets: Array) -> Array:
     """Return end-to-end rows (N, K, 6) with boxes of another spelling as corners."""
-    found = dets.copy()
-    one, two = dets[..., :2], dets[..., 2:4]
-    if spelling == "yxyx":
-        found[..., :4] = dets[..., [1, 0, 3, 2]]
-        return found
-    start = one - two / 2 if spelling == "cxcywh" else one
-    found[..., :2], found[..., 2:4] = start, start + two
-    return found
+    return np.concatenate([corners_of(spelling, dets[..., :4]), dets[..., 4:]], axis=-1)
 
 
 def _shifted(form: Outputs, classes: int, outputs: Tensors) -> Tensors:
@@ -137,7 +131,7 @@ def _shifted(form: Outputs, classes: int, outputs: Tensors) -> Tensors:
     if form.form == END_TO_END:
         array[..., 5] = np.where(array[..., 5] < classes - 1.5, array[..., 5] + 1, -1)
         return {**outputs, form.boxes: array}
-    scores, axis = _class_scores(form.form, array), 1 if form.form == YOLOV8 else 2
+    scores, axis = form.class_scores(array), 1 if form.form == YOLOV8 else 2
     scores[...] = np.roll(scores, 1, axis=axis)
     first: list[slice | int] = [slice(None)] * 3
     first[axis] = 0
@@ -149,28 +143,15 @@ def _rated(form: Outputs, of: Callable[[Array], Array], outputs: Tensors) -> Ten
     """Return the outputs with their scores mapped, and a YOLOv5's objectness."""
     name = form.scores or form.boxes
     array = outputs[name].copy()
-    scores = _class_scores(form.form, array)
+    scores = form.class_scores(array)
     scores[...] = of(scores)
     if form.form == YOLOV5:
         array[..., 4] = of(array[..., 4])
     return {**outputs, name: array}
 
 
-def _class_scores(form: str, array: Array) -> Array:
-    """Return the scores within the output that holds them, as a view."""
-    if form == YOLOV5:
-        return array[..., 5:]
-    if form == YOLOV8:
-        return array[:, 4:]
-    if form == END_TO_END:
-        return array[..., 4]
-    assert form in (BOXES, CANDIDATES)
-    return array
-
-
 def _sigmoid(values: Array) -> Array:
-    found: Array = (1.0 / (1.0 + np.exp(-np.clip(values.astype(np.float64), -60, 60)))).astype(values.dtype)
-    return found
+    return probabilities(values, "sigmoid").astype(values.dtype)
 
 
 def _logit(values: Array) -> Array:

@@ -11,33 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelport.core.values import Array
+from modelport.model.graph.outline import KEPT_VALUES, outline
 from modelport.model.graph.quantizable import constant_nodes, name_nodes
 
 if TYPE_CHECKING:
     import onnx
 
-# A constant of more values is left out of an outline: no place hangs on what it holds.
-KEPT_VALUES = 4096
 Shape = tuple[int | None, ...]
-
-
-def outline(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose large constants have a dtype and a shape, and no values."""
-    import onnx
-
-    made = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
-    made.functions.extend(model.functions)
-    graph = made.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= KEPT_VALUES:
-            graph.initializer.append(tensor)
-        else:
-            graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    return made
 
 
 class Draft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,11 @@ from modelport.verdict.binomial import clopper_pearson
 from modelport.verdict.bootstrap import Resamples, bounds
 
 CONFIDENCE = 0.95
-# A gain of evidence, 0 to 1, below which nothing is called an explanation: near settings always differ a little.
+# A gain of evidence, 0 to 1, below which nothing is called an explanation: near settings always differ a little,
+# and with samples enough that is certain. Chosen: two points are less than most gaps that are looked for.
 LEAST_GAIN = 0.02
-# Of a gap to a reference that was measured on the same samples, an explanation closes at least so much.
+# Of a gap to a reference that was measured on the same samples, an explanation closes at least so much: with less,
+# most of it would stay unexplained.
 LEAST_CLOSED = 0.5
 
 
@@ -158,7 +161,7 @@ def resampled(base: LineTally, row: Row, seed: int) -> tuple[float, float] | Non
         return None
     losses = points_of(metric) * (drawn.source[name] - drawn.engine[name])
     low, high = bounds(losses, -row.delta, drawn.differ, 1.0 - (1.0 - CONFIDENCE) / 2.0)
-    return -high, -low
+    return (-high, -low) if math.isfinite(high - low) else None
 
 
 def points_of(metric: Score) -> float:

@@ -17,11 +17,12 @@ import numpy as np
 
 from modelport.core.progress import SILENT, Bar, Progress
 from modelport.core.values import Array, Sample
+from modelport.diagnose.changes.constants import OPENCV_UNTRIED, opencv_is_there
 from modelport.diagnose.probe.finder_rows import Asked, PreparedRows
-from modelport.diagnose.probe.finder_scores import Kind, kind_of, logits_of
 from modelport.diagnose.probe.finder_settings import COORDINATES, Coordinate, Setting, Space, Steps, moved, value_of
 from modelport.diagnose.probe.finder_weights import added, credible, evidence, limit, weights
 from modelport.diagnose.probe.information import information
+from modelport.diagnose.scores import Kind, kind_of, logits_of
 from modelport.engines.base import Runner
 from modelport.tasks.judged import Floats
 from modelport.verdict.binomial import at_least
@@ -185,7 +186,7 @@ class _Search:
         reach, taken = MAX_RUNS - self._asked.runs - 2 * len(self._targets), list[Setting]()
         for one in settings:
             missing = self._asked.missing(one, count)
-            if missing <= reach:
+            if not missing or missing <= reach:
                 reach -= missing
                 taken.append(one)
         return taken
@@ -272,6 +273,8 @@ def _sentence(told: Mapping[Setting, float], images: int, kind: Kind, alike: flo
         )
     if kind is Kind.TWICE:
         said += "; the scores are softmaxed twice"
+    if not opencv_is_there():
+        said += f"; {OPENCV_UNTRIED}"
     return said
 
 

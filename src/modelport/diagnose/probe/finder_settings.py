@@ -7,34 +7,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from modelport.diagnose.changes.constants import COLOURS, CROP_RATIOS, MEAN_STD, MEAN_STD_GREY
+from modelport.diagnose.changes.constants import (
+    BOX_COLOURS,
+    COLOURS,
+    CROP_RATIOS,
+    MEAN_STD,
+    MEAN_STD_GREY,
+    UNTOUCHED,
+    Numbers,
+    at_hand,
+)
 from modelport.recipes.chain import form_of
-from modelport.recipes.presets import CAFFE_MEAN, GREY
-from modelport.recipes.steps import Step
+from modelport.recipes.steps import Interpolation, Step
 
 Steps = list[dict[str, Any]]
 Coordinate = Literal["numbers", "geometry", "interpolation"]
 COORDINATES: tuple[Coordinate, ...] = get_args(Coordinate)
 
-# What a pixel is divided by, then mean and std, red first, by what results call them.
-_ARITHMETIC: Mapping[str, tuple[float, Sequence[float], Sequence[float]]] = {
-    "imagenet": (255.0, *MEAN_STD["imagenet"]),
-    "-1 to 1": (255.0, *MEAN_STD["half"]),
-    "0 to 1": (255.0, *MEAN_STD["none"]),
-    "clip": (255.0, *MEAN_STD["clip"]),
-    "caffe": (1.0, CAFFE_MEAN[::-1], [1.0]),
-    "0 to 255": (1.0, *MEAN_STD["none"]),
+# What is done to a pixel's value, by what results call it: plainer words where probe names a change of mean and std.
+_ARITHMETIC: Mapping[str, Numbers] = {
+    "imagenet": MEAN_STD["imagenet"],
+    "-1 to 1": MEAN_STD["half"],
+    "0 to 1": MEAN_STD["none"],
+    "clip": MEAN_STD["clip"],
+    "caffe": MEAN_STD["caffe"],
+    "0 to 255": UNTOUCHED,
 }
-_ARITHMETIC_GREY: Mapping[str, tuple[float, Sequence[float], Sequence[float]]] = {
-    "0 to 1": (255.0, *MEAN_STD_GREY["none"]),
-    "-1 to 1": (255.0, *MEAN_STD_GREY["half"]),
-    "mnist": (255.0, *MEAN_STD_GREY["mnist"]),
-    "0 to 255": (1.0, *MEAN_STD_GREY["none"]),
+_ARITHMETIC_GREY: Mapping[str, Numbers] = {
+    "0 to 1": MEAN_STD_GREY["none"],
+    "-1 to 1": MEAN_STD_GREY["half"],
+    "mnist": MEAN_STD_GREY["mnist"],
+    "0 to 255": UNTOUCHED,
 }
 # A graph that takes bytes normalises by itself.
 BYTES = "bytes"
 # Few of those that there are: others hardly differ from one of these.
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "opencv_linear")
+INTERPOLATIONS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "nearest", "opencv_linear")
 # The shorter side of most evaluation scripts, whatever the network's size; a smaller part of it is no usual crop.
 USUAL_SHORTER, SMALLEST_PART = 256, 0.75
 ORDERS = {1: ("L",), 3: COLOURS}
@@ -107,7 +115,7 @@ class Space:
             return [replace(around, colour=colour, numbers=numbers) for colour, numbers in pairs]
         if coordinate == "geometry":
             return [replace(around, geometry=name) for name in self._geometries()]
-        return [replace(around, interpolation=name) for name in INTERPOLATIONS]
+        return [replace(around, interpolation=name) for name in at_hand(INTERPOLATIONS)]
 
     def pixel_steps(self, setting: Setting) -> Steps:
         """Return the steps up to the pixels, their channels in the order that the decoder gives."""
@@ -150,7 +158,7 @@ class Space:
                 ]
         found["squash"] = [{"step": "resize", "width": width, "height": height}]
         box = {"step": "letterbox", "width": width, "height": height, "placement": "center", "enlarge": True}
-        for name, colour in (("grey", GREY[0]), ("black", 0)):
+        for name, colour in zip(("grey", "black"), BOX_COLOURS[:2], strict=True):
             found[f"letterbox on {name}"] = [box | {"colour": [colour] * self.channels}]
         return found
 

@@ -13,8 +13,10 @@ from modelport.verdict.bootstrap import student
 
 # How often what is told may leave the true setting out by chance.
 ERROR = 0.05
-# Of how published classifiers are prepared, in rounded shares: those of the 1,557 configurations with weights of timm
-# 1.0.31 and of torchvision's, which are bilinear; what they hardly use has a few percent.
+# How usual each value is, chosen with what is published in view. Of the 1,557 classifiers with weights of timm 1.0.31
+# 68 % have ImageNet's numbers, 19 % those of -1 to 1, 10 % CLIP's; 27 % crop at 0.875, 22 % at 1, 19 % at 0.95, 17 % at
+# 0.9, 5 % squash; 90 % are bicubic. torchvision's and most people's own scripts are bilinear, some are OpenCV's: so
+# interpolation is weighed more evenly than timm has it. What is hardly published keeps a few percent.
 PRIOR: Mapping[str, float] = {
     "imagenet": 0.60, "-1 to 1": 0.18, "clip": 0.10, "0 to 1": 0.06, "caffe": 0.03, "0 to 255": 0.03, "mnist": 0.30,
     "crop ratio 0.875": 0.30, "crop ratio 0.9": 0.18, "crop ratio 0.95": 0.20, "crop ratio 1": 0.24, "squash": 0.08,
@@ -22,7 +24,7 @@ PRIOR: Mapping[str, float] = {
     "bicubic": 0.55, "bilinear": 0.32, "opencv_linear": 0.09, "nearest": 0.04,
 }  # fmt: skip
 RARE = 0.04  # of what is not named there
-BLUE_FIRST = 0.05  # but of Caffe's means, which nearly always go with it
+BLUE_FIRST = 0.05  # chosen; but of Caffe's means, which nearly always go with it
 
 
 def prior(setting: Setting) -> float:

@@ -12,7 +12,8 @@ from modelport.diagnose.probe.paired import Gains
 from modelport.diagnose.probe.tally import Tally
 from modelport.diagnose.probe.trials import Answering
 
-# Samples of the first round; the number doubles. Where answers are judged in blocks (256 rows of pairs), one block.
+# Samples of the first round; the number doubles. Fewer would let luck drop the right change and cost hardly less: later
+# rounds make more than half of all runs. Where answers are judged in blocks (256 rows of pairs), one block.
 FIRST = 32
 FIRST_OF_PAIRS = 128
 # Changes that see all samples: near settings can only be told apart, or told to be alike, by as many.

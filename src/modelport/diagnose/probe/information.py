@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelport.core.values import Array
-from modelport.diagnose.probe.finder_scores import kind_of, logits_of, spread
+from modelport.diagnose.scores import kind_of, logits_of
 from modelport.tasks.judged import Floats
 
 # Inverse temperatures that are tried, for scores whose rows have a standard deviation of 1, and between the best one's
@@ -42,7 +43,7 @@ def information(scores: Array, targets: NDArray[np.int64]) -> Information:
     losses = np.full(len(scores), np.log(classes))
     if sound.any():
         rows = _logits(scores[sound])
-        losses[sound] = _at_best((rows - rows.max(axis=1, keepdims=True)) / spread(rows), targets[sound])
+        losses[sound] = _at_best((rows - rows.max(axis=1, keepdims=True)) / _spread(rows), targets[sound])
     return Information(losses, 1.0 - losses / np.log(classes))
 
 
@@ -69,6 +70,12 @@ def confidences(scores: Array) -> Floats:
 
 def _logits(scores: Array) -> Floats:
     return logits_of(scores, kind_of(scores))
+
+
+def _spread(logits: Floats) -> float:
+    """Return the standard deviation within rows, 1 where all are alike."""
+    found = float(np.sqrt(logits.var(axis=1).mean()))
+    return found if found > 0.0 and math.isfinite(found) else 1.0
 
 
 def _losses(logits: Floats, targets: NDArray[np.int64]) -> Floats:

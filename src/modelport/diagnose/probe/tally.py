@@ -181,10 +181,7 @@ class LineTally:
 
     def recounted(self, base: LineTally) -> Recounted | None:
         """Return the figures computed anew, the baseline's in the source's place; None where that cannot be done."""
-        try:
-            return self._task.recount(self._beside(base))
-        except (KeyError, TypeError, ValueError):
-            return None
+        return self._task.recount(self._beside(base))
 
     def _beside(self, base: LineTally) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         """Yield lines with the baseline's answers to the same samples in the source's place."""

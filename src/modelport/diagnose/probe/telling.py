@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from modelport.core.text import listed
 from modelport.diagnose.changes.base import Change
+from modelport.diagnose.changes.constants import OPENCV_UNTRIED, opencv_is_there
+from modelport.diagnose.changes.geometry import INTERPOLATION
 from modelport.diagnose.changes.outputs import SOFTMAX
 from modelport.diagnose.probe.explaining import CONFIDENCE, Row, confidence_of, resampled
 from modelport.diagnose.probe.mending import mending_lines
 from modelport.diagnose.probe.probing import Findings, Question
-from modelport.diagnose.probe.tally import LineTally
+from modelport.diagnose.probe.tally import ClassTally, LineTally, Tally
 from modelport.recipes.schema import Recipe
 
 # Changes that a note names of each kind.
 NAMED = 6
 # Told by the scores alone, whatever the labels say.
 TWICE = (
-    "softmax is applied twice: no score of a row is more than e times another, which only a softmax of probabilities "
-    "makes; which class is first does not hang on it, thresholds and log-loss do"
+    "softmax is applied twice: the scores are what a softmax makes of sure probabilities (none of a row is more than e "
+    "times another); which class is first does not hang on it, thresholds and log-loss do"
 )
 # What evidence is called in a sentence.
 WORDS = {
@@ -108,11 +112,17 @@ def notes_of(question: Question, findings: Findings) -> list[str]:
         notes.append(f"nothing can be told: {findings.untold}")
     if not findings.found.rows:
         return notes
+    if broken := _not_finite(findings.base_tally):
+        notes.append(f"{broken} of {findings.n} answers hold NaN or infinity, and count as wrong")
     tried = sum(not row.tally.failed for row in found.rows)
     notes.append(
         f"{tried} changes were tried; every interval holds at {CONFIDENCE:.0%} for all of them together (Bonferroni), "
         "whenever a change stopped taking samples"
     )
+    if found.best is not None and found.best.interval is not None and findings.base.values is None:
+        notes.append(f"but that of {metric_name(question)}, by resamples, holds at {CONFIDENCE:.0%} by itself")
+    if not opencv_is_there() and any(row.tally.changed.change.kind == INTERPOLATION for row in found.rows):
+        notes.append(OPENCV_UNTRIED)
     if question.by == "agreement":
         notes.append("no labels: what explains is told by the agreement with the source alone")
     if question.by == "confidence":
@@ -140,6 +150,11 @@ def notes_of(question: Question, findings: Findings) -> list[str]:
         names = listed((f"{change.kind} = {change.value} ({why})" for change, why in findings.failed), NAMED)
         notes.append(f"given up: {names}")
     return notes
+
+
+def _not_finite(tally: Tally) -> int:
+    """Return how many rows of a classifier's scores hold what is no number; 0 of another task."""
+    return int((~np.isfinite(tally.scores).all(axis=1)).sum()) if isinstance(tally, ClassTally) else 0
 
 
 def with_resampled(findings: Findings, seed: int) -> Findings:

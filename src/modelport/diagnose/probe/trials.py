@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from modelport.core.errors import BadSampleError, DataError, ModelportError
 from modelport.core.progress import Bar
 from modelport.core.values import Batch, RowId, Sample, Tensors
 from modelport.data.stream.feeding import feed
-from modelport.diagnose.asking import Answers
+from modelport.diagnose.asking import Answers, answers_of, with_inputs
 from modelport.diagnose.changes.base import AS_IT_IS
 from modelport.diagnose.changes.table import Changed
 from modelport.diagnose.probe.tally import Tally
@@ -22,17 +23,15 @@ from modelport.engines.base import Runner
 from modelport.recipes.schema import Recipe
 
 
-class Answering:
+class Answering(Protocol):
     """What answers samples under a change."""
 
     @property
     def n(self) -> int:
         """Samples that there are."""
-        raise NotImplementedError
 
     def extend(self, tallies: Sequence[Tally], stop: int) -> None:
         """Let each tally take the answers to the samples up to ``stop``; one that cannot be answered has ``failed``."""
-        raise NotImplementedError
 
 
 # Bytes of answers that are kept for changes that prepare the same.
@@ -121,7 +120,7 @@ class Trials(Answering):
         kept, size = list[Answers](), 0
         self._held = start, kept
         for batch in self._fed(self.recipe, samples):
-            answers = _answers(batch, self.source.run(batch.inputs))
+            answers = answers_of(batch, self.source.run(batch.inputs))
             size += sum(array.nbytes for array in answers.outputs.values())
             if size <= MOST_KEPT:
                 kept.append(answers)
@@ -140,8 +139,9 @@ class Trials(Answering):
         own = run_key(changed, self.recipe) == run_key(None, self.recipe)
         if own:
             self._kept.clear()
-        for batch in self._fed(changed.recipe, samples):
-            batch = self._moved(batch, changed)
+        name = self.recipe.tensors.sample.name
+        for prepared in self._fed(changed.recipe, samples):
+            batch = with_inputs(prepared, name, changed.change.inputs)
             digest = _digest_of(batch)
             other = own or runner is not self.runner
             same = not other and self._digests.get(batch.ids) == digest
@@ -151,19 +151,11 @@ class Trials(Answering):
                 self.runs += 1
             if own:
                 self._keep(batch, digest, outputs)
-            yield _answers(batch, outputs), same
+            yield answers_of(batch, outputs), same
 
     def _fed(self, recipe: Recipe, samples: Sequence[Sample]) -> Iterator[Batch]:
         with closing(feed(recipe, iter(samples), self.batch, seed=self.seed)) as batches:
             yield from batches
-
-    def _moved(self, batch: Batch, changed: Changed) -> Batch:
-        """Return the batch as a change of prepared rows makes it."""
-        if changed.change.inputs is None:
-            return batch
-        name = self.recipe.tensors.sample.name
-        rows = np.ascontiguousarray(changed.change.inputs(batch.inputs[name]))
-        return replace(batch, inputs={**batch.inputs, name: rows})
 
     def _keep(self, batch: Batch, digest: bytes, outputs: Tensors) -> None:
         """Keep the recipe's own answers for changes that prepare the same, as far as they fit into the memory."""
@@ -186,10 +178,3 @@ def run_key(changed: Changed | None, recipe: Recipe) -> str:
     moved = None if changed is None or changed.change.inputs is None else [changed.change.kind, changed.change.value]
     told = made.to_json()
     return digest_json([told["preprocess"], told["tensors"]["inputs"], told.get("checkpoint"), moved])
-
-
-def _answers(batch: Batch, outputs: Tensors) -> Answers:
-    """Return a batch's answers, rows of padding cut off."""
-    count = len(batch.ids)
-    cut = {name: array[:count] for name, array in outputs.items()}
-    return Answers(batch.ids, batch.targets, cut, batch.placements, batch.digests)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -54,8 +54,7 @@ class Finder:
     """Tells the causes of the culprits of two graphs, which it reads once.
 
     ``precision`` is the candidate's: fp32, fp16, bf16, int8. ``units`` are all that the comparison found: they tell
-    which tensors of the two graphs are the same. ``flawed`` tells of weights of the source that are known to be bad, by
-    the reference's names.
+    which tensors of the two graphs are the same.
     """
 
     def __init__(
@@ -63,30 +62,27 @@ class Finder:
         reference: onnx.ModelProto,
         candidate: onnx.ModelProto,
         precision: str,
-        *,
         units: Iterable[UnitFound] = (),
-        flawed: Mapping[str, str] | None = None,
     ) -> None:
         self.theirs = Reading(reference)
         self.mine = Reading(candidate)
         self.precision = precision
         self._one_graph = reference is candidate
         self.tensors = paired_tensors(units)
-        self.flawed = flawed or {}
         self._by_values: dict[str, str] | None = None
         self._found: dict[Unit, list[Difference]] = {}
 
-    def culprit(self, found: UnitFound, values: Tensors | None = None, got: Array | None = None) -> Culprit:
+    def culprit(self, found: UnitFound, values: Tensors | None = None) -> Culprit:
         """Return the culprit with its cause and its repair.
 
         ``values`` are the reference's tensors by their names, as far as they are at hand (``tensors_of`` tells which
-        help); ``got`` is what the candidate's unit made of the reference's inputs.
+        help).
         """
-        return self._with_weight(found, values or {}, got)[0]
+        return self._with_weight(found, values or {})[0]
 
     def culprits(self, units: Iterable[UnitFound], values: Tensors | None = None) -> list[Culprit]:
         """Return the culprits in the order given; where most weights are others, one culprit says so for all."""
-        told = [self._with_weight(found, values or {}, None) for found in self._rejoined(list(units))]
+        told = [self._with_weight(found, values or {}) for found in self._rejoined(list(units))]
         others = [(culprit, hit) for culprit, hit in told if hit is not None and hit.kind in OTHERS]
         if len(others) < max(FEWEST_OTHERS, SHARE_OTHERS * self._weighted()):
             return [culprit for culprit, _ in told]
@@ -149,11 +145,9 @@ class Finder:
         nodes = self.theirs.nodes.values()
         return sum(any(self.theirs.is_weight(tensor) for tensor in node.input) for node in nodes)
 
-    def _with_weight(self, found: UnitFound, values: Tensors, got: Array | None) -> tuple[Culprit, Became | None]:
+    def _with_weight(self, found: UnitFound, values: Tensors) -> tuple[Culprit, Became | None]:
         unit = found.unit
         theirs = self._theirs(unit)
-        for tensor in (name for one in theirs for name in one.constants.values() if name in self.flawed):
-            return _of_checkpoint(found, tensor, self.flawed[tensor]), None
         if hits := self._differences(unit):
             return _of_difference(found, theirs, hits), hits[0].became
         for operation in theirs:
@@ -164,7 +158,7 @@ class Finder:
             roots = {self.mine.root(one): self.theirs.root(two) for one, two in known.items()}
             return _of_loss(found, theirs, lost_in_eight_bits(self.mine, unit.nodes, theirs, roots, values)), None
         if self.precision in HALVES:
-            return _of_loss(found, theirs, lost_in_half(theirs, values, got, self.precision)), None
+            return _of_loss(found, theirs, lost_in_half(theirs, values, self.precision)), None
         return (_of_engine if self._one_graph else _of_spelling)(found), None
 
     def _another(self, array: Array) -> str:
@@ -180,14 +174,10 @@ def culprit_of(
     reference: onnx.ModelProto,
     candidate: onnx.ModelProto,
     precision: str,
-    *,
-    units: Iterable[UnitFound] = (),
     values: Tensors | None = None,
-    got: Array | None = None,
-    flawed: Mapping[str, str] | None = None,
 ) -> Culprit:
     """Return one unit that departs with its cause; the arguments as ``Finder``'s and ``Finder.culprit``'s."""
-    return Finder(reference, candidate, precision, units=units, flawed=flawed).culprit(found, values, got)
+    return Finder(reference, candidate, precision).culprit(found, values)
 
 
 def culprits_of(
@@ -195,13 +185,10 @@ def culprits_of(
     reference: onnx.ModelProto,
     candidate: onnx.ModelProto,
     precision: str,
-    *,
     values: Tensors | None = None,
-    flawed: Mapping[str, str] | None = None,
 ) -> list[Culprit]:
     """Return all units that depart with their causes, those that depart furthest from what is explained first."""
-    finder = Finder(reference, candidate, precision, units=found.units, flawed=flawed)
-    return finder.culprits(found.departed, values)
+    return Finder(reference, candidate, precision, found.units).culprits(found.departed, values)
 
 
 def paired_tensors(units: Iterable[UnitFound]) -> dict[str, str]:
@@ -221,15 +208,15 @@ def tensors_of(found: UnitFound) -> tuple[str, ...]:
 def _of_difference(found: UnitFound, theirs: Sequence[Operation], hits: Sequence[Difference]) -> Culprit:
     first = hits[0]
     node = first.node or found.node
-    lead = f"at '{plain(node, SHOWN)}': " if first.node and first.node != found.node else ""
-    why = f"{lead}{first.sentence}"
+    why = (f"at '{plain(node, SHOWN)}': " if first.node and first.node != found.node else "") + first.sentence
     if len(hits) > 1:
         why += f"; and {hits[1].sentence}" + (f", and {len(hits) - 2} more" if len(hits) > 2 else "")
     if first.kind == "opset":
         fix = Fix("opset", first.mend, found.unit.nodes)
-    elif first.quantized:
+    elif first.narrow:
         names = tuple(operation.name for operation in theirs)
-        fix = Fix("keep_in_float", f"quantize it again, or keep {_quoted(names)} in float32 (a line of --plan)", names)
+        lead = f"{first.mend}, or " if first.mend else ""
+        fix = Fix("keep_in_float", f"{lead}keep {_quoted(names)} in float32 (a line of --plan)", names)
     else:
         fix = Fix("graft", f"as the source has it: {first.mend}", found.unit.nodes)
     return Culprit(replace(found, node=node, op=first.op or found.op), why, fix, first.kind)

@@ -23,12 +23,12 @@ class Difference:
 
     kind: str
     sentence: str
-    mend: str  # what would undo it
+    mend: str  # what would undo it; empty where nothing does but more digits
     node: str = ""
     op: str = ""
     became: Became | None = None
     size: int = 1  # how many operators it is about
-    quantized: bool = False  # whether it is about a weight that the candidate keeps in 8 bits
+    narrow: bool = False  # whether the candidate's type holds no more of the source's value: more digits mend it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Sides:
         maker = self.mine.maker.get(tensor)
         if maker is None or self.mine.nodes[maker].op_type != "DequantizeLinear":
             return 0.0
-        scale = self.mine.constant(self.mine.nodes[maker].input[1])
+        scale = self.mine.constant_input(self.mine.nodes[maker], 1)
         return 0.0 if scale is None else 0.51 * float(np.abs(scale).max(initial=0.0))
 
 

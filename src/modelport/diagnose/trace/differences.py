@@ -25,7 +25,7 @@ def differences(sides: Sides, mine: Sequence[Operation], theirs: Sequence[Operat
         (plainer, own), (plainest, norms) = settled(mine), settled(theirs)
         if not (_same_objects(plainer, mine) and _same_objects(plainest, theirs)):
             found = _smaller(found, _compared(sides, plainer, plainest, {} if own else norms))
-    order = ("opset", "missing", "added", "operator", "attribute", "inputs", "constant", "norm", "weights")
+    order = ("opset", "missing", "added", "operator", "attribute", "inputs", "constant", "range", "norm", "weights")
     return sorted(found, key=lambda each: order.index(each.kind))
 
 

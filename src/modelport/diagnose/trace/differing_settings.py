@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from modelport.core.text import plain
 from modelport.diagnose.trace.difference import SHOWN, Difference, Sides, shown
+from modelport.diagnose.trace.half_bits import LOST, NORMAL
 from modelport.diagnose.trace.reading import Operation, Reading
-from modelport.diagnose.trace.weights_cause import ABSOLUTE, RELATIVE
+from modelport.diagnose.trace.weights_values import ABSOLUTE, RELATIVE
 
 # Before opset 13 these flatten all axes from ``axis`` on into one; from there on they take that axis alone.
 FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
@@ -35,14 +38,30 @@ def of_settings(sides: Sides, mine: Operation, theirs: Operation) -> Iterator[Di
         alone = mine.defaults if want is None else theirs.defaults if have is None else {}
         if mine.opset != theirs.opset and key in alone and alone[key] == (have if want is None else want):
             continue  # an attribute that one opset does not have, and that is the default in the other
-        kind = "constant" if key in mine.constants or key in theirs.constants else "attribute"
         name = plain(key, SHOWN)
+        if (lost := _below_half(sides, mine, key, have, want)) is not None:
+            yield lost
+            continue
+        kind = "constant" if key in mine.constants or key in theirs.constants else "attribute"
         told = f"{name} is {shown(have)}, the source's is {shown(want)}"
         if key == "training_mode" and have:
             told += ": it normalises by the batch, not by the stored statistics"
         if key == "epsilon":
             told += "; it counts where the variance is small"
         yield Difference(kind, told, f"set {name} to {shown(want)}", mine.name, mine.op)
+
+
+def _below_half(sides: Sides, mine: Operation, key: str, have: Any, want: Any) -> Difference | None:
+    """Tell a constant below float16's normal numbers that became another one there, or zero, as converters do."""
+    stored = sides.mine.constant(mine.constants[key]) if key in mine.constants else None
+    if stored is None or stored.dtype != np.float16 or not isinstance(have, float) or not isinstance(want, float):
+        return None
+    if not 0 < abs(want) < NORMAL or abs(have) >= NORMAL:
+        return None
+    name, lost = plain(key, SHOWN), abs(want) < LOST
+    told = f"{name} is {shown(have)}, the source's is {shown(want)}: "
+    told += "that is zero in float16" if lost else "float16 has fewer digits below 6.1e-5"
+    return Difference("range", told, "" if lost else f"set {name} to {shown(want)}", mine.name, mine.op, narrow=lost)
 
 
 def _flattening(sides: Sides, mine: Operation, theirs: Operation) -> Difference | None:

@@ -50,9 +50,9 @@ def of_weights(sides: Sides, mine: Operation, theirs: Operation, norm: Norm | No
             yield Difference(*lost, "fold the batch norm again", mine.name, mine.op)
             return
         kind = "constant" if want.size <= 3 and mine.op not in AXES else "weights"
-        told = f"{name}: {hit.sentence}"
-        eight_bits = bool(sides.step(tensor))
-        yield Difference(kind, told, f"take {name} from the source", mine.name, mine.op, hit, quantized=eight_bits)
+        told, eight_bits = f"{name}: {hit.sentence}", bool(sides.step(tensor))
+        mend = "quantize it again" if eight_bits else f"take {name} from the source"
+        yield Difference(kind, told, mend, mine.name, mine.op, hit, narrow=eight_bits)
 
 
 def _weights_exchanged(mine: Operation, theirs: Operation) -> Difference | None:

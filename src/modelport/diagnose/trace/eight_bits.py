@@ -10,7 +10,8 @@ import numpy as np
 
 from modelport.core.text import plain, some
 from modelport.core.values import Array, Tensors
-from modelport.diagnose.trace.half_bits import SENSITIVE, SHOWN, Loss
+from modelport.diagnose.trace.difference import SHOWN
+from modelport.diagnose.trace.half_bits import SENSITIVE, Loss
 from modelport.diagnose.trace.reading import Operation, Reading
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _quantizers(mine: Reading, nodes: Sequence[str]) -> Iterator[onnx.NodeProto]
             continue
         before = [mine.maker.get(taken, "") for taken in node.input]
         # A quantized input comes from DequantizeLinear, and that from QuantizeLinear.
-        further = [mine.maker.get(mine.nodes[one].input[0], "") for one in before if one]
+        further = [mine.maker.get(taken, "") for one in before if one for taken in mine.nodes[one].input[:1]]
         after = [taker for output in node.output for taker in mine.takers.get(output, ())]
         for other in (name, *before, *further, *after):
             if other and other not in seen and mine.nodes[other].op_type == "QuantizeLinear":
@@ -84,7 +85,7 @@ def _of_two_scales(mine: Reading, name: str) -> Loss | None:
     if node is None or before is None or (before.op_type, node.op_type) != ("QuantizeLinear", "DequantizeLinear"):
         return None
     for place, word in ((1, "scale"), (2, "zero point")):
-        have, want = (mine.constant(one.input[place]) if len(one.input) > place else None for one in (node, before))
+        have, want = (mine.constant_input(one, place) for one in (node, before))
         if have is not None and want is not None and not np.array_equal(have, want):
             told = f"quantized with {word} {_numbers(want)} and scaled back with {_numbers(have)}"
             return Loss("constant", f"'{plain(mine.root(node.input[0]), SHOWN)}' is {told}")
@@ -96,10 +97,11 @@ def _numbers(array: Array) -> str:
 
 
 def _of_range(mine: Reading, quantizer: onnx.NodeProto, tensors: Mapping[str, str], values: Tensors) -> Loss | None:
+    if (bounds := _covered(mine, quantizer)) is None:
+        return None
     root = mine.root(quantizer.input[0])
     data = values.get(tensors.get(root, root))
-    bounds = _covered(mine, quantizer)
-    if data is None or bounds is None or not data.size:
+    if data is None or not data.size:
         return None
     low, high, levels = bounds
     least, most = min(0.0, float(data.min())), max(0.0, float(data.max()))
@@ -128,8 +130,8 @@ def _of_range(mine: Reading, quantizer: onnx.NodeProto, tensors: Mapping[str, st
 
 def _covered(mine: Reading, quantizer: onnx.NodeProto) -> tuple[float, float, int] | None:
     """Return the least and the largest value that a quantizer keeps, and how many steps lie between."""
-    scale = mine.constant(quantizer.input[1])
-    zero = mine.constant(quantizer.input[2]) if len(quantizer.input) > 2 and quantizer.input[2] else np.uint8(0)
+    scale = mine.constant_input(quantizer, 1)
+    zero = mine.constant_input(quantizer, 2) if len(quantizer.input) > 2 and quantizer.input[2] else np.uint8(0)
     if scale is None or zero is None or scale.size != 1 or np.asarray(zero).dtype.kind not in "iu":
         return None
     info = np.iinfo(np.asarray(zero).dtype)
@@ -156,7 +158,7 @@ def _has_one_scale(mine: Reading, name: str, size: int) -> bool:
     node = mine.nodes.get(name)
     if node is None or node.op_type != "DequantizeLinear":
         return False
-    scale, kept = mine.constant(node.input[1]), mine.constant(node.input[0])
+    scale, kept = mine.constant_input(node, 1), mine.constant_input(node, 0)
     return scale is not None and scale.size == 1 and kept is not None and kept.size == size
 
 

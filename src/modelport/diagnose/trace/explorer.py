@@ -56,7 +56,8 @@ def node_ids(candidate: onnx.ModelProto) -> dict[str, str]:
     """Return the adapter's id of each node by our name of it.
 
     The adapter's ids are the file's own names, after the NameFixPass of onnx-ir has named those without (``node``) and
-    told those apart that stand twice (``NAME_1``).
+    told those apart that stand twice (``NAME_1``). In a file with functions only nodes with a name of their own are
+    told: units are of the graph with these inlined, where a name that was made counts other nodes.
     """
     own = named_nodes(candidate)
     taken: set[str] = set()
@@ -69,7 +70,8 @@ def node_ids(candidate: onnx.ModelProto) -> dict[str, str]:
             counts[wanted] = counts.get(wanted, 0) + 1
             made = f"{wanted}_{counts[wanted]}"
         taken.add(made)
-        ids[name] = made
+        if name == node.name or not candidate.functions:
+            ids[name] = made
     return ids
 
 

@@ -82,7 +82,7 @@ class Culprit:
             "module": self.found.module,
             "local_error": _number(self.found.local.rel_l2),
             "accumulated_error": _number(self.found.accumulated.rel_l2),
-            "expected_error": self.found.expected,
+            "expected_error": _number(self.found.expected),
             "kind": self.kind,
             "why": self.why,
             "fix": self.fix.sentence,
@@ -106,7 +106,7 @@ class StageFound:
             "name": self.name,
             "metric": dict(self.metric),
             "tensors": self.tensors.to_json(),
-            "expected_error": self.expected,
+            "expected_error": _number(self.expected),
             "verdict": self.verdict,
             "why": self.why,
         }

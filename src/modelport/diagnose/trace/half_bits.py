@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelport.core.magnitude import root_mean_square
 from modelport.core.text import plain
 from modelport.core.values import Array, Tensors
+from modelport.diagnose.trace.difference import SHOWN
 from modelport.diagnose.trace.reading import Operation
+from modelport.model.weights.weight_statistics import largest_of, outliers
 
 # IEEE 754 binary16: the largest number, the smallest normal one, and what rounds to zero (half the smallest step).
 LARGEST, NORMAL, LOST = 65504.0, 2.0**-14, 2.0**-25
 ENDLESS = 3e38  # exporters write no bound as float32's own largest number
-SHOWN = 60
 # Operators that work with squares, sums or exponents of what they take, and how these are bounded.
 SQUARING = frozenset(
     ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LpNormalization",
@@ -29,7 +31,6 @@ SENSITIVE = frozenset(
 )  # fmt: skip
 CANCELLED = 0.05  # of the larger term: a difference so small has lost four bits of what the terms had
 TOLD = 1e-3  # share of values from which their loss is told
-ABSURD_SIZE, ABSURD_FACTOR = 1e4, 1e3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,33 +44,31 @@ class Loss:
 def absurd(operation: Operation) -> tuple[str, str] | None:
     """Return the name of a weight of absurd size in the source, and the sentence that tells of it; None for none.
 
-    One whose largest value is beyond 1e4 and a thousand times its median magnitude, or that is not finite.
+    One that is not finite, or has values beyond a gap that trained weights do not have.
     """
-    for key, value in operation.weights.items():
-        finite = np.abs(value[np.isfinite(value)].astype(np.float64))
+    for key, value in _floats(operation):
         name = operation.constants.get(key, "")
-        if finite.size < value.size:
-            return name, f"{value.size - finite.size} of its {value.size} values are not finite"
-        middle = float(np.median(finite[finite > 0])) if finite.any() else 0.0
-        reach = float(finite.max(initial=0.0))
-        if reach > ABSURD_SIZE and reach > ABSURD_FACTOR * middle:
-            return name, f"it reaches {reach:.4g}, where half of its values are below {middle:.4g}"
+        if bad := int(value.size - np.isfinite(value).sum()):
+            if operation.op == "Add" and np.isneginf(value).sum() == bad:
+                continue  # what attention is not to look at
+            return name, f"{bad} of its {value.size} values are not finite"
+        if count := outliers(value):
+            lone = f"{count} of its {value.size} values {'lies' if count == 1 else 'lie'} far beyond all others"
+            return name, f"it reaches {largest_of(value):.4g}: {lone}"
     return None
 
 
-def lost_in_half(theirs: Sequence[Operation], values: Tensors, got: Array | None, precision: str = "fp16") -> Loss:
-    """Return what float16 loses of a unit, the plainest first.
+def lost_in_half(theirs: Sequence[Operation], values: Tensors, precision: str) -> Loss:
+    """Return what 16 bits (fp16 or bf16) lose of a unit, the plainest first.
 
-    ``theirs`` are the float32 graph's operations; ``values`` its tensors by name, as far as they are known; ``got`` is
-    what the candidate answered.
+    ``theirs`` are the float32 graph's operations; ``values`` its tensors by name, as far as they are known.
     """
     half = precision != "bf16"  # bfloat16 has float32's range
-    for look in (_constants_lost, _beyond_range, _inside_beyond_range, _below_range) if half else ():
+    looks = (_constants_lost, _beyond_range, _inside_beyond_range, _below_range, _constants_below_range)
+    for look in looks if half else ():
         for operation in theirs:
             if (hit := look(operation, values)) is not None:
                 return hit
-    if half and got is not None and not np.isfinite(got).all():
-        return Loss("range", f"{int((~np.isfinite(got)).sum())} of its {got.size} values are not finite in float16")
     for operation in theirs:
         if (hit := _cancelled(operation, values, precision)) is not None:
             return hit
@@ -81,6 +80,10 @@ def lost_in_half(theirs: Sequence[Operation], values: Tensors, got: Array | None
     return Loss("sensitive", f"nothing differs but the precision: {bits} bits are too few here")
 
 
+def _floats(operation: Operation) -> list[tuple[str, Array]]:
+    return [(key, value) for key, value in operation.weights.items() if value.dtype.kind == "f"]
+
+
 def _constants_lost(operation: Operation, values: Tensors) -> Loss | None:
     numbers = {key: one for key, one in operation.settings.items() if isinstance(one, float)}
     for key, number in numbers.items():
@@ -88,7 +91,7 @@ def _constants_lost(operation: Operation, values: Tensors) -> Loss | None:
             return Loss("range", f"{plain(key, SHOWN)} is {number:.3g}, which is zero in float16")
         if LARGEST < abs(number) < ENDLESS:
             return Loss("range", f"{plain(key, SHOWN)} is {number:.4g}, beyond float16's largest number, 65504")
-    for key, weight in operation.weights.items():
+    for key, weight in _floats(operation):
         name = plain(operation.constants.get(key, key), SHOWN)
         size = np.abs(weight[np.isfinite(weight)].astype(np.float64))
         if size.max(initial=0.0) > LARGEST:
@@ -144,6 +147,15 @@ def _below_range(operation: Operation, values: Tensors) -> Loss | None:
     return None
 
 
+def _constants_below_range(operation: Operation, values: Tensors) -> Loss | None:
+    for key in operation.constants:
+        number = operation.settings.get(key)
+        if isinstance(number, float) and LOST <= abs(number) < NORMAL:
+            told = f"{plain(key, SHOWN)} is {number:.3g}, below 6.1e-5, where float16 has fewer digits"
+            return Loss("range", told)
+    return None
+
+
 def _share_of(size: Array, chosen: Array) -> float:
     """Return the share of the squared sum that the chosen values make."""
     total = float(size @ size) if size.ndim == 1 else float((size * size).sum())
@@ -151,12 +163,12 @@ def _share_of(size: Array, chosen: Array) -> float:
 
 
 def _cancelled(operation: Operation, values: Tensors, precision: str) -> Loss | None:
-    if operation.op not in ("Sub", "Add", "Sum") or operation.outputs[0] not in values:
+    if operation.op not in ("Sub", "Add", "Sum") or not values.keys() & set(operation.outputs[:1]):
         return None
     terms = [values[name] for name in operation.inputs if name in values]
     terms += [np.asarray(weight) for weight in operation.weights.values()]
-    largest = max((_size(term) for term in terms), default=0.0)
-    size = _size(values[operation.outputs[0]])
+    largest = max(map(root_mean_square, terms), default=0.0)
+    size = root_mean_square(values[operation.outputs[0]])
     if not largest or size > CANCELLED * largest:
         return None
     told = (
@@ -168,7 +180,3 @@ def _cancelled(operation: Operation, values: Tensors, precision: str) -> Loss | 
 def _reach(array: Array) -> float:
     finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
     return float(np.abs(finite.astype(np.float64)).max()) if finite.size else 0.0
-
-
-def _size(array: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(array.astype(np.float64))))) if array.size else 0.0

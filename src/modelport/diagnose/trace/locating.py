@@ -51,18 +51,16 @@ def compared(
     step: Step,
     feeds: Tensors,
     own_feeds: Tensors,
-    flawed: Mapping[str, str],
     progress: Progress,
 ) -> Located:
     """Compare the stage's graph with the reference, both on the reference runtime.
 
-    ``feeds`` are the reference's inputs, ``own_feeds`` the stage's; ``flawed`` tells of weights of the source that are
-    known to be bad. Raises EngineError or GraphError.
+    ``feeds`` are the reference's inputs, ``own_feeds`` the stage's. Raises EngineError or GraphError.
     """
     theirs, mine = read_graph(reference.path), read_graph(step.model.path)
     found = examine(theirs, mine, feeds, own_feeds if step.pixels else None, step.precision, progress)
     values = _tensors(theirs, found.departed[:LOOKED_AT], feeds)
-    culprits = culprits_of(found, theirs, mine, step.precision, values=values, flawed=flawed)
+    culprits = culprits_of(found, theirs, mine, step.precision, values)
     notes = list(found.notes)
     if not culprits:
         notes.append("no node alone departs by more than its precision explains: the departure is the sum of many")

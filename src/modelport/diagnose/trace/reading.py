@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modelport.core.values import Array
 from modelport.model.graph.file import FLOATING, opset_of
+from modelport.model.graph.flow import constant_of
+from modelport.model.graph.outline import outline
 from modelport.model.graph.passing import PASSING, named_nodes, passes, root
 
 if TYPE_CHECKING:
@@ -25,7 +29,8 @@ SETTINGS = frozenset(("roi", "scales", "min", "max", "constant_value", "ratio", 
 RENAMED = {"mean": "input_mean", "var": "input_var", "K": "k", "input_as_shape": "input", "num_classes": "depth"}
 # Inputs that may be exchanged without a change of the result.
 COMMUTATIVE = frozenset(("Add", "Mul", "Max", "Min", "Sum", "Mean", "And", "Or", "Xor", "Equal"))
-LIGHT = 1024  # elements of a constant that inference of shapes may need: a shape, axes, indices
+# What ONNX's reference evaluator was seen to raise of nodes that are at odds with themselves.
+REFUSED = (LookupError, TypeError, ValueError, ArithmeticError, AssertionError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Operation:
     name: str
     op: str  # with its domain where that is not ONNX's own
     settings: Mapping[str, Any]  # attributes with their defaults, and the constant inputs that are no weights
-    weights: Mapping[str, Array]  # float constants, by the operator's own name of the input
+    weights: Mapping[str, Array]  # constants that are no settings, by the operator's own name of the input
     constants: Mapping[str, str]  # the names of the tensors of both, by the operator's name of the input
     inputs: tuple[str, ...]  # tensors that flow in, as they were before casts and quantization
     outputs: tuple[str, ...]
@@ -73,8 +78,8 @@ class Reading:
         import onnx
 
         try:
-            graph = onnx.shape_inference.infer_shapes(_light(self.model)).graph
-        except Exception:
+            graph = onnx.shape_inference.infer_shapes(outline(self.model)).graph
+        except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
             graph = self.model.graph  # at odds with itself, or unknown to ONNX: what the file declares is all there is
         return {
             value.name: tuple(max(0, axis.dim_value) for axis in value.type.tensor_type.shape.dim)
@@ -98,8 +103,8 @@ class Reading:
         node = self.nodes[self.maker[tensor]] if tensor in self.maker else None
         if node is None:
             return None
-        if node.op_type == "Constant":
-            return _value_of(node)
+        if (own := constant_of(node)) is not None:
+            return _array(own)
         if node.op_type not in FOLDED or not depth:
             return None
         taken = {name: self.constant(name, depth - 1) for name in node.input if name}
@@ -107,24 +112,24 @@ class Reading:
             return None
         return _evaluated(node, taken, self.opset)
 
+    def constant_input(self, node: onnx.NodeProto, place: int) -> Array | None:
+        """Return the value of the constant that a node takes at this place; None where it takes none there."""
+        return self.constant(node.input[place]) if len(node.input) > place else None
+
     def is_weight(self, tensor: str) -> bool:
         """Whether a tensor is a float constant of several axes that the file keeps."""
         if tensor not in self._weights:
-            kept = [self._kept[tensor]] if tensor in self._kept else []
-            if not kept and tensor in self.maker and self.nodes[self.maker[tensor]].op_type == "Constant":
-                kept = [entry.t for entry in self.nodes[self.maker[tensor]].attribute if entry.name == "value"]
-            self._weights[tensor] = any(one.data_type in FLOATING and len(one.dims) > 1 for one in kept)
+            kept = self._kept.get(tensor)
+            if kept is None and tensor in self.maker:
+                kept = constant_of(self.nodes[self.maker[tensor]])
+            self._weights[tensor] = kept is not None and kept.data_type in FLOATING and len(kept.dims) > 1
         return self._weights[tensor]
 
     def constants(self) -> Iterable[tuple[str, Array]]:
         """Yield the name and the value of every float constant of more than one element."""
-        for name, tensor in self._kept.items():
-            if tensor.data_type in FLOATING and np.prod(tensor.dims) > 1:
-                yield name, _array(tensor)
-        for name, node in self.nodes.items():
-            value = _value_of(node) if node.op_type == "Constant" else None
-            if value is not None and value.dtype.kind == "f" and value.size > 1:
-                yield name, value
+        for tensor in chain(self._kept.values(), map(constant_of, self.nodes.values())):
+            if tensor is not None and tensor.data_type in FLOATING and math.prod(tensor.dims) > 1:
+                yield tensor.name, _array(tensor)
 
     def operations(self, names: Iterable[str], *, lowered: bool) -> list[Operation]:
         """Return the nodes of a unit, without its constants and without what passes values on.
@@ -158,14 +163,15 @@ class Reading:
                 continue
             key = _formal(node, schema, place)
             constants[key] = tensor
-            if value.dtype.kind == "f" and value.size > 1 and key not in SETTINGS:
+            if _is_weight(value) and key not in SETTINGS:
                 weights[key] = value
             else:
                 # One number is the same in any shape; of indices and sizes the shape says how many there are.
                 settings[key] = value.item() if value.dtype.kind == "f" and value.size == 1 else value.tolist()
         _fill(node, settings, weights, self.opset)
-        if node.op_type == "Transpose" and "perm" not in settings and node.input[0] in self.shapes:
-            settings["perm"] = list(range(len(self.shapes[node.input[0]])))[::-1]
+        first = next(iter(node.input), "")
+        if node.op_type == "Transpose" and "perm" not in settings and first in self.shapes:
+            settings["perm"] = list(range(len(self.shapes[first])))[::-1]
         op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
         given = (settings, weights, constants, tuple(flowing), tuple(node.output))
         return Operation(name, op, *given, self.opset, defaults=defaults)
@@ -179,6 +185,11 @@ class Reading:
             return onnx.defs.get_schema(node.op_type, versions[domain or "ai.onnx"], domain)
         except (onnx.defs.SchemaError, KeyError):
             return None  # an operator of a vendor's: what it leaves out is not known
+
+
+def _is_weight(value: Array) -> bool:
+    """Whether a constant is compared as a tensor: floats, and whole numbers that are no list of sizes or axes."""
+    return value.size > 1 and (value.dtype.kind == "f" or (value.dtype.kind in "iub" and value.ndim > 1))
 
 
 def _defaults(schema: Any) -> dict[str, Any]:
@@ -250,18 +261,6 @@ def _array(tensor: onnx.TensorProto) -> Array:
     return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
-def _value_of(node: onnx.NodeProto) -> Array | None:
-    from onnx import helper
-
-    for entry in node.attribute:
-        if entry.name == "value":
-            return _array(entry.t)
-        if entry.name in ("value_float", "value_floats", "value_int", "value_ints"):
-            kind = np.float32 if "float" in entry.name else np.int64
-            return np.asarray(helper.get_attribute_value(entry), kind)
-    return None
-
-
 def _evaluated(node: onnx.NodeProto, taken: Mapping[str, Any], opset: int) -> Array | None:
     """Return what a node of constants gives, as ONNX's reference computes it; None where it cannot."""
     from onnx.reference import ReferenceEvaluator
@@ -269,30 +268,11 @@ def _evaluated(node: onnx.NodeProto, taken: Mapping[str, Any], opset: int) -> Ar
     try:
         made: Any = ReferenceEvaluator(node, opsets={"": opset}).run(None, dict(taken))
         return np.asarray(made[0])
-    except Exception:
-        return None  # whatever a foreign file asks for there: then it is no constant that can be compared
+    except REFUSED:
+        return None  # then the node is compared as one that computes
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnx.inliner
 
     return onnx.inliner.inline_local_functions(model) if model.functions else model
-
-
-def _light(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model for inference of shapes: large constants are inputs, so that nothing heavy is copied."""
-    import onnx
-    from onnx import helper
-
-    light = onnx.ModelProto(ir_version=model.ir_version)
-    light.opset_import.extend(model.opset_import)
-    light.graph.node.extend(model.graph.node)
-    light.graph.output.extend(model.graph.output)
-    kept = {tensor.name for tensor in model.graph.initializer}
-    light.graph.input.extend(value for value in model.graph.input if value.name not in kept)
-    for tensor in model.graph.initializer:
-        if np.prod(tensor.dims) <= LIGHT:
-            light.graph.initializer.append(tensor)
-        else:
-            light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return light

@@ -56,7 +56,8 @@ def _plainer(operation: Operation) -> Operation:
         return _by_constant(operation, "Mul", lambda value: 1 / value)
     if op == "Sub":
         return _by_constant(operation, "Add", np.negative)
-    if op == "ReduceMean" and sorted(settings.get("axes") or ()) in PLANE and settings.get("keepdims"):
+    axes = settings.get("axes")
+    if op == "ReduceMean" and isinstance(axes, list) and sorted(axes) in PLANE and settings.get("keepdims"):
         return replace(operation, op="GlobalAveragePool", settings={})
     return operation
 
@@ -94,7 +95,10 @@ def _is_chain(chain: Sequence[Operation]) -> bool:
     """Whether each reads the one before, and nothing else but what the first reads."""
     source = set(chain[0].inputs)
     return len(source) == 1 and all(
-        one.outputs[0] in two.inputs and set(two.inputs) <= {one.outputs[0], *source} and not two.weights
+        one.outputs
+        and one.outputs[0] in two.inputs
+        and set(two.inputs) <= {one.outputs[0], *source}
+        and not two.weights
         for one, two in pairwise(chain)
     )
 

@@ -19,7 +19,7 @@ from modelport.engines.source import Source
 from modelport.jobs.run import run
 from modelport.jobs.run_request import RunRequest
 from modelport.jobs.trace.request import REPAIRED, Asked, TraceRequest
-from modelport.model.graph.file import read_graph
+from modelport.model.graph.file import opset_of, read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, plan_text
 from modelport.report.result import Result
 from modelport.stages.plan import Plan
@@ -89,7 +89,7 @@ def applied(case: Case, progress: Progress) -> dict[str, Any]:
         "stage": stage.to_json(),
         "before": _told(before, case.request.out / BEFORE),
         "after": _told(after, case.request.out / AFTER),
-        "why": _why(stage, after),
+        "why": _why(stage, after) + (newer_opset(case.step.model.path, repair.path) if repair.by == "graft" else ""),
     }
 
 
@@ -205,6 +205,12 @@ def _told(result: Result, folder: Path) -> dict[str, Any]:
         "latency_ms": result.speed.latency_ms.get("host", {}).get("median"),
         "folder": str(folder),
     }
+
+
+def newer_opset(before: Path, after: Path) -> str:
+    """Return, to be put behind a sentence, that a graph is of another opset than it was; empty where it is not."""
+    old, new = (opset_of(read_graph(path)) for path in (before, after))
+    return "" if old == new else f"; it is of opset {new} now, and was of {old}: the source's nodes are that new"
 
 
 def _why(stage: StageFound, after: Result) -> str:

@@ -156,14 +156,13 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
     task = task_of(what.recipe, what.dataset.categories, plan.seed)
     stages = Stages(what.recipe, task, what.samples, plan.seed)
     with stage(progress, "source"):
-        broken = broken_weights(source)
-        culprits = culprits_in([finding for finding in broken if finding.certain])
+        culprits = culprits_in(broken_weights(source))
         found.stages.append(stages.source(source, plan.build, culprits[0].why if culprits else ""))
     metric = found.stages[0].metric
     if metric["value"] is None:
         found.notes.append(f"{len(what.samples)} samples do not tell {metric['name']}: the outputs alone are compared")
     if found.first_bad is not None:
-        found.located = Located(culprits or culprits_in(broken), 0)
+        found.located = Located(culprits, 0)
         return found
     with stage(progress, "reference graph"):
         reference = reference_of(source, request.out, progress)
@@ -174,20 +173,15 @@ def _through_the_stages(request: TraceRequest, what: Asked, source: Source, work
             found.stages.append(stages.stage(step))
         if found.first_bad is not None:
             with stage(progress, "nodes"):
-                flawed = {finding.tensor: finding.why for finding in broken}
-                known = (reference, flawed)
-                locate = partial(_located, what, stages=stages, known=known, work=work, progress=progress)
+                locate = partial(_located, what, stages=stages, reference=reference, work=work, progress=progress)
                 found.located = locate(step)
             found.case = Case(request, what, source, reference, step, found.located, stages, locate)
             break
     return found
 
 
-def _located(
-    what: Asked, step: Step, stages: Stages, known: tuple[Reference, dict[str, str]], work: Path, progress: Progress
-) -> Located:
-    """Look for the nodes on the samples that depart most; ``known``: the reference, and its bad weights by name."""
-    reference, flawed = known
+def _located(what: Asked, step: Step, stages: Stages, reference: Reference, work: Path, progress: Progress) -> Located:
+    """Look for the nodes on the samples that depart most."""
     graph = reference.graph
     if graph is None or (step.graph is None and step.model.kind != "onnx"):
         return Located([], 0, [f"no node is looked for: {reference.why or 'the engine runs no graph'}"])
@@ -196,7 +190,7 @@ def _located(
         own = first_rows(what, samples, pixels=step.pixels)
         if step.graph is not None:
             return bisected(step, own, work)
-        return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, flawed, progress)
+        return compared(graph, step, first_rows(what, samples) if step.pixels else own, own, progress)
     except ModelportError as error:
         return Located([], 0, [f"the nodes could not be looked through: {error.found}"])
 

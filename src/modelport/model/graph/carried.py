@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelport.model.graph.file import FLOATING
+from modelport.model.graph.flow import constant_of
 from modelport.model.graph.quantizable import constant_nodes
 
 if TYPE_CHECKING:
@@ -32,21 +33,26 @@ class Carried:
         self._graph = model.graph
         self._fresh = fresh
         self._kind = _float_kind(model)
+        self._made_here = {name: tensor.data_type for name, tensor in constant_nodes(model)}
         self._kept = {tensor.name: tensor for tensor in reference.graph.initializer}
         self._makers = makers
 
     def has(self, name: str) -> bool:
         """Whether a tensor is a constant of the reference."""
-        return name in self._kept or (name in self._makers and self._makers[name].op_type == "Constant")
+        return name in self._kept or self._made(name) is not None
 
-    def bring(self, name: str, known: str, uses: int) -> str:
+    def bring(self, name: str, known: str, uses: int, *, full: bool) -> str:
         """Bring a constant along and return its name here.
 
-        It takes the place of the initializer ``known``, and its float type, where that is used no more than once;
-        ``uses`` says how often it is. Elsewhere its type is the one that most constants have.
+        It has the float type of the constant ``known``, and takes its place where that is an initializer that is used
+        no more than once; ``uses`` says how often it is. Where there is none, its type is the one that most constants
+        have, or stays as it is where ``full`` says that no other is taken there.
         """
+        from onnx import TensorProto
+
         kept = next((one for one in self._graph.initializer if one.name == known), None)
-        tensor = _typed_as(self._copied(name), self._kind if kept is None else kept.data_type)
+        kind = self._made_here.get(known, TensorProto.FLOAT if full else self._kind)
+        tensor = _typed_as(self._copied(name), kind if kept is None else kept.data_type)
         if kept is not None and uses == 1:
             tensor.name = known
             kept.CopyFrom(tensor)
@@ -56,15 +62,10 @@ class Carried:
         return str(tensor.name)
 
     def _copied(self, name: str) -> Any:
-        from onnx import helper, numpy_helper
+        return copy.deepcopy(self._kept[name]) if name in self._kept else self._made(name)
 
-        if name in self._kept:
-            return copy.deepcopy(self._kept[name])
-        (attribute,) = self._makers[name].attribute
-        if attribute.name == "value":
-            return copy.deepcopy(attribute.t)
-        values = helper.get_attribute_value(attribute)
-        return numpy_helper.from_array(np.asarray(values, np.float32 if "float" in attribute.name else np.int64))
+    def _made(self, name: str) -> Any:
+        return constant_of(self._makers[name]) if name in self._makers else None
 
 
 def _float_kind(model: onnx.ModelProto) -> int:

@@ -103,7 +103,7 @@ class _Conversion:
         if over:
             self.notes.append(f"'{node.name}' stays in float32: '{over[0]}' reaches {wide[over[0]]:.4g}")
         kept = node.name in self.blocked or bool(over) or _constant_is_wide(node)
-        wants, gives = _types(node, self.model, kept)
+        wants, gives = float_types(node, self.model, kept)
         if HALF not in (*wants, *gives):
             self.kept.append(node.name)
         for place, name in enumerate(node.input):
@@ -183,7 +183,7 @@ class _Conversion:
         return name
 
 
-def _types(node: Any, model: onnx.ModelProto, kept: bool) -> tuple[list[str], list[str]]:
+def float_types(node: Any, model: onnx.ModelProto, kept: bool) -> tuple[list[str], list[str]]:
     """Return the float type that each input and output of a node is to have, by the operator's own declaration."""
     import onnx
 

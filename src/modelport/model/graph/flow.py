@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,14 +88,14 @@ class Flow:
         constants = {tensor.name: tensor for tensor in graph.initializer}
         steps = []
         for node in _named_nodes(graph):
-            made = _constant_of(node)
+            made = constant_of(node)
             if made is not None:
                 constants[node.output[0]] = made
             else:
                 steps.append(node)
         inputs = [value for value in graph.input if value.name not in constants]
         known = {*constants, *(value.name for value in inputs)}
-        ordered = _sorted([_step(index, node) for index, node in enumerate(steps)], known)
+        ordered = in_order(steps, known)
         maker = {name: step for step in ordered for name in step.gives}
         takers = defaultdict(list)
         fixed = set(constants)
@@ -158,6 +158,37 @@ class Flow:
         return helper.make_model(graph, opset_imports=self.opsets, ir_version=self.ir_version)
 
 
+def in_order(nodes: Iterable[Any], known: Collection[str]) -> list[Step]:
+    """Return a step for each node, each after what it reads, otherwise in the order that they had.
+
+    ``known`` is what there is before the first. Raises GraphError where a node reads what nothing gives, or where they
+    form a circle.
+    """
+    steps = [_step(index, node) for index, node in enumerate(nodes)]
+    made = {name: step for step in steps for name in step.gives}
+    waits = {step.index: len({made[name].index for name in step.reads if name in made}) for step in steps}
+    after = defaultdict(list)
+    for step in steps:
+        for index in {made[name].index for name in step.reads if name in made}:
+            after[index].append(step.index)
+        for name in step.reads:
+            if name not in made and name not in known:
+                raise GraphError(f"node '{step.name}' reads '{name}', which nothing gives", "export it again")
+    ready = [index for index, count in waits.items() if not count]
+    heapq.heapify(ready)
+    order: list[Step] = []
+    while ready:
+        step = steps[heapq.heappop(ready)]
+        order.append(Step(len(order), step.node, step.reads, step.gives))
+        for index in after[step.index]:
+            waits[index] -= 1
+            if not waits[index]:
+                heapq.heappush(ready, index)
+    if len(order) < len(steps):
+        raise GraphError("the nodes of the graph form a circle", "export it again")
+    return order
+
+
 def given(name: str, array: Array) -> Any:
     """Return the declaration of an input that takes exactly this array."""
     from onnx import helper
@@ -190,32 +221,6 @@ def _step(index: int, node: Any) -> Step:
     return Step(index, node, tuple(reads), tuple(name for name in node.output if name))
 
 
-def _sorted(steps: list[Step], known: set[str]) -> list[Step]:
-    """Return the steps, each after what it reads, otherwise in the order that they had; indices are the new order."""
-    made = {name: step for step in steps for name in step.gives}
-    waits = {step.index: len({made[name].index for name in step.reads if name in made}) for step in steps}
-    after = defaultdict(list)
-    for step in steps:
-        for index in {made[name].index for name in step.reads if name in made}:
-            after[index].append(step.index)
-        for name in step.reads:
-            if name not in made and name not in known:
-                raise GraphError(f"node '{step.name}' reads '{name}', which nothing gives", "export it again")
-    ready = [index for index, count in waits.items() if not count]
-    heapq.heapify(ready)
-    order: list[Step] = []
-    while ready:
-        step = steps[heapq.heappop(ready)]
-        order.append(Step(len(order), step.node, step.reads, step.gives))
-        for index in after[step.index]:
-            waits[index] -= 1
-            if not waits[index]:
-                heapq.heappush(ready, index)
-    if len(order) < len(steps):
-        raise GraphError("the nodes of the graph form a circle", "export it again")
-    return order
-
-
 def _named_nodes(graph: Any) -> Sequence[Any]:
     """Return copies of the nodes, each with a name of its own. Weights are not copied."""
     import onnx
@@ -226,7 +231,7 @@ def _named_nodes(graph: Any) -> Sequence[Any]:
     return list(named.graph.node)
 
 
-def _constant_of(node: Any) -> onnx.TensorProto | None:
+def constant_of(node: Any) -> onnx.TensorProto | None:
     """Return the tensor of a Constant node; None for other nodes, and for strings and sparse tensors."""
     from onnx import TensorProto, helper, numpy_helper
 

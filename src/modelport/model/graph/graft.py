@@ -11,7 +11,8 @@ from modelport.core.errors import GraphError, raised_as
 from modelport.core.text import plain
 from modelport.model.graph.carried import Carried
 from modelport.model.graph.file import opset_of
-from modelport.model.graph.flow import captures
+from modelport.model.graph.float16 import FULL, float_types
+from modelport.model.graph.flow import captures, in_order
 from modelport.model.graph.passing import named_nodes, passes, root
 from modelport.model.graph.quantizable import name_nodes
 
@@ -40,8 +41,8 @@ def grafted(candidate: onnx.ModelProto, reference: onnx.ModelProto, grafts: Sequ
 
     A node that keeps its operator keeps its name and the names of its tensors; new ones get names of their own. Float
     constants take the type that the candidate keeps the same constant in. Raises GraphError where a graft cannot be
-    made: the reference reads a tensor that the candidate does not have, the opsets give its operator two meanings, or
-    the result is not valid.
+    made: the reference reads a tensor that the candidate does not have, the opsets give its operator two meanings, it
+    is control flow that differs, or the result is not valid.
     """
     work = _Work(candidate, reference)
     for graft in grafts:
@@ -93,8 +94,10 @@ class _Work:
         names = {root(there, self.made_there): here for there, here in graft.places.items()}
         makers = {name: node for node in self.nodes for name in node.output}
         for own, node in zip(mine, theirs, strict=True):
-            del own.attribute[:]
-            own.attribute.extend(node.attribute)
+            if own.attribute != node.attribute:
+                self._hold_plain(node)
+                del own.attribute[:]
+                own.attribute.extend(node.attribute)
             own.domain = node.domain
             had = list(own.input)
             own.input[:] = [
@@ -121,7 +124,7 @@ class _Work:
         if self.constants.has(source):
             # A weight in 8 bits stays: it is mended by quantizing again.
             quantized = own in makers and makers[own].op_type == "DequantizeLinear"
-            return own if quantized else self._constant(source, own, node)
+            return own if quantized else self._constant(source, own, node, place)
         want = names.get(source)
         if want is None:
             raise self._unknown(name, node)
@@ -152,15 +155,14 @@ class _Work:
     def _brought(self, node: Any, own: Any, names: Mapping[str, str]) -> Any:
         """Return the reference's node with its tensors by the candidate's names and its constants brought along."""
         made = copy.deepcopy(node)
-        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-            raise GraphError(f"node '{plain(node.name, 60)}' ({node.op_type}) is control flow", EXPORT_AGAIN)
+        self._hold_plain(node)
         made.name = own.name if own is not None else self._fresh(node.name)
         for place, name in enumerate(node.input):
             if name in names:
                 made.input[place] = names[name]
             elif name:
                 known = own.input[place] if own is not None and place < len(own.input) else ""
-                made.input[place] = self._constant(name, known, node)
+                made.input[place] = self._constant(name, known, node, place)
         for place, name in enumerate(node.output):
             made.output[place] = names.get(name, name)
         return made
@@ -172,11 +174,17 @@ class _Work:
             found = f"{node.op_type} means something else in opset {mine} than in the source's {theirs}"
             raise GraphError(found, f"export the file with opset {theirs}")
 
-    def _constant(self, name: str, known: str, node: Any) -> str:
+    def _hold_plain(self, node: Any) -> None:
+        # What a subgraph reads of the source's tensors has no name here.
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise GraphError(f"node '{plain(node.name, 60)}' ({node.op_type}) is control flow", EXPORT_AGAIN)
+
+    def _constant(self, name: str, known: str, node: Any, place: int) -> str:
         """Bring a constant of the reference along and return its name here; ``known`` is what it takes the place of."""
         if not self.constants.has(name):
             raise self._unknown(name, node)
-        return self.constants.bring(name, known, sum(_reads(other).count(known) for other in self.nodes))
+        full = float_types(node, self.model, False)[0][place] == FULL
+        return self.constants.bring(name, known, sum(_reads(other).count(known) for other in self.nodes), full=full)
 
     def _unknown(self, name: str, node: Any) -> GraphError:
         found = f"the source's node '{plain(node.name, 60)}' ({node.op_type}) reads '{plain(name, 60)}'"
@@ -207,7 +215,8 @@ class _Work:
         """Order the nodes, drop what nobody reads any more, and have the checker look at the whole."""
         import onnx
 
-        ordered = _in_order(self.nodes, {value.name for value in (*self.graph.input, *self.graph.initializer)})
+        known = {value.name for value in (*self.graph.input, *self.graph.initializer)}
+        ordered = [step.node for step in in_order(self.nodes, known)]
         del self.graph.node[:]
         self.graph.node.extend(ordered)
         read = {name for node in ordered for name in _reads(node)} | {value.name for value in self.graph.output}
@@ -261,24 +270,6 @@ def _settle_outputs(model: onnx.ModelProto, reference: onnx.ModelProto) -> None:
     for value in model.graph.output:
         if value.name in theirs:
             value.type.CopyFrom(theirs[value.name].type)
-
-
-def _in_order(nodes: Sequence[Any], known: set[str]) -> list[Any]:
-    """Return the nodes each after what it reads, otherwise in their order."""
-    made = {name for node in nodes for name in node.output}
-    have, waiting, ordered = set(known), list(nodes), []
-    while waiting:
-        rest = []
-        for node in waiting:
-            if any(name in made and name not in have for name in _reads(node)):
-                rest.append(node)
-            else:
-                ordered.append(node)
-                have.update(node.output)
-        if len(rest) == len(waiting):
-            raise GraphError("with the source's nodes the graph forms a circle", EXPORT_AGAIN)
-        waiting = rest
-    return ordered
 
 
 def _quoted(names: Iterable[str]) -> str:

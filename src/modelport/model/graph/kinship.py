@@ -20,6 +20,9 @@ def kinship(state: Mapping[str, Array], lost: Collection[str], constants: Iterab
 
     Empty where they are not, or where they are less than half of the layers: then it is these that changed.
 
+    Nothing tells here which constant is which layer's. Where each layer's own is known, ``diagnose.trace`` compares
+    these two alone, and tells what became of each.
+
     Layers are compared by the cosine of their output channels (rows), each of length 1 and either sign, which a folded
     batch norm leaves as it is.
     """

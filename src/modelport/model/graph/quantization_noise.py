@@ -11,11 +11,11 @@ import numpy as np
 
 from modelport.core.values import Array
 from modelport.model.graph.flow import Flow, Kind, Step
+from modelport.model.graph.passing import QUANTIZING
 
 if TYPE_CHECKING:
     import onnx
 
-ENDS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # Constants that the edit adds lie under this name.
 PREFIX = "noise"
 
@@ -23,7 +23,7 @@ PREFIX = "noise"
 def is_quantized(flow: Flow, steps: Iterable[Step]) -> bool:
     """Whether there is quantization among some steps, or in what they read of constants."""
     steps = list(steps)
-    return any(step.op in ENDS for step in (*steps, *flow.behind_constants(steps)))
+    return any(step.op in QUANTIZING for step in (*steps, *flow.behind_constants(steps)))
 
 
 class Noise:
@@ -130,9 +130,9 @@ class Noise:
         if scale.size == 1:
             return scale.reshape(())
         rank = self._rank(node.input[0])
-        if rank is None or scale.ndim != 1:
-            return None  # steps of blocks
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        if rank is None or scale.ndim != 1 or not -rank <= axis < rank:
+            return None  # steps of blocks, or a graph at odds with itself
         form = [1] * rank
         form[axis] = scale.size
         return scale.reshape(form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ WORDS: dict[Kind, str] = {
     "norm_never_updated": "not whole",
     "batch_norm_in_training": "left in training mode",
 }
-FEW = 4  # other layers that must have taps that differ
+FEW = 4  # other layers that must have taps that differ, or tell what linear and 1 × 1 ones show
+PLAIN = 20.0  # a score that leaves no doubt that such a layer's places mean something
 # A score that a trained layer would have by the others' example, and a draw has not.
 OUTLYING = 40.0
 # A share of the layers that must be trained for the others to be called missing.
@@ -207,8 +209,26 @@ def _of_shuffled(layers: Sequence[Layer]) -> list[WeightFinding]:
         return []
     told = f"the places of its values mean nothing, while those of {trained} other layers do: no channel and no tap "
     told += "differs from the others, no neighbours are alike: shuffled, or drawn anew"
-    found = [_shuffled(layer, told, TOLD_BY_SIZE) for layer in odd if not layer.fresh]
+    found = []
+    for layer in odd:
+        usual = _usual(layer, layers)
+        if not layer.fresh and usual > TRAINED:
+            found.append(_shuffled(layer, told, TOLD_BY_SIZE, usual > PLAIN))
     return found + _of_taps(layers)
+
+
+def _usual(layer: Layer, layers: Sequence[Layer]) -> float:
+    """Return the score that a layer of so many values has in this network.
+
+    Kernels of several taps have it in every network that was looked at. Linear and 1 × 1 layers may have next to none:
+    of them the other ones tell.
+    """
+    if layer.taps is not None:
+        return math.inf
+    others = [
+        one.effect for one in layers if one is not layer and one.spread and one.taps is None and one.root >= ENOUGH**0.5
+    ]
+    return float(np.median(others)) * layer.root if len(others) >= FEW else 0.0
 
 
 def _of_taps(layers: Sequence[Layer]) -> list[WeightFinding]:
@@ -222,9 +242,10 @@ def _of_taps(layers: Sequence[Layer]) -> list[WeightFinding]:
     return [_shuffled(layer, told, PLACES_ALONE) for layer in odd]
 
 
-def _shuffled(layer: Layer, told: str, certain_from: int) -> WeightFinding:
+def _shuffled(layer: Layer, told: str, certain_from: int, plain_elsewhere: bool = True) -> WeightFinding:
     name, size = layer.weight.name, layer.weight.values.size
-    return WeightFinding("shuffled", name, layer.weight.module, f"{name}: {told}", size >= certain_from)
+    certain = plain_elsewhere and size >= certain_from
+    return WeightFinding("shuffled", name, layer.weight.module, f"{name}: {told}", certain)
 
 
 def _of_zeros(layers: Sequence[Layer]) -> list[WeightFinding]:

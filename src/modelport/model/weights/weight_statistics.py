@@ -14,7 +14,9 @@ from modelport.core.values import Array
 # the rest. Between the weights of five published networks the widest gap was 3 and the furthest reach 184; of their
 # biases and statistics, which are few and spread further, 20 and 100.
 GAP, REACH, LONE = 20.0, 500.0, 1000.0
-FEWEST, MOST = 8, 16  # values that a tensor must have to be judged so, and that can be by themselves
+# Values that a tensor must have to be judged so, and that can be by themselves: MOST, and one in SHARE. In the sparse
+# last layers of LPIPS, of 64 values, a dozen are 10^5 times as large as all others.
+FEWEST, MOST, SHARE = 8, 16, 128
 # A tensor is judged by so many of its values at most, whole rows of it: more tell nothing new.
 LOOKED_AT = 1 << 17
 # Rows and columns of the block whose largest singular value is looked at.
@@ -176,9 +178,9 @@ def outliers(values: Array) -> int:
     if values.size < FEWEST:
         return 0
     gap, reach = (GAP, REACH) if values.ndim > 1 else (LONE, LONE)
-    few = min(MOST, values.size - 1)
+    few = min(MOST, max(1, values.size // SHARE))
     largest, rms = largest_of(values), root_mean_square(values)
-    # What MOST values of that size alone would make of the root mean square: looking at each value takes longer.
+    # What so many values of that size alone would make of the root mean square: looking at each value takes longer.
     if largest < 0.5 * rms / math.sqrt(few / values.size + 1 / reach**2):
         return 0
     sizes = np.abs(values).ravel()

@@ -111,18 +111,10 @@ class Decoder:
         dropped = sum(int((self.found(outputs, row).scores < least).sum()) for row in rows)
         name = how.scores or how.boxes
         array = outputs[name].copy()
-        scores = self._class_scores(array)
+        scores = how.class_scores(array)
         rated = scores * array[..., 4:5] if self.form == YOLOV5 else scores
         scores[rated < least] = 0
         return changed | {name: array}, dropped
-
-    def _class_scores(self, array: Array) -> Array:
-        """Return the scores within the output that holds them, as a view."""
-        if self.form == YOLOV5:
-            return array[..., 5:]
-        if self.form == YOLOV8:
-            return array[:, 4:]
-        return array[..., 4] if self.form == END_TO_END else array
 
     def _dets(self, outputs: Tensors, row: int) -> Found:
         labels = outputs[self.outputs.labels][row]
@@ -195,13 +187,19 @@ class Decoder:
 
     def _corners(self, boxes: Array) -> Array:
         """Return boxes (n, 4) as x1 y1 x2 y2 in pixels of the input."""
-        if self.spelling == "yxyx":
-            boxes = boxes[:, [1, 0, 3, 2]]
-        elif self.spelling != "xyxy":
-            start, size = boxes[:, :2], boxes[:, 2:]
-            start = start - size / 2 if self.spelling == "cxcywh" else start
-            boxes = np.concatenate([start, start + size], axis=1)
+        boxes = corners_of(self.spelling, boxes)
         return boxes if self._scale is None else boxes.astype(np.float64) * self._scale
+
+
+def corners_of(spelling: str, boxes: Array) -> Array:
+    """Return boxes (…, 4), whose numbers are what ``spelling`` says, as x1 y1 x2 y2."""
+    if spelling == "xyxy":
+        return boxes
+    if spelling == "yxyx":
+        return boxes[..., [1, 0, 3, 2]]
+    start, size = boxes[..., :2], boxes[..., 2:]
+    start = start - size / 2 if spelling == "cxcywh" else start
+    return np.concatenate([start, start + size], axis=-1)
 
 
 def usual_spelling(form: str) -> str:

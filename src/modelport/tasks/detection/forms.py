@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelport.core.values import TensorSpec
+from modelport.core.values import Array, TensorSpec
 from modelport.tasks.detection.recipe_table import Boxes
 
 DETS, BOXES, CANDIDATES, YOLOV5, YOLOV8, END_TO_END = "dets", "boxes", "candidates", "yolov5", "yolov8", "end_to_end"
@@ -37,6 +37,14 @@ class Outputs:
     labels: str = ""
     count: str = ""
     guessed: bool = False
+
+    def class_scores(self, array: Array) -> Array:
+        """Return the scores within the output that holds them (N, …), as a view."""
+        if self.form == YOLOV5:
+            return array[..., 5:]
+        if self.form == YOLOV8:
+            return array[:, 4:]
+        return array[..., 4] if self.form == END_TO_END else array
 
 
 def outputs_of(specs: Sequence[TensorSpec], classes: int | None, told: Boxes) -> Outputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import Enum
 
 import numpy as np
@@ -10,12 +9,15 @@ import numpy as np
 from modelport.core.values import Array
 from modelport.tasks.judged import Floats
 
-# How far a row of probabilities may sum from 1: float16 rounds a thousand of them so.
+# How far a row of probabilities may sum from 1: four times what float16 rounds a sum by at most (2⁻¹¹ of each part).
 SUM_ROUNDING = 2e-3
-# How far below zero rounding may take a probability that was softmaxed again.
-AGAIN_ROUNDING = 1e-3
-# What is certain in probabilities that are told from softmaxed ones: of an undecided model both look alike.
+# How far below zero rounding may take a probability that was softmaxed again: a float16's logarithm is off by 2⁻¹¹
+# at most, and so is the mean of a row's.
+AGAIN_ROUNDING = 2 * 2.0**-11
+# How far above an even share some best class is in probabilities that are told from softmaxed ones: of a model that is
+# never so sure both look alike. Of two classes only an answer that is wholly sure (1 and 0) tells them.
 DECIDED = 0.5
+# Probabilities below it are taken for it, before their logarithm: float32's 1e-7 and 0 say the same.
 SMALLEST = 1e-7
 
 
@@ -31,7 +33,7 @@ def kind_of(scores: Array) -> Kind:
     """Return what rows of scores (N, C) are.
 
     A second softmax makes of probabilities p in C classes what lies between 1 / (C − 1 + e) and e / (C − 1 + e); the
-    logarithms less their mean, and a C-th more, are p again. No other rows give so, but those of an undecided model.
+    logarithms less their mean, and a C-th more, are p again. Other rows give so where a model is undecided in all.
     """
     rows = scores.astype(np.float64)
     classes = rows.shape[1]
@@ -39,7 +41,7 @@ def kind_of(scores: Array) -> Kind:
         return Kind.LOGITS
     if rows.min() > 0.0:
         inner = once_softmaxed(rows)
-        if inner.min() >= -AGAIN_ROUNDING / classes and inner.max() > DECIDED:
+        if inner.min() >= -AGAIN_ROUNDING and inner.max() >= 1.0 / classes + DECIDED - AGAIN_ROUNDING:
             return Kind.TWICE
     return Kind.PROBABILITIES
 
@@ -52,12 +54,6 @@ def logits_of(scores: Array, kind: Kind) -> Floats:
         return rows
     logs: Floats = np.log(np.maximum(rows if kind is Kind.PROBABILITIES else once_softmaxed(rows), SMALLEST))
     return logs
-
-
-def spread(logits: Floats) -> float:
-    """Return the standard deviation within rows, 1 where all are alike."""
-    found = float(np.sqrt(logits.var(axis=1).mean()))
-    return found if found > 0.0 and math.isfinite(found) else 1.0
 
 
 def once_softmaxed(rows: Floats) -> Floats:
