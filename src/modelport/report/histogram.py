@@ -20,7 +20,7 @@ CLOCK_STEP = 1e-6
 
 
 def histogram(milliseconds: Sequence[float]) -> dict[str, list[Any]]:
-    """Return ``edges`` (ms, each above the one before, one more than bins) and ``counts`` of one duration or more, in 30 bins at most.
+    """Return ``edges`` (ms, rising, one more than bins) and ``counts`` of one duration or more, in 30 bins at most.
 
     A bin takes what is at least its lower and less than its upper edge, the last one its upper edge, too; the counts
     sum to the number of durations. Between Tukey's outer fences, three spreads (of the quartiles) below the lower and
