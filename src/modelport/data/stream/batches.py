@@ -180,12 +180,13 @@ class _Loader:
         found: list[Loaded | BadSampleError] = []
         for sample, row in zip(samples, out, strict=True):
             try:
-                with self.clock.preparing():
-                    content = sample.read()
-                    digest = sample.sha256 or digest_bytes(content)
-                    name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
-                    facts = dict(sample.facts or {})
-                    placement = self.prepare(content, name, row, facts)
+                begun = self.clock.begin()
+                content = sample.read()
+                digest = sample.sha256 or digest_bytes(content)
+                name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
+                facts = dict(sample.facts or {})
+                placement = self.prepare(content, name, row, facts)
+                self.clock.end(begun)
                 found.append((digest, placement, facts))
             except BadSampleError as error:
                 found.append(error)

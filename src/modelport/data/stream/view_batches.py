@@ -43,8 +43,10 @@ def stream_views(
     timed = clock or StageClock()
 
     def make(taken: list[_Row]) -> Batch:
-        with timed.preparing(len(taken)):
-            return _pack(taken, views, input_name, batch, seed, numbered=True, decoded=timed.decoded)
+        begun = timed.begin()
+        made = _pack(taken, views, input_name, batch, seed, numbered=True, decoded=timed.decoded)
+        timed.end(begun, len(taken))
+        return made
 
     return _stream(rows, make, batch, ahead, workers)
 
