@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 
 from modelport.report.page.found import Found
 from modelport.report.page.parts import Section
+from modelport.report.page.provenance import provenance_section
 from modelport.report.page.verdict import verdict_section
 
-SECTIONS: tuple[Callable[[Sequence[Found]], Section | None], ...] = (verdict_section,)
+SECTIONS: tuple[Callable[[Sequence[Found]], Section | None], ...] = (
+    verdict_section,
+    provenance_section,
+)
 """What makes each section of what was found; None where it has nothing to say."""
