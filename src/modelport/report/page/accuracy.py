@@ -31,6 +31,8 @@ ELSEWHERE = (
     "What is published was measured on other samples or another variant than some of these runs, and decides nothing "
     "there."
 )
+# The most that a figure can be, by unit.
+WHOLE = {"percent": 100.0, "fraction": 1.0}
 OTHER_SAMPLES = "Not all of these runs scored the same samples: their figures tell little of each other."
 
 
@@ -55,15 +57,20 @@ class Run:
         return (0.01 if source.unit == "fraction" else 1.0), "points"
 
     def around(self, metric: str) -> tuple[float | None, float | None] | None:
-        """Return between what the figure lies by its loss's interval, in its own unit; None where there is none."""
+        """Return between what the figure lies by its loss's interval, in its own unit; None where there is none.
+
+        A share lies between none and all whatever the interval says.
+        """
         found, source = self.check_of(metric), self.result.source.metrics.get(metric)
         if found is None or found[1].interval is None or source is None:
             return None
         unit, _ = self.unit(metric)
-        low, high = (None if end is None else end * unit for end in found[1].interval)
-        if source.rise_is_loss:
-            return _plus(source.value, low), _plus(source.value, high)
-        return _plus(source.value, high, -1), _plus(source.value, low, -1)
+        sign, most = 1 if source.rise_is_loss else -1, WHOLE.get(source.unit)
+        ends = [None if loss is None else source.value + sign * loss * unit for loss in found[1].interval]
+        if most is not None:
+            ends = [None if end is None else min(max(end, 0.0), most) for end in ends]
+        low, high = ends if source.rise_is_loss else ends[::-1]
+        return low, high
 
 
 def accuracy_section(material: Sequence[Found]) -> Section | None:
@@ -81,7 +88,8 @@ def accuracy_section(material: Sequence[Found]) -> Section | None:
 
 def _card(group: Group) -> dict[str, Any]:
     runs = [Run(member.label, member.one.result) for member in group.members if member.one.result is not None]
-    tables = [_figures(runs), *_agreement(runs)]
+    figures, further = _figures(runs)
+    tables = [*figures, *_agreement(runs)]
     said = [ELSEWHERE] * any(not row["applies"] for run in runs for row in run.result.published)
     said += [OTHER_SAMPLES] * (len({run.result.dataset["fingerprint"] for run in runs}) > 1)
     details = [
@@ -95,7 +103,8 @@ def _card(group: Group) -> dict[str, Any]:
         }
         for run in runs
     ]
-    return {"name": group.name, "tables": tables, "said": said, "charts": _charts(group.name, runs), "runs": details}
+    told = {"tables": tables, "further": further, "said": said, "charts": _charts(group.name, runs), "runs": details}
+    return {"name": group.name} | told
 
 
 def _metrics(runs: Sequence[Run]) -> list[str]:
@@ -104,10 +113,20 @@ def _metrics(runs: Sequence[Run]) -> list[str]:
     return [name for name in named if name != SOURCE_AGREEMENT]
 
 
-def _figures(runs: Sequence[Run]) -> Table:
-    rows = [_row(run, metric) for metric in _metrics(runs) for run in runs if metric in run.result.metrics]
+def _figures(runs: Sequence[Run]) -> tuple[list[Table], list[Table]]:
+    """Return the figures that are judged or published, and the others; no table where there are none."""
+    metrics = _metrics(runs)
+    told = {row["metric"] for run in runs for row in run.result.published}
+    main = [metric for metric in metrics if metric in told or any(run.check_of(metric) for run in runs)]
+    others = [metric for metric in metrics if metric not in main]
     header = ("metric", "run", "this run", "source", "loss", "interval of the loss", "check", "published", "n")
-    return Table(header, rows, "Figures of each run", frozenset({2, 3, 4, 5, 8}))
+    found: tuple[list[Table], list[Table]] = [], []
+    captions = ("Figures of each run", "Figures that decide nothing")
+    for tables, caption, names in zip(found, captions, (main, others), strict=True):
+        rows = [_row(run, metric) for metric in names for run in runs if metric in run.result.metrics]
+        if rows:
+            tables.append(Table(header, rows, caption, frozenset({2, 3, 4, 5, 8})))
+    return found
 
 
 def _row(run: Run, metric: str) -> list[Cell]:
@@ -221,10 +240,6 @@ def _drawn(run: Run, metric: str) -> Row:
     limit = found[1].want if found is not None and isinstance(found[1].want, int | float) else None
     value = run.result.metrics[metric].value
     return Row(run.label, value, "engine", run.around(metric), limit, f"metrics.{metric}.value")
-
-
-def _plus(value: float, distance: float | None, sign: int = 1) -> float | None:
-    return None if distance is None else value + sign * distance
 
 
 def _checks(result: Result) -> Table:

@@ -43,12 +43,15 @@ class Column:
 
 
 def guides_table(group: Group) -> tuple[Table | None, list[str]]:
-    """Return the table and what must be said beside it; None where nothing is known by batch."""
-    own = [column for column in map(_measured, group.members) if column.speeds]
+    """Return the table and what must be said beside it; None where nothing is published, and one batch is all.
+
+    Where there is a bench, the runs' speeds, each at one batch and with images read beside, stay out of it.
+    """
+    own = [column for column in map(_measured, group.of("bench") or group.of("result")) if column.speeds]
     there = list(_published(group))
     columns = [*own, *there]
     batches = sorted({batch for column in columns for batch in column.speeds})
-    if not batches:
+    if not there and len(batches) < 2:
         return None, []
     rows = [[Cell(f"{batch}"), *(_cell(column, batch) for column in columns)] for batch in batches]
     rows.append([Cell("best"), *map(_best, columns)])
@@ -58,20 +61,19 @@ def guides_table(group: Group) -> tuple[Table | None, list[str]]:
 
 
 def _measured(member: Member) -> Column:
-    """Return what was measured on this machine by batch: of several runs in flight the fastest."""
+    """Return what a bench, or a run, measured on this machine by batch: of several runs in flight the fastest."""
     value, speeds = member.one.value, dict[int, Speed]()
     remarks = texts_at(value, "speed_warnings")
     if member.one.kind == "result":
-        batch, speed = _batch(value), number_at(value, "throughput", "host", "value")
+        batch, speed = batch_of(value), number_at(value, "throughput", "host", "value")
         if batch is not None and speed is not None:
-            speeds[batch] = Speed(speed, "throughput.host.value", "", [("see below", "")] * bool(remarks))
-        return Column(f"{member.label}, run (host)", speeds, remarks)
-    if member.one.kind == "bench":
-        for index, point in enumerate(rows_at(value, "points")):
-            batch, speed = _batch(point), number_at(point, "throughput", "value")
-            if batch is None or speed is None or (batch in speeds and speeds[batch].value >= speed):
-                continue
-            speeds[batch] = Speed(speed, f"points.{index}.throughput.value", "", flags_of(point))
+            speeds[batch] = Speed(speed, "throughput.host.value", "", [("see above", "")] * bool(remarks))
+        return Column(f"{member.label}, run (host)", speeds)
+    for index, point in enumerate(rows_at(value, "points")):
+        batch, speed = batch_of(point), number_at(point, "throughput", "value")
+        if batch is None or speed is None or (batch in speeds and speeds[batch].value >= speed):
+            continue
+        speeds[batch] = Speed(speed, f"points.{index}.throughput.value", "", flags_of(point))
     return Column(f"{member.label}, bench", speeds, remarks)
 
 
@@ -92,7 +94,7 @@ def _device(told: Mapping[str, Any], key: str, device: str, source: str) -> Colu
     speeds, unit = {}, words_at(told, "printed_unit", limit=20)
     other = words_at(told, "unit") != "samples/s"
     for index, row in enumerate(rows_at(told, "figures")):
-        batch, speed, printed = _batch(row), number_at(row, "samples_per_second"), number_at(row, "value")
+        batch, speed, printed = batch_of(row), number_at(row, "samples_per_second"), number_at(row, "value")
         if batch is None or speed is None:
             continue
         said = f"printed {printed:g} {unit}" if other and printed is not None else ""
@@ -110,6 +112,12 @@ def flags_of(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(brief or text, text or brief) for brief, text in told if brief or text]
 
 
+def batch_of(value: Mapping[str, Any]) -> int | None:
+    """Return the batch of a point or a result; None for what is none."""
+    found = value.get("batch")
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found <= MOST_ROWS else None
+
+
 def _cell(column: Column, batch: int) -> Cell:
     speed = column.speeds.get(batch)
     if speed is None:
@@ -117,14 +125,18 @@ def _cell(column: Column, batch: int) -> Cell:
     words = [f"{speed.value:.1f}", *(["best"] if batch == column.best and len(column.speeds) > 1 else [])]
     beside = [word for word in (speed.printed, *(brief for brief, _ in speed.doubts)) if word]
     text = " ".join(words) + (f" ({'; '.join(beside)})" if beside else "")
-    return Cell(text, speed.key, "doubt" if speed.doubts else "")
+    return Cell(text, speed.key, _tone(column, speed))
 
 
 def _best(column: Column) -> Cell:
     if column.best is None:
         return Cell(MISSING)
     speed = column.speeds[column.best]
-    return Cell(f"{speed.value:.1f} at batch {column.best}", speed.key, "doubt" if speed.doubts else "")
+    return Cell(f"{speed.value:.1f} at batch {column.best}", speed.key, _tone(column, speed))
+
+
+def _tone(column: Column, speed: Speed) -> str:
+    return "doubt" if speed.doubts else "published" if column.source else ""
 
 
 def _compared(own: Sequence[Column], there: Sequence[Column]) -> Iterator[str]:
@@ -157,8 +169,3 @@ def _remarks(columns: Sequence[Column]) -> list[str]:
     left = len(single) - MOST_REMARKS
     more = [f"{left} more figures have a remark, in short beside them."] if left > 0 else []
     return [*found, *single[:MOST_REMARKS], *more]
-
-
-def _batch(value: Mapping[str, Any]) -> int | None:
-    found = value.get("batch")
-    return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found <= MOST_ROWS else None

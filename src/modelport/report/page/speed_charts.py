@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelport.core.text import listed
@@ -13,7 +13,7 @@ from modelport.report.page.charts.plot import Axis
 from modelport.report.page.charts.points import Point, Series
 from modelport.report.page.charts.stacked import Bar, Part, stacked
 from modelport.report.page.groups import Group, Member
-from modelport.report.page.guides_table import flags_of
+from modelport.report.page.guides_table import batch_of, flags_of
 from modelport.report.page.parts import Chart
 from modelport.report.page.reading import at, number_at, numbers_at, rows_at, words_at
 from modelport.report.sentence import AGAINST
@@ -21,18 +21,18 @@ from modelport.tasks.scoring import SOURCE_AGREEMENT
 from modelport.verdict.words import FAIL, PASS
 
 STAGES = (
-    Part("decode", "files read and decoded, CPU time of all threads", "fill-ink", 0.35),
-    Part("resize", "the rest of preprocessing, CPU time of all threads", "fill-ink", 0.6),
-    Part("wait", "no run under way, for want of inputs", "fill-doubt", 0.8),
+    Part("decode", "read and decoded, CPU time", "fill-ink", 0.3),
+    Part("resize", "the rest of preprocessing, CPU time", "fill-ink", 0.55),
+    Part("wait", "no run under way for want of inputs", "fill-ink", 0.12),
     Part("run", "the engine at work", "fill-engine"),
-    Part("score", "answers found, scored and written, CPU time", "fill-ink", 0.85),
+    Part("score", "scored and written, CPU time", "fill-ink", 0.8),
 )
 AT_THE_SAME_TIME = "Where the time goes: the stages go on at the same time, so their sum is not the time end to end."
 
 
 def charts_of(group: Group) -> tuple[list[Chart], list[str]]:
     """Return what can be drawn, and a word on each drawing that what was found is too old or too little for."""
-    found: list[Chart | None] = [*_over_batch(group.of("bench"))]
+    found: list[Chart | None] = [*_over_batch(group)]
     found += [chart for member in group.of("tune") if (chart := _front_of_tune(member, group.name)) is not None]
     found.append(_front_of_results(group))
     stages, told = _stages(group)
@@ -48,41 +48,36 @@ def charts_of(group: Group) -> tuple[list[Chart], list[str]]:
     return [chart for chart in found if chart is not None], told
 
 
-def _over_batch(benches: Sequence[Member]) -> Iterator[Chart | None]:
+def _over_batch(group: Group) -> Iterator[Chart | None]:
     """Yield throughput and latency over the batch, with one run in flight and with as many as were best."""
-    if not benches:
-        return
-    batches = {batch for one in benches for point in rows_at(one.one.value, "points") if (batch := _batch(point))}
+    benches = group.of("bench")
+    batches = {batch for one in benches for point in rows_at(one.one.value, "points") if (batch := batch_of(point))}
     x = Axis("batch", log=True, at=tuple(batches))
-    named = [
-        (f"{one.label}, {said}", one, single)
-        for one in benches
-        for said, single in (("1 in flight", True), ("best", False))
-    ]
-    speed = [Series(name, list(_points(one, single, "throughput", "value"))) for name, one, single in named]
-    latency = [Series(name, list(_points(one, single, "latency_ms", "median"))) for name, one, single in named]
-    for title, unit, series in (
-        ("Throughput over the batch", "samples/s, bench", speed),
-        ("Latency over the batch", "median of one run, ms", latency),
+    for title, unit, *keys in (
+        ("Throughput over the batch", "samples/s, bench", "throughput", "value"),
+        ("Latency over the batch", "median of one run, ms", "latency_ms", "median"),
     ):
-        yield lines(title, [one for one in series if one.points], x, Axis(unit, from_zero=True))
+        told = (_series(one, single, *keys) for one in benches for single in (True, False))
+        yield lines(f"{title}, {group.name}", [one for one in told if one.points], x, Axis(unit, from_zero=True))
+
+
+def _series(member: Member, single: bool, *keys: str) -> Series:
+    in_flight = {number_at(row, "in_flight") for row in rows_at(member.one.value, "points")} - {1.0, None}
+    several = f"{in_flight.pop():g} in flight" if len(in_flight) == 1 else "the best number in flight"
+    name = f"{member.label}, {'1 in flight' if single else several}"
+    return Series(name, list(_points(member, single, *keys)))
 
 
 def _points(member: Member, single: bool, *keys: str) -> Iterator[Point]:
     """Yield a figure of each batch: with one run in flight, or with several where that was measured."""
     for index, row in enumerate(rows_at(member.one.value, "points")):
-        batch, value = _batch(row), number_at(row, *keys)
+        batch, value = batch_of(row), number_at(row, *keys)
         in_flight = number_at(row, "in_flight")
         if batch is None or value is None or (in_flight == 1) != single:
             continue
         notes = [text for _, text in flags_of(row)]
         notes += [f"{in_flight:g} runs in flight"] if in_flight is not None and not single else []
         yield Point(batch, value, f"points.{index}.{'.'.join(keys)}", "; ".join(notes))
-
-
-def _batch(row: Mapping[str, Any]) -> float | None:
-    batch = number_at(row, "batch")
-    return batch if batch is not None and batch >= 1 else None
 
 
 def _latency(member: Member, name: str) -> Chart | None:
@@ -126,14 +121,15 @@ def _front_of_tune(member: Member, name: str) -> Chart | None:
         key = f"points.{index}.samples_per_second"
         settings.append(Setting(point, key, verdict, row.get("chosen") is True))
     metric = words_at(value, "metric", limit=40)
+    axis = f"{metric}, {words_at(value, 'points', 0, 'accuracy', 'unit', limit=20)}"
     source, low = number_at(value, "source", metric, "value"), at(value, "source", metric, "rise_is_loss") is True
-    return accuracy_by_speed(f"Accuracy and speed of what tune tried, {name}", settings, metric, source, low)
+    return accuracy_by_speed(f"Accuracy and speed of what tune tried, {name}", settings, axis, source, low)
 
 
 def setting_words(row: Any) -> str:
     """Return batch, runs in flight and threads of a setting in words."""
     batch, in_flight, threads = (number_at(row, key) or 0.0 for key in ("batch", "in_flight", "threads"))
-    return f"batch {batch:g}, {in_flight:g} in flight, {threads:g} threads"
+    return f"batch {batch:g}, runs in flight {in_flight:g}, threads {threads:g}"
 
 
 def _front_of_results(group: Group) -> Chart | None:
@@ -155,7 +151,8 @@ def _front_of_results(group: Group) -> Chart | None:
         return None
     first, metric = told[0][0].one.value, told[0][1]
     source, low = number_at(first, "source", "metrics", metric, "value"), at(first, "metrics", metric, "rise_is_loss")
-    return accuracy_by_speed(f"Accuracy and speed of the runs, {group.name}", settings, metric, source, low is True)
+    axis = f"{metric}, {words_at(first, 'metrics', metric, 'unit', limit=20)}"
+    return accuracy_by_speed(f"Accuracy and speed of the runs, {group.name}", settings, axis, source, low is True)
 
 
 def _same(member: Member, metric: str, first: Member, deciding: str) -> bool:

@@ -55,15 +55,16 @@ def histogram(
 
 
 def _marked(left: float, right: float, top: float, bottom: float, places: Sequence[tuple[str, float]]) -> list[Markup]:
-    """Return an upright line for each place, its name above it where the one before leaves room."""
-    parts, free = list[Markup](), left
+    """Return an upright line for each place, its name beside it in one of two rows, where there is room."""
+    parts, free = list[Markup](), [left, left]
     for name, place in sorted(places, key=lambda one: one[1]):
         parts.append(line(place, top, place, bottom, "stroke-ink", "3 2"))
         width = CHARACTER * len(name)
         start = min(place + 3, right - width)
-        if start >= free:
-            parts.append(text(start, top + 9, name))
-            free = start + width + 4
+        row = next((row for row, end in enumerate(free) if start >= end), None)
+        if row is not None:
+            parts.append(text(start, top + 9 + 13 * row, name))
+            free[row] = start + width + 4
     return parts
 
 

@@ -24,7 +24,6 @@ class Axis:
     log: bool = False
     from_zero: bool = False
     at: tuple[float, ...] = ()
-    to: float | None = None  # the axis ends here, where its figures cannot lie beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def lying(
         if top is not None:
             parts.append(line(place, top, place, bottom, "grid"))
         parts.append(line(place, bottom, place, bottom + 4, "axis"))
-        half = CHARACTER * len(short(along[index])) / 2
+        half = CHARACTER * len(short(along[index])) / 2 + 2
         parts.append(text(min(max(place, half), WIDTH - half), bottom + 17, short(along[index]), "", "middle"))
     parts.append(text((ends[0] + ends[1]) / 2, bottom + 34, axis.title, "muted", "middle"))
     return scale, parts
@@ -107,8 +106,7 @@ def _ticks(axis: Axis, values: Sequence[float], count: int) -> list[float]:
     low, high = min(values), max(values)
     if _is_log(axis, values):
         return log_ticks(low, high)
-    found = ticks(min(0.0, low) if axis.from_zero else low, max(0.0, high) if axis.from_zero else high, count)
-    return found if axis.to is None else [value for value in found if value <= axis.to or value == found[0]]
+    return ticks(min(0.0, low), max(0.0, high), count) if axis.from_zero else ticks(low, high, count)
 
 
 def _scale(axis: Axis, values: Sequence[float], along: Sequence[float], start: float, end: float) -> Scale:

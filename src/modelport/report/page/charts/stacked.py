@@ -53,7 +53,7 @@ def stacked(title: str, unit: str, bars: Sequence[Bar], parts: Sequence[Part]) -
     scale, elements = lying(Axis(unit, from_zero=True), [one.whole(parts) for one in shown], ends, bottom, 0.0)
     for row, one in enumerate(shown):
         top, before = row * ROW, 0.0
-        words = f"{one.name}: {short(one.whole(parts))}"
+        words = f"{one.name}: {short(one.whole(parts))} {unit}"
         elements.append(text(LEFT, top + 14, fitting(words, WIDTH - LEFT)))
         for part in parts:
             value = one.of(part)
