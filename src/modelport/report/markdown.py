@@ -82,7 +82,7 @@ def _classes(result: Result) -> str:
             row["n"],
             *(number(row.get(key), 2 if worst.percent else 4) for key in (worst.metric, "source")),
         ]
-        for row in worst.rows
+        for _, row in worst.rows
     ]
     text = f"## Worst classes\n\nOf {worst.told} classes with an n of {FEW_IMAGES} or more.\n\n"
     text += table(["class", "name", "n", worst.metric, "source model"], rows)
