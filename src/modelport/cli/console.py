@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,16 @@ from modelport.core.artifacts import write_json
 from modelport.core.guard import write_out
 from modelport.core.progress import Bar, Progress, Silent, stage
 from modelport.core.text import plain, plain_lines
+
+# Columns that tables have where there is no terminal to ask; no word of them is cut.
+WIDTH = 80
+# What a colour means, the same in every verb. Each stands on a word that says it, too.
+GOOD, BAD, DOUBT = "green", "red", "yellow"
+COLOURS = {
+    **dict.fromkeys(("pass", "better", "not worse", "yes", "within", "noticed", "repaired", "chosen"), GOOD),
+    **dict.fromkeys(("fail", "worse", "no", "beyond", "missed", "does not fit", "loses too much"), BAD),
+    **dict.fromkeys(("inconclusive", "incomplete", "cannot tell", "by chance", "not repaired"), DOUBT),
+}
 
 
 class Bars:
@@ -118,8 +128,7 @@ class Talk:
             return
         from rich.console import Console
 
-        # Without a terminal rich takes 80 columns, and tables would lose words.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
         # Rich would end the process with 1 where the reader has left.
         with console.capture() as drawn:
             draw(PlainConsole(console, quiet=self.quiet))
@@ -152,6 +161,26 @@ def cell(value: object, style: str = "") -> Any:
     from rich.text import Text
 
     return Text(plain_lines(value), style=style)
+
+
+def word(text: str) -> Any:
+    """Return one of the words that verdicts are told by, in its colour."""
+    return cell(text, COLOURS.get(text, ""))
+
+
+def grid(left: Sequence[str] = (), right: Sequence[str] = (), last: Sequence[str] = ()) -> Any:
+    """Return a table with these headers: words, then figures set to the right, then words again.
+
+    What is too wide for the console goes on in the next line: nothing is cut.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for names, side in ((left, "left"), (right, "right"), (last, "left")):
+        for name in names:
+            table.add_column(cell(name), justify=side, overflow="fold")
+    return table
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:

@@ -175,6 +175,8 @@ def demo(
         for result in value.runs:
             console.aside(f"{result.recipe} on {result.engine}: {sentence(result)}", soft_wrap=True)
         console.print(cell("verdict: ") + _verdict(value.verdict))
+        if value.page is not None:
+            console.print(value.page, soft_wrap=True)
 
     TALK.give(value.to_json(), draw)
     raise typer.Exit(EXIT_FAIL if value.verdict == "fail" else EXIT_PASS)
