@@ -1,4 +1,4 @@
-"""``modelport history``: planted results stand in their order, and what changed for certain is marked, and only that."""
+"""``modelport history``: planted results stand in their order; what changed for certain is marked, and only that."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _no_time(value: dict[str, Any]) -> None:
     value["started"] = "yesterday"
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "no JSON": lambda folder: (folder / "result.json").write_text("{"),
     "nested": lambda folder: (folder / "result.json").write_text("[" * 100_000),
     "a list": lambda folder: (folder / "result.json").write_text("[]"),

@@ -77,7 +77,10 @@ def change_of(before: Read, this: Read, metric: str) -> Row:
 
 
 def instant(result: Mapping[str, Any]) -> datetime:
-    """Return when a result was started; a time without a zone is UTC, as modelport writes it. Raises TypeError, ValueError or OverflowError for what is no time."""
+    """Return when a result was started; a time without a zone is one of UTC, as modelport writes it.
+
+    Raises KeyError, TypeError, ValueError or OverflowError for what is no time.
+    """
     told = datetime.fromisoformat(result["started"])
     return (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)
 
