@@ -87,7 +87,7 @@ def _accuracy_notes(result: Result) -> Iterator[str]:
     else:
         yield f"Scored: {scored}."
     if any(not row["applies"] for row in result.published):
-        yield "What is published was measured on other samples or another variant: this run is held against the source."
+        yield "What is published was measured on other samples or another variant, and decides nothing here."
 
 
 def _best(result: Result, speeds: Sequence[Mapping[str, Any]], ours: Mapping[int, float]) -> tuple[str, ...]:
