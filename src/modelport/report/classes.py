@@ -18,18 +18,18 @@ class Worst:
 
     metric: str
     told: int
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[tuple[int, Mapping[str, Any]]]  # with their places in ``per_class``
     percent: bool  # the figures' unit; else 0 to 1
 
 
 def worst_classes(result: Result) -> Worst | None:
     """Return them; None where no class has samples enough. Rows are those of ``per_class`` in the result file."""
-    told = [row for row in result.further.get("per_class", ()) if row["n"] >= FEW_IMAGES]
-    metric = next((key for row in told for key in row if key not in ("class", "name", "n", "source")), None)
-    told = [row for row in told if row.get(metric) is not None]
+    told = [(place, row) for place, row in enumerate(result.further.get("per_class", ())) if row["n"] >= FEW_IMAGES]
+    metric = next((key for _, row in told for key in row if key not in ("class", "name", "n", "source")), None)
+    told = [(place, row) for place, row in told if row.get(metric) is not None]
     if metric is None or not told:
         return None
-    worst = sorted(told, key=lambda row: (row[metric], row["class"]))[:WORST_CLASSES]
+    worst = sorted(told, key=lambda one: (one[1][metric], one[1]["class"]))[:WORST_CLASSES]
     percent = metric not in result.metrics or result.metrics[metric].unit == "percent"
     return Worst(metric, len(told), worst, percent)
 
