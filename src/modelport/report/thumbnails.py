@@ -1,8 +1,7 @@
 """``thumbnails/`` of a result folder: small pictures of the samples that one wants to look at first, and their index.
 
 ``index.json`` holds {file: {"id", "sha256" of the sample's content, "width", "height" of the whole image as seen}}.
-Files are numbered, so that no name of a user's becomes a path; the pictures hold pixels alone, nothing of a photograph's
-EXIF.
+Files are numbered, so that no name of a user's becomes a path; the pictures hold pixels alone, nothing of EXIF.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ def chosen_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return up to 48 lines of samples.jsonl, those first that one wants to look at.
 
     First what the engine loses to the source, then what it wins, both in the order in which they were drawn; then other
-    answers that are not the source's, and what else earns another value, by how much that is. Where no source answered,
-    what earns least. Samples that are answered as the source does are not among them.
+    answers that are not the source's, and, where none is simply right or wrong, what earns another value, by how much
+    that is. Where no source answered, what earns least.
     """
     ranked = ((rank, line) for line in lines if (rank := _rank(line)) is not None)
     return [line for _, line in heapq.nsmallest(MOST, ranked, key=lambda pair: pair[0])]
@@ -75,7 +74,7 @@ def _rank(line: Mapping[str, Any]) -> tuple[int, float, int] | None:
         return int(mine), 0.0, line["draw"]
     if line["agrees"] is False:
         return 2, -away, line["draw"]
-    if away:
+    if away and mine is None and source is None:
         return 3, -away, line["draw"]
     lost = max((1.0 - pair[0] for pair in pairs if pair[1] is None), default=0.0)
     return (4, -lost, line["draw"]) if lost > 0 else None
