@@ -18,7 +18,7 @@ from modelport.report.result_folder import FIX, MALFORMED, RECIPE, REPORT, RESUL
 # What a folder's file is called, by kind; in the order in which they are looked for.
 FILES = {"result": RESULT, "trace": "trace.json", "probe": "probe.json", "power": "power.json"}
 # Kinds that a verb prints, and whoever keeps them names as they like.
-PRINTED = ("bench", "tune", "compare")
+PRINTED = ("bench", "tune", "compare", "history")
 KINDS = (*FILES, *PRINTED)
 
 
@@ -75,8 +75,8 @@ def _of_file(path: Path) -> Found:
     if kind is None:
         raise UsageError(
             f"{path} is no result of modelport",
-            "name a folder that `run`, `evaluate`, `trace`, `probe` or `power` wrote, or what `bench`, `tune` or "
-            "`compare` printed with --json",
+            "name a folder that `run`, `evaluate`, `trace`, `probe` or `power` wrote, or what `bench`, `tune`, "
+            "`compare` or `history` printed with --json",
         )
     return _typed(Found(kind, path, value))
 
