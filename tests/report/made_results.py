@@ -44,14 +44,16 @@ def inconclusive(**changes: Any) -> dict[str, Any]:
 
 
 def hostile(told: Any, words: str) -> Any:
-    """Return the value with ``words`` before every text in it, and in every key of figures; schemas stay."""
+    """Return the value with ``words`` before every text, and in some keys; what modelport itself must read stays."""
 
     def walked(one: Any, key: str = "") -> Any:
+        if key in ("schema", "tolerance"):
+            return one
         if isinstance(one, dict):
             return {name: walked(each, name) for name, each in one.items()}
         if isinstance(one, list):
             return [walked(each, key) for each in one]
-        return f"{words}{one}" if isinstance(one, str) and key != "schema" else one
+        return f"{words}{one}" if isinstance(one, str) else one
 
     found = walked(copy.deepcopy(told))
     for place in (found["metrics"], found["source"]["metrics"], found["environment"]["packages"]):

@@ -9,13 +9,16 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoesca
 from markupsafe import Markup
 
 import modelport
-from modelport.core.text import plain_lines
+from modelport.core.text import plain, plain_lines
 from modelport.report.page.found import Found
 from modelport.report.page.parts import Section
 from modelport.report.page.table import SECTIONS
 
 # Nothing may be loaded from anywhere: styles, script and pictures lie in the page itself.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+# Characters of the page's title that are shown.
+TITLE = 200
 
 
 def page(material: Sequence[Found], title: str) -> str:
@@ -30,7 +33,7 @@ def page(material: Sequence[Found], title: str) -> str:
     sections = [section for one in SECTIONS if (section := one(material)) is not None]
     drawn = [(section, _drawn(environment, section)) for section in sections]
     return environment.get_template("page.html.j2").render(
-        title=title,
+        title=plain(title, TITLE),
         policy=POLICY,
         style=Markup(_template("style.css") + _template("charts.css")),
         script=Markup(_template("page.js")),

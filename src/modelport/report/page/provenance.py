@@ -28,7 +28,7 @@ def _entry(one: Found) -> dict[str, Any]:
         "path": plain(one.path, VALUE),
         "command": Cell(plain(value["command"], COMMAND), "command") if value.get("command") else None,
         "tables": [
-            table for table in (_facts(value), _digests(value), _artifacts(value), _machine(value)) if table.rows
+            table for table in (_facts(value), _machine(value), _digests(value), _artifacts(value)) if table.rows
         ],
         "notes": [Cell(plain(note, 2 * VALUE), f"notes.{index}") for index, note in enumerate(notes[:ROWS])],
         "more_notes": max(0, len(notes) - ROWS),
