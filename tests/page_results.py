@@ -109,6 +109,7 @@ def found_bench(**change: Any) -> Found:
         "precision": "fp32",
         "points": [point(1, 1, 40.0), point(1, 2, 55.0), point(8, 1, 70.0, "spread 21%"), point(8, 2, 66.0)],
         "published": [published_speed()],
+        "best": {"batch": 8, "in_flight": 1, "value": 70.0, "unit": "samples/s", "flags": []},
         "speed_warnings": [],
     }
     return Found("bench", Path("bench.json"), copy.deepcopy(value | change))

@@ -140,6 +140,16 @@ def test_old_results_are_drawn_without_what_they_do_not_hold_and_it_is_said() ->
     assert len([words for words in card["said"] if "the result holds no" in words]) == 2
 
 
+def test_a_bench_shows_the_latencies_of_its_fastest_setting() -> None:
+    points = [point(1, 1, 40.0), point(8, 2, 90.0), point(8, 1, 70.0)]
+    for index, row in enumerate(points):
+        row["latency_ms"]["histogram"] = {"edges": [1.0, 2.0], "counts": [10 + index]}
+    chart = _card(found_bench(points=points))["charts"][-1]
+    assert chart.title == "Latency of tiny, null fp32, bench, batch 8, 2 in flight"
+    assert [cell.text for cell in chart.numbers.rows[0]] == ["1.000", "2.000", "11"]
+    assert chart.numbers.rows[0][2].key == "points.1.latency_ms.histogram.counts.0"
+
+
 def test_runs_on_other_data_are_no_front() -> None:
     other = {"name": "imagenet", "n": 300, "fingerprint": "a" * 64}
     assert "Accuracy and speed of the runs" not in _titles(
