@@ -83,9 +83,9 @@ def trace(
     Exit code: 0 ended, 2 wrong usage or bad input, 3 nothing could be told.
     """
     from modelport.engines.time_limit import limit_runs
-    from modelport.jobs.trace.report import nothing_told
     from modelport.jobs.trace.request import TraceRequest
     from modelport.jobs.trace.trace import trace as run_trace
+    from modelport.report.trace_text import nothing_told
     from modelport.stages.plan import Wish
 
     limit_runs(timeout)
@@ -118,7 +118,7 @@ def _draw(console: Any, value: dict[str, Any], out: Path) -> None:
     from rich import box
     from rich.table import Table
 
-    from modelport.jobs.trace.report import COLUMNS, error, sentence, stage_row
+    from modelport.report.trace_text import COLUMNS, error, sentence, stage_row
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in COLUMNS:
@@ -148,7 +148,7 @@ def _draw_applied(console: Any, applied: dict[str, Any]) -> None:
     from rich import box
     from rich.table import Table
 
-    from modelport.jobs.trace.report import JUDGED, judged_row
+    from modelport.report.trace_text import JUDGED, judged_row
 
     if applied["before"] is not None:
         table = Table(*JUDGED, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
