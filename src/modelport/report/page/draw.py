@@ -15,6 +15,9 @@ from modelport.report.page.table import SECTIONS
 
 # Nothing may be loaded from anywhere: styles, script and pictures lie in the page itself.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+# What sections have of their own stands behind what all have.
+STYLES = ("style.css", "charts.css", "cause.css", "gallery.css")
+SCRIPTS = ("page.js", "gallery.js")
 
 
 def page(material: Sequence[Found], title: str) -> str:
@@ -28,8 +31,8 @@ def page(material: Sequence[Found], title: str) -> str:
     return environment.get_template("page.html.j2").render(
         title=title,
         policy=POLICY,
-        style=Markup(_template("style.css") + _template("charts.css")),
-        script=Markup(_template("page.js")),
+        style=Markup("\n".join(map(_template, STYLES))),
+        script=Markup("\n".join(map(_template, SCRIPTS))),
         sections=drawn,
         version=modelport.__version__,
     )
