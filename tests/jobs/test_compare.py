@@ -2,84 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
-import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from modelport.core.progress import Silent
-from modelport.jobs.run import run
-from modelport.jobs.run_request import RunRequest
 from modelport.recipes.load import load_recipe
-from modelport.stages.plan import Wish
+from planted_results import Change, digest, null_run, planted
 
 Call = Callable[..., Any]
-TOLERANCE = re.compile(r"^\[tolerance\]\nvalue = .*\nunit = .*$", re.MULTILINE)
-Change = Callable[[dict[str, Any]], None]
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture(scope="module")
 def made(null_path: Path, null_weights: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A result folder as ``run`` leaves it; not to be changed."""
-    out = tmp_path_factory.mktemp("made") / "out"
-    run(RunRequest(str(null_path), tiny_data, out, weights=null_weights, wish=Wish(engine="null")), Silent())
-    return out
+    return null_run(null_path, tiny_data, null_weights, tmp_path_factory.mktemp("made") / "out")
 
 
 @pytest.fixture
 def plant(made: Path, tmp_path: Path, null_path: Path) -> Callable[..., Path]:
     """Write a folder of that form in which the samples are answered as planted."""
-
-    def planted(
-        name: str, right: Sequence[bool], start: int = 0, samples: bool = True, change: Change | None = None
-    ) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        text, changed = TOLERANCE.subn('[tolerance]\nvalue = 1.0\nunit = "points"', null_path.read_text())
-        assert changed == 1
-        (folder / "recipe.toml").write_text(text)
-        value = json.loads((made / "result.json").read_text())
-        lines, ids = [], []
-        for place, good in enumerate(right, start):
-            told = {"id": f"{place:05}.png", "sha256": _digest(f"{place}".encode())}
-            ids.append((told["id"], told["sha256"]))
-            lines.append(told | {"target": place % 10, "agrees": True, "values": {"top1": [float(good), 1.0]}})
-        content = "".join(json.dumps(line) + "\n" for line in lines).encode()
-        (folder / "samples.jsonl").write_bytes(content)
-        n, share = len(right), sum(right) / len(right)
-        value["metrics"] = {
-            "top1": {
-                "value": 100 * share,
-                "unit": "percent",
-                "n": n,
-                "stderr": 100 * math.sqrt(share * (1 - share) / n),
-            }
-        }
-        value["n"], value["paired"] = n, {"top1": {"both": sum(right)}}
-        value["dataset"] |= {"n": n, "fingerprint": _digest(repr(sorted(ids)).encode())}
-        value["companions"] = {"samples.jsonl": _digest(content), "recipe.toml": _digest(text.encode())}
-        value["recipe_sha256"] = load_recipe(str(folder / "recipe.toml")).digest
-        value["checks"] = [check for check in value["checks"] if check["name"] == "top1_vs_source"]
-        if change is not None:
-            change(value)
-        (folder / "result.json").write_text(json.dumps(value))
-        if not samples:
-            (folder / "samples.jsonl").unlink()
-        return folder
-
-    return planted
+    return lambda name, right, *words, **more: planted(tmp_path / name, made, null_path, right, *words, **more)
 
 
 def _pair(both: int, lost: int, gained: int, neither: int) -> tuple[list[bool], list[bool]]:
@@ -256,7 +204,7 @@ def test_answers_that_are_the_same_to_the_byte_leave_no_figure_in_doubt(
         value["metrics"] = {"mAP": {"value": 0.5, "unit": "fraction", "n": n, "stderr": None}}
         value["metrics"]["r2"] = value["metrics"]["mAP"]
         value["checks"], value["paired"] = [{"name": "mAP_vs_source"}], {}
-        value["companions"]["predictions.jsonl"] = _digest(content)
+        value["companions"]["predictions.jsonl"] = digest(content)
 
     folders = [plant(name, [True] * n, change=detector) for name in "ab"]
     for folder in folders:
@@ -272,7 +220,7 @@ def test_answers_that_are_the_same_to_the_byte_leave_no_figure_in_doubt(
 def test_samples_of_unequal_weight_are_told_alone(pair: Any, call: Call) -> None:
     text = (pair[1] / "samples.jsonl").read_text().replace('"target": 0,', '"target": 0, "weight": 0.5,')
     (pair[1] / "samples.jsonl").write_text(text)
-    _rewrite(pair[1], _set(companions={"samples.jsonl": _digest(text.encode())}))
+    _rewrite(pair[1], _set(companions={"samples.jsonl": digest(text.encode())}))
     answer = call("compare", *pair, "--json")
     row = answer.json["rows"][0]
     assert answer.code == 3 and row["interval"] is None and "drawn more often" in row["why"]
@@ -350,7 +298,7 @@ def test_what_does_not_answer_the_same_question_is_refused_by_the_key(pair: Any,
         (b / "recipe.toml").write_text(text)
 
         def change(value: dict[str, Any]) -> None:
-            value["companions"]["recipe.toml"] = _digest(text.encode())
+            value["companions"]["recipe.toml"] = digest(text.encode())
             value["recipe_sha256"] = load_recipe(str(b / "recipe.toml")).digest
 
         _rewrite(b, change)
@@ -381,7 +329,7 @@ def test_other_labels_of_the_same_samples_are_refused(plant: Any, pair: Any, cal
     lines[7]["target"] = 3
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (pair[1] / "samples.jsonl").write_text(text)
-    _rewrite(pair[1], _set(companions={"samples.jsonl": _digest(text.encode())}))
+    _rewrite(pair[1], _set(companions={"samples.jsonl": digest(text.encode())}))
     call("compare", *pair).refused("other labels", "00007.png")
 
 
@@ -415,13 +363,13 @@ def test_broken_results_are_refused_by_name(pair: Any, call: Call, tmp_path: Pat
         ("nothing\n" + samples, "line 1"),
     ):
         (b / "samples.jsonl").write_text(text)
-        _rewrite(b, _set(companions={"samples.jsonl": _digest(text.encode())}))
+        _rewrite(b, _set(companions={"samples.jsonl": digest(text.encode())}))
         call("compare", a, b).refused(str(b / "samples.jsonl"), word)
-    _rewrite(b, _set(companions={"samples.jsonl": _digest(samples.encode())}))
+    _rewrite(b, _set(companions={"samples.jsonl": digest(samples.encode())}))
     call("compare", a, b).refused(str(b / "samples.jsonl"), "another sha256")
     changed = samples.replace("[1.0, 1.0]", "[0.0, 1.0]", 1)
     (b / "samples.jsonl").write_text(changed)
-    _rewrite(b, _set(companions={"samples.jsonl": _digest(changed.encode())}))
+    _rewrite(b, _set(companions={"samples.jsonl": digest(changed.encode())}))
     call("compare", a, b).refused("top1 of its samples is 69.75", "the result says 70")
 
 

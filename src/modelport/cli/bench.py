@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import TALK, cell, grid
 from modelport.cli.options import (
     ENGINE,
     SHAPE,
@@ -117,25 +117,12 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
         console.aside(f"note: {note}")
 
 
-def _table(left: tuple[str, ...], right: tuple[str, ...], last: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in left:
-        table.add_column(column, no_wrap=True)
-    for column in right:
-        table.add_column(cell(column), justify="right", no_wrap=True)
-    table.add_column(last)
-    return table
-
-
 def _points(points: list[dict[str, Any]]) -> Any:
     from modelport.report.markdown import number
 
     copies = any(point["device"] for point in points)
     columns = ("batch", "in flight", "samples/s", "latency ms", "p99 ms", "runs")
-    table = _table((), columns + (("h2d ms", "compute", "d2h") if copies else ()), "beside it")
+    table = grid((), columns + (("h2d ms", "compute", "d2h") if copies else ()), ("beside it",))
     for point in points:
         latency = point["latency_ms"]
         cells = [
@@ -156,7 +143,8 @@ def _points(points: list[dict[str, Any]]) -> Any:
 def _published(speed: dict[str, Any]) -> Any:
     from modelport.report.markdown import number
 
-    table = _table((), ("batch", f"printed {speed['printed_unit']}", "samples/s", "here", "here / there"), "beside it")
+    columns = ("batch", f"printed {speed['printed_unit']}", "samples/s", "here", "here / there")
+    table = grid((), columns, ("beside it",))
     for row in speed["figures"]:
         flags = [flag["short"] for flag in (*row["flags"], *speed["flags"])]
         printed = row.get("printed_batch")

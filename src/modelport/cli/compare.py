@@ -10,14 +10,13 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import COLOURS, TALK, cell, grid, word
 from modelport.cli.options import MAX_DROP
 from modelport.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError
 from modelport.core.guard import write_out
 from modelport.core.text import plain
 
 EXIT_CODES = {"not worse": EXIT_PASS, "worse": EXIT_FAIL, "cannot tell": EXIT_INCONCLUSIVE}
-COLOURS = {"better": "green", "not worse": "green", "worse": "red", "cannot tell": "yellow"}
 SHOWN_FLIPS = 10
 
 
@@ -78,7 +77,7 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
             console.aside(f"  {key}: {', '.join('none' if one is None else plain(one, 40) for one in values)}")
     for note in value["notes"]:
         console.aside(f"note: {note}")
-    console.print(cell("verdict: ") + cell(value["verdict"], COLOURS[value["verdict"]]) + cell(_about(value)))
+    console.print(cell("verdict: ") + word(value["verdict"]) + cell(_about(value)))
 
 
 def _about(value: dict[str, Any]) -> str:
@@ -102,20 +101,11 @@ def _draw_flips(console: Any, flips: dict[str, Any]) -> None:
 
 def _table(value: dict[str, Any]) -> Any:
     """Return a row for each figure of each result; which result is told where there are several."""
-    from rich import box
-    from rich.table import Table
-
     from modelport.report.ci_output import change_of, digits_of, word_of
     from modelport.report.markdown import number
 
     several = len(value["results"]) > 2
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    if several:
-        table.add_column("of")
-    table.add_column("figure", no_wrap=True)
-    for column in ("baseline", "this", "change"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verdict")
+    table = grid((*(["of"] if several else []), "figure"), ("baseline", "this", "change"), ("verdict",))
     for row in value["rows"]:
         cells = [*([str(row["of"])] if several else []), row["metric"]]
         cells += [number(one, digits_of(row)) for one in row["values"]] + [change_of(row)]

@@ -1,82 +1,31 @@
-"""What the user sees: results on stdout, talk and bars on stderr."""
+"""What the user sees: results on stdout, talk on stderr, and what their colours mean."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from modelport.cli.bars import Bars
 from modelport.core.artifacts import write_json
 from modelport.core.guard import write_out
-from modelport.core.progress import Bar, Progress, Silent, stage
-from modelport.core.text import plain, plain_lines
+from modelport.core.progress import Progress, Silent
+from modelport.core.text import plain_lines
 
-
-class Bars:
-    """Progress drawn by rich on stderr; silent where that is no terminal, but for lines that ``--verbose`` asks for."""
-
-    def __init__(self, *, verbose: bool = False) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, soft_wrap=True)
-        self._verbose = verbose
-        self._begun = time.perf_counter()
-
-    def bar(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Bar]:
-        """Open a bar with count, rate and time left; its seconds are told under ``--verbose``."""
-        bar = _drawn(self._console, title, total, unit)
-        return _timed(self, title, bar) if self._verbose else bar
-
-    def note(self, text: str) -> None:
-        """Say one line, where somebody is watching."""
-        if self._verbose or self._console.is_terminal:
-            clock = f"[{time.perf_counter() - self._begun:7.2f} s] " if self._verbose else ""
-            self._console.print(clock + plain(text), style="dim", highlight=False, markup=False)
-
-    def detail(self, text: str) -> None:
-        """Say one line under ``--verbose``."""
-        if self._verbose:
-            self.note(text)
-
-
-@contextmanager
-def _timed(bars: Bars, title: str, bar: AbstractContextManager[Bar]) -> Iterator[Bar]:
-    with stage(bars, title), bar as drawn:
-        yield drawn
-
-
-@contextmanager
-def _drawn(console: Any, title: str, total: int | None, unit: str) -> Iterator[Bar]:
-    from rich import progress as rich_progress
-    from rich.text import Text
-
-    class Rate(rich_progress.ProgressColumn):
-        def render(self, task: rich_progress.Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.1f} {unit}/s" if speed else f"– {unit}/s")
-
-    bytes_wanted = unit == "bytes"
-    columns: list[Any] = [rich_progress.TextColumn("{task.description}", markup=False), rich_progress.BarColumn()]
-    if bytes_wanted:
-        columns += [rich_progress.DownloadColumn(), rich_progress.TransferSpeedColumn()]
-    else:
-        columns += [rich_progress.MofNCompleteColumn(), Rate()]
-    columns += [rich_progress.TimeRemainingColumn()]
-    with rich_progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as drawing:
-        task = drawing.add_task(plain(title), total=total)
-
-        class Advance:
-            def advance(self, count: int = 1) -> None:
-                drawing.advance(task, count)
-
-        yield Advance()
+# Columns that tables have where there is no terminal to ask; no word of them is cut.
+WIDTH = 80
+# What a colour means, the same in every verb. Each stands on a word that says it, too.
+GOOD, BAD, DOUBT = "green", "red", "yellow"
+COLOURS = {
+    **dict.fromkeys(("pass", "better", "not worse", "yes", "within", "noticed", "repaired", "chosen"), GOOD),
+    **dict.fromkeys(("fail", "worse", "no", "beyond", "missed", "does not fit", "loses too much"), BAD),
+    **dict.fromkeys(("inconclusive", "incomplete", "cannot tell", "by chance", "not repaired", "skipped"), DOUBT),
+}
 
 
 @dataclass(slots=True)
@@ -118,8 +67,7 @@ class Talk:
             return
         from rich.console import Console
 
-        # Without a terminal rich takes 80 columns, and tables would lose words.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
         # Rich would end the process with 1 where the reader has left.
         with console.capture() as drawn:
             draw(PlainConsole(console, quiet=self.quiet))
@@ -152,6 +100,29 @@ def cell(value: object, style: str = "") -> Any:
     from rich.text import Text
 
     return Text(plain_lines(value), style=style)
+
+
+def word(text: str) -> Any:
+    """Return one of the words that verdicts are told by, in its colour."""
+    return cell(text, COLOURS.get(text, ""))
+
+
+def grid(left: Sequence[str] = (), right: Sequence[str] = (), last: Sequence[str] = ()) -> Any:
+    """Return a table with these headers: words, then figures set to the right, then words again.
+
+    What is too wide for the console goes on in the next line: nothing is cut.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in left:
+        table.add_column(cell(name), overflow="fold")
+    for name in right:
+        table.add_column(cell(name), overflow="fold", justify="right")
+    for name in last:
+        table.add_column(cell(name), overflow="fold")
+    return table
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import BAD, TALK, cell, grid, word
 from modelport.cli.options import SHAPE, TIMEOUT, seed_option, shapes_of
 from modelport.core.errors import EXIT_FAIL, EXIT_PASS
 
@@ -78,24 +78,17 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
     console.aside(f"tolerance: {value['tolerance']['about']}")
     for note in value["notes"]:
         console.aside(f"note: {note}")
-    word = cell("within", "green") if value["within"] else cell("beyond", "red")
-    console.print(word + cell(" the tolerance"))
+    console.print(word("within" if value["within"] else "beyond") + cell(" the tolerance"))
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("output")
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = grid(("output",), COLUMNS)
     for row in rows:
         broken = row["nonfinite"]
         cells = [_short(row[key]) for key in ("max_abs", "allowed", "mean_abs", "rel_l2")]
         cells += [_fixed(row["cosine"], 6), _fixed(row["psnr"], 1), _fixed(row["argmax"], 2)]
         cells.append(f"{broken['want']}, {broken['got']}" if broken["want"] or broken["got"] else "–")
-        table.add_row(cell(row["name"]), *(cell(text, "" if row["within"] else "red") for text in cells))
+        table.add_row(cell(row["name"]), *(cell(text, "" if row["within"] else BAD) for text in cells))
     return table
 
 

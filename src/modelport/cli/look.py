@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import TALK, cell, grid, word
 from modelport.core.errors import UsageError
 from modelport.core.guard import write_out
 from modelport.core.text import plain
@@ -29,16 +29,14 @@ def doctor() -> None:
     value = run_doctor()
 
     def draw(console: Any) -> None:
-        from rich.table import Table
-
-        table = Table("engine", "usable", "version", "devices", "precisions", "notes")
+        table = grid(("engine", "usable", "version", "devices", "precisions", "notes"))
         for name, entry in value["engines"].items():
             said = (*entry["refused"].items(), *entry["accuracy_only"].items())
             notes = "; ".join(f"{word}: {why}" for word, why in said) if entry["usable"] else entry["reason"]
             notes += f"\ninstall: {entry['install']}" if not entry["usable"] else ""
-            usable = cell("yes", "green") if entry["usable"] else cell("no", "red")
+            usable = word("yes" if entry["usable"] else "no")
             rest = (entry["version"], ", ".join(entry["devices"]), ", ".join(entry["precisions"]), notes)
-            table.add_row(name, usable, *map(cell, rest))
+            table.add_row(cell(name), usable, *map(cell, rest))
         console.print(table)
         machine = value["environment"]
         console.print(f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}")

@@ -19,6 +19,7 @@ from modelport.cli import (
     bench,
     compare,
     diff,
+    history,
     init,
     look,
     models,
@@ -51,7 +52,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (look, init, models, runs, steps, bench, tune, diff, compare, verify, trace, probe, power, report):
+MAKING = (look, init, models, runs, steps, bench, tune, diff)
+JUDGING = (compare, verify, trace, probe, power, report, history)
+for group in (*MAKING, *JUDGING):
     group.register(app)
 app.add_typer(samples.app, name="samples")
 app.add_typer(aipp.app, name="aipp")

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import TALK, cell, grid, word
 from modelport.cli.options import (
     CONFIDENCE,
     DATA,
@@ -28,7 +28,7 @@ from modelport.cli.options import (
 )
 from modelport.core.errors import EXIT_INCONCLUSIVE
 
-WORDS = {True: ("noticed", "green"), False: ("missed", "red"), None: ("by chance", "yellow")}
+WORDS = {True: "noticed", False: "missed", None: "by chance"}
 
 
 def register(app: typer.Typer) -> None:
@@ -104,22 +104,14 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:
-    from rich import box
-    from rich.table import Table
-
     from modelport.diagnose.power.planting import UNCHANGED
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("fault", "where", "size"):
-        table.add_column(column)
-    table.add_column("drop", justify="right", no_wrap=True)
-    table.add_column("")
-    table.add_column("by")
+    table = grid(("fault", "where", "size"), ("drop",), ("", "by"))
     for row in rows:
-        word, colour = WORDS[row["noticed"]] if row["by"] != UNCHANGED else ("no effect", "")
+        said = WORDS[row["noticed"]] if row["by"] != UNCHANGED else "no effect"
         drop = "–" if row["drop"] is None else f"{row['drop']:.3g}"
         told = (row["kind"], row["where"], f"{row['size']:g}", drop)
-        table.add_row(*map(cell, told), cell(word, colour), cell(_short(row["by"])))
+        table.add_row(*map(cell, told), word(said), cell(_short(row["by"])))
     return table
 
 

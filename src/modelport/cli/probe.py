@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import GOOD, TALK, cell, grid
 from modelport.cli.options import (
     CHECKPOINT_KEY,
     DATA,
@@ -119,20 +119,11 @@ def _draw(console: Any, value: dict[str, Any], out: Path) -> None:
             console.aside(cell(f"  {line}"), soft_wrap=True)
     if found["mend"]:
         console.aside(f"to mend it: {found['mend']}")
-    console.print(
-        cell("explained by ") + cell(f"{found['change']} = {found['value']}", "green") + report, soft_wrap=True
-    )
+    console.print(cell("explained by ") + cell(f"{found['change']} = {found['value']}", GOOD) + report, soft_wrap=True)
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("change")
-    table.add_column("becomes")
-    for column in ("n", "figure", "change", "between", "evidence"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = grid(("change", "becomes"), ("n", "figure", "change", "between", "evidence"))
     for row in rows[:SHOWN]:
         if "evidence" not in row:
             continue

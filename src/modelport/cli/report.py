@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 
 def report(
     results: list[Path] = typer.Argument(
-        help="Folders that `run`, `evaluate`, `trace`, `probe` or `power` wrote, and what `bench`, `tune` or `compare` "
-        "printed with --json.",
+        help="Folders that `run`, `evaluate`, `trace`, `probe` or `power` wrote, and what `bench`, `tune`, `compare` "
+        "or `history` printed with --json.",
         metavar="RESULT",
     ),
     out: Path = typer.Option(..., "--out", help="The page goes here.", metavar="FILE.html"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import TALK, cell, grid, word
 from modelport.cli.options import (
     CALIBRATION,
     CHECKPOINT_KEY,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from modelport.report.result import Result
 
 EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "incomplete": EXIT_INCONCLUSIVE}
-COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "incomplete": "yellow"}
 # What fits into a column.
 SHORT = {"contrastive_top1": "pairs"}
 # The line that was typed, for the result file; main() sets it.
@@ -174,7 +173,9 @@ def demo(
             console.aside(f"report: {report}", soft_wrap=True)
         for result in value.runs:
             console.aside(f"{result.recipe} on {result.engine}: {sentence(result)}", soft_wrap=True)
-        console.print(cell("verdict: ") + _verdict(value.verdict))
+        console.print(cell("verdict: ") + word(value.verdict))
+        if value.page is not None:
+            console.print(value.page, soft_wrap=True)
 
     TALK.give(value.to_json(), draw)
     raise typer.Exit(EXIT_FAIL if value.verdict == "fail" else EXIT_PASS)
@@ -185,7 +186,7 @@ def draw_run(console: Any, result: Result, out: Path | None) -> None:
     console.aside(_table([result]))
     for check in result.checks:
         if check.verdict not in ("pass", "not_applicable"):
-            console.aside(cell(check.verdict, COLOURS.get(check.verdict, "")) + cell(f" {check.name}: {check.why}"))
+            console.aside(word(check.verdict) + cell(f" {check.name}: {check.why}"))
     for note in (*result.notes, *result.speed.warnings):
         console.aside(f"note: {note}")
     console.aside(f"{result.n} samples, {result.skipped} skipped, {_rate(result)} samples/s end to end")
@@ -194,11 +195,7 @@ def draw_run(console: Any, result: Result, out: Path | None) -> None:
     console.aside(result.rests_on)
     console.aside(sentence(result))
     report = f"   report: {out / 'report.md'}" if out else ""
-    console.print(cell("verdict: ") + _verdict(result.verdict) + cell(report), soft_wrap=True)
-
-
-def _verdict(verdict: str) -> Any:
-    return cell(verdict, COLOURS.get(verdict, ""))
+    console.print(cell("verdict: ") + word(result.verdict) + cell(report), soft_wrap=True)
 
 
 def _rate(result: Result) -> str:
@@ -209,18 +206,10 @@ def _rate(result: Result) -> str:
 
 
 def _table(results: Sequence[Result]) -> Any:
-    """Return one row per result, narrow enough for 80 columns."""
-    from rich import box
-    from rich.table import Table
-
+    """Return one row per result."""
     from modelport.report.markdown import number
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("model", "engine", "prec."):
-        table.add_column(column, no_wrap=True)
-    for column in ("n", "accuracy", "source", "agree", "img/s"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table = grid(("model", "engine", "prec."), ("n", "accuracy", "source", "agree", "img/s"), ("verdict",))
     for result in results:
         metrics, source = result.metrics, result.source.metrics
         # The recipe's first metric is the one that it is known by.
@@ -237,5 +226,5 @@ def _table(results: Sequence[Result]) -> Any:
             number(agreement.value) if agreement else "–",
             _rate(result),
         )
-        table.add_row(*map(cell, cells), _verdict(result.verdict))
+        table.add_row(*map(cell, cells), word(result.verdict))
     return table

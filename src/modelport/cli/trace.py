@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import TALK, cell, grid, word
 from modelport.cli.options import (
     CALIBRATION,
     CHECKPOINT_KEY,
@@ -28,8 +28,6 @@ from modelport.cli.options import (
 )
 from modelport.core.errors import EXIT_INCONCLUSIVE, EXIT_PASS
 from modelport.engines import help as engine_help
-
-COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 
 def register(app: typer.Typer) -> None:
@@ -115,17 +113,13 @@ def trace(
 
 
 def _draw(console: Any, value: dict[str, Any], out: Path) -> None:
-    from rich import box
-    from rich.table import Table
-
     from modelport.report.trace_text import COLUMNS, error, sentence, stage_row
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=True, justify="left" if column in ("stage", "verdict") else "right")
+    name, *figures, last = COLUMNS
+    table = grid((name,), figures, (last,))
     for stage in value["stages"]:
         *cells, verdict = stage_row(stage)
-        table.add_row(*map(cell, cells), cell(verdict, COLOURS[verdict]))
+        table.add_row(*map(cell, cells), word(verdict))
     console.aside(table)
     for stage in value["stages"]:
         if stage["verdict"] != "pass":
@@ -145,17 +139,15 @@ def _draw(console: Any, value: dict[str, Any], out: Path) -> None:
 
 
 def _draw_applied(console: Any, applied: dict[str, Any]) -> None:
-    from rich import box
-    from rich.table import Table
-
     from modelport.report.trace_text import JUDGED, judged_row
 
     if applied["before"] is not None:
-        table = Table(*JUDGED, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table = grid(JUDGED)
         for name in ("before", "after"):
             table.add_row(*map(cell, judged_row(name, applied[name])))
         console.aside(table)
-    word = cell("repaired", "green") if applied["repaired"] else cell("not repaired", "yellow")
-    console.print(word + cell(f": {applied['why']}"), soft_wrap=True)
+    console.print(
+        word("repaired" if applied["repaired"] else "not repaired") + cell(f": {applied['why']}"), soft_wrap=True
+    )
     if applied["repaired"]:
         console.print(f"{applied['by']}: {applied['file']}", soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from modelport.cli import runs
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import TALK, cell, grid, word
 from modelport.cli.options import DATA, RECIPE, SHAPE, VARIANT, WEIGHTS, seed_option, shapes_of, trust_option
 
 
@@ -64,23 +64,14 @@ def tune(
 
 
 def _draw(console: Any, value: dict[str, Any]) -> None:
-    from rich import box
-    from rich.table import Table
-
     from modelport.report.markdown import number
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("engine", "precision"):
-        table.add_column(column, no_wrap=True)
-    for column in ("batch", "in flight", "threads", "pure/s", "end to end/s", cell(value["metric"]), "samples"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    figures = ("batch", "in flight", "threads", "pure/s", "end to end/s", value["metric"], "samples")
+    table = grid(("engine", "precision"), figures, ("",))
     for row in sorted(value["points"], key=lambda row: -(row["samples_per_second"] or 0)):
         if row["samples_per_second"] is None:
             continue
-        said = (
-            ("chosen", "green") if row["chosen"] else ("", "") if row["within_tolerance"] else ("loses too much", "red")
-        )
+        said = "chosen" if row["chosen"] else "" if row["within_tolerance"] else "loses too much"
         accuracy = row["accuracy"]
         cells = (
             row["engine"],
@@ -93,7 +84,7 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
             number(accuracy["value"], 2 if accuracy["unit"] == "percent" else 3),
             str(accuracy["n"]),
         )
-        table.add_row(*map(cell, cells), cell(*said))
+        table.add_row(*map(cell, cells), word(said))
     console.aside(table)
     for row in value["not_scored"]:
         console.aside(f"{row['engine']} {row['precision']}: {row['probed']:.1f}/s pure, {row['why']}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from modelport.cli.console import TALK, cell
+from modelport.cli.console import TALK, cell, grid, word
 from modelport.core.errors import EXIT_FAIL, EXIT_PASS
 from modelport.core.text import plain
 
@@ -43,7 +43,7 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
     shown = [row for row in (*figures, *value["checks"]) if not row["name"].endswith(ASIDE)]
     console.aside(_table([row for row in rows if row in wrong or row in shown]))
     for row in wrong:
-        console.print(cell("does not fit", "red") + cell(f" {row['name']}: {row.get('why') or _beside(row)}"))
+        console.print(word("does not fit") + cell(f" {row['name']}: {row.get('why') or _beside(row)}"))
     reasons = dict.fromkeys(row["why"] for row in value["not_recomputed"])
     for why in reasons:
         names = ", ".join(row["name"] for row in value["not_recomputed"] if row["why"] == why)
@@ -52,9 +52,9 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
         console.aside(f"not in the manifest: {name}")
     held = f"{len(value['digests'])} digests, {len(value['figures'])} figures, {len(value['checks'])} checks"
     if wrong:
-        console.print(cell("fail", "red") + cell(f": {len(wrong)} of {held} do not fit"))
+        console.print(word("fail") + cell(f": {len(wrong)} of {held} do not fit"))
     else:
-        console.print(cell("pass", "green") + cell(f": {held}, and all fit"))
+        console.print(word("pass") + cell(f": {held}, and all fit"))
 
 
 def _beside(row: dict[str, Any]) -> str:
@@ -62,12 +62,9 @@ def _beside(row: dict[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table("what", "recorded", "recomputed", "fits", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = grid(("what", "recorded", "recomputed", "fits"))
     for row in rows:
-        fits = cell("yes") if row["fits"] else cell("no", "red")
+        fits = word("yes" if row["fits"] else "no")
         table.add_row(cell(row["name"]), *(cell(_short(row[side])) for side in ("recorded", "recomputed")), fits)
     return table
 

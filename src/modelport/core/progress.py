@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
@@ -13,6 +13,9 @@ class Bar(Protocol):
 
     def advance(self, count: int = 1) -> None:
         """Say that ``count`` more are done."""
+
+    def say(self, words: Callable[[], str]) -> None:
+        """Say a few words beside it; they are made only where somebody sees them, and at most once a second."""
 
 
 class Progress(Protocol):
@@ -43,6 +46,9 @@ class Silent:
 
     def advance(self, count: int = 1) -> None:
         """Do nothing."""
+
+    def say(self, words: Callable[[], str]) -> None:
+        """Say nothing."""
 
 
 SILENT = Silent()

@@ -61,7 +61,12 @@ def score_until_decided(
         ExitStack() as held,
         closing(_rows(job, runner, KeptOpen(source, held), answers, outcome)) as rows,
     ):
-        how = Scoring(job.task, True, job.full_set, predictions, bar.advance, job.labels, stop, weights)
+
+        def advance(count: int) -> None:
+            bar.advance(count)
+            bar.say(stop.told)
+
+        how = Scoring(job.task, True, job.full_set, predictions, advance, job.labels, stop, weights)
         outcome.scored = score(rows, how)
     outcome.scored.skipped = outcome.skipped
     return outcome

@@ -1,19 +1,23 @@
-"""The main job on sample data: draw, make weights, run on every usable engine."""
+"""The main job on sample data: draw, make weights, run on every usable engine, and one page over all of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelport.core.artifacts import write_text
 from modelport.core.progress import Progress
 from modelport.engines.registry import availabilities, defaults
 from modelport.jobs.run import run
 from modelport.jobs.run_request import RunRequest
 from modelport.jobs.samples import make_data, make_weights
 from modelport.recipes.load import load_recipe
+from modelport.report.page.draw import page
+from modelport.report.page.found import found
 from modelport.report.result import Result
-from modelport.report.result_folder import REPORT
+from modelport.report.result_folder import PAGE, REPORT
 from modelport.stages.plan import Wish
 
 RECIPES = ("moco-v2",)
@@ -22,6 +26,7 @@ ALL_RECIPES = ("moco-v2", "simclr", "inception-v4", "smlp-t", "nas-fpn")
 IMAGES = {"imagenet": 480, "cifar10": 512, "coco": 12}
 # The heavy networks score fewer images, so that the whole demonstration stays within ten minutes on two cores.
 LIMITS = {"inception-v4": 60, "smlp-t": 100}
+TITLE = "modelport demo: sample data and sample weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Demo:
     runs: tuple[Result, ...]
     reports: tuple[str, ...]
     skipped_engines: dict[str, str]
+    page: str | None = None  # over all runs; None where nothing ran
 
     @property
     def verdict(self) -> str:
@@ -46,13 +52,14 @@ class Demo:
             "runs": [run.to_json() for run in self.runs],
             "reports": list(self.reports),
             "skipped_engines": self.skipped_engines,
+            "page": self.page,
         }
 
 
 def demo(out: Path, everything: bool, command: str, progress: Progress) -> Demo:
     """Walk the whole road on samples under ``out``, once per model and usable engine; what lies there is used again."""
     here = availabilities()
-    runs, reports = [], []
+    runs, folders = [], []
     for recipe in ALL_RECIPES if everything else RECIPES:
         data, weights = _samples(recipe, out, progress)
         for engine in (engine.name for engine in defaults() if here[engine.name].usable):
@@ -63,9 +70,16 @@ def demo(out: Path, everything: bool, command: str, progress: Progress) -> Demo:
                 recipe, data, folder, weights=weights, wish=Wish(engine), limit=limit, force=True, command=command
             )
             runs.append(run(request, progress))
-            reports.append(str(folder / REPORT))
+            folders.append(folder)
     skipped = {name: f"{entry.reason}; {entry.install}" for name, entry in here.items() if not entry.usable}
-    return Demo(tuple(runs), tuple(reports), skipped)
+    reports = tuple(str(folder / REPORT) for folder in folders)
+    return Demo(tuple(runs), reports, skipped, _page(out, folders) if folders else None)
+
+
+def _page(out: Path, folders: Sequence[Path]) -> str:
+    """Write one page over all runs; return its path."""
+    write_text(out / PAGE, page(found(folders), TITLE))
+    return str(out / PAGE)
 
 
 def _samples(recipe_name: str, out: Path, progress: Progress) -> tuple[Path, Path]:

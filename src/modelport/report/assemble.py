@@ -13,6 +13,7 @@ from modelport.evaluate.score import Scored
 from modelport.recipes.schema import Recipe
 from modelport.recipes.tables import Tolerance
 from modelport.report.result import Result, SourceFigures, SourceOrigin, Speed, environment
+from modelport.report.speed import compare
 from modelport.tasks.base import Task, judged_metrics
 from modelport.tasks.classification.topk import percent
 from modelport.tasks.scoring import SOURCE_AGREEMENT, Figures
@@ -92,8 +93,16 @@ def assemble(
         | {"paired": _paired(recipe, figures)}
         | ({"per_class": figures.per_class} if figures.per_class else {})
         | figures.further
-        | slices,
+        | slices
+        | _published_speeds(recipe, origin.batch, speed),
     )
+
+
+def _published_speeds(recipe: Recipe, batch: int | None, speed: Speed) -> dict[str, Any]:
+    """Return the key that holds published speeds beside the run's own, in the form in which ``bench`` tells them."""
+    ran = speed.throughput["host"]
+    points = [] if batch is None or ran is None else [{"batch": batch, "throughput": ran}]
+    return {"published_speeds": compare(recipe.speeds, points)} if recipe.speeds else {}
 
 
 def is_full(recipe: Recipe, scored: Scored) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelport.core.text import plain
 from modelport.report.classes import FEW_IMAGES, confusions, worst_classes
+from modelport.report.closing_tables import Closing, accuracy_comparison, speed_comparison
 from modelport.report.result import Result
 from modelport.report.sentence import sentence
 
@@ -28,6 +29,7 @@ def render(result: Result) -> str:
         _flips(result),
         _notes(result),
         _origin(result),
+        _closing(result),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -200,6 +202,20 @@ def _origin(result: Result) -> str:
         f"Started {result.started}, took {result.seconds:.1f} s.",
     ]
     return "\n\n".join(parts)
+
+
+def _closing(result: Result) -> str:
+    """What the guides close with, to be pasted into one."""
+    parts = [_compared("Accuracy", accuracy_comparison(result)), _compared("Performance", speed_comparison(result))]
+    return "\n\n".join(["## Ready to paste", *parts])
+
+
+def _compared(title: str, closing: Closing) -> str:
+    rows = [map(foreign, row) for row in closing.rows]
+    parts = [f"### {title} comparison"]
+    if closing.rows:
+        parts.append(table([foreign(name) for name in closing.header], [list(row) for row in rows]))
+    return "\n\n".join([*parts, *(foreign(note) for note in closing.notes)])
 
 
 def _short(digest: str) -> str:

@@ -140,7 +140,7 @@ def _compared(speed: PublishedSpeed, ours: dict[int, float]) -> dict[str, Any]:
         "best": {
             "batch": best["batch"],
             "samples_per_second": best["samples_per_second"],
-            "ratio": max(ours.values()) / best["samples_per_second"],
+            "ratio": max(ours.values()) / best["samples_per_second"] if ours else None,
         },
         "flags": [asdict(wrong_unit)] if wrong_unit else [],
     }

@@ -69,6 +69,10 @@ class AnyBets(Protocol):
     """What collects evidence on one figure."""
 
     @property
+    def tolerance(self) -> Tolerance:
+        """What may be lost."""
+
+    @property
     def n(self) -> int:
         """Samples taken."""
 
@@ -104,6 +108,15 @@ class Stop:
         names = ", ".join(sorted(self.by_surrogate))
         told = f"{names}: what could stop the run was a surrogate of each image; the figure is judged by resampled ones"
         return [told]
+
+    def told(self) -> str:
+        """Return between which bounds the loss of the first figure lies that is not settled, or of the last."""
+        open_ones = [name for name, bets in self.bets.items() if bets.word() is None]
+        name = open_ones[0] if open_ones else list(self.bets)[-1]
+        bets = self.bets[name]
+        low, high = (f"{end:.2f}" if math.isfinite(end) else "?" for end in bets.interval())
+        unit = "%" if bets.tolerance.unit == "percent_of_reference" else "points"
+        return f"{name} loses {low} to {high} of {bets.tolerance.value:g} {unit}"
 
     @staticmethod
     def plain(metrics: Sequence[str], tolerance: Tolerance, confidence: float) -> Stop:

@@ -62,7 +62,9 @@ class Figure:
     def hits(self) -> int | None:
         """How many of ``n`` are right, where that is told by value and standard error; else None."""
         share = self.value / 100.0
-        if self.unit != "percent" or self.stderr is None or not 0.0 <= share <= 1.0 or self.n < 1:
+        if self.unit != "percent" or self.stderr is None or not 0.0 <= share <= 1.0:
+            return None
+        if not 1 <= self.n <= MAX_SAMPLES:  # the tails of a binomial are summed over as many
             return None
         binomial = 100.0 * math.sqrt(share * (1.0 - share) / self.n)
         hits = round(share * self.n)

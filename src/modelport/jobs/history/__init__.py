@@ -1,0 +1,1 @@
+"""``history``: the results of a folder tree, in the order in which they were made."""
