@@ -67,17 +67,19 @@ def depth_chart(points: Sequence[Point], culprits: Sequence[str], total: int) ->
     ]
     if not max(errors) < math.inf:
         parts.append(text(WIDTH, TOP - 5, "at the top: not finite", "muted", "end"))
-    drawn, height = legend(
-        plot.height,
-        [
-            (line(0, 0, 20, 0, LINE), "accumulated, from the model's inputs on"),
-            (mark(10, 0, "circle", DOT, 2.0), "local, of the node alone"),
-            (mark(10, 0, "diamond", WORST, 3.5), "local, more than the precision explains"),
-            (line(0, 0, 20, 0, BOUND, DASHED), "explained by the precision"),
-        ],
-    )
+    drawn, height = legend(plot.height, _entries(min(errors) <= plot.y.low))
     said = _alternative(points, named, errors, total)
     return Chart(TITLE, drawing(plot.height + height, [*parts, *drawn]), said, _table(points, culprits, total))
+
+
+def _entries(is_below: bool) -> list[tuple[Markup, str]]:
+    entries = [
+        (line(0, 0, 20, 0, LINE), "accumulated, from the model's inputs on"),
+        (mark(10, 0, "circle", DOT, 2.0), "local, of the node alone"),
+        (mark(10, 0, "diamond", WORST, 3.5), "local, more than the precision explains"),
+        (line(0, 0, 20, 0, BOUND, DASHED), "explained by the precision"),
+    ]
+    return [*entries, (Markup(""), "on the lower axis: 0, or less than the axis shows")] if is_below else entries
 
 
 def _frame(points: Sequence[Point], errors: Sequence[float]) -> Frame:
