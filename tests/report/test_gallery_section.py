@@ -245,6 +245,23 @@ def test_of_many_samples_the_first_are_shown_and_the_rest_is_counted(made: Made)
     assert many["total"] == 200
 
 
+def test_pictures_come_first_and_leave_room_for_kinds_without(made: Made) -> None:
+    flips = [("lost", FLIP)] * 30 + [("won", FLIP)] * 10
+    folder = made(*flips, pictures={f"{place:04d}.jpg": jpeg() for place in range(30)})
+    for copies, each in ((4, 48), (10, 20)):
+        one = values(*[folder] * copies)["results"][0]
+        kinds = [item["kind"] for item in one["items"]]
+        assert len(kinds) == min(40, each)
+        assert kinds.count("won") == min(10, each // 4)
+        assert sum(item["picture"] is not None for item in one["items"]) == min(30, each * 3 // 4)
+
+
+def test_where_nothing_flips_the_samples_with_pictures_are_shown(made: Made) -> None:
+    one = values(made(pictures={f"{place:04d}.jpg": jpeg() for place in range(20)}))["results"][0]
+    assert [item["kind"] for item in one["items"]] == ["unflipped"] * 12
+    assert one["counts"].text == "No sample flips." and not one["more"]
+
+
 def test_names_of_others_show_as_text(made: Made) -> None:
     folder = made(("lost", FLIP | {"id": HOSTILE}), pictures={"0000.jpg": jpeg()})
     result = json.loads((folder / "result.json").read_text())

@@ -51,7 +51,7 @@ def gallery_section(material: Sequence[Found]) -> Section | None:
         return None
     each = min(MOST, max(1, MOST_OF_PAGE // len(results)))
     shown = [_shown(one, one.folder, one.result, each) for one in results if one.folder and one.result]
-    if not any(one.choice.chosen or one.choice.counts for one in shown):
+    if not any(one.choice.chosen for one in shown):
         return None
     _take_pictures(shown)
     numbers = _class_numbers(shown)
@@ -132,9 +132,14 @@ def _values(one: Shown, numbers: Mapping[str, int]) -> dict[str, Any]:
 def _counts(one: Shown) -> Cell:
     counts = one.choice.counts
     if not counts.total():
-        return Cell("No sample flips: engine and source answer alike.", "source.flip_count")
+        return Cell("No sample flips." if _has_source(one) else "No source answered.", "source.flip_count")
     told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind])
     return Cell(f"{counts.total()} samples flip: {told}.", "source.flip_count")
+
+
+def _has_source(one: Shown) -> bool:
+    source = None if one.found.result is None else one.found.result.source
+    return source is not None and (bool(source.metrics) or source.origin.kind != "none")
 
 
 def _item(one: Shown, chosen: Chosen, answer: Answered, numbers: Mapping[str, int]) -> dict[str, Any]:

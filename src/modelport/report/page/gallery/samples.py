@@ -14,14 +14,14 @@ from modelport.evaluate.sample_log import SAMPLES
 from modelport.report.result import Result
 from modelport.report.result_folder import FIX, MALFORMED, PREDICTIONS, ResultFolder
 
-LOST, WON, OTHER, SAME = "lost", "won", "other", "same"
+LOST, WON, OTHER, SAME = "lost", "won", "other", "unflipped"
 KINDS: Mapping[str, str] = {
     LOST: "lost: the source is right, or better, and the engine is not",
     OTHER: "other: neither is better, or nothing tells",
     WON: "won: the engine is right, or better, and the source is not",
-    SAME: "same: no flip",
+    SAME: "unflipped: engine and source answer alike, or there is no source",
 }
-# Samples that are shown of a result in which nothing flips.
+# Samples that are shown of a result in which nothing flips: those that were thought worth a picture.
 UNFLIPPED = 12
 
 
@@ -54,7 +54,9 @@ class Choice:
 
 
 def choose(folder: ResultFolder, result: Result, pictured: Collection[str], most: int) -> Choice:
-    """Choose ``most`` samples, of each kind alike; of one kind those in ``pictured`` first, then in their order.
+    """Choose ``most`` samples, of each kind alike, three quarters of them from ``pictured`` where these are so many.
+
+    Where nothing flips, the first of ``pictured``.
 
     Raises DataError for a line that is not as modelport writes it, and what malformed values raise for such a result.
     """
@@ -64,9 +66,7 @@ def choose(folder: ResultFolder, result: Result, pictured: Collection[str], most
     for name, kind in _kinds(folder, result, found):
         found.counts[kind] += 1
         kept[kind].take(name, name in pictured)
-    ids = dict(_alternating([(name, kind) for name in kept[kind].first] for kind in kept)[:most])
-    if not ids:
-        ids = dict.fromkeys(sorted(pictured)[: min(UNFLIPPED, most)], SAME)
+    ids = _mixed(kept, most) or dict.fromkeys(list(pictured)[: min(UNFLIPPED, most)], SAME)
     lines = _lines(folder, ids, found)
     for name, kind in ids.items():
         (number, line), (place, flip) = lines.get(name, (0, None)), flips.get(name, (0, None))
@@ -88,9 +88,12 @@ class _Kept:
         if len(into) < self.most:
             into.append(name)
 
-    @property
-    def first(self) -> list[str]:
-        return [*self.pictured, *self.others][: self.most]
+
+def _mixed(kept: Mapping[str, _Kept], most: int) -> dict[str, str]:
+    """Return the samples that are shown with their kind: of all with a picture a quarter less, then those without."""
+    pictured = _alternating([(name, kind) for name in one.pictured] for kind, one in kept.items())
+    others = _alternating([(name, kind) for name in one.others] for kind, one in kept.items())
+    return dict([*pictured[: max(most - most // 4, most - len(others))], *others][:most])
 
 
 def _alternating(lists: Iterator[list[tuple[str, str]]]) -> list[tuple[str, str]]:
