@@ -16,6 +16,9 @@ from modelport.report.page.table import SECTIONS
 
 # Nothing may be loaded from anywhere: styles, script and pictures lie in the page itself.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+# What sections have of their own stands behind what all have.
+STYLES = ("style.css", "charts.css", "cause.css", "gallery.css")
+SCRIPTS = ("page.js", "gallery.js")
 
 # Characters of the page's title that are shown.
 TITLE = 200
@@ -35,8 +38,8 @@ def page(material: Sequence[Found], title: str) -> str:
     return environment.get_template("page.html.j2").render(
         title=plain(title, TITLE),
         policy=POLICY,
-        style=Markup(_template("style.css") + _template("charts.css")),
-        script=Markup(_template("page.js")),
+        style=Markup("\n".join(map(_template, STYLES))),
+        script=Markup("\n".join(map(_template, SCRIPTS))),
         sections=drawn,
         version=modelport.__version__,
     )
