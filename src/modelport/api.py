@@ -250,7 +250,8 @@ def judge(
         scored = score(rows, how)
         scored.skipped = answers.outcome.skipped
         origin = _origin(answers, None if source is None else origin_of(source.source))
-        speed = NOTHING_RAN if answers.model is None else speed_of(answers.model.plan, answers.outcome)
+        outcome = replace(answers.outcome, scored=scored)
+        speed = NOTHING_RAN if answers.model is None else speed_of(answers.model.plan, outcome)
         judging = Judging(confidence, max_drop, max_skipped, planned=len(job.samples), seed=job.seed)
         judged = assemble(recipe, job.task, scored, origin, speed, judging)
         result = replace(judged, seed=job.seed, started=begun.isoformat(timespec="seconds"))

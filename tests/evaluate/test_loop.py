@@ -64,6 +64,21 @@ def test_busy_time_counts_overlap_once() -> None:
     assert clocks.latencies_ms == [1e-5, 1e-5, 1e-5, 2e-6]
 
 
+def test_an_engine_that_waits_for_its_inputs_is_told() -> None:
+    def slow() -> Iterator[Batch]:
+        for batch in _batches(4, 2, []):
+            time.sleep(0.03)
+            yield batch
+
+    starved, fed = Clocks(), Clocks()
+    list(run_batches(Echo(1), slow(), starved))
+    list(run_batches(Echo(1), _batches(4, 2, []), fed))
+    assert len(starved.waits) == 4
+    assert 0.1 < starved.starved_seconds < starved.seconds
+    assert fed.starved_seconds < 0.02
+    assert starved.starved_seconds + starved.busy_seconds <= starved.seconds
+
+
 def test_a_failing_run_is_raised_and_the_threads_end() -> None:
     class Broken(Echo):
         def run(self, inputs: Tensors) -> dict[str, Array]:

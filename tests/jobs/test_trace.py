@@ -22,6 +22,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import GraphError
 from modelport.core.progress import Silent
 from modelport.diagnose.trace import road
+from modelport.diagnose.trace.along import MOST, Node, told_along
 from modelport.diagnose.trace.road import Reference
 from modelport.jobs.trace.apply import newer_opset
 from modelport.jobs.trace.report import render
@@ -374,3 +375,36 @@ def test_a_repair_that_takes_a_newer_opset_says_so(tmp_path: Path) -> None:
         newer_opset(old, new)
         == f"; it is of opset {opset + 1} now, and was of {opset}: the source's nodes are that new"
     )
+
+
+def test_the_errors_along_the_depth_are_told_of_each_node(trace: Trace, tmp_path: Path) -> None:
+    bad = written(with_weight(NET, "layer.conv2.weight", 1.5), tmp_path / "bad.onnx")
+    value = trace("--engine", "onnxruntime", "--model", bad)
+    nodes = {row["node"]: row for row in value["nodes"]}
+    assert value["nodes_compared"] == len(nodes) == len(NET.graph.node)
+    assert [row["place"] for row in value["nodes"]] == sorted(row["place"] for row in value["nodes"])
+    culprit = value["culprits"][0]
+    for name in ("local_error", "accumulated_error", "expected_error"):
+        assert nodes[culprit["node"]][name] == culprit[name]
+    assert sorted(nodes["node_sum"]["before"]) == ["node_conv2", "node_relu"]
+    assert nodes["node_conv1"]["accumulated_error"] < 1e-5 < nodes["node_sum"]["accumulated_error"]
+    assert nodes["node_sum"]["local_error"] < 1e-5
+
+
+def test_a_bisected_engine_tells_what_was_off_behind_its_cuts(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_black_box(monkeypatch).wrong = "node_conv2"
+    nodes = {row["node"]: row for row in trace("--engine", "blackbox")["nodes"]}
+    assert nodes["node_conv2"]["local_error"] > nodes["node_conv2"]["expected_error"]
+    assert nodes["node_conv2"]["before"] == ["node_relu1"] and "node_conv2" in nodes["node_sum"]["before"]
+    assert len(nodes) < len(NET.graph.node)
+    assert nodes["node_sum"]["accumulated_error"] > nodes["node_sum"]["expected_error"]
+    assert all("local_error" not in row for name, row in nodes.items() if name != "node_conv2")
+
+
+def test_of_many_nodes_the_culprit_its_neighbours_and_the_largest_stay() -> None:
+    errors = [{"local": 1e-9 * place, "accumulated": 1.0} for place in range(1000)]
+    many = [Node(place, f"n{place}", "Add", "", (f"n{place - 1}",), errors[place]) for place in range(1000)]
+    told = told_along(many, frozenset({"n5"}))
+    assert len(told) == MOST
+    assert [one.place for one in told] == [4, 5, 6, *range(1000 - MOST + 3, 1000)]
+    assert told_along(many[:MOST], frozenset()) == many[:MOST]

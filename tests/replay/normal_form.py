@@ -10,8 +10,8 @@ from typing import Any
 
 # Below these keys nothing but the keys themselves is the same twice.
 VOLATILE = {
-    *("environment", "started", "seconds", "throughput", "latency_ms", "speed_warnings", "decoders"),
-    *("runs_in_flight", "points", "best", "flags", "ours", "ratio", "concurrency_search", "threads"),
+    *("environment", "started", "seconds", "throughput", "latency_ms", "stages_ms", "speed_warnings"),
+    *("decoders", "runs_in_flight", "points", "best", "flags", "ours", "ratio", "concurrency_search", "threads"),
     # One sample on another side moves a class by more than it moves the whole.
     *("per_class", "confusions"),
 }

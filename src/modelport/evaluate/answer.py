@@ -17,6 +17,7 @@ from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import BadSampleError
 from modelport.core.progress import Progress
 from modelport.core.values import Array, Batch, RowId, Sample, Tensors
+from modelport.data.prepare.stage_clock import StageClock
 from modelport.data.stream.feeding import feed
 from modelport.engines.base import Build, Runner
 from modelport.evaluate.decoders import ROWS, Decoders, enough_decoders
@@ -161,10 +162,13 @@ def live_rows(
 
     ``outcome`` takes clocks, rows and skipped samples. Leave it through ``contextlib.closing``.
     """
-    with closing(_batches(job, iter(job.samples), outcome.skipped, outcome.decoders.count)) as batches:
-        for batch, outputs in _together(run_batches(runner, batches, outcome.clocks)):
+    clocks = outcome.clocks
+    with closing(_batches(job, iter(job.samples), outcome.skipped, outcome.decoders.count, clocks.prepared)) as batches:
+        for batch, outputs in _together(run_batches(runner, batches, clocks)):
             outcome.rows += len(batch.ids)
+            begun = time.thread_time_ns()
             source = _kept(job, answers, batch)
+            clocks.looked_up += time.thread_time_ns() - begun
             yield Rows(batch.ids, batch.targets, outputs, source, batch.placements, batch.digests, batch.facts)
 
 
@@ -201,7 +205,11 @@ def _kept(job: Pass, answers: SourceAnswers | None, batch: Batch) -> dict[str, A
 
 
 def _batches(
-    job: Pass, samples: Iterator[Sample], skipped: list[str] | None, decoders: int | None = None
+    job: Pass,
+    samples: Iterator[Sample],
+    skipped: list[str] | None,
+    decoders: int | None = None,
+    clock: StageClock | None = None,
 ) -> Generator[Batch, None, None]:
     assert job.build.batch is not None
 
@@ -218,6 +226,7 @@ def _batches(
         fast=job.fast,
         workers=decoders,
         skip=pass_over if job.on_bad == "skip" else None,
+        clock=clock,
     )
 
 

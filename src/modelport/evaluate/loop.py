@@ -25,7 +25,7 @@ def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Ite
     begun = time.perf_counter_ns()
     with ThreadPoolExecutor(max_workers=runner.concurrency, thread_name_prefix="engine") as pool:
         try:
-            for batch in batches:
+            for batch in _waited_for(batches, clocks):
                 waiting.append((batch, pool.submit(timed_run, runner, batch.inputs)))
                 together = max(1, min(2 * runner.concurrency, ROWS_TOGETHER // max(1, len(batch.ids))))
                 if len(waiting) >= 2 * runner.concurrency + together:
@@ -38,6 +38,14 @@ def run_batches(runner: Runner, batches: Iterable[Batch], clocks: Clocks) -> Ite
             for _, future in waiting:
                 future.cancel()
             clocks.spent += time.perf_counter_ns() - begun
+
+
+def _waited_for(batches: Iterable[Batch], clocks: Clocks) -> Iterator[Batch]:
+    begun = time.perf_counter_ns()
+    for batch in batches:
+        clocks.waits.append((begun, time.perf_counter_ns()))
+        yield batch
+        begun = time.perf_counter_ns()
 
 
 def _take(waiting: deque[tuple[Batch, Future[Ran]]], clocks: Clocks) -> tuple[Batch, dict[str, Array]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,6 +36,8 @@ class Scored:
     samples: Path | None = None  # samples.jsonl
     planned: int | None = None  # samples that could have been drawn; None: all that there were
     stop: Stop | None = None  # what could end the run, with what it has seen
+    rows: int = 0  # that came, those of repeated contents too
+    scoring_ns: int = 0  # CPU time of scoring and writing them, without the figures at the end
 
     @property
     def n(self) -> int:
@@ -77,7 +80,7 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
         sample_lines.open("w", encoding="utf-8") as samples,
     ):
         log = SampleLog(how.task, samples, not blind, how.weights)
-        for chunk in rows:
+        for chunk in _timed(rows, found):
             how.advance(len(chunk.ids))
             chunk = _counted_once(chunk, uniques)
             if not chunk.ids:
@@ -100,6 +103,15 @@ def score(rows: Iterable[Rows], how: Scoring) -> Scored:
     found.figures, found.duplicates = scorer.figures(), uniques.repeated
     found.fingerprint = fingerprint.hexdigest()
     return found
+
+
+def _timed(rows: Iterable[Rows], found: Scored) -> Iterator[Rows]:
+    """Yield rows, and count how long this thread computes with each before it asks for the next."""
+    for chunk in rows:
+        begun = time.thread_time_ns()
+        yield chunk
+        found.scoring_ns += time.thread_time_ns() - begun
+        found.rows += len(chunk.ids)
 
 
 def _counted_once(rows: Rows, uniques: Uniques) -> Rows:

@@ -34,6 +34,7 @@ from modelport.recipes.input_range import odd_input_range
 from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
+from modelport.report.clocks import stages_ms
 from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_detection_files
 from modelport.report.guide_json import guide_json, guide_text
 from modelport.report.result import NOTHING_RAN, Result
@@ -105,7 +106,8 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     origin = _origin(saved.rows.results, saved.rows.seen, notes)
     left_out = _write_detections(request, dataset, folder / PREDICTIONS, scored.figures, progress)
     judging = judging_of(request.judging, len(samples), len(dataset), request.order, request.seed)
-    judged = assemble(recipe, task, scored, origin, NOTHING_RAN, judging)
+    speed = replace(NOTHING_RAN, stages_ms=stages_ms(scored))
+    judged = assemble(recipe, task, scored, origin, speed, judging)
     result = replace(
         judged,
         notes=(*judged.notes, *left_out),

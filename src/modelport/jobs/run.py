@@ -35,7 +35,7 @@ from modelport.recipes.schema import Recipe
 from modelport.recipes.toml import toml_text
 from modelport.report import markdown
 from modelport.report.assemble import Origin, assemble
-from modelport.report.clocks import device_latencies, throughputs
+from modelport.report.clocks import device_latencies, stages_ms, throughputs
 from modelport.report.detections import write_detection_files
 from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
 from modelport.report.result_folder import COMPANIONS, PAGE, PREDICTIONS, RECIPE, REPORT, RESULT
@@ -235,10 +235,11 @@ def _said_of(plan: Plan) -> list[str]:
 
 
 def speed_of(plan: Plan, outcome: Outcome) -> Speed:
-    """Return throughput, latency and what is doubtful about them."""
+    """Return throughput, latency, what is doubtful about them, and where the time goes."""
     latency = latency_summary(outcome.clocks.latencies_ms)
     return Speed(
         throughputs(outcome.clocks, outcome.rows),
         {"host": latency, **device_latencies(outcome.clocks)},
         (*speed_warnings(plan.engine, outcome.precision), *steadiness_warnings(latency)),
+        stages_ms(outcome.scored, outcome.clocks, outcome.rows),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from modelport.core.values import Array, Tensors
+from modelport.data.prepare.stage_clock import StageClock
 from modelport.engines.base import DeviceTimes, Runner, TimedRunner
 
 Clock = Callable[[], int]
@@ -80,6 +81,9 @@ class Clocks:
 
     runs: list[tuple[int, int]] = field(default_factory=list)  # (start, end) of each run, in order
     device: list[DeviceTimes] = field(default_factory=list)  # of each run, where the engine tells copies from computing
+    waits: list[tuple[int, int]] = field(default_factory=list)  # (start, end) of asking for each batch
+    prepared: StageClock = field(default_factory=StageClock)  # CPU time of the threads that prepare the inputs
+    looked_up: int = 0  # CPU time in which the source's kept answers were found
     spent: int = 0
 
     @property
@@ -91,6 +95,11 @@ class Clocks:
     def busy_seconds(self) -> float:
         """Time in which at least one run was under way."""
         return busy(self.runs) / 1e9
+
+    @property
+    def starved_seconds(self) -> float:
+        """Time in which the next batch was waited for, and no run was under way."""
+        return (busy([*self.runs, *self.waits]) - busy(self.runs)) / 1e9
 
     @property
     def latencies_ms(self) -> list[float]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from modelport.core.text import plain
+from modelport.report.classes import FEW_IMAGES, confusions, worst_classes
 from modelport.report.closing_tables import Closing, accuracy_comparison, speed_comparison
 from modelport.report.result import Result
 from modelport.report.sentence import sentence
 
-# Samples (or pixels) of a class from which on its figure stands in the report, and how much of what is worst does.
-FEW_IMAGES, WORST_CLASSES, WORST_CONFUSIONS = 5, 10, 5
 # What starts a link, an emphasis, code or HTML.
 ACTIVE = re.compile(r"[\\`*\[\]]")
 
@@ -73,28 +72,21 @@ def _metrics(result: Result) -> str:
 
 def _classes(result: Result) -> str:
     """The worst classes, of those with images enough to tell, and what they are most often taken for."""
-    told = [row for row in result.further.get("per_class", ()) if row["n"] >= FEW_IMAGES]
-    metric = next((key for row in told for key in row if key not in ("class", "name", "n", "source")), None)
-    told = [row for row in told if row.get(metric) is not None]
-    if metric is None or not told:
+    worst = worst_classes(result)
+    if worst is None:
         return ""
-    worst = sorted(told, key=lambda row: (row[metric], row["class"]))[:WORST_CLASSES]
-    percent = metric not in result.metrics or result.metrics[metric].unit == "percent"
     rows = [
         [
             row["class"],
             _name(row["name"]) or "–",
             row["n"],
-            *(number(row.get(key), 2 if percent else 4) for key in (metric, "source")),
+            *(number(row.get(key), 2 if worst.percent else 4) for key in (worst.metric, "source")),
         ]
-        for row in worst
+        for _, row in worst.rows
     ]
-    text = f"## Worst classes\n\nOf {len(told)} classes with an n of {FEW_IMAGES} or more.\n\n"
-    text += table(["class", "name", "n", metric, "source model"], rows)
-    often = [
-        f"{_class(row, 'target')} taken for {_class(row, 'answer')} ({row['count']})"
-        for row in result.further.get("confusions", ())[:WORST_CONFUSIONS]
-    ]
+    text = f"## Worst classes\n\nOf {worst.told} classes with an n of {FEW_IMAGES} or more.\n\n"
+    text += table(["class", "name", "n", worst.metric, "source model"], rows)
+    often = [f"{_name(target)} taken for {_name(answer)} ({count})" for target, answer, count in confusions(result)]
     return text + (f"\n\nMost often: {', '.join(often)}." if often else "")
 
 
@@ -115,10 +107,6 @@ def _slices(result: Result) -> str:
     text = "## Who suffers\n\nWhere more is lost than elsewhere; it holds for all "
     text += f"{result.further['slices_looked_at']} classes and slices that were looked at.\n\n"
     return text + table(["slice", "value", "n", "this run %", "source model %", "loss in points", "p"], rows)
-
-
-def _class(row: Mapping[str, Any], side: str) -> str:
-    return _name(row.get(f"{side}_name") or row[side])
 
 
 def _name(text: object) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from modelport.core import machine
 from modelport.core.values import Check
 from modelport.engines.registry import packages_of_engines
+from modelport.report.histogram import histogram
 from modelport.tasks.scoring import Score
 
 SCHEMA = "modelport.result/1"
@@ -31,8 +32,11 @@ class Speed:
     """Clocks of a run, in the form of the result file; all empty where nothing ran."""
 
     throughput: Mapping[str, Mapping[str, Any] | None]  # by what it covers: {value, unit, count}; None: not told
-    latency_ms: Mapping[str, Mapping[str, float | int]]  # by clock: min, mean, median, p90, p95, p99, max, count
+    latency_ms: Mapping[str, Mapping[str, Any]]
+    """By clock what ``latency_summary`` tells; results of an older modelport have no histogram."""
     warnings: tuple[str, ...] = ()
+    stages_ms: Mapping[str, float | None] = field(default_factory=dict)
+    """Where the time of a sample goes, by stage (see report/clocks.py); empty where that was not told."""
 
 
 NOTHING_RAN = Speed({"end_to_end": None, "host": None, "device": None}, {})
@@ -121,6 +125,8 @@ class Result:
             **{name: list(getattr(self, name)) for name in _LISTS},
             **self.further,
         }
+        if self.speed.stages_ms:
+            value["stages_ms"] = self.speed.stages_ms
         return value if self.companions is None else value | {"companions": self.companions}
 
     @staticmethod
@@ -140,7 +146,9 @@ class Result:
                 SourceOrigin(*(source.get(name, default) for name, default in asdict(SourceOrigin()).items())),
             ),
             checks=tuple(Check(**check) for check in value["checks"]),
-            speed=Speed(value["throughput"], value["latency_ms"], tuple(value["speed_warnings"])),
+            speed=Speed(
+                value["throughput"], value["latency_ms"], tuple(value["speed_warnings"]), value.get("stages_ms", {})
+            ),
             companions=value.get("companions"),
             further={name: entry for name, entry in value.items() if name not in _KNOWN},
         )
@@ -153,7 +161,7 @@ _PLAIN = (
 _LISTS = ("published", "artifacts", "notes")
 _KNOWN = {
     *(*_PLAIN, *_LISTS, "schema", "metrics", "source", "checks", "companions"),
-    *("throughput", "latency_ms", "speed_warnings"),
+    *("throughput", "latency_ms", "speed_warnings", "stages_ms"),
 }
 
 
@@ -179,8 +187,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def latency_summary(milliseconds: Sequence[float]) -> dict[str, float | int]:
-    """Return min, mean, median, p90, p95, p99, max (ms per run) and count. Percentiles interpolate linearly."""
+def latency_summary(milliseconds: Sequence[float]) -> dict[str, Any]:
+    """Return min, mean, median, p90, p95, p99, max (ms per run), count and ``histogram``.
+
+    Percentiles interpolate linearly; the histogram is {edges (ms), counts} of ``report/histogram.py``.
+    """
     ordered = sorted(milliseconds)
     return {
         "min": ordered[0],
@@ -189,10 +200,11 @@ def latency_summary(milliseconds: Sequence[float]) -> dict[str, float | int]:
         **{f"p{share}": float(np.percentile(ordered, share)) for share in (90, 95, 99)},
         "max": ordered[-1],
         "count": len(ordered),
+        "histogram": histogram(ordered),
     }
 
 
-def steadiness_warnings(summary: dict[str, float | int]) -> list[str]:
+def steadiness_warnings(summary: Mapping[str, Any]) -> list[str]:
     """Return what to say beside a speed: a wide spread, or too few runs."""
     warnings = []
     spread = (summary["p90"] - summary["min"]) / summary["median"] if summary["median"] else 0.0

@@ -16,7 +16,7 @@ def sentence(result: Result) -> str:
     reason = next((check for check in result.checks if check.verdict == result.verdict), None)
     if reason is not None and result.verdict in (FAIL, INCONCLUSIVE) and not _tells(reason):
         return f"{result.verdict}: {reason.name}: {reason.why}"
-    check = _telling(result)
+    check = telling(result)
     if check is None:
         return f"{result.verdict}: {result.rests_on}"
     metric = check.name.removesuffix(AGAINST)
@@ -41,7 +41,7 @@ def where_to_look(result: Result) -> list[str]:
     return []
 
 
-def _telling(result: Result) -> Check | None:
+def telling(result: Result) -> Check | None:
     """Return the check whose interval tells most: the first that fails, else is not settled, else passes."""
     told = list(filter(_tells, result.checks))
     return next((check for word in (FAIL, INCONCLUSIVE, PASS) for check in told if check.verdict == word), None)

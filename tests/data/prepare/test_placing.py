@@ -21,7 +21,7 @@ SQUASH = {"step": "resize", "width": 48, "height": 32, "interpolation": "bilinea
 CROP = {"step": "center_crop", "size": 24, "rounding": "floor"}
 
 
-def prepared(*steps: dict[str, Any], **words: bool) -> Preprocess:
+def prepared(*steps: dict[str, Any], **words: Any) -> Preprocess:
     return Preprocess(TypeAdapter(list[Step]).validate_python([DECODE, *steps, UNIT]), **words)
 
 

@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import BadSampleError, DataError, RecipeError, UsageError
 from modelport.core.values import Batch, Sample
+from modelport.data.prepare.stage_clock import StageClock
 from modelport.data.prepare.views import Views, uniforms, without_random_steps
 from modelport.data.sets.cifar10 import Cifar10
 from modelport.data.stream.view_batches import plain_batches, stream_views, training_views
@@ -297,6 +298,12 @@ def test_batches_of_views_are_whole_in_order_and_the_same(batch: int, workers: i
     assert (last[len(got[-1].ids) :] == last[0]).all()
 
 
+def test_the_clock_counts_views() -> None:
+    clock = StageClock()
+    collect(stream_views(samples(11), Views(STEPS), input_name="x", batch=4, seed=5, workers=2, clock=clock))
+    assert clock.rows == 22 and clock.resize_ns > clock.decode_ns > 0
+
+
 def test_plain_batches_are_the_images() -> None:
     got = collect(plain_batches(samples(5), Views([RAW, UNIT]), input_name="x", batch=2))
     assert [each.ids for each in got] == [tuple(ids(5)[:2]), tuple(ids(5)[2:4]), tuple(ids(5)[4:])]
@@ -308,10 +315,9 @@ def test_plain_batches_are_the_images() -> None:
 
 @pytest.mark.parametrize("option", ["batch", "workers", "ahead"])
 def test_less_than_one_is_refused(option: str) -> None:
+    numbers: Any = {"batch": 1, "workers": 1, "ahead": 1, option: 0}
     with pytest.raises(UsageError, match=option):
-        stream_views(
-            samples(1), Views(STEPS), input_name="x", seed=0, **{"batch": 1, "workers": 1, "ahead": 1, option: 0}
-        )
+        stream_views(samples(1), Views(STEPS), input_name="x", seed=0, **numbers)
 
 
 def test_threads_are_few_and_end_with_the_stream() -> None:

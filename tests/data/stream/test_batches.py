@@ -19,6 +19,7 @@ from PIL import Image
 
 from modelport.core.errors import BadSampleError, DataError, UsageError
 from modelport.core.values import Batch, Sample, TensorSpec
+from modelport.data.prepare.stage_clock import StageClock
 from modelport.data.prepare.transforms import Preprocess
 from modelport.data.stream.batches import Fingerprint, stream_batches
 from modelport.recipes.load import load_recipe
@@ -248,3 +249,43 @@ def test_fingerprint_is_of_the_set_not_of_its_order() -> None:
     assert len(left) == 3
     left.update("d", "4" * 64)
     assert left.hexdigest() != one.hexdigest()
+
+
+def _spin(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_the_clock_parts_decoding_from_the_rest_and_counts_neither_waiting_nor_bad_samples() -> None:
+    clock = StageClock()
+
+    def prepare(content: bytes, name: str, out: NDArray[np.float32], facts: dict[str, Any]) -> None:
+        if content == b"bad":
+            _spin(0.05)
+            raise BadSampleError(name)
+        _spin(0.004)
+        time.sleep(0.02)
+        clock.decoded()
+        _spin(0.001)
+
+    stream(numbers(6, _2=b"bad"), prepare, workers=3, skip=pass_over, clock=clock)
+    assert clock.rows == 5
+    decode, resize = clock.decode_ns / 5 / 1e6, clock.resize_ns / 5 / 1e6
+    assert 4 <= decode < 8 and 1 <= resize < 3
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_large_photograph_takes_its_time_to_decode(fast: bool) -> None:
+    """Whatever decodes it lazily: the pixels are there before the clock is told so."""
+    stream, steps = io.BytesIO(), load_recipe("moco-v2").preprocess
+    Image.effect_noise((1600, 1200), 60).convert("RGB").save(stream, "JPEG", quality=95)
+    clock = StageClock()
+    prepare = Preprocess(steps, fast=fast, clock=clock)
+    out = np.empty((3, 224, 224), np.float32)
+    prepare.into(stream.getvalue(), "x", out)
+    for _ in range(3):
+        begun = clock.begin()
+        prepare.into(stream.getvalue(), "x", out)
+        clock.end(begun)
+    assert clock.rows == 3 and clock.decode_ns > clock.resize_ns > 0

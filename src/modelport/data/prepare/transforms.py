@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from modelport.data.prepare.image_limits import IN_FLIGHT, OR_SKIP
 from modelport.data.prepare.interpolation import Picture, need_opencv, size_of
 from modelport.data.prepare.letterbox import Box, LateBox, YoloBox
 from modelport.data.prepare.placing import ChainBox
+from modelport.data.prepare.stage_clock import StageClock
 from modelport.recipes.chain import affine, form_of, lowered
 from modelport.recipes.operations import Contradiction
 from modelport.recipes.steps import Decode, DecodeArray, DecodeRaw, Geometry, Letterbox, Step, TruncateToInteger
@@ -36,12 +37,14 @@ class Preprocess:
     ``dtype`` is that of a row.
     With ``fast`` only what the crop keeps is resized, and a JPEG twice as large as needed is decoded at a fraction of
     its size: pixels differ from the published ones. With ``placed`` it is told of every chain where the image lies in
-    the input, not of a letterbox alone. Raises RecipeError for steps that do not go together, such as a
-    crop larger than the resize before it can give, or half a letterbox; UsageError where ``fast`` has nothing to make
-    faster; ModelportError where the steps need OpenCV and it is missing.
+    the input, not of a letterbox alone. ``clock`` is told when an image is decoded. Raises RecipeError for
+    steps that do not go together, such as a crop larger than the resize before it can give, or half a letterbox;
+    UsageError where ``fast`` has nothing to make faster; ModelportError where the steps need OpenCV and it is missing.
     """
 
-    def __init__(self, steps: Sequence[Step], *, fast: bool = False, placed: bool = False) -> None:
+    def __init__(
+        self, steps: Sequence[Step], *, fast: bool = False, placed: bool = False, clock: StageClock | None = None
+    ) -> None:
         try:
             form = form_of(steps)
             if isinstance(steps[0], DecodeRaw) or any(isinstance(step, TruncateToInteger) for step in steps):
@@ -57,6 +60,7 @@ class Preprocess:
         if placed and self._box is None:
             self._box = ChainBox.of(self._geometry)
         self._fast = fast_crop(self._geometry) if fast else None
+        self._decoded_now: Callable[[], None] = _nothing if clock is None else clock.decoded
         self._arithmetic = Arithmetic(steps)
         # Blue first is the order of what is handed out; until then red is.
         color = steps[0].color if isinstance(steps[0], Decode) else "L"
@@ -171,9 +175,13 @@ class Preprocess:
         with told_of(name):
             if isinstance(self._decode, DecodeArray):
                 array = read_array(content, self._decode.channels, name)
+                self._decoded_now()
                 self._most_pixels(size_of(array), name)
                 return self._told(size_of(array), self._shaped(array, name), facts)
             with open_image(content, name) as opened, IN_FLIGHT.share(self._most_pixels(opened.size, name)):
+                if self._fast is None:
+                    opened.load()
+                    self._decoded_now()
                 image = ImageOps.exif_transpose(opened) if self._rotates else opened
                 size = image.size  # as the file has it: the quick way decodes fewer pixels
                 return self._told(size, self._of_image(image, name), facts)
@@ -197,7 +205,8 @@ class Preprocess:
         if self._mode == "RGBA":
             refuse_no_alpha(image, name)
         if self._fast is not None:
-            return _pixels(quickly_cropped(image, *self._fast, self._mode)), self._placed(image.size, name)
+            cropped_quickly = quickly_cropped(image, *self._fast, self._mode, self._decoded_now)
+            return _pixels(cropped_quickly), self._placed(image.size, name)
         if self._late is not None:
             return self._late.resized(image, name)
         if self._mode == "RGB" and (cropped := at_once(self._geometry, image)) is not None:
@@ -236,6 +245,10 @@ class Preprocess:
             out[...] = self._arithmetic.applied(planes)
         else:
             out[...] = planes
+
+
+def _nothing() -> None:
+    pass
 
 
 def _pixels(picture: Picture) -> Bytes:

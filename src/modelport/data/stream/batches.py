@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import BadSampleError, UsageError
 from modelport.core.values import Batch, RowId, Sample, TensorSpec
+from modelport.data.prepare.stage_clock import StageClock
 
 # Rows that may be prepared further ahead for a caller that takes several small batches at a time.
 WAITED_ROWS = 8
@@ -64,6 +65,7 @@ def stream_batches(
     workers: int,
     ahead: int = 2,
     skip: Skip | None = None,
+    clock: StageClock | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield the samples in order as batches ``{row.name: row.dtype (batch, *row.shape)}``.
 
@@ -71,12 +73,12 @@ def stream_batches(
     size. ``workers`` threads prepare ``ahead`` batches beyond the one that the caller has, and one more each time that
     the caller had to wait, up to two rows more for each worker, or eight; the arrays are the caller's to keep. The
     threads end with the generator: leave it early through ``contextlib.closing``. Without ``skip`` the first bad
-    sample's BadSampleError is raised.
+    sample's BadSampleError is raised. ``clock`` takes what the threads compute.
     """
     for option, value in (("batch", batch), ("workers", workers), ("ahead", ahead)):
         if value < 1:
             raise UsageError(f"{option} of {value}", f"give a {option} of at least 1")
-    return _stream(samples, _Loader(prepare, row, batch, workers), ahead, skip)
+    return _stream(samples, _Loader(prepare, row, batch, workers, clock or StageClock()), ahead, skip)
 
 
 def _stream(
@@ -140,6 +142,7 @@ class _Loader:
     spec: TensorSpec  # of one row
     batch: int
     workers: int
+    clock: StageClock
 
     def launch(self, pool: ThreadPoolExecutor, samples: list[Sample]) -> list[_Row]:
         """Start to read at most ``batch`` samples into a new buffer."""
@@ -177,11 +180,14 @@ class _Loader:
         found: list[Loaded | BadSampleError] = []
         for sample, row in zip(samples, out, strict=True):
             try:
+                begun = self.clock.begin()
                 content = sample.read()
+                digest = sample.sha256 or digest_bytes(content)
                 name = str(sample.path) if sample.content is None else f"{sample.path}: {sample.id}"
                 facts = dict(sample.facts or {})
                 placement = self.prepare(content, name, row, facts)
-                found.append((sample.sha256 or digest_bytes(content), placement, facts))
+                self.clock.end(begun)
+                found.append((digest, placement, facts))
             except BadSampleError as error:
                 found.append(error)
         return found

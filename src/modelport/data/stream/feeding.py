@@ -9,6 +9,7 @@ import numpy as np
 from modelport.core import machine
 from modelport.core.errors import UsageError
 from modelport.core.values import Batch, Sample, TensorSpec
+from modelport.data.prepare.stage_clock import StageClock
 from modelport.data.prepare.transforms import Preprocess
 from modelport.data.prepare.views import Views
 from modelport.data.stream.batches import Skip, stream_batches
@@ -27,12 +28,14 @@ def feed(
     fast: bool = False,
     workers: int | None = None,
     skip: Skip | None = None,
+    clock: StageClock | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield full batches of the recipe's input, made ahead in threads. Leave it through ``contextlib.closing``.
 
     ``seed`` draws the views; a view depends on the seed, the sample's id and its own number alone. With ``pixels``
     the rows are uint8 (H, W, 3), before the normalisation, for a graph that normalises. ``fast`` is
-    ``Preprocess``'s. ``workers`` None is a thread for each core. ``skip`` is ``stream_batches``'s.
+    ``Preprocess``'s. ``workers`` None is a thread for each core. ``skip`` is ``stream_batches``'s; ``clock``
+    takes what the threads compute.
     """
     spec = recipe.signature.with_batch(batch).inputs[0]
     workers = workers or machine.cores()
@@ -42,17 +45,18 @@ def feed(
             raise UsageError("--fast-preprocess: views have no quicker way", "leave it out")
         views = Views(recipe.preprocess, pixels=pixels)
         # A batch of views is made by one thread: with fewer ahead, some threads would have none to make.
+        ahead = workers + 1
         return stream_views(
-            samples, views, input_name=spec.name, batch=batch, seed=seed, ahead=workers + 1, workers=workers
+            samples, views, input_name=spec.name, batch=batch, seed=seed, ahead=ahead, workers=workers, clock=clock
         )
-    prepare = Preprocess(recipe.preprocess, fast=fast, placed=recipe.placed)
+    prepare = Preprocess(recipe.preprocess, fast=fast, placed=recipe.placed, clock=clock)
     row = TensorSpec(spec.name, spec.dtype, spec.shape[1:])
     # A network that takes bytes by itself gets them in its own layout.
     pixels = pixels and prepare.dtype != np.uint8
     if pixels:
         row = TensorSpec(spec.name, "uint8", pixel_shape(recipe.preprocess, spec))
     into = prepare.pixels_into if pixels else prepare.into
-    return stream_batches(samples, into, row, batch=batch, workers=workers, skip=skip)
+    return stream_batches(samples, into, row, batch=batch, workers=workers, skip=skip, clock=clock)
 
 
 def _keep_freed_memory() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from modelport.core.artifacts import digest_bytes
 from modelport.core.errors import BadSampleError, UsageError
 from modelport.core.values import Batch, RowId, Sample
+from modelport.data.prepare.stage_clock import StageClock
 from modelport.data.prepare.views import Views
 from modelport.data.sets.cifar10 import Cifar10
 
@@ -28,19 +29,24 @@ def stream_views(
     seed: int,
     ahead: int = 2,
     workers: int = 1,
+    clock: StageClock | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield two views of each sample, in order, as rows of batches ``{input_name: (batch, *views.shape)}``.
 
     A row's id is ``ID#0`` or ``ID#1``, its target the sample's label, its digest the content's sha256 with the same
     ending; an odd ``batch`` parts a sample's views. The last batch repeats its first row up to the full size.
     ``workers`` threads make at most ``ahead`` batches beyond the one that the caller has; the arrays are the
-    caller's to keep. The threads end with the generator: leave it early through ``contextlib.closing``.
-    Raises BadSampleError for content of a wrong length.
+    caller's to keep. The threads end with the generator: leave it early through ``contextlib.closing``. ``clock``
+    takes what the threads compute. Raises BadSampleError for content of a wrong length.
     """
     rows = ((sample, view) for sample in samples for view in (0, 1))
+    timed = clock or StageClock()
 
     def make(taken: list[_Row]) -> Batch:
-        return _pack(taken, views, input_name, batch, seed, numbered=True)
+        begun = timed.begin()
+        made = _pack(taken, views, input_name, batch, seed, numbered=True, decoded=timed.decoded)
+        timed.end(begun, len(taken))
+        return made
 
     return _stream(rows, make, batch, ahead, workers)
 
@@ -56,7 +62,7 @@ def plain_batches(
         raise UsageError("random steps where images are wanted as they are", "give decode_raw and normalize only")
 
     def make(taken: list[_Row]) -> Batch:
-        return _pack(taken, views, input_name, batch, 0, numbered=False)
+        return _pack(taken, views, input_name, batch, 0, numbered=False, decoded=lambda: None)
 
     return _stream(((sample, 0) for sample in samples), make, batch, ahead, workers)
 
@@ -120,8 +126,17 @@ def _work_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _pack(rows: list[_Row], views: Views, input_name: str, batch: int, seed: int, *, numbered: bool) -> Batch:
-    """Make a batch of rows (in a worker thread)."""
+def _pack(
+    rows: list[_Row],
+    views: Views,
+    input_name: str,
+    batch: int,
+    seed: int,
+    *,
+    numbered: bool,
+    decoded: Callable[[], None],
+) -> Batch:
+    """Make a batch of rows (in a worker thread); ``decoded`` is called when their bytes are read."""
     contents = [sample.read() for sample, _ in rows]
     for (sample, _), content in zip(rows, contents, strict=True):
         if len(content) != views.bytes_per_image:
@@ -129,6 +144,8 @@ def _pack(rows: list[_Row], views: Views, input_name: str, batch: int, seed: int
                 f"{sample.path}: {sample.id}: {len(content)} bytes, not {views.bytes_per_image}", "mend the data set"
             )
     pixels = np.frombuffer(b"".join(contents), np.uint8).reshape(len(rows), -1)
+    digests = [sample.sha256 or digest_bytes(content) for (sample, _), content in zip(rows, contents, strict=True)]
+    decoded()
     inputs = np.empty((batch, *views.shape), views.dtype)
     inputs[: len(rows)] = views.make(pixels, [sample.id for sample, _ in rows], [view for _, view in rows], seed)
     inputs[len(rows) :] = inputs[0]
@@ -136,8 +153,6 @@ def _pack(rows: list[_Row], views: Views, input_name: str, batch: int, seed: int
         ids=tuple(RowId(sample.id, view if numbered else None) for sample, view in rows),
         inputs={input_name: inputs},
         targets=tuple(sample.target for sample, _ in rows),
-        digests=tuple(
-            sample.sha256 or digest_bytes(content) for (sample, _), content in zip(rows, contents, strict=True)
-        ),
+        digests=tuple(digests),
         facts=tuple(sample.facts or {} for sample, _ in rows),
     )

@@ -13,6 +13,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.errors import EngineError
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.distance import NOWHERE, Distance, distance
+from modelport.diagnose.trace.along import Node
 from modelport.diagnose.trace.explained import explained_each
 from modelport.diagnose.trace.findings import Unit, UnitFound
 from modelport.diagnose.trace.running import Bench
@@ -130,6 +131,29 @@ class Bisection:
             self.departs(place)
         seen = self._seen[place]
         return self._unit(self.flow.varying[place], seen.distances, seen.bounds, seen)
+
+    def along(self, alone: UnitFound | None = None) -> list[Node]:
+        """Return the nodes behind which was cut, with what was off there, and the neighbours of the one at the border.
+
+        ``alone``: the node at the border as it was run alone, which tells its local error.
+        """
+        border = self.first()
+        reads, gives = set(self.flow.varying[border].reads), set(self.flow.varying[border].gives)
+        found = []
+        for place, step in enumerate(self.flow.varying):
+            near = place == border or reads & set(step.gives) or gives & set(step.reads)
+            if not near and place not in self._seen:
+                continue
+            errors = {}
+            if place in self._seen:
+                unit = self.within(place)
+                errors = {"accumulated": unit.accumulated.rel_l2, "expected": unit.expected}
+            if place == border and alone is not None:
+                errors |= {"local": alone.local.rel_l2, "expected": alone.expected}
+            made = [name for name in step.reads if name in self.flow.maker and name not in self.flow.fixed]
+            before = tuple(dict.fromkeys(self.flow.maker[name].name for name in made))
+            found.append(Node(place, step.name, step.op, module_of(step.node, self.graph.graph), before, errors))
+        return found
 
     def _unit(
         self, step: Step, apart: Mapping[str, Distance], bounds: Mapping[str, float], seen: _Cut | None

@@ -13,6 +13,7 @@ from modelport.core.artifacts import Artifact
 from modelport.core.progress import Progress
 from modelport.core.values import Array, Tensors
 from modelport.diagnose.distance import NOWHERE
+from modelport.diagnose.trace.along import Node, nodes_of
 from modelport.diagnose.trace.bisect import Bisection, OfFile, OnEngine
 from modelport.diagnose.trace.causes import culprit_of, culprits_of, tensors_of
 from modelport.diagnose.trace.findings import Culprit, Fix, Unit, UnitFound
@@ -44,6 +45,7 @@ class Located:
     notes: Sequence[str] = ()
     units: Sequence[UnitFound] = ()  # that were compared; where an engine was bisected, the one at the border
     graph: Artifact | None = None  # that they are units of
+    nodes: Sequence[Node] = ()  # in the graph's order, with those of their errors that were measured
 
 
 def compared(
@@ -65,7 +67,7 @@ def compared(
     if not culprits:
         notes.append("no node alone departs by more than its precision explains: the departure is the sum of many")
         culprits = [_costliest(unit, step.precision) for unit in _by_cost(found.units, step.precision)]
-    return Located(culprits, found.runs, notes, found.units, step.model)
+    return Located(culprits, found.runs, notes, found.units, step.model, nodes_of(found.units))
 
 
 def _by_cost(units: Sequence[UnitFound], precision: str) -> list[UnitFound]:
@@ -113,7 +115,7 @@ def _on_engine(step: Step, search: Bisection) -> Located:
         why = f"alone {step.engine.name} computes {found.op} right; joined with its neighbours it does not"
         fix = "run it without the engine's optimizations, and compare"
         culprit = Culprit(replace(found, local=found.accumulated), why, Fix("engine", fix), "engine")
-    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)), [found], step.graph)
+    return Located([culprit], search.runs, tuple(dict.fromkeys(search.notes)), [found], step.graph, search.along(found))
 
 
 def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
@@ -136,7 +138,9 @@ def _in_file(step: Step, search: Bisection, quantized: bool) -> Located:
         return Located([] if quantized else [_stale(step, None)], search.runs + inside.runs, notes)
     found = inside.within(place)
     culprit = _clipped(inside, place, found) if quantized else _stale(step, found)
-    return Located([culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)), [found], step.graph)
+    return Located(
+        [culprit], search.runs + inside.runs, tuple(dict.fromkeys(inside.notes)), [found], step.graph, inside.along()
+    )
 
 
 def _clipped(search: Bisection, place: int, found: UnitFound) -> Culprit:

@@ -19,6 +19,7 @@ from modelport.core.progress import Progress, stage
 from modelport.core.scratch import scratch_folder
 from modelport.core.values import Sample, Tensors
 from modelport.data.stream.feeding import feed
+from modelport.diagnose.trace.along import told_along
 from modelport.diagnose.trace.explained import LEAST, Explained, explained
 from modelport.diagnose.trace.explorer import write_explorer
 from modelport.diagnose.trace.findings import SCHEMA, NodesFound, StageFound
@@ -107,12 +108,15 @@ def _source(what: Asked, progress: Progress) -> Source:
 
 
 def _told(found: Found) -> dict[str, Any]:
-    bad = found.first_bad
+    bad, located = found.first_bad, found.located
+    culprits = frozenset(one.found.node for one in located.culprits)
     return {
         "stages": [one.to_json() for one in found.stages],
         "first_bad_stage": None if bad is None else bad.name,
-        "culprits": [one.to_json() for one in found.located.culprits],
-        "runs": found.located.runs,
+        "culprits": [one.to_json() for one in located.culprits],
+        "nodes": [one.to_json() for one in told_along(located.nodes, culprits)],
+        "nodes_compared": len(located.nodes),
+        "runs": located.runs,
     }
 
 

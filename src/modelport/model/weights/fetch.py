@@ -22,7 +22,7 @@ BY_FIRST_USE = "unverified (recorded on first use)"
 BY_NEW_RECORD = "unverified (the record of its first use was damaged: recorded anew)"
 
 # torch hub's convention: the first digits of the sha256 stand before the suffix, as in `resnet50-0676ba61.pth`.
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z.]+$")
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z.]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _proved(recipe: Recipe, path: Path, lies_at: Path, url: str | None) -> Fetch
     """Digest what lies at ``lies_at`` and hold it against the best proof there is; ``url`` where it just came."""
     with raised_as(FetchError, f"{lies_at}: cannot be read", f"remove {lies_at}", OSError):
         digest, size = digest_file(lies_at), lies_at.stat().st_size
-    in_name = _HASH_IN_NAME.search(path.name)
+    in_name = HASH_IN_NAME.search(path.name)
     wanted = recipe.published_weights.sha256 or (in_name[1] if in_name else "")
     if not wanted:
         return FetchedWeights(path, digest, _hold_against_first_use(path, digest, size, url))

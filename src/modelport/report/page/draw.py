@@ -28,7 +28,7 @@ def page(material: Sequence[Found], title: str) -> str:
     return environment.get_template("page.html.j2").render(
         title=title,
         policy=POLICY,
-        style=Markup(_template("style.css")),
+        style=Markup(_template("style.css") + _template("charts.css")),
         script=Markup(_template("page.js")),
         sections=drawn,
         version=modelport.__version__,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelport.core.errors import DataError, UsageError, raised_as
+from modelport.core.errors import DataError, RecipeError, UsageError, raised_as
 from modelport.core.files import MAX_TEXT_BYTES, open_regular, parse_json
 from modelport.core.text import plain
+from modelport.recipes.schema import Recipe
 from modelport.report.result import Result
-from modelport.report.result_folder import FIX, MALFORMED, REPORT, RESULT, ResultFolder
+from modelport.report.result_folder import FIX, MALFORMED, RECIPE, REPORT, RESULT, ResultFolder
 
 # What a folder's file is called, by kind; in the order in which they are looked for.
 FILES = {"result": RESULT, "trace": "trace.json", "probe": "probe.json", "power": "power.json"}
@@ -36,6 +38,15 @@ class Found:
         told = [self.value.get(key) for key in ("recipe", "variant", "engine", "precision")]
         return plain(" ".join(str(word) for word in told if word) or self.path.name, 120)
 
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe as it ran; None where the folder holds none that this modelport reads."""
+        if self.folder is None or not self.folder.has(RECIPE):
+            return None
+        with contextlib.suppress(DataError, RecipeError):
+            return self.folder.recipe()
+        return None
+
 
 def found(paths: Sequence[Path]) -> list[Found]:
     """Return what lies at each path. Raises UsageError for what is of none of the kinds, DataError for damage."""
@@ -44,7 +55,7 @@ def found(paths: Sequence[Path]) -> list[Found]:
 
 def of_run(folder: Path, result: Result) -> Found:
     """Return what a run leaves in its folder, before result.json is written: report.md and recipe.toml lie there."""
-    return Found("result", folder, result.to_json(), ResultFolder(folder, (REPORT,)), result)
+    return Found("result", folder, result.to_json(), ResultFolder(folder, (REPORT, RECIPE)), result)
 
 
 def _of_folder(path: Path) -> Found:

@@ -12,6 +12,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, PASS
+
+TONES = {PASS: "pass", FAIL: "fail", INCONCLUSIVE: "doubt", INCOMPLETE: "doubt"}
+"""The tone of a verdict's word; others have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:

@@ -1,0 +1,305 @@
+"""How right: figures of each run beside the source's and what is published, checks by weight, classes and slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelport.core.errors import DataError, raised_as
+from modelport.core.text import plain
+from modelport.core.values import Check
+from modelport.recipes.tables import Tolerance
+from modelport.report.classes import FEW_IMAGES, confusions, worst_classes
+from modelport.report.markdown import number
+from modelport.report.page.cells import MISSING, figure, verdict
+from modelport.report.page.charts.interval_rows import Row, interval_rows
+from modelport.report.page.found import Found
+from modelport.report.page.groups import Group, groups
+from modelport.report.page.parts import Cell, Chart, Section, Table
+from modelport.report.result import Result
+from modelport.report.result_folder import FIX, MALFORMED
+from modelport.report.sentence import AGAINST
+from modelport.tasks.scoring import SOURCE_AGREEMENT, Score
+from modelport.verdict.drop import unit_of
+from modelport.verdict.rules import loss_of
+from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, NOT_APPLICABLE, PASS
+
+# What weighs most comes first; of one verdict, soundness comes first, as checks are kept in that order.
+WEIGHT = (FAIL, INCONCLUSIVE, INCOMPLETE, PASS, NOT_APPLICABLE)
+ELSEWHERE = (
+    "What is published was measured on other samples or another variant than some of these runs, and decides nothing "
+    "there."
+)
+# The most that a figure can be, by unit.
+WHOLE = {"percent": 100.0, "fraction": 1.0}
+OTHER_SAMPLES = "Not all of these runs scored the same samples: their figures tell little of each other."
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A result and what it is called beside the others."""
+
+    label: str
+    result: Result
+
+    def check_of(self, metric: str) -> tuple[int, Check] | None:
+        """Return the check of a metric against the source, and its place."""
+        return next(((at, one) for at, one in enumerate(self.result.checks) if one.name == metric + AGAINST), None)
+
+    def unit(self, metric: str) -> tuple[float, str]:
+        """Return what one unit of losses is in the metric's own unit, and its word; 0 of a source that has nothing."""
+        source = self.result.source.metrics[metric]
+        told = self.result.further.get("statistics", {}).get("tolerance")
+        if told is not None:
+            tolerance = Tolerance.model_validate(told)
+            return unit_of(source, tolerance), "%" if tolerance.unit == "percent_of_reference" else "points"
+        return (0.01 if source.unit == "fraction" else 1.0), "points"
+
+    def around(self, metric: str) -> tuple[float | None, float | None] | None:
+        """Return between what the figure lies by its loss's interval, in its own unit; None where there is none.
+
+        A share lies between none and all whatever the interval says.
+        """
+        found, source = self.check_of(metric), self.result.source.metrics.get(metric)
+        if found is None or found[1].interval is None or source is None:
+            return None
+        unit, _ = self.unit(metric)
+        sign, most = 1 if source.rise_is_loss else -1, WHOLE.get(source.unit)
+        ends = [None if loss is None else source.value + sign * loss * unit for loss in found[1].interval]
+        if most is not None:
+            ends = [None if end is None else min(max(end, 0.0), most) for end in ends]
+        low, high = ends if source.rise_is_loss else ends[::-1]
+        return low, high
+
+
+def accuracy_section(material: Sequence[Found]) -> Section | None:
+    """Return figures, checks, classes and slices of each model's runs; None without a run.
+
+    Raises DataError for a result file that holds other values than modelport writes.
+    """
+    cards = []
+    for group in groups(material, ("result",)):
+        paths = ", ".join(str(member.one.path) for member in group.members)
+        with raised_as(DataError, f"{plain(paths, 300)}: is not as modelport writes it", FIX, MALFORMED):
+            cards.append(_card(group))
+    return Section("accuracy", "Accuracy", {"cards": cards}) if cards else None
+
+
+def _card(group: Group) -> dict[str, Any]:
+    runs = [Run(member.label, member.one.result) for member in group.members if member.one.result is not None]
+    figures, further = _figures(runs)
+    tables = [*figures, *_agreement(runs)]
+    said = [ELSEWHERE] * any(not row["applies"] for run in runs for row in run.result.published)
+    said += [OTHER_SAMPLES] * (len({run.result.dataset["fingerprint"] for run in runs}) > 1)
+    details = [
+        {
+            "label": run.label,
+            "verdict": verdict(run.result.verdict, "verdict"),
+            "open": run.result.verdict != PASS,
+            "checks": _checks(run.result),
+            "more": [table for table in (_classes(run.result), _slices(run.result)) if table is not None],
+            "said": _often(run.result),
+        }
+        for run in runs
+    ]
+    told = {"tables": tables, "further": further, "said": said, "charts": _charts(group.name, runs), "runs": details}
+    return {"name": group.name} | told
+
+
+def _metrics(runs: Sequence[Run]) -> list[str]:
+    """Return all metrics but the agreement, in the order of the results."""
+    named = dict.fromkeys(name for run in runs for name in run.result.metrics)
+    return [name for name in named if name != SOURCE_AGREEMENT]
+
+
+def _figures(runs: Sequence[Run]) -> tuple[list[Table], list[Table]]:
+    """Return the figures that are judged or published, and the others; no table where there are none."""
+    metrics = _metrics(runs)
+    told = {row["metric"] for run in runs for row in run.result.published}
+    main = [metric for metric in metrics if metric in told or any(run.check_of(metric) for run in runs)]
+    others = [metric for metric in metrics if metric not in main]
+    header = ("metric", "run", "this run", "source", "loss", "interval of the loss", "check", "published", "n")
+    found: tuple[list[Table], list[Table]] = [], []
+    captions = ("Figures of each run", "Figures that decide nothing")
+    for tables, caption, names in zip(found, captions, (main, others), strict=True):
+        rows = [_row(run, metric) for metric in names for run in runs if metric in run.result.metrics]
+        if rows:
+            tables.append(Table(header, rows, caption, frozenset({2, 3, 4, 5, 8})))
+    return found
+
+
+def _row(run: Run, metric: str) -> list[Cell]:
+    result = run.result
+    score, source = result.metrics[metric], result.source.metrics.get(metric)
+    digits = _digits(score)
+    stderr = f" ± {number(score.stderr, digits)}" if score.stderr is not None else ""
+    found = run.check_of(metric)
+    return [
+        Cell(metric),
+        Cell(run.label),
+        Cell(f"{figure(score.value, digits).text}{stderr}{_sign(score)}", f"metrics.{metric}.value"),
+        Cell(MISSING) if source is None else figure(source.value, digits, f"source.metrics.{metric}.value"),
+        Cell(MISSING) if source is None else _loss(run, metric, score, source),
+        _interval(run, metric),
+        Cell(MISSING) if found is None else verdict(found[1].verdict, f"checks.{found[0]}.verdict"),
+        _published(result, metric),
+        Cell(f"{score.n}", f"metrics.{metric}.n"),
+    ]
+
+
+def _digits(score: Score) -> int:
+    return 2 if score.unit == "percent" else 4
+
+
+def _sign(score: Score) -> str:
+    return " %" if score.unit == "percent" else ""
+
+
+def _loss(run: Run, metric: str, score: Score, source: Score) -> Cell:
+    unit, word = run.unit(metric)
+    return Cell(f"{figure(loss_of(score.value, source) / unit).text} {word}" if unit else MISSING)
+
+
+def _interval(run: Run, metric: str) -> Cell:
+    found = run.check_of(metric)
+    if found is None or found[1].interval is None:
+        return Cell(MISSING)
+    low, high = ("no bound" if end is None else figure(end, 2).text for end in found[1].interval)
+    return Cell(f"{low} to {high} {run.unit(metric)[1]}", f"checks.{found[0]}.interval")
+
+
+def _published(result: Result, metric: str) -> Cell:
+    told = [(at, row) for at, row in enumerate(result.published) if row["metric"] == metric]
+    if not told:
+        return Cell(MISSING)
+    words = (f"{_value(row)} ({plain(row['device'], 40)}{_variant(row, result)})" for _, row in told)
+    return Cell(", ".join(words), f"published.{told[0][0]}.value", "published")
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    return number(row["value"], 2 if row["unit"] == "percent" else 4)
+
+
+def _variant(row: Mapping[str, Any], result: Result) -> str:
+    return "" if row["variant"] == result.variant else f", variant {plain(row['variant'] or 'none', 40)}"
+
+
+def _agreement(runs: Sequence[Run]) -> list[Table]:
+    """Return the table of answers that are the source's; none where no source answered."""
+    rows = [
+        [
+            Cell(run.label),
+            Cell(f"{figure(score.value).text} %", f"metrics.{SOURCE_AGREEMENT}.value"),
+            Cell(f"{run.result.source.flip_count}", "source.flip_count"),
+            Cell(f"{score.n}", f"metrics.{SOURCE_AGREEMENT}.n"),
+        ]
+        for run in runs
+        if (score := run.result.metrics.get(SOURCE_AGREEMENT)) is not None
+    ]
+    header = ("run", "answers as the source's", "samples answered otherwise", "n")
+    return [Table(header, rows, "Agreement with the source model", frozenset({1, 2, 3}))] if rows else []
+
+
+def _charts(name: str, runs: Sequence[Run]) -> list[Chart]:
+    """Return a drawing for each metric that is held against the source; without any, of the first metric."""
+    metrics = _metrics(runs)
+    judged = [metric for metric in metrics if any(run.check_of(metric) for run in runs)] or metrics[:1]
+    drawn = (interval_rows(f"{metric} of {name}", _axis(runs, metric), _rows(runs, metric)) for metric in judged)
+    return [chart for chart in drawn if chart is not None]
+
+
+def _axis(runs: Sequence[Run], metric: str) -> str:
+    unit = next(run.result.metrics[metric].unit for run in runs if metric in run.result.metrics)
+    return f"{metric}, {plain(unit, 30)}"
+
+
+def _rows(runs: Sequence[Run], metric: str) -> list[Row]:
+    """Return the source's figure, each run's and what is published; what is the same of all runs stands once."""
+    sources, ours, published = dict[float, Row](), list[Row](), dict[tuple[str, float], Row]()
+    for run in runs:
+        result = run.result
+        source = result.source.metrics.get(metric)
+        if source is not None:
+            told = Row("source model", source.value, "source", key=f"source.metrics.{metric}.value")
+            sources.setdefault(source.value, told)
+        if metric not in result.metrics:
+            continue
+        ours.append(_drawn(run, metric))
+        for place, row in enumerate(result.published):
+            if (row["metric"], row["variant"], row["unit"]) == (metric, result.variant, result.metrics[metric].unit):
+                name = f"{plain(row['device'], 24)}, published"
+                note = plain(row["source"], 200) + ("" if row["applies"] else "; measured on other samples")
+                told = Row(name, row["value"], "published", key=f"published.{place}.value", note=note)
+                published.setdefault((name, row["value"]), told)
+    return [*sources.values(), *ours, *published.values()]
+
+
+def _drawn(run: Run, metric: str) -> Row:
+    found = run.check_of(metric)
+    limit = found[1].want if found is not None and isinstance(found[1].want, int | float) else None
+    value = run.result.metrics[metric].value
+    return Row(run.label, value, "engine", run.around(metric), limit, f"metrics.{metric}.value")
+
+
+def _checks(result: Result) -> Table:
+    """Return the checks, what weighs most first."""
+    placed = sorted(enumerate(result.checks), key=lambda one: _weight(one[1]))
+    rows = [
+        [
+            Cell(check.name, f"checks.{place}.name"),
+            verdict(check.verdict, f"checks.{place}.verdict"),
+            Cell(plain(number(check.got), 80), f"checks.{place}.got"),
+            Cell(plain(number(check.want), 80), f"checks.{place}.want"),
+            Cell(plain(check.why, 600), f"checks.{place}.why"),
+        ]
+        for place, check in placed
+    ]
+    return Table(("check", "verdict", "got", "want", "why"), rows, "Checks, by their weight", frozenset({2, 3}))
+
+
+def _weight(check: Check) -> int:
+    return WEIGHT.index(check.verdict) if check.verdict in WEIGHT else len(WEIGHT)
+
+
+def _classes(result: Result) -> Table | None:
+    worst = worst_classes(result)
+    if worst is None:
+        return None
+    digits = 2 if worst.percent else 4
+    rows = [
+        [
+            Cell(plain(row["class"], 20), f"per_class.{place}.class"),
+            Cell(plain(row["name"], 60) or MISSING, f"per_class.{place}.name"),
+            Cell(f"{row['n']}", f"per_class.{place}.n"),
+            *(figure(row.get(key), digits, f"per_class.{place}.{key}") for key in (worst.metric, "source")),
+        ]
+        for place, row in worst.rows
+    ]
+    caption = f"Worst classes, of {worst.told} with an n of {FEW_IMAGES} or more"
+    return Table(("class", "name", "n", worst.metric, "source model"), rows, caption, frozenset({0, 2, 3, 4}))
+
+
+def _slices(result: Result) -> Table | None:
+    rows = [
+        [
+            Cell(plain(row["slice"], 60), f"slices.{place}.slice"),
+            Cell(plain(row["value"], 60) + (f" ({plain(row['name'], 60)})" if row.get("name") else "")),
+            Cell(f"{row['n']}", f"slices.{place}.n"),
+            *(figure(row[key], 2, f"slices.{place}.{key}") for key in ("engine", "source", "loss")),
+            figure(row["p"], 4, f"slices.{place}.p"),
+        ]
+        for place, row in enumerate(result.further.get("slices", ()))
+    ]
+    if not rows:
+        return None
+    looked = result.further["slices_looked_at"]
+    caption = f"Where more is lost than elsewhere; it holds for all {looked} classes and slices that were looked at"
+    header = ("slice", "value", "n", "this run %", "source model %", "loss in points", "p")
+    return Table(header, rows, caption, frozenset({2, 3, 4, 5, 6}))
+
+
+def _often(result: Result) -> str:
+    """Return what is most often taken for what; nothing where that is not told."""
+    told = [f"{plain(one, 60)} taken for {plain(other, 60)} ({count})" for one, other, count in confusions(result)]
+    return f"Most often: {', '.join(told)}." if told else ""
