@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from modelport.report.page.accuracy import accuracy_section
 from modelport.report.page.found import Found
+from modelport.report.page.history import history_section
 from modelport.report.page.parts import Section
 from modelport.report.page.provenance import provenance_section
 from modelport.report.page.speed import speed_section
@@ -15,6 +16,7 @@ SECTIONS: tuple[Callable[[Sequence[Found]], Section | None], ...] = (
     verdict_section,
     accuracy_section,
     speed_section,
+    history_section,
     provenance_section,
 )
 """What makes each section of what was found; None where it has nothing to say."""
