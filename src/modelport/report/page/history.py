@@ -13,11 +13,11 @@ from modelport.report.page.found import Found
 from modelport.report.page.parts import TONES, Cell, Chart, Section, Table
 from modelport.report.page.reading import at, number_at, numbers_at, rows_at, texts_at, words_at
 
-# Results that are drawn, over all groups: the newest of each, so that a page stays small.
-MAX_ROWS = 1000
+# Results that are drawn, over all groups: the newest of each; groups; and lines beneath: a page stays small.
+MAX_ROWS, MAX_GROUPS, MAX_SAID = 400, 50, 50
 MEANINGS = (
-    "Each bound is one-sided at 95 %. A change is held against the result before it, by the same samples where both tell "
-    "them; better and worse hold for certain, corrected for all changes of the group."
+    "Each bound is one-sided at 95 %. A change is held against the result before it, by the same samples where both "
+    "tell them; better and worse hold for certain, corrected for all changes of the group."
 )
 HEADER = (
     *("started, UTC", "verdict", "n", "figure", "from", "to", "drop", "samples/s", "change", "since the one before"),
@@ -29,30 +29,31 @@ def history_section(material: Sequence[Found]) -> Section | None:
     """Return a table and plots for each group; None where no history was found."""
     cards, left, said = list[dict[str, Any]](), MAX_ROWS, list[str]()
     for one in (each for each in material if each.kind == "history"):
-        for place, group in enumerate(rows_at(one.value, "groups")):
+        groups = rows_at(one.value, "groups")
+        for place, group in enumerate(groups[:MAX_GROUPS]):
             card = _card(group, f"groups.{place}", left)
             left -= card["count"]
             cards.append(card)
         said += [f"skipped: {words_at(row, 'path')}: {words_at(row, 'why')}" for row in rows_at(one.value, "skipped")]
         said += texts_at(one.value, "notes")
+        said += [f"{MAX_GROUPS} of {len(groups)} groups are told"] * (len(groups) > MAX_GROUPS)
     if not cards and not said:
         return None
-    return Section("history", "History", {"cards": cards, "said": said[:MAX_ROWS], "meanings": MEANINGS})
+    said = said[:MAX_SAID] + [f"and {len(said) - MAX_SAID} more"] * (len(said) > MAX_SAID)
+    return Section("history", "History", {"cards": cards, "said": said, "meanings": MEANINGS})
 
 
 def _card(group: Mapping[str, Any], key: str, most: int) -> dict[str, Any]:
     rows = list(enumerate(rows_at(group, "rows")))
     shown = rows[len(rows) - min(most, len(rows)) :]
-    names = [
-        words for name in ("recipe", "variant", "engine", "precision") if (words := words_at(group, name, limit=60))
-    ]
+    names = [words_at(group, name, limit=60) for name in ("recipe", "variant", "engine", "precision")]
     metric = words_at(group, "metric", limit=60)
     cells = [_cells(row, f"{key}.rows.{place}") for place, row in shown]
     caption = f"{len(shown)} of {len(rows)} results, the newest" if len(shown) < len(rows) else f"{len(rows)} results"
     table = Table(HEADER, cells, caption, frozenset({2, 3, 4, 5, 6, 7, 8}))
     charts = [_figures(metric, shown, key), _speeds(shown, key)]
     drawn = [chart for chart in charts if chart is not None]
-    return {"name": " ".join(names), "table": table, "charts": drawn, "count": len(shown)}
+    return {"name": " ".join(filter(None, names)), "table": table, "charts": drawn, "count": len(shown)}
 
 
 def _cells(row: Mapping[str, Any], key: str) -> list[Cell]:
@@ -62,7 +63,7 @@ def _cells(row: Mapping[str, Any], key: str) -> list[Cell]:
     drop = figure(number_at(row, "drop", "value"), 2, f"{key}.drop.value")
     unit = {"percent_of_reference": " %", "points": " points"}.get(words_at(row, "drop", "unit"), "")
     return [
-        Cell(words_at(row, "started", limit=16).replace("T", " "), f"{key}.started"),
+        Cell(words_at(row, "started", limit=40)[:16].replace("T", " "), f"{key}.started"),
         Cell(verdict, f"{key}.verdict", TONES.get(verdict, "")),
         figure(number_at(row, "n"), 0, f"{key}.n"),
         figure(number_at(row, "value"), digits, f"{key}.value"),
@@ -86,7 +87,7 @@ def _figures(metric: str, shown: Sequence[tuple[int, Mapping[str, Any]]], key: s
         unit = words_at(row, "unit", limit=40)
         change = words_at(row, "change", "verdict", limit=40)
         moments.append(Moment(when, value, *_interval(row), change, f"{key}.rows.{place}.value"))
-    return timeline(f"{metric} over time", f"{metric}, {unit}", moments)
+    return timeline(f"{metric} over time", f"{metric}, {unit}", moments, 2 if unit == "percent" else 4)
 
 
 def _speeds(shown: Sequence[tuple[int, Mapping[str, Any]]], key: str) -> Chart | None:

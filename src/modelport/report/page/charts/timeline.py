@@ -17,6 +17,8 @@ from modelport.report.page.parts import Cell, Chart, Table
 DAY = 86_400.0
 # Dates beside the axis, where there is room for them.
 DATES = 4
+# Units across of a digit, which is wider than most letters.
+DIGIT = 7.2
 # By what is certain of the change since the moment before: shape, look and tone of the mark, and what it means.
 CERTAIN = {
     "better": ("triangle", "fill-pass", "pass", "better than the one before, for certain"),
@@ -41,8 +43,11 @@ class Moment:
         return [value for value in (self.value, self.low, self.high) if value is not None and drawable(value)]
 
 
-def timeline(title: str, unit: str, moments: Sequence[Moment]) -> Chart | None:
-    """Return a line through the figures in the order of time; None where fewer than two can be drawn."""
+def timeline(title: str, unit: str, moments: Sequence[Moment], digits: int = 2) -> Chart | None:
+    """Return a line through the figures in the order of time; None where fewer than two can be drawn.
+
+    ``digits``: behind the point, in the table of the numbers.
+    """
     shown = sorted((one for one in moments if drawable(one.value)), key=lambda one: one.when)
     if len(shown) < 2:
         return None
@@ -63,7 +68,7 @@ def timeline(title: str, unit: str, moments: Sequence[Moment]) -> Chart | None:
         parts.append(_sign(one.change, place, y(one.value)))
     drawn, height = legend(bottom + BELOW, _legend(shown))
     picture = drawing(bottom + BELOW + height, [*parts, *drawn])
-    return Chart(title, picture, _said(title, unit, shown), _numbers(title, unit, moments))
+    return Chart(title, picture, _said(title, unit, shown), _numbers(title, unit, moments, digits))
 
 
 def _along(shown: Sequence[Moment], start: float, end: float) -> Scale:
@@ -77,7 +82,7 @@ def _dates(x: Scale, bottom: float) -> list[Markup]:
     form = "%Y-%m-%d" if span > 2 * DAY else "%m-%d %H:%M"
     moments = [x.low + span * index / (DATES - 1) for index in range(DATES)]
     labels = [datetime.fromtimestamp(moment, UTC).strftime(form) for moment in moments]
-    half = CHARACTER * len(labels[0]) / 2
+    half = DIGIT * len(labels[0]) / 2
     places = [min(max(x(moment), half), WIDTH - half) for moment in moments]
     for index in thinned(places, 2 * half + 6):
         there = x(moments[index])
@@ -92,9 +97,8 @@ def _sign(change: str, x: float, y: float) -> Markup:
 
 
 def _legend(shown: Sequence[Moment]) -> list[tuple[Markup, str]]:
-    entries = [
-        (line(0, 0, 20, 0, "stroke-engine") + _sign("", 10, 0), "a result; upright: between which bounds it lies")
-    ]
+    bounded = "; upright: between which bounds it lies" if any(one.low is not None for one in shown) else ""
+    entries = [(line(0, 0, 20, 0, "stroke-engine") + _sign("", 10, 0), f"a result{bounded}")]
     met = {one.change for one in shown}
     return entries + [(_sign(word, 10, 0), means) for word, (*_, means) in CERTAIN.items() if word in met]
 
@@ -112,16 +116,16 @@ def _day(one: Moment) -> str:
     return one.when.strftime("%Y-%m-%d")
 
 
-def _numbers(title: str, unit: str, moments: Sequence[Moment]) -> Table:
+def _numbers(title: str, unit: str, moments: Sequence[Moment], digits: int) -> Table:
     rows = []
     for one in moments:
         _, _, tone, _ = CERTAIN.get(one.change, ("", "", "", ""))
         rows.append(
             [
                 Cell(one.when.strftime("%Y-%m-%d %H:%M")),
-                figure(one.value, 2, one.key),
-                figure(one.low, 2),
-                figure(one.high, 2),
+                figure(one.value, digits, one.key),
+                figure(one.low, digits),
+                figure(one.high, digits),
                 Cell(one.change, tone=tone),
             ]
         )
