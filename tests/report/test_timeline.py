@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def test_places_follow_time_and_figures() -> None:
     assert chart is not None
     places = _line(chart.svg)
     xs, ys = [x for x, _ in places], [-y for _, y in places]
-    steps = [after - before for before, after in zip(xs, xs[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(xs)]
     assert xs == sorted(xs) and max(steps) - min(steps) < 0.05
     scale = (ys[3] - ys[0]) / (values[3] - values[0])
     assert ys == pytest.approx([ys[0] + scale * (value - values[0]) for value in values], abs=0.05)

@@ -118,17 +118,10 @@ def grid(left: Sequence[str] = (), right: Sequence[str] = (), last: Sequence[str
 
     What is too wide for the console goes on in the next line: nothing is cut.
     """
-    from rich import box
-    from rich.table import Table
+    from modelport.cli.grid import Grid
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in left:
-        table.add_column(cell(name), overflow="fold")
-    for name in right:
-        table.add_column(cell(name), overflow="fold", justify="right")
-    for name in last:
-        table.add_column(cell(name), overflow="fold")
-    return table
+    right_ones = frozenset(range(len(left), len(left) + len(right)))
+    return Grid([cell(name) for name in (*left, *right, *last)], right_ones)
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
