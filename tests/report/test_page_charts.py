@@ -104,6 +104,8 @@ def test_kept_labels_lie_apart() -> None:
     places = [0.0, 3.0, 20.0, 21.0, 60.0]
     kept = thinned(places, 18.0)
     assert kept == [0, 2, 4]
+    assert thinned([0.0, 20.0, 40.0, 45.0], 18.0) == [0, 1, 3]
+    assert (thinned([], 1.0), thinned([5.0], 1.0), thinned([5.0, 6.0], 9.0)) == ([], [0], [0])
 
 
 def test_short_figures_fit_beside_an_axis() -> None:
@@ -168,11 +170,19 @@ def test_a_histogram_has_a_bar_for_each_bin_that_holds_something() -> None:
     assert chart.numbers.rows[2][2].key == "key.counts.2"
 
 
-def test_a_long_tail_is_seen_on_an_axis_of_ratios() -> None:
-    chart = histogram("Latency", "ms", [1.0, 1.1, 1.2, 100.0], [5000, 4000, 1])
-    bars = _bars(_tree(chart))
+def test_a_long_tail_is_seen_and_takes_no_room_from_the_rest() -> None:
+    chart = histogram(
+        "Latency", "ms", [1.0, 1.1, 1.2, 1.3, 100.0], [5000, 4000, 1, 1], [("median", 1.05), ("p99", 50.0)]
+    )
+    root = _tree(chart)
+    bars = _bars(root)
     assert min(bar["height"] for bar in bars) >= 1.9
-    assert chart is not None and "one of ratios" in chart.alternative
+    assert {round(bar["width"], 1) for bar in bars} == {round(bars[0]["width"], 1)}
+    lines = [float(node.attrib["x1"]) for node in root.iter("line") if node.attrib["class"] == "stroke-ink"]
+    # The median lies in the middle of the first bin, the other in that of the last one.
+    for place, one in zip(lines, (bars[0], bars[3]), strict=True):
+        assert place == pytest.approx(one["x"] + one["width"] / 2, abs=1.0)
+    assert chart is not None and "of a wider range" in chart.alternative and "lighter" in _words(root)
 
 
 @pytest.mark.parametrize(

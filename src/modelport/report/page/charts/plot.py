@@ -18,12 +18,13 @@ LEGEND_LINE = 17.0
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What an axis says. ``at``: where its ticks are to stand, in place of round figures."""
+    """What an axis says. ``at``: where ticks are to stand, in place of round figures, and ``words`` what they say."""
 
     title: str
     log: bool = False
     from_zero: bool = False
     at: tuple[float, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,15 @@ def lying(
     scale = _scale(axis, values, along, *ends)
     parts = [line(ends[0], bottom, ends[1], bottom, "axis")]
     places = [scale(value) for value in along]
-    widest = CHARACTER * max(len(short(value)) for value in along)
+    words = axis.words or tuple(map(short, along))
+    widest = CHARACTER * max(map(len, words))
     for index in thinned(places, widest + 6):
         place = places[index]
         if top is not None:
             parts.append(line(place, top, place, bottom, "grid"))
         parts.append(line(place, bottom, place, bottom + 4, "axis"))
-        half = CHARACTER * len(short(along[index])) / 2 + 2
-        parts.append(text(min(max(place, half), WIDTH - half), bottom + 17, short(along[index]), "", "middle"))
+        half = CHARACTER * len(words[index]) / 2 + 2
+        parts.append(text(min(max(place, half), WIDTH - half), bottom + 17, words[index], "", "middle"))
     parts.append(text((ends[0] + ends[1]) / 2, bottom + 34, axis.title, "muted", "middle"))
     return scale, parts
 

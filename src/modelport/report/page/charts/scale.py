@@ -86,9 +86,12 @@ def short(value: float) -> str:
 
 
 def thinned(places: Sequence[float], apart: float) -> list[int]:
-    """Return the indices of places, in their order, that lie at least ``apart`` from the one kept before."""
+    """Return the indices of places, in their order, that lie at least ``apart``; the first and the last are kept."""
     kept: list[int] = []
     for index, place in enumerate(places):
         if not kept or abs(place - places[kept[-1]]) >= apart:
             kept.append(index)
-    return kept
+    last = len(places) - 1
+    while len(kept) > 1 and kept[-1] != last and abs(places[last] - places[kept[-1]]) < apart:
+        kept.pop()
+    return kept if not kept or kept[-1] == last or abs(places[last] - places[kept[-1]]) < apart else [*kept, last]
