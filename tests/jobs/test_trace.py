@@ -25,9 +25,9 @@ from modelport.diagnose.trace import road
 from modelport.diagnose.trace.along import MOST, Node, told_along
 from modelport.diagnose.trace.road import Reference
 from modelport.jobs.trace.apply import newer_opset
-from modelport.jobs.trace.report import render
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import read_plan
+from modelport.report.trace_text import render
 
 NET = small_net()
 Trace = Callable[..., Any]

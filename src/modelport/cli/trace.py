@@ -81,9 +81,9 @@ def trace(
     Exit code: 0 ended, 2 wrong usage or bad input, 3 nothing could be told.
     """
     from modelport.engines.time_limit import limit_runs
-    from modelport.jobs.trace.report import nothing_told
     from modelport.jobs.trace.request import TraceRequest
     from modelport.jobs.trace.trace import trace as run_trace
+    from modelport.report.trace_text import nothing_told
     from modelport.stages.plan import Wish
 
     limit_runs(timeout)
@@ -113,7 +113,7 @@ def trace(
 
 
 def _draw(console: Any, value: dict[str, Any], out: Path) -> None:
-    from modelport.jobs.trace.report import COLUMNS, error, sentence, stage_row
+    from modelport.report.trace_text import COLUMNS, error, sentence, stage_row
 
     name, *figures, last = COLUMNS
     table = grid((name,), figures, (last,))
@@ -139,7 +139,7 @@ def _draw(console: Any, value: dict[str, Any], out: Path) -> None:
 
 
 def _draw_applied(console: Any, applied: dict[str, Any]) -> None:
-    from modelport.jobs.trace.report import JUDGED, judged_row
+    from modelport.report.trace_text import JUDGED, judged_row
 
     if applied["before"] is not None:
         table = grid(JUDGED)

@@ -32,11 +32,11 @@ from modelport.diagnose.trace.stages import Stages, Step
 from modelport.engines.fitted import with_constants
 from modelport.engines.source import Source
 from modelport.jobs.trace.apply import Case, applied, nothing_off
-from modelport.jobs.trace.report import render
 from modelport.jobs.trace.request import REPORT, TRACE, Asked, TraceRequest, asked
 from modelport.model.graph.file import read_graph
 from modelport.model.graph.precision_plan import PrecisionPlan, plan_text, read_plan
 from modelport.report.result import environment
+from modelport.report.trace_text import render
 from modelport.stages.port import source_for
 from modelport.tasks.base import Task
 from modelport.tasks.table import task_of

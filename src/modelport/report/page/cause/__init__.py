@@ -1,0 +1,34 @@
+"""Why: what `trace`, `probe` and `power` found, as a section of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from modelport.core.errors import DataError, raised_as
+from modelport.report.page.cause.power import power_values
+from modelport.report.page.cause.probe import probe_values
+from modelport.report.page.cause.trace import trace_values
+from modelport.report.page.found import Found
+from modelport.report.page.parts import Section
+from modelport.report.result_folder import FIX, MALFORMED
+
+DRAWN: Mapping[str, Callable[[Found], dict[str, Any]]] = {
+    "trace": trace_values,
+    "probe": probe_values,
+    "power": power_values,
+}
+
+
+def cause_section(material: Sequence[Found]) -> Section | None:
+    """Return what each trace, probe and power found. Raises DataError for a file that is not as they write it."""
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in DRAWN}
+    for one in material:
+        if one.kind not in DRAWN:
+            continue
+        # OverflowError: an integer beyond float64.
+        with raised_as(DataError, f"{one.path}: is not as modelport writes it", FIX, (*MALFORMED, OverflowError)):
+            found[one.kind].append(DRAWN[one.kind](one))
+    if not any(found.values()):
+        return None
+    return Section("cause", "Cause", {f"{kind}s": values for kind, values in found.items()})
