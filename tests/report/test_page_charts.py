@@ -17,7 +17,7 @@ from modelport.report.page.charts.interval_rows import Row, interval_rows
 from modelport.report.page.charts.lines import MOST, lines
 from modelport.report.page.charts.plot import Axis
 from modelport.report.page.charts.points import Point, Series
-from modelport.report.page.charts.scale import LARGEST, Scale, log_ticks, short, thinned, ticks
+from modelport.report.page.charts.scale import LARGEST, Scale, labels, log_ticks, short, thinned, ticks, within
 from modelport.report.page.charts.stacked import Bar, Part, stacked
 from modelport.report.page.charts.svg import WIDTH
 from modelport.report.page.parts import Chart
@@ -98,6 +98,14 @@ def test_a_scale_keeps_order_and_ends(log: bool) -> None:
     assert scale(1.0) == pytest.approx(300.0) and scale(64.0) == pytest.approx(20.0)
     assert scale(8.0) == pytest.approx(160.0 if log else 300 - 280 * 7 / 63)
     assert scale(-5.0) == scale(1.0) and scale(1e9) == scale(64.0)
+
+
+def test_ticks_are_told_apart() -> None:
+    assert labels([0.9999, 0.99995, 1.0]) == ["0.9999", "0.99995", "1"]
+    for low, high in [*_ranges(200), (0.99999, 1.0), (1e6, 1e6 + 3)]:
+        found = ticks(low, high)
+        assert len(set(labels(found))) == len(found)
+    assert (within(94.3333, 3.0), within(0.99999, 1e-4), within(5.0, 0.0)) == ("94.33", "0.999990", "5")
 
 
 def test_kept_labels_lie_apart() -> None:
@@ -287,7 +295,7 @@ def test_an_open_interval_reaches_the_frame() -> None:
     root = _tree(chart)
     intervals = [node for node in root.iter("line") if node.attrib["class"] == "stroke-engine"]
     assert min(float(node.attrib["x1"]) for node in intervals if node.attrib["y1"] == node.attrib["y2"]) <= 8.0
-    assert chart is not None and "between no bound and 90.5" in chart.alternative
+    assert chart is not None and "between no bound and 90.50" in chart.alternative
     assert interval_rows("top1", "percent", [Row("x", math.inf)]) is None
     assert interval_rows("top1", "percent", []) is None
 
