@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from modelport.report.page.cells import figure
 from modelport.report.page.charts.plot import Axis, frame, legend, swatch
-from modelport.report.page.charts.scale import drawable, short
+from modelport.report.page.charts.scale import drawable, labels, short
 from modelport.report.page.charts.svg import CHARACTER, WIDTH, bar, drawing, line, text
 from modelport.report.page.parts import Cell, Chart, Table
 
@@ -41,7 +41,7 @@ def histogram(
     widths = [right - left for left, right in pairwise(edges)]
     wide = [width > WIDER * median(widths) for width in widths]
     indices = tuple(map(float, range(len(edges))))
-    x = Axis(unit, at=indices, words=tuple(f"{edge:.3g}" for edge in edges))
+    x = Axis(unit, at=indices, words=tuple(labels(edges)))
     plot = frame(x, Axis("runs", from_zero=True), indices, counts, 130.0)
     parts = list(plot.parts)
     for index, count in enumerate(counts):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from modelport.report.page.charts.scale import LARGEST, Scale, labels, log_ticks, thinned, ticks
-from modelport.report.page.charts.svg import CHARACTER, WIDTH, bar, fitting, line, text
+from modelport.report.page.charts.svg import DIGIT, WIDTH, bar, fitting, line, text
 
 # Units around the plot: above for the title of the upright axis, right for half of the last tick's figure.
 TOP, RIGHT, BELOW = 24.0, 14.0, 40.0
@@ -53,7 +53,7 @@ def frame(x: Axis, y: Axis, xs: Sequence[float], ys: Sequence[float], plot_heigh
     """
     up = _ticks(y, ys, 5)
     beside = labels(up)
-    left = 8 + CHARACTER * max(map(len, beside))
+    left = 8 + DIGIT * max(map(len, beside))
     bottom = TOP + plot_height
     y_scale = _scale(y, ys, up, bottom, TOP)
     parts = [text(0, 12, y.title, "muted")]
@@ -76,13 +76,13 @@ def lying(
     parts = [line(ends[0], bottom, ends[1], bottom, "axis")]
     places = [scale(value) for value in along]
     words = axis.words or labels(along)
-    widest = CHARACTER * max(map(len, words))
+    widest = DIGIT * max(map(len, words))
     for index in thinned(places, widest + 6):
         place = places[index]
         if top is not None:
             parts.append(line(place, top, place, bottom, "grid"))
         parts.append(line(place, bottom, place, bottom + 4, "axis"))
-        half = CHARACTER * len(words[index]) / 2 + 2
+        half = DIGIT * len(words[index]) / 2 + 2
         parts.append(text(min(max(place, half), WIDTH - half), bottom + 17, words[index], "", "middle"))
     parts.append(text((ends[0] + ends[1]) / 2, bottom + 34, axis.title, "muted", "middle"))
     return scale, parts
