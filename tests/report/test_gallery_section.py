@@ -262,6 +262,16 @@ def test_where_nothing_flips_the_samples_with_pictures_are_shown(made: Made) -> 
     assert one["counts"].text == "No sample flips." and not one["more"]
 
 
+def test_lines_of_other_samples_are_not_looked_at(made: Made) -> None:
+    folder = made(("lost", FLIP), ("won", FLIP))
+    lines = (folder / "predictions.jsonl").read_text().splitlines()
+    lines[0], lines[5:] = lines[0].replace("ILSVRC", "another"), ["{"]
+    (folder / "predictions.jsonl").write_text("\n".join(lines))
+    one = values(folder)["results"][0]
+    assert [item["kind"] for item in one["items"]] == ["won"]
+    assert "1 samples are left out: nothing tells how they were answered" in one["notes"]
+
+
 def test_names_of_others_show_as_text(made: Made) -> None:
     folder = made(("lost", FLIP | {"id": HOSTILE}), pictures={"0000.jpg": jpeg()})
     result = json.loads((folder / "result.json").read_text())
