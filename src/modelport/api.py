@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from modelport.core.artifacts import Artifact
 from modelport.core.options import CONFIDENCE, MAX_SKIPPED
+from modelport.core.output_folder import drop_old_result
 from modelport.core.progress import Progress, Silent
 from modelport.core.trust import trust_code
 from modelport.core.values import Batch, DataSet, Sample
@@ -32,7 +33,7 @@ from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
 from modelport.report.result import NOTHING_RAN, Result, SourceOrigin
-from modelport.report.result_folder import PREDICTIONS
+from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RESULT
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported
 from modelport.stages.source import source_of
@@ -242,6 +243,8 @@ def judge(
     and what they rest on are written into that folder. Raises DataError where no sample was answered.
     """
     begun, job = datetime.now(UTC), answers.job
+    if out is not None:
+        drop_old_result(Path(out), RESULT, COMPANIONS)
     rows: Iterator[Rows] = iter(answers.rows) if source is None else _beside(answers, source)
     with tempfile.TemporaryDirectory(prefix="modelport-") as scratch:
         folder = Path(scratch) if out is None else Path(out)

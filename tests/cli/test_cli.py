@@ -320,6 +320,10 @@ def test_the_demo_passes_and_a_second_one_uses_what_lies_there(
         run["n"] >= 300 and Path(report).is_file()
         for run, report in zip(first.json["runs"], first.json["reports"], strict=True)
     )
+    page = Path(first.json["page"])
+    assert page == tmp_path / "demo" / "report.html"
+    assert all(engine in page.read_text() for engine in ("openvino", "onnxruntime", "torch"))
     stamp = (tmp_path / "demo" / "data" / "imagenet" / "val_label.txt").stat().st_mtime_ns
-    assert call("demo", "--out", tmp_path / "demo").code == 0
+    again = call("demo", "--out", tmp_path / "demo")
+    assert again.code == 0 and again.out.splitlines()[-1] == str(page)
     assert (tmp_path / "demo" / "data" / "imagenet" / "val_label.txt").stat().st_mtime_ns == stamp

@@ -89,6 +89,8 @@ def place(tiny: Recipe, tiny_path: Path, tmp_path_factory: pytest.TempPathFactor
         "init": "m.onnx --out r.toml --force",
         "verify": "out",
         "compare": "out out",
+        "history": "out --force",
+        "report": "out --out page.html --force",
         "trace": "tiny.toml --source m.onnx --data data --out traced --engine onnxruntime --samples 2 --force",
         "power": f"{given} --data data --out planted --engine onnxruntime --limit 2 --faults 1 --replays 0 --force",
         "diff": "m.onnx --engine onnxruntime,openvino --random 1",

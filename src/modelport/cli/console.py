@@ -70,16 +70,18 @@ class Talk:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
         # Rich would end the process with 1 where the reader has left.
         with console.capture() as drawn:
-            draw(PlainConsole(console, quiet=self.quiet))
+            draw(PlainConsole(console, quiet=self.quiet, whole=not sys.stdout.isatty()))
         write_out(_encodable(drawn.get()))
 
 
 class PlainConsole:
     """A rich console to which a line of text is text: no markup, no escape sequences of others."""
 
-    def __init__(self, console: Any, *, quiet: bool = False) -> None:
+    def __init__(self, console: Any, *, quiet: bool = False, whole: bool = False) -> None:
+        """``whole``: lines of text are not broken, for programs that read them; tables are folded all the same."""
         self._console = console
         self._quiet = quiet
+        self._whole = whole
 
     def aside(self, value: Any = "", **options: Any) -> None:
         """Print what ``--quiet`` leaves out: all but the result's own line."""
@@ -88,6 +90,10 @@ class PlainConsole:
 
     def print(self, value: Any = "", **options: Any) -> None:
         """Print a line, made plain unless ``markup`` is asked for, or something that rich draws."""
+        from rich.text import Text
+
+        if self._whole and isinstance(value, str | Text):
+            options["soft_wrap"] = True
         if isinstance(value, str):
             markup = options.pop("markup", False)
             self._console.print(value if markup else plain_lines(value), markup=markup, **options)
@@ -112,17 +118,10 @@ def grid(left: Sequence[str] = (), right: Sequence[str] = (), last: Sequence[str
 
     What is too wide for the console goes on in the next line: nothing is cut.
     """
-    from rich import box
-    from rich.table import Table
+    from modelport.cli.grid import Grid
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in left:
-        table.add_column(cell(name), overflow="fold")
-    for name in right:
-        table.add_column(cell(name), overflow="fold", justify="right")
-    for name in last:
-        table.add_column(cell(name), overflow="fold")
-    return table
+    right_ones = frozenset(range(len(left), len(left) + len(right)))
+    return Grid([cell(name) for name in (*left, *right, *last)], right_ones)
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:

@@ -13,7 +13,9 @@ from modelport.cli.console import TALK, cell, grid, word
 from modelport.core.text import plain
 
 # Heights of a small plot, and how many results it shows: the newest.
-HEIGHTS, SHOWN = "▁▂▃▄▅▆▇█", 60
+HEIGHTS, SHOWN = "▁▂▃▄▅▆▇█", 50
+# Below it, what is certain.
+MARKS = {"better": "▲", "worse": "▼"}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +48,8 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
         console.aside(f"note: {note}")
     rows = [row for group in value["groups"] for row in group["rows"]]
     significant = sum(row["significant"] for row in rows)
-    console.print(
-        f"{len(rows)} results in {len(value['groups'])} histories, {significant} significant changes, "
-        f"{len(value['skipped'])} skipped"
-    )
+    told = (_count(len(rows), "result"), _count(len(value["groups"]), "group"), _count(significant, "certain change"))
+    console.print(f"{', '.join(told)}, {len(value['skipped'])} skipped")
     if "out" in value:
         console.print(value["out"], soft_wrap=True)
 
@@ -57,9 +57,12 @@ def _draw(console: Any, value: dict[str, Any]) -> None:
 def _draw_group(console: Any, group: dict[str, Any]) -> None:
     rows = group["rows"]
     names = [group[key] for key in ("recipe", "variant", "engine", "precision") if group[key]]
-    console.aside(f"{', '.join(names)}: {len(rows)} results")
+    console.aside(f"{', '.join(names)}: {_count(len(rows), 'result')}")
     told = [row["value"] if row["metric"] == group["metric"] else None for row in rows]
     _plot(console, plain(group["metric"], 40), told)
+    if any(row["significant"] for row in rows):
+        marks = "".join(MARKS.get(row["change"] and row["change"]["verdict"], " ") for row in rows[-SHOWN:])
+        console.aside(f"{'certain':<10} {marks}")
     _plot(console, "samples/s", [row["samples_per_second"] for row in rows])
     table = grid(("", "started", "verdict"), (f"{plain(group['metric'], 24)}", "drop", "img/s"), ("change", "by"))
     for place, row in enumerate(rows, 1):
@@ -67,7 +70,8 @@ def _draw_group(console: Any, group: dict[str, Any]) -> None:
     console.aside(table)
     commands: dict[str, list[str]] = {}
     for place, row in enumerate(rows, 1):
-        commands.setdefault(row["command"] or "no command", []).append(str(place))
+        if row["command"]:
+            commands.setdefault(row["command"], []).append(str(place))
     for command, places in commands.items():
         console.aside(f"{', '.join(places)}: {command}", soft_wrap=True)
     for place, row in enumerate(rows, 1):
@@ -116,6 +120,10 @@ def sparkline(values: Sequence[float | None], low: float, high: float) -> str:
         return HEIGHTS[min(int(share * len(HEIGHTS)), len(HEIGHTS) - 1)]
 
     return "".join(" " if value is None else height(value) for value in values)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -56,6 +56,7 @@ STYLE = typer.Option(
     "modelport", "--style", help="guide: names, order and JSON of the guide's scripts.", metavar="modelport|guide"
 )
 FORCE = typer.Option(False, "--force", help="Replace a result that lies there.")
+NO_THUMBNAILS = typer.Option(False, "--no-thumbnails", help="Put no small pictures of samples into --out.")
 DRAW = typer.Option(
     None, "--draw", help="Detectors: pictures with the boxes go here (see --draw-threshold).", metavar="DIR"
 )

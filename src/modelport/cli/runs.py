@@ -21,6 +21,7 @@ from modelport.cli.options import (
     FORCE,
     MAX_DROP,
     MAX_SKIPPED,
+    NO_THUMBNAILS,
     ON_BAD_IMAGE,
     ORDER,
     RECIPE,
@@ -105,6 +106,7 @@ def run(
     draw_threshold: float | None = DRAW_THRESHOLD,
     detections: Path | None = DETECTIONS,
     coco_json: Path | None = COCO_JSON,
+    no_thumbnails: bool = NO_THUMBNAILS,
     timeout: float = TIMEOUT,
     trust_code: bool = trust_option(),
 ) -> None:
@@ -143,6 +145,7 @@ def run(
         images=images,
         labels=labels,
         predict=predict,
+        thumbnails=not no_thumbnails,
         wish=wish_of(recipe, setting, given | {"calibration": calibration}),
     )
     result = run_recipe(request, TALK.progress)

@@ -18,6 +18,7 @@ from modelport.cli.options import (
     FORCE,
     LIMIT,
     MAX_SKIPPED,
+    NO_THUMBNAILS,
     ON_BAD_IMAGE,
     ORDER,
     RECIPE,
@@ -131,6 +132,7 @@ def evaluate(
     out: Path | None = typer.Option(
         None, "--out", help="result.json, report.md and predictions.jsonl go here.", metavar="DIR"
     ),
+    no_thumbnails: bool = NO_THUMBNAILS,
     seed: int = SEED,
     variant: str | None = VARIANT,
     limit: int | None = LIMIT,
@@ -162,6 +164,7 @@ def evaluate(
         force=force,
         files=DetectionFiles(draw, detections, coco_json, score_threshold, draw_threshold),
         command=runs.COMMAND,
+        thumbnails=not no_thumbnails,
     )
     found = run_evaluate(request, TALK.progress)
     if request.style == "guide":

@@ -66,8 +66,9 @@ def tune(
 def _draw(console: Any, value: dict[str, Any]) -> None:
     from modelport.report.markdown import number
 
-    figures = ("batch", "in flight", "threads", "pure/s", "end to end/s", value["metric"], "samples")
-    table = grid(("engine", "precision"), figures, ("",))
+    metric = runs.SHORT.get(value["metric"], value["metric"])
+    figures = ("batch", "in flight", "threads", "pure/s", "end to end/s", metric, "n")
+    table = grid(("engine", "prec."), figures, ("",))
     for row in sorted(value["points"], key=lambda row: -(row["samples_per_second"] or 0)):
         if row["samples_per_second"] is None:
             continue

@@ -6,16 +6,21 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modelport.core.artifacts import digest_file, digest_json, prepare_output_folder, write_json, write_text, writing
-from modelport.core.errors import OutputError
+from modelport.core.errors import DataError, OutputError
+from modelport.core.files import read_json
 from modelport.core.scratch import sweep
 
 LOCK = ".modelport.lock"
 MANIFEST = "manifest.json"
+# The folder of a result's small pictures; the index in it names the others: {file: what it shows}.
+THUMBNAILS, INDEX = "thumbnails", "index.json"
+_NUMBERED = re.compile(r"[0-9]{4}\.jpg")
 
 
 @contextlib.contextmanager
@@ -47,13 +52,35 @@ def held_results(folder: Path, summary: Path) -> Iterator[None]:
 
 
 def drop_old_result(folder: Path, result: str, companions: Sequence[str]) -> None:
-    """Remove an earlier run's ``result``, its manifest and its ``companions``, before anything new is written.
+    """Remove an earlier run's ``result``, its manifest, ``companions`` and thumbnails, before anything new is written.
 
     A run that is killed then leaves no verdict beside files of another. Raises OutputError.
     """
     for name in (result, MANIFEST, *companions):
         with writing(folder / name):
             (folder / name).unlink(missing_ok=True)
+    for path in thumbnails_in(folder):
+        with writing(path):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something of somebody else's lies in it, or it is not there
+        (folder / THUMBNAILS).rmdir()
+
+
+def thumbnails_in(folder: Path) -> list[Path]:
+    """Return the small pictures that lie in a result's folder, as their index names them, and the index, the last.
+
+    None of them where there is no index that a run has written: what others keep in a folder of that name is theirs.
+    """
+    place = folder / THUMBNAILS
+    if place.is_symlink() or not (place / INDEX).is_file():
+        return []
+    try:
+        index = read_json(place / INDEX)
+    except DataError:
+        return []
+    names = [name for name in index if _NUMBERED.fullmatch(name)] if isinstance(index, dict) else []
+    found = [place / name for name in names if (place / name).is_file()]
+    return [*found, place / INDEX] if names else []
 
 
 def write_result(folder: Path, name: str, result: Mapping[str, Any], companions: Sequence[str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from modelport.data.sets.selection import chosen_samples
 from modelport.data.sets.table import open_dataset
 from modelport.data.stream.tensor_rows import placements
 from modelport.evaluate.result_runs import doubts_of_run
+from modelport.evaluate.sample_log import SAMPLES
 from modelport.evaluate.saved import Piece, SavedRows, Seen, pair, without_skipped
 from modelport.evaluate.score import Scored, Scoring, score
 from modelport.evaluate.tensors_again import hold_rows
@@ -39,6 +40,7 @@ from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_det
 from modelport.report.guide_json import guide_json, guide_text
 from modelport.report.result import NOTHING_RAN, Result
 from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RESULT
+from modelport.report.thumbnails import draw_thumbnails
 from modelport.tasks.base import Task
 from modelport.tasks.scoring import Figures, Rows
 from modelport.tasks.table import need_labels, task_of
@@ -67,6 +69,7 @@ class EvaluateRequest:
     force: bool = False
     files: DetectionFiles = field(default_factory=DetectionFiles)
     command: str = ""
+    thumbnails: bool = True  # whether small pictures of samples go into ``out``
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +108,15 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     notes = [*saved.rows.results.notes, *dataset.notes, *said, *_said(request, recipe, saved.rows.seen, cut)]
     origin = _origin(saved.rows.results, saved.rows.seen, notes)
     left_out = _write_detections(request, dataset, folder / PREDICTIONS, scored.figures, progress)
+    drawn = list[str]()
+    if request.out is not None and request.thumbnails:
+        drawn = draw_thumbnails(request.out, folder / SAMPLES, saved.samples, recipe.preprocess, progress)
     judging = judging_of(request.judging, len(samples), len(dataset), request.order, request.seed)
     speed = replace(NOTHING_RAN, stages_ms=stages_ms(scored))
     judged = assemble(recipe, task, scored, origin, speed, judging)
     result = replace(
         judged,
-        notes=(*judged.notes, *left_out),
+        notes=(*judged.notes, *left_out, *drawn),
         seed=request.seed,
         command=request.command,
         started=started.isoformat(timespec="seconds"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelport.core.artifacts import write_text
 from modelport.core.errors import DataError, UsageError
-from modelport.core.output_folder import drop_old_result, held_folder, write_manifest, write_result
+from modelport.core.output_folder import drop_old_result, held_folder, thumbnails_in, write_manifest, write_result
 from modelport.core.progress import Progress, stage
 from modelport.core.values import Check, DataSet, Sample
 from modelport.data.sets.selection import MARGIN, chosen_samples
@@ -25,6 +25,7 @@ from modelport.evaluate.answer import Outcome, Pass, answer_with_source, score_w
 from modelport.evaluate.by_margin import figures_of_all, planned_by_margin
 from modelport.evaluate.neighbours import neighbour_accuracy
 from modelport.evaluate.resize_effect import effect_note, fast_effect
+from modelport.evaluate.sample_log import SAMPLES
 from modelport.evaluate.store import SourceAnswers
 from modelport.evaluate.until_decided import score_until_decided
 from modelport.jobs.run_request import RunRequest, check_asked, check_until_decided, dataset_of, judging_of
@@ -40,6 +41,7 @@ from modelport.report.detections import write_detection_files
 from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
 from modelport.report.result_folder import COMPANIONS, PAGE, PREDICTIONS, RECIPE, REPORT, RESULT
 from modelport.report.sentence import where_to_look
+from modelport.report.thumbnails import draw_thumbnails
 from modelport.stages.lower import speed_warnings
 from modelport.stages.plan import Plan
 from modelport.stages.port import Ported, ported, source_for
@@ -105,7 +107,7 @@ def _run(request: RunRequest, progress: Progress, held: ExitStack) -> Result:
 def _beside_the_figures(
     request: RunRequest, dataset: DataSet, job: Pass, outcome: Outcome
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the run's own keys of the result, and late notes; write the files of boxes that were asked for."""
+    """Return the run's own keys of the result, and late notes; write thumbnails and files of boxes as asked for."""
     further: dict[str, Any] = {
         "input_type": request.wish.input_type,
         "decoders": {"value": outcome.decoders.count, "how": outcome.decoders.how},
@@ -116,6 +118,9 @@ def _beside_the_figures(
         notes.append(effect_note(further["fast_preprocess"]))
     if request.files.wanted:
         notes += write_detection_files(request.files, dataset, request.out / PREDICTIONS, job.progress)
+    if request.thumbnails:
+        log = request.out / SAMPLES
+        notes += draw_thumbnails(request.out, log, job.samples, job.recipe.preprocess, job.progress)
     return further, notes
 
 
@@ -129,7 +134,8 @@ def origin_of(source: Source | None) -> SourceOrigin | None:
 def written(folder: Path, result: Result, recipe: Recipe, beside: Iterable[Path] = ()) -> Result:
     """Write recipe.toml, report.md, report.html, result.json with the digests of these, and last of all manifest.json.
 
-    ``recipe`` is the one that ran. Files written ``beside`` are held by the manifest where they lie in ``folder``.
+    ``recipe`` is the one that ran. Thumbnails, and files written ``beside``, are held by the manifest where they lie in
+    ``folder``.
     """
     from modelport.report.page.draw import page
     from modelport.report.page.found import of_run
@@ -138,7 +144,7 @@ def written(folder: Path, result: Result, recipe: Recipe, beside: Iterable[Path]
     write_text(folder / REPORT, markdown.render(result))
     write_text(folder / PAGE, page([of_run(folder, result)], result.recipe))
     companions = write_result(folder, RESULT, result.to_json(), COMPANIONS)
-    write_manifest(folder, [RESULT, *COMPANIONS], beside)
+    write_manifest(folder, [RESULT, *COMPANIONS], [*beside, *thumbnails_in(folder)])
     return replace(result, companions=companions)
 
 

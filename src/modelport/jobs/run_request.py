@@ -47,6 +47,7 @@ class RunRequest:
     images: Path | None = None  # a folder of images without labels
     labels: Path | None = None  # of those images: a file or folder that one of the kinds of data sets reads
     predict: bool = False  # look at no label
+    thumbnails: bool = True  # whether small pictures of samples go into ``out``
     precision_plan: Path | None = None  # nodes of the float32 graph that stay in float: `trace --apply` judges such
 
     @property

@@ -36,8 +36,10 @@ from modelport.data.prepare.image_limits import (
 MODES = {"RGB": "RGB", "BGR": "RGB", "L": "L", "RGBA": "RGBA"}
 # Modes that have an opacity for each pixel, or for each colour of a palette.
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
-# Tags of TIFF (revision 6.0): BitsPerSample, SampleFormat (1: unsigned whole numbers), Orientation (1: upright).
+# Tags of TIFF (revision 6.0), Exif's too: BitsPerSample, SampleFormat (1: unsigned whole numbers), Orientation (1:
+# upright), and its values that swap width and height.
 _BITS, _KIND, _ORIENTATION = 258, 339, 274
+_LYING = (5, 6, 7, 8)
 # The form in which ``warnings`` holds a filter: everything that Pillow's own modules say.
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
@@ -59,6 +61,12 @@ def open_image(content: bytes, name: str) -> Image.Image:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _refuse_other_tiff(image, name)
     return image
+
+
+def size_as_seen(image: Image.Image) -> tuple[int, int]:
+    """Return width and height once the camera's rotation, which EXIF tells, is applied. No pixel is decoded."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(_ORIENTATION, 1) in _LYING else (width, height)
 
 
 def _refuse_other_tiff(image: TiffImagePlugin.TiffImageFile, name: str) -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from modelport.core.errors import BadSampleError, RecipeError
 from modelport.core.placement import Placement
 from modelport.data.prepare.arithmetic import Arithmetic
-from modelport.data.prepare.decoding import MODES, open_image, read_array, refuse_no_alpha, told_of
+from modelport.data.prepare.decoding import MODES, open_image, read_array, refuse_no_alpha, size_as_seen, told_of
 from modelport.data.prepare.facts import image_facts
 from modelport.data.prepare.fast import fast_crop, quickly_cropped
 from modelport.data.prepare.geometry import applied, at_once, most_pixels, turned
@@ -25,8 +25,6 @@ from modelport.recipes.chain import affine, form_of, lowered
 from modelport.recipes.operations import Contradiction
 from modelport.recipes.steps import Decode, DecodeArray, DecodeRaw, Geometry, Letterbox, Step, TruncateToInteger
 
-# The EXIF tag, and the values of it that swap width and height.
-_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
 Bytes = NDArray[np.uint8]
 
 
@@ -109,10 +107,7 @@ class Preprocess:
             if isinstance(self._decode, DecodeArray):
                 return self._box.place(*size_of(read_array(content, self._decode.channels, name)), name)[0]
             with open_image(content, name) as image:
-                width, height = image.size
-                if self._rotates and image.getexif().get(_ORIENTATION, 1) in _LYING:
-                    width, height = height, width
-                return self._box.place(width, height, name)[0]
+                return self._box.place(*(size_as_seen(image) if self._rotates else image.size), name)[0]
 
     def into(
         self, content: bytes, name: str, out: NDArray[Any], facts: dict[str, Any] | None = None

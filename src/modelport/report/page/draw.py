@@ -9,6 +9,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoesca
 from markupsafe import Markup
 
 import modelport
+from modelport.core.text import plain, plain_lines
 from modelport.report.page.found import Found
 from modelport.report.page.parts import Section
 from modelport.report.page.table import SECTIONS
@@ -19,17 +20,23 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 STYLES = ("style.css", "charts.css", "cause.css", "gallery.css")
 SCRIPTS = ("page.js", "gallery.js")
 
+# Characters of the page's title that are shown.
+TITLE = 200
+
 
 def page(material: Sequence[Found], title: str) -> str:
     """Return the page as HTML. ``title`` is plain text."""
     environment = Environment(
-        loader=FunctionLoader(_template), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+        loader=FunctionLoader(_template),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        finalize=_shown,
     )
     environment.trim_blocks = environment.lstrip_blocks = True
     sections = [section for one in SECTIONS if (section := one(material)) is not None]
     drawn = [(section, _drawn(environment, section)) for section in sections]
     return environment.get_template("page.html.j2").render(
-        title=title,
+        title=plain(title, TITLE),
         policy=POLICY,
         style=Markup("\n".join(map(_template, STYLES))),
         script=Markup("\n".join(map(_template, SCRIPTS))),
@@ -40,6 +47,11 @@ def page(material: Sequence[Found], title: str) -> str:
 
 def _drawn(environment: Environment, section: Section) -> Markup:
     return Markup(environment.get_template(section.file).render(section=section, **section.values))
+
+
+def _shown(value: object) -> object:
+    """Return what a template prints: text without characters that hide, turn or reorder their neighbours."""
+    return plain_lines(value) if type(value) is str and not value.isprintable() else value
 
 
 def _template(name: str) -> str:

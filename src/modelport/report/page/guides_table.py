@@ -103,7 +103,7 @@ def _device(told: Mapping[str, Any], key: str, device: str, source: str) -> Colu
         speeds[batch] = Speed(speed, f"{key}.figures.{index}.samples_per_second", said, doubts)
     note = words_at(told, "note")
     remarks = [*([note] if note else []), *(text for _, text in flags_of(told))]
-    return Column(f"{device}, published", speeds, remarks, source)
+    return Column(f"{device}, published", speeds, remarks, source or "no source told")
 
 
 def flags_of(value: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -144,7 +144,7 @@ def _compared(own: Sequence[Column], there: Sequence[Column]) -> Iterator[str]:
     fastest = max(own, key=lambda column: _top(column)[1], default=None)
     for column in there:
         batch, value = _top(column)
-        said = f"{column.title} (not measured here; {column.source or 'no source told'})"
+        said = f"{column.title} (not measured here; {column.source})"
         if fastest is not None and value > 0:
             here, mine = _top(fastest)
             said += f": best {value:.1f} samples/s at batch {batch}; this machine's best, {mine:.1f} at batch {here} "

@@ -19,6 +19,7 @@ WHAT = {
     "bench": "speed of the engine alone",
     "tune": "search of the fastest setting",
     "compare": "results beside each other",
+    "history": "what became of results over time",
 }
 
 

@@ -22,15 +22,15 @@ def provenance_section(material: Sequence[Found]) -> Section | None:
 
 def _entry(one: Found) -> dict[str, Any]:
     value = one.value
-    notes = [Cell(plain(note, 2 * VALUE), f"notes.{index}") for index, note in enumerate(_list(value, "notes"))]
+    notes = _list(value, "notes")
     return {
         "name": one.name,
         "path": plain(one.path, VALUE),
         "command": Cell(plain(value["command"], COMMAND), "command") if value.get("command") else None,
         "tables": [
-            table for table in (_facts(value), _digests(value), _artifacts(value), _machine(value)) if table.rows
+            table for table in (_facts(value), _machine(value), _digests(value), _artifacts(value)) if table.rows
         ],
-        "notes": notes[:ROWS],
+        "notes": [Cell(plain(note, 2 * VALUE), f"notes.{index}") for index, note in enumerate(notes[:ROWS])],
         "more_notes": max(0, len(notes) - ROWS),
         "recipe": _recipe(one),
     }

@@ -38,8 +38,9 @@ def charts_of(group: Group) -> tuple[list[Chart], list[str]]:
     stages, told = _stages(group)
     found.append(stages)
     without = []
+    found += [_latency_of_bench(member, group.name) for member in group.of("bench")]
     for member in group.of("result"):
-        chart = _latency(member, group.name)
+        chart = _latency_of_run(member, group.name)
         found.append(chart)
         if chart is None and at(member.one.value, "latency_ms", "host") is not None:
             without.append(member.label)
@@ -80,15 +81,29 @@ def _points(member: Member, single: bool, *keys: str) -> Iterator[Point]:
         yield Point(batch, value, f"points.{index}.{'.'.join(keys)}", "; ".join(notes))
 
 
-def _latency(member: Member, name: str) -> Chart | None:
-    key = "latency_ms.host"
+def _latency_of_run(member: Member, name: str) -> Chart | None:
+    """Return the distribution of a run's latency; None where the result holds none."""
+    batch = number_at(member.one.value, "batch") or 0.0
     told = at(member.one.value, "latency_ms", "host")
+    return _latency(told, f"{name}, {member.label}, batch {batch:g}", "latency_ms.host")
+
+
+def _latency_of_bench(member: Member, name: str) -> Chart | None:
+    """Return the distribution at the setting with the highest throughput; None where the bench holds none."""
+    speeds = enumerate(number_at(row, "throughput", "value") for row in rows_at(member.one.value, "points"))
+    _, place = max(((speed, place) for place, speed in speeds if speed is not None), default=(0.0, 0))
+    row = at(member.one.value, "points", place)
+    batch, in_flight = (number_at(row, key) or 0.0 for key in ("batch", "in_flight"))
+    title = f"{name}, {member.label}, bench, batch {batch:g}, {in_flight:g} in flight"
+    return _latency(at(row, "latency_ms"), title, f"points.{place}.latency_ms")
+
+
+def _latency(told: Any, title: str, key: str) -> Chart | None:
     edges, counts = numbers_at(told, "histogram", "edges"), numbers_at(told, "histogram", "counts")
     if edges is None or counts is None:
         return None
     marks = [(mark, value) for mark in ("median", "p99") if (value := number_at(told, mark)) is not None]
-    title = f"Latency of {name}, {member.label}, batch {number_at(member.one.value, 'batch') or 0:g}"
-    return histogram(title, "ms per run", edges, counts, marks, f"{key}.histogram")
+    return histogram(f"Latency of {title}", "ms per run", edges, counts, marks, f"{key}.histogram")
 
 
 def _stages(group: Group) -> tuple[Chart | None, list[str]]:

@@ -8,6 +8,7 @@ from modelport.report.page.accuracy import accuracy_section
 from modelport.report.page.cause import cause_section
 from modelport.report.page.found import Found
 from modelport.report.page.gallery import gallery_section
+from modelport.report.page.history import history_section
 from modelport.report.page.parts import Section
 from modelport.report.page.provenance import provenance_section
 from modelport.report.page.speed import speed_section
@@ -19,6 +20,7 @@ SECTIONS: tuple[Callable[[Sequence[Found]], Section | None], ...] = (
     speed_section,
     cause_section,
     gallery_section,
+    history_section,
     provenance_section,
 )
 """What makes each section of what was found; None where it has nothing to say."""

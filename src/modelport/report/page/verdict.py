@@ -33,7 +33,8 @@ def verdict_section(material: Sequence[Found]) -> Section | None:
         return None
     cards = [card(result, recipe, _title(result)) for _, result, recipe in results]
     overview = _overview(results) if len(results) > 1 else None
-    return Section("verdict", "Verdict", {"cards": cards, "overview": overview, "others": others})
+    title = "Verdict" if cards else "What was found"
+    return Section("verdict", title, {"cards": cards, "overview": overview, "others": others})
 
 
 def _overview(results: Sequence[Ran]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def histogram(
 ) -> Chart | None:
     """Return bars of the height of each bin's count; ``marks`` are values to be marked, with their names.
 
-    ``edges`` ascend and are one more than ``counts``. None where nothing can be drawn.
+    ``edges`` stand in order and are one more than ``counts``. None where nothing can be drawn.
     """
     if len(edges) != len(counts) + 1 or not drawable(*edges, *counts) or list(edges) != sorted(edges):
         return None

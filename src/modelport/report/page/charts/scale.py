@@ -79,15 +79,14 @@ def rounded(value: float, step: float) -> float:
 
 def short(value: float) -> str:
     """Return a figure as it stands beside an axis: four digits, thousands as k, millions as M."""
-    for power, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= power:
-            unit = 1e3 if letter == "k" else power
+    for least, unit, letter in ((1e12, 1.0, ""), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (9999.5, 1e3, "k")):
+        if abs(value) >= least:
             return f"{value / unit:.4g}{letter}"
     return f"{value:.4g}"
 
 
 def thinned(places: Sequence[float], apart: float) -> list[int]:
-    """Return the indices of places, in ascending order, that lie at least ``apart`` from the one kept before."""
+    """Return the indices of places, in their order, that lie at least ``apart`` from the one kept before."""
     kept: list[int] = []
     for index, place in enumerate(places):
         if not kept or abs(place - places[kept[-1]]) >= apart:

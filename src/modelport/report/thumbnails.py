@@ -1,0 +1,157 @@
+"""``thumbnails/`` of a result folder: small pictures of the samples that one wants to look at first, and their index.
+
+``index.json`` holds {file: {"id", "sha256" of the sample's content, "width", "height" of the whole image as seen}}.
+Files are numbered, so that no name of a user's becomes a path; the pictures hold pixels alone, nothing of EXIF.
+"""
+
+from __future__ import annotations
+
+import heapq
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from modelport.core.artifacts import digest_bytes, writing
+from modelport.core.errors import BadSampleError, ModelportError, OutputError
+from modelport.core.output_folder import INDEX, THUMBNAILS
+from modelport.core.progress import Progress, stage
+from modelport.core.text import plain
+from modelport.core.values import Sample
+from modelport.data.prepare.decoding import open_image, read_array, size_as_seen, told_of
+from modelport.data.prepare.image_limits import IN_FLIGHT
+from modelport.recipes.steps import DecodeArray, DecodeRaw, Step
+
+MOST = 48  # pictures
+SIDE = 160  # pixels of the longer side, at most
+MAX_BYTES = 800_000  # of all of them with their index
+QUALITY = 70
+
+
+def draw_thumbnails(
+    folder: Path, log: Path, samples: Iterable[Sample], steps: Sequence[Step], progress: Progress
+) -> list[str]:
+    """Draw the samples that ``log`` (samples.jsonl) tells to look at, into ``folder``; return what is to be said.
+
+    ``steps`` are the recipe's, of which the first tells what a sample's bytes are. Nothing is raised for a picture that
+    cannot be drawn or written: a result does not hang on it.
+    """
+    with log.open(encoding="utf-8") as lines:
+        chosen = chosen_lines(map(json.loads, lines))
+    if not chosen:
+        return []
+    with stage(progress, "draw thumbnails"):
+        drawn, failed = _drawn(chosen, _named(samples, chosen), steps[0])
+        if drawn:
+            try:
+                _write(folder / THUMBNAILS, drawn)
+            except ModelportError as error:
+                return [f"no thumbnails: {plain(error.found, 300)}"]
+    return [f"{len(failed)} of {len(chosen)} thumbnails were not drawn: {plain(failed[0], 300)}"] if failed else []
+
+
+def chosen_lines(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return up to 48 lines of samples.jsonl, those first that one wants to look at.
+
+    First what the engine loses to the source, then what it wins, both in the order in which they were drawn; then other
+    answers that are not the source's, and, where none is simply right or wrong, what earns another value, by how much
+    that is. Where no source answered, what earns least.
+    """
+    ranked = ((rank, line) for line in lines if (rank := _rank(line)) is not None)
+    return [line for _, line in heapq.nsmallest(MOST, ranked, key=lambda pair: pair[0])]
+
+
+def _rank(line: Mapping[str, Any]) -> tuple[int, float, int] | None:
+    """Return by what a sample is sorted, the lowest first; None for one that is of no interest."""
+    mine, source = line["correct"], line["source_correct"]
+    pairs = line.get("values", {}).values()
+    away = max((abs(pair[0] - pair[1]) for pair in pairs if pair[1] is not None), default=0.0)
+    if mine is not None and source is not None and mine != source:
+        return int(mine), 0.0, line["draw"]
+    if line["agrees"] is False:
+        return 2, -away, line["draw"]
+    if away and mine is None and source is None:
+        return 3, -away, line["draw"]
+    lost = max((1.0 - pair[0] for pair in pairs if pair[1] is None), default=0.0)
+    return (4, -lost, line["draw"]) if lost > 0 else None
+
+
+def _named(samples: Iterable[Sample], lines: Iterable[Mapping[str, Any]]) -> dict[str, Sample]:
+    wanted = {line["id"] for line in lines}
+    return {sample.id: sample for sample in samples if sample.id in wanted}
+
+
+def _drawn(
+    lines: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample], first: Step
+) -> tuple[list[tuple[dict[str, Any], bytes]], list[str]]:
+    """Return entries of the index with their pictures, and why others could not be drawn."""
+    drawn, failed, left = list[tuple[dict[str, Any], bytes]](), list[str](), MAX_BYTES
+    for line in lines:
+        try:
+            entry, picture = _entry(line, samples[line["id"]], first)
+        except ModelportError as error:
+            failed.append(error.found)
+            continue
+        left -= len(picture) + len(_text({"0000.jpg": entry}))
+        if left < 0:
+            failed.append(f"those drawn have the {MAX_BYTES} bytes that all may have")
+            break
+        drawn.append((entry, picture))
+    return drawn, failed
+
+
+def _entry(line: Mapping[str, Any], sample: Sample, first: Step) -> tuple[dict[str, Any], bytes]:
+    """Return what the index tells of a sample, and its JPEG. Raises BadSampleError."""
+    name, content = f"{sample.path}: {sample.id}", sample.read()
+    if digest_bytes(content) != line["sha256"]:
+        raise BadSampleError(f"{name}: was changed since it was scored")
+    with told_of(name):
+        image, (width, height) = _decoded(content, name, first)
+        image.thumbnail((SIDE, SIDE))
+        stream = io.BytesIO()
+        # Of an image made from an array nothing but its pixels is written.
+        Image.fromarray(np.asarray(image)).save(stream, "JPEG", quality=QUALITY, optimize=True)
+    return {"id": sample.id, "sha256": line["sha256"], "width": width, "height": height}, stream.getvalue()
+
+
+def _decoded(content: bytes, name: str, first: Step) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the image in RGB, upright, perhaps smaller than it is, and its own (width, height)."""
+    if isinstance(first, DecodeRaw):
+        planes = np.frombuffer(content, np.uint8).reshape(3, first.height, first.width)
+        image = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+        return image, image.size
+    if isinstance(first, DecodeArray):
+        pixels = read_array(content, first.channels, name)
+        if first.channels not in (1, 3):
+            raise BadSampleError(f"{name}: an array of {first.channels} channels is no picture")
+        image = Image.fromarray(pixels if first.channels == 3 else pixels[:, :, 0]).convert("RGB")
+        return image, image.size
+    with open_image(content, name) as opened, IN_FLIGHT.share(opened.width * opened.height):
+        size = size_as_seen(opened)
+        opened.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG's decoder leaves out what would not be seen
+        return ImageOps.exif_transpose(opened).convert("RGB"), size
+
+
+def _write(place: Path, drawn: Sequence[tuple[dict[str, Any], bytes]]) -> None:
+    """Write the index, and then the pictures that it lists. Raises OutputError where anything lies there already."""
+    files = {f"{number:04d}.jpg": (entry, picture) for number, (entry, picture) in enumerate(drawn, 1)}
+    with writing(place):
+        place.mkdir(exist_ok=True)
+        if place.is_symlink():
+            raise OutputError(f"{place} is a link", "remove it")
+    for name, content in _contents(files):
+        with writing(place / name), (place / name).open("xb") as stream:
+            stream.write(content)
+
+
+def _contents(files: Mapping[str, tuple[dict[str, Any], bytes]]) -> Iterator[tuple[str, bytes]]:
+    yield INDEX, _text({name: entry for name, (entry, _) in files.items()}).encode()
+    yield from ((name, picture) for name, (_, picture) in files.items())
+
+
+def _text(index: Mapping[str, Any]) -> str:
+    return json.dumps(index, indent=1) + "\n"
