@@ -132,7 +132,7 @@ def test_without_the_files_of_samples_the_results_own_list_serves(made: Made) ->
         (folder / name).unlink()
     one = values(folder)["results"][0]
     assert [item["kind"] for item in one["items"]] == ["lost", "other", "lost"]
-    assert dict(one["items"][0]["rows"])["engine"].key == "source.flips[0].engine"
+    assert dict(one["items"][0]["rows"])["engine"].key == "source.flips.0.engine"
     assert one["more"].startswith("4 more samples flip")
     assert "predictions.jsonl is missing: scores and boxes are not told" in one["notes"]
 
