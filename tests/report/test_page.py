@@ -13,7 +13,7 @@ import pytest
 from modelport.core.errors import DataError
 from modelport.core.text import plain
 from modelport.report.page.draw import page
-from modelport.report.page.facts import left_open, loss_of, reason_of
+from modelport.report.page.facts import left_open, loss_of, reason_of, speed_of
 from modelport.report.page.found import Found, found
 from modelport.report.page.parts import Cell
 from modelport.report.page.table import SECTIONS
@@ -136,6 +136,18 @@ def _there(value: Any, parts: list[str]) -> bool:
     )
 
 
+def test_speed_is_told_with_what_it_is_held_against(tmp_path: Path) -> None:
+    one = _one(tmp_path, made.value())
+    assert one.result is not None
+    words = " ".join(cell.text for cell in speed_of(one.result, one.recipe))
+    assert "24.7 samples/s from files on disk to scored answers , 24.8 within the engine" in words
+    # 497.9 batches of 8 a second, the recipe's best.
+    assert words.endswith("the best published: 3,983 samples/s on Ascend310P3, batch 8")
+    assert "no speed is published" in speed_of(one.result, None)[-1].text
+    none = Result.from_json(made.value(throughput={"end_to_end": None, "host": None, "device": None}))
+    assert "no speed was measured" in speed_of(none, one.recipe)[0].text
+
+
 def test_the_reason_names_the_check_that_it_is_about() -> None:
     doubt = made.check("top1_above_chance", "inconclusive", "cannot be told from guessing")
     loss = made.check("top1_vs_source", "inconclusive", interval=[-6.0, 6.0])
@@ -223,7 +235,7 @@ def test_the_bar_says_in_words_what_it_shows(verdict: str, interval: list[float 
     assert all(0 <= number <= 360 for number in held_numbers)
 
 
-@pytest.mark.parametrize("interval", [[None, None], [float("nan"), 1.0], [0.0, float("inf")]])
+@pytest.mark.parametrize("interval", [[None, None], [float("nan"), 1.0], [0.0, float("inf")], [-1e308, 1e308]])
 def test_what_bounds_nothing_is_not_drawn(interval: list[float | None]) -> None:
     told = made.value(checks=[made.check("top1_vs_source", interval=interval)])
     assert loss_of(Result.from_json(told)) is None

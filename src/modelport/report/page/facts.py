@@ -26,7 +26,7 @@ def reason_of(result: Result) -> Cell:
     """Return why, without the word that stands before it."""
     check = subject(result)
     key = "rests_on" if check is None else f"checks.{result.checks.index(check)}"
-    return Cell(plain(sentence(result).removeprefix(f"{result.verdict}: ")), key)
+    return Cell(plain(sentence(result).removeprefix(f"{result.verdict}: ").removesuffix(".")), key)
 
 
 def loss_of(result: Result) -> Chart | None:
@@ -57,7 +57,9 @@ def loss_words(result: Result) -> Cell:
 def rate_of(result: Result) -> Cell:
     """Return the speed in few words."""
     rate = result.samples_per_second
-    return Cell("no speed" if rate is None else f"{rate_text(rate)}/s", "throughput.end_to_end.value")
+    if rate is None:
+        return Cell("no speed", "throughput.end_to_end")
+    return Cell(f"{rate_text(rate)}/s", "throughput.end_to_end.value")
 
 
 def speed_of(result: Result, recipe: Recipe | None) -> list[Cell]:
@@ -69,14 +71,13 @@ def speed_of(result: Result, recipe: Recipe | None) -> list[Cell]:
         Cell(f"{rate_text(rate)} samples/s", "throughput.end_to_end.value"),
         Cell("from files on disk to scored answers"),
     ]
+    host = result.speed.throughput.get("host")
+    if host is not None:
+        told += [Cell(","), Cell(f"{rate_text(host['value'])} within the engine", "throughput.host.value")]
     short = [plain(said, NAME).partition(":")[0] for said in result.speed.warnings]
     told += [Cell(f"({said})", f"speed_warnings.{index}", "doubt") for index, said in enumerate(short)]
     best = published_best(recipe)
-    return (
-        [*told, Cell("; the best published:"), best]
-        if best
-        else [*told, Cell("; no speed is published to hold it against")]
-    )
+    return [*told, *((Cell("; the best published:"), best) if best else (Cell("; no speed is published"),))]
 
 
 def published_best(recipe: Recipe | None, with_batch: bool = True) -> Cell | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from modelport.report.page.charts.scale import drawable
 from modelport.report.page.charts.svg import CHARACTER, WIDTH, bar, drawing, line, text
 from modelport.report.page.parts import Cell, Chart, Table
 
@@ -25,7 +25,7 @@ def interval_bar(
     """
     low, high = bounds
     known = [end for end in (low, high) if end is not None]
-    if not known or not all(math.isfinite(end) for end in (*known, allowed)):
+    if not known or not drawable(*known, allowed):
         return None
     left, right = min(0.0, *known, allowed), max(0.0, *known, allowed)
     room = BEYOND * (right - left) or 1.0
