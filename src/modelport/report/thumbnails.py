@@ -19,7 +19,8 @@ from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
 from modelport.core.values import Sample
 from modelport.data.prepare.shrunk import shrunk
-from modelport.recipes.steps import Step
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Decode
 from modelport.report.pictures import as_jpeg
 
 MOST = 48  # pictures
@@ -29,19 +30,20 @@ QUALITY = 70
 
 
 def draw_thumbnails(
-    folder: Path, log: Path, samples: Iterable[Sample], steps: Sequence[Step], progress: Progress
+    folder: Path, log: Path, samples: Iterable[Sample], recipe: Recipe, progress: Progress
 ) -> list[str]:
     """Draw the samples that ``log`` (samples.jsonl) tells to look at, into ``folder``; return what is to be said.
 
-    ``steps`` are the recipe's, of which the first tells what a sample's bytes are. Nothing is raised for a picture that
-    cannot be drawn or written: a result does not hang on it.
+    The first step of ``recipe`` tells what a sample's bytes are. Photographs are upright, but for those of a recipe
+    that ignores their rotation and whose answers lie in the image's pixels: these could not be drawn over it. Nothing
+    is raised for a picture that cannot be drawn or written: a result does not hang on it.
     """
     with log.open(encoding="utf-8") as lines:
         chosen = chosen_lines(map(json.loads, lines))
     if not chosen:
         return []
     with stage(progress, "draw thumbnails"):
-        drawn, failed = _drawn(chosen, _named(samples, chosen), steps[0])
+        drawn, failed = _drawn(chosen, _named(samples, chosen), recipe)
         if drawn:
             try:
                 _write(folder / THUMBNAILS, drawn)
@@ -82,13 +84,13 @@ def _named(samples: Iterable[Sample], lines: Iterable[Mapping[str, Any]]) -> dic
 
 
 def _drawn(
-    lines: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample], first: Step
+    lines: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample], recipe: Recipe
 ) -> tuple[list[tuple[dict[str, Any], bytes]], list[str]]:
     """Return entries of the index with their pictures, and why others could not be drawn."""
     drawn, failed, left = list[tuple[dict[str, Any], bytes]](), list[str](), MAX_BYTES
     for line in lines:
         try:
-            entry, picture = _entry(line, samples[line["id"]], first)
+            entry, picture = _entry(line, samples[line["id"]], recipe)
         except ModelportError as error:
             failed.append(error.found)
             continue
@@ -100,12 +102,14 @@ def _drawn(
     return drawn, failed
 
 
-def _entry(line: Mapping[str, Any], sample: Sample, first: Step) -> tuple[dict[str, Any], bytes]:
+def _entry(line: Mapping[str, Any], sample: Sample, recipe: Recipe) -> tuple[dict[str, Any], bytes]:
     """Return what the index tells of a sample, and its JPEG. Raises BadSampleError."""
     name, content = f"{sample.path}: {sample.id}", sample.read()
     if digest_bytes(content) != line["sha256"]:
         raise BadSampleError(f"{name}: was changed since it was scored")
-    pixels, (width, height) = shrunk(content, name, first, SIDE)
+    first = recipe.preprocess[0]
+    sideways = recipe.placed and isinstance(first, Decode) and first.exif_rotation == "ignore"
+    pixels, (width, height) = shrunk(content, name, first, SIDE, upright=not sideways)
     return {"id": sample.id, "sha256": line["sha256"], "width": width, "height": height}, as_jpeg(pixels, QUALITY)
 
 
