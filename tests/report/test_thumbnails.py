@@ -219,6 +219,15 @@ def test_a_folder_of_that_name_that_no_run_made_is_left_alone(tmp_path: Path, in
     assert (place / "0001.jpg").read_text() == (tmp_path / "up.jpg").read_text() == "mine"
 
 
+def test_where_a_file_of_somebody_elses_is_in_the_way_none_are_left(tmp_path: Path) -> None:
+    place = tmp_path / "thumbnails"
+    place.mkdir()
+    (place / "0002.jpg").write_text("mine")
+    index, said = drawn(tmp_path, {"a": photo(), "b": photo(), "c": photo()})
+    assert index == {} and said[0].startswith("no thumbnails: ")
+    assert [path.name for path in place.iterdir()] == ["0002.jpg"] and (place / "0002.jpg").read_text() == "mine"
+
+
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_a_link_or_a_file_of_that_name_is_not_followed(tmp_path: Path, kind: str) -> None:
     out, outside = tmp_path / "out", tmp_path / "outside"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +115,21 @@ def _entry(line: Mapping[str, Any], sample: Sample, recipe: Recipe) -> tuple[dic
 
 
 def _write(place: Path, drawn: Sequence[tuple[dict[str, Any], bytes]]) -> None:
-    """Write the index, and then the pictures that it lists. Raises OutputError where anything lies there already."""
+    """Write the index, and then the pictures that it lists: all of them or none.
+
+    Raises OutputError where one cannot be written, or anything of its name lies there already.
+    """
     files = {f"{number:04d}.jpg": (entry, picture) for number, (entry, picture) in enumerate(drawn, 1)}
     with writing(place):
         place.mkdir(exist_ok=True)
         if place.is_symlink():
             raise OutputError(f"{place} is a link", "remove it")
-    for name, content in _contents(files):
-        with writing(place / name), (place / name).open("xb") as stream:
-            stream.write(content)
+    with ExitStack() as undo:
+        for name, content in _contents(files):
+            with writing(place / name), (place / name).open("xb") as stream:
+                undo.callback((place / name).unlink, missing_ok=True)
+                stream.write(content)
+        undo.pop_all()
 
 
 def _contents(files: Mapping[str, tuple[dict[str, Any], bytes]]) -> Iterator[tuple[str, bytes]]:
