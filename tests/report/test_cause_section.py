@@ -129,7 +129,7 @@ def test_the_strip_ends_at_the_first_bad_stage_and_the_node_stands_between_its_n
     assert flow["behind"]["nodes"][0]["accumulated"].text == "infinite"
     assert (flow["culprit"]["local"].text, flow["culprit"]["local"].key) == (
         "0.25",
-        "trace.json: culprits[0].local_error",
+        "trace.json: culprits.0.local_error",
     )
     text = drawn(trace_value())
     for words in ("the weight is another", "take the weight", "far off", "layer.1", "Error along the depth"):
@@ -189,7 +189,7 @@ def test_a_probe_shows_its_table_the_lines_and_what_cannot_be_told_apart() -> No
     first, second = told["tried"].rows
     assert [cell.text for cell in first][:6] == ["label_offset", "0", "64", "80.00", "+70.0", "+40.0 … +90.0"]
     assert first[-1].text == "explains" and second[-1].text == "same"
-    assert first[4].key == "probe.json: tried[0].delta"
+    assert first[4].key == "probe.json: tried.0.delta"
     text = drawn(probe_value())
     assert "[dataset]\nlabel_offset = 0\n" in text and "crop_ratio = 0.9" in text
     assert "no single change" in drawn(probe_value(explanation=None))
@@ -235,6 +235,17 @@ def test_a_damaged_file_is_one_error(make: Any, tmp_path: Path) -> None:
                 cause_section(found([path]))
             except DataError as error:
                 assert "one.json" in error.found
+
+
+@pytest.mark.parametrize("make", [trace_value, probe_value, power_value])
+def test_every_figure_names_a_key_that_is_there(make: Any) -> None:
+    value = make()
+    keys = re.findall(f'data-key="{value["schema"].split(".")[1].split("/")[0]}.json: ([^"]+)"', drawn(value))
+    assert len(keys) > 10
+    for key in keys:
+        here: Any = value
+        for part in key.split("."):
+            here = here[int(part)] if isinstance(here, list) else here[part]
 
 
 def test_long_lists_are_cut() -> None:

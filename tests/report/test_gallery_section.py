@@ -132,7 +132,7 @@ def test_without_the_files_of_samples_the_results_own_list_serves(made: Made) ->
         (folder / name).unlink()
     one = values(folder)["results"][0]
     assert [item["kind"] for item in one["items"]] == ["lost", "other", "lost"]
-    assert dict(one["items"][0]["rows"])["engine"].key == "source.flips[0].engine"
+    assert dict(one["items"][0]["rows"])["engine"].key == "source.flips.0.engine"
     assert one["more"].startswith("4 more samples flip")
     assert "predictions.jsonl is missing: scores and boxes are not told" in one["notes"]
 
@@ -260,6 +260,16 @@ def test_where_nothing_flips_the_samples_with_pictures_are_shown(made: Made) -> 
     one = values(made(pictures={f"{place:04d}.jpg": jpeg() for place in range(20)}))["results"][0]
     assert [item["kind"] for item in one["items"]] == ["unflipped"] * 12
     assert one["counts"].text == "No sample flips." and not one["more"]
+
+
+def test_lines_of_other_samples_are_not_looked_at(made: Made) -> None:
+    folder = made(("lost", FLIP), ("won", FLIP))
+    lines = (folder / "predictions.jsonl").read_text().splitlines()
+    lines[0], lines[5:] = lines[0].replace("ILSVRC", "another"), ["{"]
+    (folder / "predictions.jsonl").write_text("\n".join(lines))
+    one = values(folder)["results"][0]
+    assert [item["kind"] for item in one["items"]] == ["won"]
+    assert "1 samples are left out: nothing tells how they were answered" in one["notes"]
 
 
 def test_names_of_others_show_as_text(made: Made) -> None:

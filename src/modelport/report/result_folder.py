@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from io import BufferedReader
 from itertools import count, islice
 from pathlib import Path
@@ -129,10 +129,16 @@ class ResultFolder:
         with raised_as(DataError, place, FIX, UnicodeDecodeError):
             return parse_recipe(content.decode(), place)
 
-    def lines(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield the values of predictions.jsonl or samples.jsonl, one a line. Raises DataError, naming the line."""
+    def lines(self, name: str, only: Collection[int] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the values of predictions.jsonl or samples.jsonl, one a line. Raises DataError, naming the line.
+
+        ``only``: the numbers of the lines that are wanted, from 1; the others are passed over, whatever they hold.
+        """
+        last = None if only is None else max(only, default=0)
         with self.open(name) as stream:
             for number in count(1):
+                if last is not None and number > last:
+                    return
                 place = f"{self.path / name} line {number}"
                 with raised_as(DataError, place, FIX, OSError):
                     text = stream.readline(MAX_LINE_BYTES + 1)
@@ -140,6 +146,8 @@ class ResultFolder:
                     return
                 if len(text) > MAX_LINE_BYTES:
                     raise DataError(f"{place}: more than the {MAX_LINE_BYTES} bytes that a line may have", FIX)
+                if only is not None and number not in only:
+                    continue
                 value = parse_json(text, place, fix=FIX)
                 if not isinstance(value, dict):
                     raise DataError(f"{place}: is no JSON object", FIX)

@@ -42,7 +42,7 @@ def power_values(found: Found) -> dict[str, Any]:
         ),
         "table": _table(value["faults"], unit),
         "more": max(0, len(value["faults"]) - FAULTS),
-        "notes": [Cell(plain(note, MOST_TEXT), _key(f"notes[{place}]")) for place, note in enumerate(value["notes"])],
+        "notes": [Cell(plain(note, MOST_TEXT), _key(f"notes.{place}")) for place, note in enumerate(value["notes"])],
     }
 
 
@@ -51,13 +51,13 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str) -> Table:
     order = sorted(enumerate(rows), key=lambda pair: (pair[1]["drop"] is None, -(pair[1]["drop"] or 0.0), pair[0]))
     shown = [
         [
-            _word(row, f"faults[{place}]"),
-            Cell("–" if row["drop"] is None else f"{row['drop']:.3g}", _key(f"faults[{place}].drop")),
-            Cell(plain(row["kind"], 60), _key(f"faults[{place}].kind")),
-            Cell(plain(row["where"], 120), _key(f"faults[{place}].where")),
-            Cell(f"{row['size']:g}", _key(f"faults[{place}].size")),
-            Cell(plain(row["by"], 160), _key(f"faults[{place}].by")),
-            Cell(plain(row.get("about", ""), 160), _key(f"faults[{place}].about")),
+            _word(row, f"faults.{place}"),
+            Cell("–" if row["drop"] is None else f"{row['drop']:.3g}", _key(f"faults.{place}.drop")),
+            Cell(plain(row["kind"], 60), _key(f"faults.{place}.kind")),
+            Cell(plain(row["where"], 120), _key(f"faults.{place}.where")),
+            Cell(f"{row['size']:g}", _key(f"faults.{place}.size")),
+            Cell(plain(row["by"], 160), _key(f"faults.{place}.by")),
+            Cell(plain(row.get("about", ""), 160), _key(f"faults.{place}.about")),
         ]
         for place, row in order[:FAULTS]
     ]

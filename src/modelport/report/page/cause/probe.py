@@ -35,7 +35,7 @@ def probe_values(found: Found) -> dict[str, Any]:
         "mend": Cell(plain(told["mend"], MOST_TEXT), _key("explanation.mend")) if told and told["mend"] else None,
         "alike": Cell(_names(told["alike"]), _key("explanation.alike")) if told and told["alike"] else None,
         "as_good": Cell(_names(value["as_good"]), _key("as_good")) if value.get("as_good") else None,
-        "notes": [Cell(plain(note, MOST_TEXT), _key(f"notes[{place}]")) for place, note in enumerate(value["notes"])],
+        "notes": [Cell(plain(note, MOST_TEXT), _key(f"notes.{place}")) for place, note in enumerate(value["notes"])],
     }
 
 
@@ -50,22 +50,31 @@ def _tried(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any] | None) ->
 
 
 def _row(row: Mapping[str, Any], place: int, told: Mapping[str, Any] | None) -> list[Cell]:
-    key = _key(f"tried[{place}]")
+    key = _key(f"tried.{place}")
     best = told is not None and _same(row, told)
     word = "explains" if best else "alike" if told and any(_same(row, one) for one in told["alike"]) else ""
-    evidence = row.get("evidence") or {}
     figures = [
-        Cell(number(row.get("n")), f"{key}.n"),
         Cell(number(row["metric"]), f"{key}.metric"),
         Cell(_signed(row["delta"]), f"{key}.delta"),
         Cell(_between(row["interval"]), f"{key}.interval"),
-        Cell(_signed(evidence.get("delta")), f"{key}.evidence.delta"),
-        Cell(_between(evidence.get("interval")), f"{key}.evidence.interval"),
-        Cell("–" if evidence.get("p_value") is None else f"{evidence['p_value']:.2g}", f"{key}.evidence.p_value"),
     ]
+    # A change that made the same input, or was given up, tells neither.
+    count, evidence = (Cell(number(row["n"]), f"{key}.n") if "n" in row else Cell("–")), [Cell("–")] * 3
+    if told_of := row.get("evidence"):
+        evidence = [
+            Cell(_signed(told_of["delta"]), f"{key}.evidence.delta"),
+            Cell(_between(told_of["interval"]), f"{key}.evidence.interval"),
+            Cell(f"{told_of['p_value']:.2g}", f"{key}.evidence.p_value"),
+        ]
     said = word or plain(row.get("why", ""), 120)
     names = [Cell(plain(row["change"], 60), f"{key}.change"), Cell(plain(row["value"], 120), f"{key}.value")]
-    return [*names, *figures, Cell(said, f"{key}.why" if row.get("why") else "", "pass" if best else "")]
+    return [
+        *names,
+        count,
+        *figures,
+        *evidence,
+        Cell(said, f"{key}.why" if row.get("why") else "", "pass" if best else ""),
+    ]
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

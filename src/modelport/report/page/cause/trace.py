@@ -34,7 +34,7 @@ def trace_values(found: Found) -> dict[str, Any]:
         "depth": depth_chart(points, names, value.get("nodes_compared", len(points))) if points else None,
         "untold": _untold(value, points, names),
         "applied": None if value.get("applied") is None else _applied(value["applied"]),
-        "notes": [Cell(_cut(note), _key(f"notes[{place}]")) for place, note in enumerate(value["notes"])],
+        "notes": [Cell(_cut(note), _key(f"notes.{place}")) for place, note in enumerate(value["notes"])],
     }
 
 
@@ -44,7 +44,7 @@ def _facts(value: Mapping[str, Any]) -> str:
 
 
 def _stage(row: Mapping[str, Any], place: int, value: Mapping[str, Any]) -> dict[str, Any]:
-    metric, tensors, key = row["metric"], row["tensors"], _key(f"stages[{place}]")
+    metric, tensors, key = row["metric"], row["tensors"], _key(f"stages.{place}")
     cosine = "–" if tensors["cosine"] is None else f"{tensors['cosine']:.6f}"
     figure = f"{number(metric['value'])}, the source's {number(metric['source'])}"
     rows = [
@@ -67,7 +67,7 @@ def _stage(row: Mapping[str, Any], place: int, value: Mapping[str, Any]) -> dict
 def _point(row: Mapping[str, Any], place: int) -> Point:
     local, accumulated, expected = (_error(row, f"{name}_error") for name in ("local", "accumulated", "expected"))
     words = str(row["node"]), str(row["op"]), str(row["module"])
-    return Point(int(row["place"]), *words, local, accumulated, expected, _key(f"nodes[{place}]"))
+    return Point(int(row["place"]), *words, local, accumulated, expected, _key(f"nodes.{place}"))
 
 
 def _error(row: Mapping[str, Any], name: str) -> float | None:
@@ -79,7 +79,7 @@ def _error(row: Mapping[str, Any], name: str) -> float | None:
 
 def _flow(value: Mapping[str, Any], points: Sequence[Point]) -> dict[str, Any]:
     """Return the likeliest culprit between the nodes before and behind it."""
-    first, rows, key = value["culprits"][0], value.get("nodes", ()), _key("culprits[0]")
+    first, rows, key = value["culprits"][0], value.get("nodes", ()), _key("culprits.0")
     by_name = {one.node: one for one in points}
     before = next((list(row["before"]) for row in rows if row["node"] == first["node"]), [])
     behind = [row["node"] for row in rows if first["node"] in row["before"]]
@@ -121,9 +121,9 @@ def _culprits(rows: Sequence[Mapping[str, Any]]) -> Table:
     header = ("node", "operator", "module", "local", "accumulated", "explained", "why", "what mends it")
     shown = [
         [
-            *(Cell(plain(row[name], 120), _key(f"culprits[{place}].{name}")) for name in ("node", "op", "module")),
-            *(Cell(error(row[name]), _key(f"culprits[{place}].{name}")) for name in ERRORS),
-            *(Cell(_cut(row[name]), _key(f"culprits[{place}].{name}")) for name in ("why", "fix")),
+            *(Cell(plain(row[name], 120), _key(f"culprits.{place}.{name}")) for name in ("node", "op", "module")),
+            *(Cell(error(row[name]), _key(f"culprits.{place}.{name}")) for name in ERRORS),
+            *(Cell(_cut(row[name]), _key(f"culprits.{place}.{name}")) for name in ("why", "fix")),
         ]
         for place, row in enumerate(rows[:CULPRITS])
     ]

@@ -41,12 +41,12 @@ class Teller:
         """Return what is known of a sample. Raises LookupError, TypeError or ValueError for a line of another form."""
         if one.line is None:
             assert one.flip is not None
-            return _by_flip(one.flip, f"source.flips[{one.place}]")
+            return _by_flip(one.flip, f"source.flips.{one.place}")
         form = next((form for key, form in FORMS if key in one.line), None)
         if form is not None:
             return form(self, one.line, f"{PREDICTIONS} line {one.number}: ")
         if one.flip is not None:
-            return _by_flip(one.flip, f"source.flips[{one.place}]")
+            return _by_flip(one.flip, f"source.flips.{one.place}")
         return Answered([])
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import count, zip_longest
 from typing import Any
 
 from modelport.core.errors import DataError, raised_as
@@ -63,15 +63,22 @@ def choose(folder: ResultFolder, result: Result, pictured: Collection[str], most
     found = Choice()
     flips = {str(flip["id"]): (place, flip) for place, flip in enumerate(result.source.flips)}
     kept = {kind: _Kept(most) for kind in (LOST, OTHER, WON)}
-    for name, kind in _kinds(folder, result, found):
-        found.counts[kind] += 1
-        kept[kind].take(name, name in pictured)
+    numbers: dict[str, int] = {}  # of the lines of samples.jsonl, which are those of predictions.jsonl
+    for name, kind, number in _kinds(folder, result, found):
+        taken = name in pictured
+        if kind != SAME:
+            found.counts[kind] += 1
+            taken = kept[kind].take(name, name in pictured)
+        if taken and number:
+            numbers[name] = number
     ids = _mixed(kept, most) or dict.fromkeys(list(pictured)[: min(UNFLIPPED, most)], SAME)
-    lines = _lines(folder, ids, found)
+    lines = _lines(folder, ids, numbers, found)
     for name, kind in ids.items():
         (number, line), (place, flip) = lines.get(name, (0, None)), flips.get(name, (0, None))
         if line is not None or flip is not None:
             found.chosen.append(Chosen(name, kind, line, number, flip, place))
+    if (left := len(ids) - len(found.chosen)) > 0:
+        found.said.append(f"{left} samples are left out: nothing tells how they were answered")
     return found
 
 
@@ -83,10 +90,13 @@ class _Kept:
     pictured: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
 
-    def take(self, name: str, pictured: bool) -> None:
+    def take(self, name: str, pictured: bool) -> bool:
+        """Keep a sample where there is room; return whether there was."""
         into = self.pictured if pictured else self.others
         if len(into) < self.most:
             into.append(name)
+            return True
+        return False
 
 
 def _mixed(kept: Mapping[str, _Kept], most: int) -> dict[str, str]:
@@ -101,21 +111,22 @@ def _alternating(lists: Iterator[list[tuple[str, str]]]) -> list[tuple[str, str]
     return [one for row in zip_longest(*lists) for one in row if one is not None]
 
 
-def _kinds(folder: ResultFolder, result: Result, found: Choice) -> Iterator[tuple[str, str]]:
-    """Yield the samples that flip with their kind: by samples.jsonl; where that tells none, by the result's list."""
+def _kinds(folder: ResultFolder, result: Result, found: Choice) -> Iterator[tuple[str, str, int]]:
+    """Yield samples with their kind and the number of their line, 0 for none.
+
+    They are those of samples.jsonl; where that tells of none whether it flips, those of the result's own list, too.
+    """
     told = False
     if folder.has(SAMPLES):
         for number, line in enumerate(folder.lines(SAMPLES), 1):
             with as_written(folder, SAMPLES, number):
                 told = told or line["agrees"] is not None
-                kind = _kind(line) if line["agrees"] is False else None
-                name = str(line["id"])
-            if kind is not None:
-                yield name, kind
+                one = str(line["id"]), _kind(line) if line["agrees"] is False else SAME, number
+            yield one
     if told:
         return
     for flip in result.source.flips:
-        yield str(flip["id"]), _kind_of_flip(flip)
+        yield str(flip["id"]), _kind_of_flip(flip), 0
     if (left := result.source.flip_count - len(result.source.flips)) > 0:
         found.counts[OTHER] += left
 
@@ -136,15 +147,19 @@ def _kind_of_flip(flip: Mapping[str, Any]) -> str:
     return LOST if source == target else WON
 
 
-def _lines(folder: ResultFolder, wanted: Collection[str], found: Choice) -> dict[str, tuple[int, Mapping[str, Any]]]:
-    """Return the lines of predictions.jsonl of the samples that are wanted, with their numbers."""
+def _lines(
+    folder: ResultFolder, wanted: Collection[str], numbers: Mapping[str, int], found: Choice
+) -> dict[str, tuple[int, Mapping[str, Any]]]:
+    """Return the lines of predictions.jsonl of these samples, and their numbers; ``numbers`` are those known before."""
     lines: dict[str, tuple[int, Mapping[str, Any]]] = {}
     if not wanted:
         return lines
     if not folder.has(PREDICTIONS):
         found.said.append(f"{PREDICTIONS} is missing: scores and boxes are not told")
         return lines
-    for number, line in enumerate(folder.lines(PREDICTIONS), 1):
+    # The lines of some hundred samples are megabytes where each holds a hundred boxes: others are not looked at.
+    only = sorted(numbers[name] for name in wanted) if numbers.keys() >= set(wanted) else None
+    for number, line in zip(only or count(1), folder.lines(PREDICTIONS, only), strict=False):
         with as_written(folder, PREDICTIONS, number):
             name = str(line["id"])
         if name in wanted:

@@ -14,10 +14,11 @@ from typing import Any
 
 from modelport.core.errors import DataError
 from modelport.core.files import parse_json
+from modelport.core.output_folder import INDEX, THUMBNAILS
 from modelport.core.text import plain
 from modelport.report.result_folder import FIX, ResultFolder
 
-FOLDER, INDEX = "thumbnails", "thumbnails/index.json"
+PLACE = f"{THUMBNAILS}/{INDEX}"
 MOST_INDEX_BYTES = 1024 * 1024
 MOST_BYTES = 64 * 1024
 MOST_ENTRIES = 2000
@@ -63,16 +64,16 @@ class Thumbnails:
     def of(folder: ResultFolder) -> Thumbnails:
         """Read the index; without one, or with a broken one, there are none."""
         found = Thumbnails(folder)
-        if not folder.has(FOLDER):
+        if not folder.has(THUMBNAILS):
             return found
         try:
-            content = folder.content(INDEX, MOST_INDEX_BYTES)
-            value = parse_json(content, str(folder.path / INDEX), fix=FIX)
+            content = folder.content(PLACE, MOST_INDEX_BYTES)
+            value = parse_json(content, str(folder.path / PLACE), fix=FIX)
         except DataError as error:
             found.said.append(f"no pictures: {plain(error.found, 300)}")
             return found
         if not isinstance(value, dict):
-            found.said.append(f"no pictures: {INDEX} is no list of files")
+            found.said.append(f"no pictures: {PLACE} is no list of files")
             return found
         entries = list(value.items())[:MOST_ENTRIES]
         told = [(entry["id"], place) for file, entry in entries if (place := _place(file, entry)) is not None]
@@ -85,7 +86,7 @@ class Thumbnails:
         if place is None:
             return None
         try:
-            content = self.folder.content(f"{FOLDER}/{place.file}", MOST_BYTES)
+            content = self.folder.content(f"{THUMBNAILS}/{place.file}", MOST_BYTES)
         except DataError:
             content = b""
         if not content.startswith(JPEG):
