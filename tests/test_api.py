@@ -65,7 +65,7 @@ def test_a_result_is_read_as_it_was_written(
     assert part.n == 20 and part.metrics["top1"] == result.metrics["top1"]
 
 
-CLOCKS = ("started", "seconds", "throughput", "latency_ms", "stages_ms", "speed_warnings")
+CLOCKS = ("started", "seconds", "throughput", "latency_ms", "stages_ms", "speed_warnings", "published_speeds")
 
 
 def _judged(recipe: mp.Recipe, source: Any, data: Any, keep: tuple[Path | None, Path | None]) -> str:

@@ -194,8 +194,9 @@ def test_the_interval_shrinks_beside_the_bar_of_a_run_until_decided(
         judging=Judging(until_decided=True),
     )
     run(request, Told())
-    ends = [re.fullmatch(r"(\w+) loses (\S+) to (\S+) of 2\.5 %", line) for line in said]
+    told = [line for line in said if line]
+    form = r"(\w+): between (\S+) and (\S+) % are lost, 2\.5 % may be lost"
+    ends = [re.fullmatch(form, line) for line in told]
     assert len(ends) > 2 and all(ends), said
-    high = [match.group(3) for match in ends if match is not None]
-    bounded = [float(end) for end in high if end != "?"]
-    assert bounded and bounded[-1] <= bounded[0]
+    wide = [float(match[3]) - float(match[2]) for match in ends if match is not None and "?" not in match[2] + match[3]]
+    assert len(wide) > 2 and wide[-1] < wide[0], told

@@ -93,6 +93,21 @@ def test_without_the_samples_less_is_certain_and_nothing_is_claimed(plant: Plant
     assert all("unpaired" in row["change"]["why"] and not row["change"]["paired"] for row in group["rows"][1:])
 
 
+def test_results_of_other_questions_are_no_change_and_the_reason_is_told(
+    plant: Plant, tmp_path: Path, call: Call
+) -> None:
+    plant("a", _right(), 1)
+    plant("b", _right(12), 2, lambda value: value["dataset"].update(labels="not looked at"))
+    plant("c", _right(12), 3, lambda value: value["environment"]["packages"].update(modelport="0.0.1"))
+    (group,) = call("history", tmp_path / "tree", "--json").json["groups"]
+    assert _answers(group) == [None, "cannot tell", "cannot tell"]
+    assert "dataset.labels" in group["rows"][1]["change"]["why"]
+    assert group["rows"][1]["change"]["interval"] is None
+    shutil.rmtree(tmp_path / "tree" / "b")
+    change = call("history", tmp_path / "tree", "--json").json["groups"][0]["rows"][1]["change"]
+    assert change["verdict"] == "worse" and "a change may be the measure's" in change["why"]
+
+
 def test_many_changes_by_chance_are_corrected_for(plant: Plant, tmp_path: Path, call: Call) -> None:
     """Eight of eight flips are certain alone (2/256), and not among eleven looks: 11 × 2/256 > 0.05."""
     for day in range(1, 13):

@@ -98,7 +98,8 @@ def test_run(
     value = {
         "exit": answer.code,
         "result": answer.json,
-        "files": sorted(path.name for path in (tmp_path / "out").iterdir()),
+        # Whether there are thumbnails hangs on whether any answer flips.
+        "files": sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_file()),
         "prediction_keys": sorted(json.loads(lines[0])),
         "predictions": len(lines),
         "report_headings": [line for line in report if line.startswith("#")],

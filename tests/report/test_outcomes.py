@@ -23,6 +23,10 @@ VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "bench": ({"best": BEST}, "1234 samples/s at best; batch 8, 2 in flight"),
     "tune": ({"chosen": CHOSEN}, "chosen: openvino int8, batch 4; 99 samples/s"),
     "compare": ({"verdict": "worse", "results": [{}, {}]}, "worse; the last of 2 against the first"),
+    "history": (
+        {"groups": [{"rows": [{"significant": True}, {"significant": False}]}, {"rows": [{"significant": None}]}]},
+        "1 of 3 results changed for certain",
+    ),
 }
 
 
@@ -63,3 +67,12 @@ def test_a_line_stays_a_line(kind: str) -> None:
 
     line = told(kind, hostile(value))
     assert "\n" not in line and "\x1b" not in line and len(line) < 1000
+
+
+@pytest.mark.parametrize("kind", WHAT)
+@pytest.mark.parametrize("junk", [None, 7, "text", [1], {"a": 1}, float("nan"), 10**400])
+def test_a_value_of_another_form_breaks_no_line(kind: str, junk: Any) -> None:
+    value, _ = VALUES[kind]
+    for key in value:
+        assert "\n" not in told(kind, {**value, key: junk})
+    assert told(kind, {})

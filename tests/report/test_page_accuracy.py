@@ -9,9 +9,10 @@ import pytest
 
 from modelport.core.errors import DataError
 from modelport.report.classes import FEW_IMAGES, WORST_CLASSES
-from modelport.report.page.accuracy import Run, accuracy_section
+from modelport.report.page.accuracy import accuracy_section
 from modelport.report.page.draw import page
 from modelport.report.page.found import Found
+from modelport.report.page.judged_run import Run
 from modelport.report.page.parts import Table
 from modelport.report.result import Result
 from page_results import TOP1, check, found_result
@@ -151,7 +152,7 @@ def test_the_drawing_has_source_runs_and_what_is_published() -> None:
         "Ascend310P3, published",
     ]
     assert "measured on other samples" in chart.numbers.rows[3][5].text
-    assert "null fp32: 90, between 89.5 and 91.5, the last that would pass 89" in chart.alternative
+    assert "null fp32: 90.00, between 89.50 and 91.50, the last that would pass 89.00" in chart.alternative
 
 
 def test_a_figure_of_another_variant_is_told_and_not_drawn() -> None:
@@ -159,6 +160,26 @@ def test_a_figure_of_another_variant_is_told_and_not_drawn() -> None:
     card = _card(found_result(published=published))
     assert _texts(card["tables"][0])[0][7] == "89.50 (Ascend310P3, variant big)"
     assert [row[0].text for row in card["charts"][0].numbers.rows] == ["source model", "null fp32"]
+
+
+def test_no_bound_is_said_once_and_drawn_as_none() -> None:
+    card = _card(found_result(checks=[check("top1_vs_source", "inconclusive", interval=[None, None])]))
+    assert _texts(card["tables"][0])[0][5] == "no bound"
+    assert (
+        "stroke-engine" not in card["charts"][0].svg
+        and "between no bound and no bound" in card["charts"][0].alternative
+    )
+
+
+def test_a_limit_that_anything_passes_is_not_drawn() -> None:
+    (chart,) = _card(found_result(checks=[check("top1_vs_source", "pass", want=-10.0)]))["charts"]
+    assert "would pass" not in chart.alternative and "upright" not in chart.svg
+
+
+def test_sources_of_other_samples_are_told_apart() -> None:
+    source = {"metrics": {"top1": {**TOP1, "value": 80.0}}, "flip_count": 0, "flips": []}
+    (chart,) = _card(found_result(), found_result(engine="b", source=source))["charts"]
+    assert [row[0].text for row in chart.numbers.rows][:2] == ["source model, null fp32", "source model, b fp32"]
 
 
 def test_other_samples_are_said() -> None:

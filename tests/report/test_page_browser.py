@@ -106,6 +106,19 @@ def test_nothing_that_others_wrote_runs(browser: Chromium, hostile_results: Path
         assert one.said() == [] and one.asked() == []
 
 
+def test_markup_that_slipped_through_would_do_nothing(browser: Chromium, one_result: Path, tmp_path: Path) -> None:
+    text = one_result.read_text(encoding="utf-8")
+    bad = (
+        '<script>window.ran=1</script><img src="data:image/png;base64,x" onerror="window.ran=1"><base href="http://x/">'
+    )
+    (tmp_path / "bad.html").write_text(text.replace("</h1>", f"</h1>{bad}"), encoding="utf-8")
+    with shown(browser, tmp_path / "bad.html") as one:
+        assert one.look("document.scripts.length") == 2
+        assert one.look("typeof window.ran") == "undefined"
+        assert one.look("document.baseURI").startswith("file:")
+        assert any("Content Security Policy" in words for words in one.said())
+
+
 @pytest.mark.parametrize("which", ["one_result", "many_results"])
 @pytest.mark.parametrize(("width", "height"), [(1200, 800), (390, 844)])
 def test_the_first_screen_answers(

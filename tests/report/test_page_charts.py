@@ -17,7 +17,7 @@ from modelport.report.page.charts.interval_rows import Row, interval_rows
 from modelport.report.page.charts.lines import MOST, lines
 from modelport.report.page.charts.plot import Axis
 from modelport.report.page.charts.points import Point, Series
-from modelport.report.page.charts.scale import LARGEST, Scale, log_ticks, short, thinned, ticks
+from modelport.report.page.charts.scale import LARGEST, Scale, labels, log_ticks, short, thinned, ticks, within
 from modelport.report.page.charts.stacked import Bar, Part, stacked
 from modelport.report.page.charts.svg import WIDTH
 from modelport.report.page.parts import Chart
@@ -100,10 +100,20 @@ def test_a_scale_keeps_order_and_ends(log: bool) -> None:
     assert scale(-5.0) == scale(1.0) and scale(1e9) == scale(64.0)
 
 
+def test_ticks_are_told_apart() -> None:
+    assert labels([0.9999, 0.99995, 1.0]) == ["0.9999", "0.99995", "1"]
+    for low, high in [*_ranges(200), (0.99999, 1.0), (1e6, 1e6 + 3)]:
+        found = ticks(low, high)
+        assert len(set(labels(found))) == len(found)
+    assert (within(94.3333, 3.0), within(0.99999, 1e-4), within(5.0, 0.0)) == ("94.33", "0.999990", "5")
+
+
 def test_kept_labels_lie_apart() -> None:
     places = [0.0, 3.0, 20.0, 21.0, 60.0]
     kept = thinned(places, 18.0)
     assert kept == [0, 2, 4]
+    assert thinned([0.0, 20.0, 40.0, 45.0], 18.0) == [0, 1, 3]
+    assert (thinned([], 1.0), thinned([5.0], 1.0), thinned([5.0, 6.0], 9.0)) == ([], [0], [0])
 
 
 def test_short_figures_fit_beside_an_axis() -> None:
@@ -168,11 +178,19 @@ def test_a_histogram_has_a_bar_for_each_bin_that_holds_something() -> None:
     assert chart.numbers.rows[2][2].key == "key.counts.2"
 
 
-def test_a_long_tail_is_seen_on_an_axis_of_ratios() -> None:
-    chart = histogram("Latency", "ms", [1.0, 1.1, 1.2, 100.0], [5000, 4000, 1])
-    bars = _bars(_tree(chart))
+def test_a_long_tail_is_seen_and_takes_no_room_from_the_rest() -> None:
+    chart = histogram(
+        "Latency", "ms", [1.0, 1.1, 1.2, 1.3, 100.0], [5000, 4000, 1, 1], [("median", 1.05), ("p99", 50.0)]
+    )
+    root = _tree(chart)
+    bars = _bars(root)
     assert min(bar["height"] for bar in bars) >= 1.9
-    assert chart is not None and "one of ratios" in chart.alternative
+    assert {round(bar["width"], 1) for bar in bars} == {round(bars[0]["width"], 1)}
+    lines = [float(node.attrib["x1"]) for node in root.iter("line") if node.attrib["class"] == "stroke-ink"]
+    # The median lies in the middle of the first bin, the other in that of the last one.
+    for place, one in zip(lines, (bars[0], bars[3]), strict=True):
+        assert place == pytest.approx(one["x"] + one["width"] / 2, abs=1.0)
+    assert chart is not None and "of a wider range" in chart.alternative and "lighter" in _words(root)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +295,7 @@ def test_an_open_interval_reaches_the_frame() -> None:
     root = _tree(chart)
     intervals = [node for node in root.iter("line") if node.attrib["class"] == "stroke-engine"]
     assert min(float(node.attrib["x1"]) for node in intervals if node.attrib["y1"] == node.attrib["y2"]) <= 8.0
-    assert chart is not None and "between no bound and 90.5" in chart.alternative
+    assert chart is not None and "between no bound and 90.50" in chart.alternative
     assert interval_rows("top1", "percent", [Row("x", math.inf)]) is None
     assert interval_rows("top1", "percent", []) is None
 

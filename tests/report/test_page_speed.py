@@ -140,6 +140,14 @@ def test_old_results_are_drawn_without_what_they_do_not_hold_and_it_is_said() ->
     assert len([words for words in card["said"] if "the result holds no" in words]) == 2
 
 
+def test_the_machine_is_told_and_several_are_kept_apart() -> None:
+    assert "Measured on c, 2 cores." in _card(found_result())["said"]
+    other = {**found_result().value["environment"], "processor": HOSTILE}
+    card = _card(found_result(), found_result(engine="b", environment=other))
+    (said,) = (words for words in card["said"] if "several machines" in words)
+    assert said.endswith(f"compared: c, 2 cores (null fp32, result); {HOSTILE}, 2 cores (b fp32, result).")
+
+
 def test_a_bench_shows_the_latencies_of_its_fastest_setting() -> None:
     points = [point(1, 1, 40.0), point(8, 2, 90.0), point(8, 1, 70.0)]
     for index, row in enumerate(points):

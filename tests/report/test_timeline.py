@@ -100,7 +100,7 @@ def test_a_history_that_was_printed_is_read_and_each_figure_names_its_key(tmp_pa
     file = tmp_path / "history.json"
     file.write_text(json.dumps(_value()))
     text = page(found([file]), "history")
-    assert 'data-key="groups.0.rows.1.value"' in text and "worse" in text and "-3.00" in text
+    assert 'data-key="groups[0].rows[1].value"' in text and "worse" in text and "-3.00" in text
 
 
 @pytest.mark.parametrize(

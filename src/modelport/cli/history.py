@@ -66,7 +66,7 @@ def _draw_group(console: Any, group: dict[str, Any]) -> None:
     _plot(console, "samples/s", [row["samples_per_second"] for row in rows])
     table = grid(("", "started", "verdict"), (f"{plain(group['metric'], 24)}", "drop", "img/s"), ("change", "by"))
     for place, row in enumerate(rows, 1):
-        table.add_row(*_cells(place, row))
+        table.add_row(*_cells(place, row, group["metric"]))
     console.aside(table)
     commands: dict[str, list[str]] = {}
     for place, row in enumerate(rows, 1):
@@ -80,21 +80,19 @@ def _draw_group(console: Any, group: dict[str, Any]) -> None:
     console.aside()
 
 
-def _cells(place: int, row: dict[str, Any]) -> list[Any]:
+def _cells(place: int, row: dict[str, Any], metric: str) -> list[Any]:
     """Return the cells of a result in two lines: the figures, and below them between which bounds they lie."""
-    digits, other = (2 if row["unit"] == "percent" else 4), ""
-    if row["metric"] is not None:
-        other = _number(row["value"], digits)
+    digits, other = (2 if row["unit"] == "percent" else 4), "" if row["metric"] == metric else f"{row['metric']} "
     drop, change = row["drop"] or {"value": None, "interval": None, "unit": ""}, row["change"]
-    unit = "%" if drop["unit"] == "percent_of_reference" else ""
+    unit = "" if drop["value"] is None else "%" if drop["unit"] == "percent_of_reference" else " points"
     told = cell("") if change is None else cell(_signed(change["change"], digits) + "\n") + word(change["verdict"])
     date, _, time = row["started"].partition("T")
     return [
         cell(place),
         cell(f"{date}\n{time[:5]}"),
         word(row["verdict"]) + cell(f"\nn {row['n']}"),
-        cell(f"{other}\n{_ends(row['interval'], digits)}"),
-        cell(f"{_number(drop['value'], 2)}{unit if drop['value'] is not None else ''}\n{_ends(drop['interval'], 2)}"),
+        cell(f"{other}{_number(row['value'], digits)}\n{_ends(row['interval'], digits)}"),
+        cell(f"{_number(drop['value'], 2)}{unit}\n{_ends(drop['interval'], 2)}"),
         cell(_number(row["samples_per_second"], 1)),
         told,
         cell(row["version"] or "–"),

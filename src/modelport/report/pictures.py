@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import colorsys
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from modelport.core.artifacts import written_aside
@@ -66,6 +68,13 @@ def write_picture(path: Path, image: Image.Image) -> None:
     """Write the image as a JPEG, aside and then into place. Raises OutputError where that cannot be."""
     with written_aside(path) as aside:
         image.save(aside, "JPEG", quality=90)
+
+
+def as_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """Return pixels (H, W, 3), red first, as a JPEG that holds nothing else."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, optimize=True)
+    return stream.getvalue()
 
 
 def class_colour(kind: int) -> Colour:

@@ -7,14 +7,10 @@ Files are numbered, so that no name of a user's becomes a path; the pictures hol
 from __future__ import annotations
 
 import heapq
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image, ImageOps
 
 from modelport.core.artifacts import digest_bytes, writing
 from modelport.core.errors import BadSampleError, ModelportError, OutputError
@@ -22,9 +18,9 @@ from modelport.core.output_folder import INDEX, THUMBNAILS
 from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
 from modelport.core.values import Sample
-from modelport.data.prepare.decoding import open_image, read_array, size_as_seen, told_of
-from modelport.data.prepare.image_limits import IN_FLIGHT
-from modelport.recipes.steps import DecodeArray, DecodeRaw, Step
+from modelport.data.prepare.shrunk import shrunk
+from modelport.recipes.steps import Step
+from modelport.report.pictures import as_jpeg
 
 MOST = 48  # pictures
 SIDE = 160  # pixels of the longer side, at most
@@ -109,31 +105,8 @@ def _entry(line: Mapping[str, Any], sample: Sample, first: Step) -> tuple[dict[s
     name, content = f"{sample.path}: {sample.id}", sample.read()
     if digest_bytes(content) != line["sha256"]:
         raise BadSampleError(f"{name}: was changed since it was scored")
-    with told_of(name):
-        image, (width, height) = _decoded(content, name, first)
-        image.thumbnail((SIDE, SIDE))
-        stream = io.BytesIO()
-        # Of an image made from an array nothing but its pixels is written.
-        Image.fromarray(np.asarray(image)).save(stream, "JPEG", quality=QUALITY, optimize=True)
-    return {"id": sample.id, "sha256": line["sha256"], "width": width, "height": height}, stream.getvalue()
-
-
-def _decoded(content: bytes, name: str, first: Step) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the image in RGB, upright, perhaps smaller than it is, and its own (width, height)."""
-    if isinstance(first, DecodeRaw):
-        planes = np.frombuffer(content, np.uint8).reshape(3, first.height, first.width)
-        image = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
-        return image, image.size
-    if isinstance(first, DecodeArray):
-        pixels = read_array(content, first.channels, name)
-        if first.channels not in (1, 3):
-            raise BadSampleError(f"{name}: an array of {first.channels} channels is no picture")
-        image = Image.fromarray(pixels if first.channels == 3 else pixels[:, :, 0]).convert("RGB")
-        return image, image.size
-    with open_image(content, name) as opened, IN_FLIGHT.share(opened.width * opened.height):
-        size = size_as_seen(opened)
-        opened.draft("RGB", (2 * SIDE, 2 * SIDE))  # a JPEG's decoder leaves out what would not be seen
-        return ImageOps.exif_transpose(opened).convert("RGB"), size
+    pixels, (width, height) = shrunk(content, name, first, SIDE)
+    return {"id": sample.id, "sha256": line["sha256"], "width": width, "height": height}, as_jpeg(pixels, QUALITY)
 
 
 def _write(place: Path, drawn: Sequence[tuple[dict[str, Any], bytes]]) -> None:

@@ -110,13 +110,18 @@ class Stop:
         return [told]
 
     def told(self) -> str:
-        """Return between which bounds the loss of the first figure lies that is not settled, or of the last."""
+        """Return between which bounds the loss lies, of the first figure that is not settled, else of the last.
+
+        Nothing before any sample was taken.
+        """
         open_ones = [name for name, bets in self.bets.items() if bets.word() is None]
         name = open_ones[0] if open_ones else list(self.bets)[-1]
         bets = self.bets[name]
+        if not bets.n:
+            return ""
         low, high = (f"{end:.2f}" if math.isfinite(end) else "?" for end in bets.interval())
         unit = "%" if bets.tolerance.unit == "percent_of_reference" else "points"
-        return f"{name} loses {low} to {high} of {bets.tolerance.value:g} {unit}"
+        return f"{name}: between {low} and {high} {unit} are lost, {bets.tolerance.value:g} {unit} may be lost"
 
     @staticmethod
     def plain(metrics: Sequence[str], tolerance: Tolerance, confidence: float) -> Stop:

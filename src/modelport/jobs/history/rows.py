@@ -73,7 +73,7 @@ def change_of(before: Read, this: Read, metric: str) -> Row:
     row = figure_row(metric, before, this, 1, Common.of(before, this))
     versions = [side.at("environment", "packages", "modelport") for side in (before, this)]
     differs = {"environment.packages.modelport": versions} if versions[0] != versions[1] else {}
-    return replace(row, why="; ".join((row.why, *measure_notes(differs))))
+    return replace(row, why="; ".join(filter(None, (row.why, *measure_notes(differs)))))
 
 
 def instant(result: Mapping[str, Any]) -> datetime:

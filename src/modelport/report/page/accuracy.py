@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from modelport.core.errors import DataError, raised_as
 from modelport.core.text import plain
 from modelport.core.values import Check
-from modelport.recipes.tables import Tolerance
 from modelport.report.classes import FEW_IMAGES, confusions, worst_classes
 from modelport.report.markdown import number
+from modelport.report.page.accuracy_charts import charts_of
 from modelport.report.page.cells import MISSING, figure, verdict
-from modelport.report.page.charts.interval_rows import Row, interval_rows
 from modelport.report.page.found import Found
 from modelport.report.page.groups import Group, groups
-from modelport.report.page.parts import Cell, Chart, Section, Table
+from modelport.report.page.judged_run import Run, metrics_of
+from modelport.report.page.parts import Cell, Section, Table
 from modelport.report.result import Result
 from modelport.report.result_folder import FIX, MALFORMED
-from modelport.report.sentence import AGAINST
 from modelport.tasks.scoring import SOURCE_AGREEMENT, Score
-from modelport.verdict.drop import unit_of
 from modelport.verdict.rules import loss_of
 from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, NOT_APPLICABLE, PASS
 
@@ -31,46 +28,7 @@ ELSEWHERE = (
     "What is published was measured on other samples or another variant than some of these runs, and decides nothing "
     "there."
 )
-# The most that a figure can be, by unit.
-WHOLE = {"percent": 100.0, "fraction": 1.0}
 OTHER_SAMPLES = "Not all of these runs scored the same samples: their figures tell little of each other."
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A result and what it is called beside the others."""
-
-    label: str
-    result: Result
-
-    def check_of(self, metric: str) -> tuple[int, Check] | None:
-        """Return the check of a metric against the source, and its place."""
-        return next(((at, one) for at, one in enumerate(self.result.checks) if one.name == metric + AGAINST), None)
-
-    def unit(self, metric: str) -> tuple[float, str]:
-        """Return what one unit of losses is in the metric's own unit, and its word; 0 of a source that has nothing."""
-        source = self.result.source.metrics[metric]
-        told = self.result.further.get("statistics", {}).get("tolerance")
-        if told is not None:
-            tolerance = Tolerance.model_validate(told)
-            return unit_of(source, tolerance), "%" if tolerance.unit == "percent_of_reference" else "points"
-        return (0.01 if source.unit == "fraction" else 1.0), "points"
-
-    def around(self, metric: str) -> tuple[float | None, float | None] | None:
-        """Return between what the figure lies by its loss's interval, in its own unit; None where there is none.
-
-        A share lies between none and all whatever the interval says.
-        """
-        found, source = self.check_of(metric), self.result.source.metrics.get(metric)
-        if found is None or found[1].interval is None or source is None:
-            return None
-        unit, _ = self.unit(metric)
-        sign, most = 1 if source.rise_is_loss else -1, WHOLE.get(source.unit)
-        ends = [None if loss is None else source.value + sign * loss * unit for loss in found[1].interval]
-        if most is not None:
-            ends = [None if end is None else min(max(end, 0.0), most) for end in ends]
-        low, high = ends if source.rise_is_loss else ends[::-1]
-        return low, high
 
 
 def accuracy_section(material: Sequence[Found]) -> Section | None:
@@ -103,19 +61,13 @@ def _card(group: Group) -> dict[str, Any]:
         }
         for run in runs
     ]
-    told = {"tables": tables, "further": further, "said": said, "charts": _charts(group.name, runs), "runs": details}
+    told = {"tables": tables, "further": further, "said": said, "charts": charts_of(group.name, runs), "runs": details}
     return {"name": group.name} | told
-
-
-def _metrics(runs: Sequence[Run]) -> list[str]:
-    """Return all metrics but the agreement, in the order of the results."""
-    named = dict.fromkeys(name for run in runs for name in run.result.metrics)
-    return [name for name in named if name != SOURCE_AGREEMENT]
 
 
 def _figures(runs: Sequence[Run]) -> tuple[list[Table], list[Table]]:
     """Return the figures that are judged or published, and the others; no table where there are none."""
-    metrics = _metrics(runs)
+    metrics = metrics_of(runs)
     told = {row["metric"] for run in runs for row in run.result.published}
     main = [metric for metric in metrics if metric in told or any(run.check_of(metric) for run in runs)]
     others = [metric for metric in metrics if metric not in main]
@@ -166,7 +118,8 @@ def _interval(run: Run, metric: str) -> Cell:
     if found is None or found[1].interval is None:
         return Cell(MISSING)
     low, high = ("no bound" if end is None else figure(end, 2).text for end in found[1].interval)
-    return Cell(f"{low} to {high} {run.unit(metric)[1]}", f"checks.{found[0]}.interval")
+    words = "no bound" if low == high == "no bound" else f"{low} to {high} {run.unit(metric)[1]}"
+    return Cell(words, f"checks.{found[0]}.interval")
 
 
 def _published(result: Result, metric: str) -> Cell:
@@ -201,47 +154,6 @@ def _agreement(runs: Sequence[Run]) -> list[Table]:
     return [Table(header, rows, "Agreement with the source model", frozenset({1, 2, 3}))] if rows else []
 
 
-def _charts(name: str, runs: Sequence[Run]) -> list[Chart]:
-    """Return a drawing for each metric that is held against the source; without any, of the first metric."""
-    metrics = _metrics(runs)
-    judged = [metric for metric in metrics if any(run.check_of(metric) for run in runs)] or metrics[:1]
-    drawn = (interval_rows(f"{metric} of {name}", _axis(runs, metric), _rows(runs, metric)) for metric in judged)
-    return [chart for chart in drawn if chart is not None]
-
-
-def _axis(runs: Sequence[Run], metric: str) -> str:
-    unit = next(run.result.metrics[metric].unit for run in runs if metric in run.result.metrics)
-    return f"{metric}, {plain(unit, 30)}"
-
-
-def _rows(runs: Sequence[Run], metric: str) -> list[Row]:
-    """Return the source's figure, each run's and what is published; what is the same of all runs stands once."""
-    sources, ours, published = dict[float, Row](), list[Row](), dict[tuple[str, float], Row]()
-    for run in runs:
-        result = run.result
-        source = result.source.metrics.get(metric)
-        if source is not None:
-            told = Row("source model", source.value, "source", key=f"source.metrics.{metric}.value")
-            sources.setdefault(source.value, told)
-        if metric not in result.metrics:
-            continue
-        ours.append(_drawn(run, metric))
-        for place, row in enumerate(result.published):
-            if (row["metric"], row["variant"], row["unit"]) == (metric, result.variant, result.metrics[metric].unit):
-                name = f"{plain(row['device'], 24)}, published"
-                note = plain(row["source"], 200) + ("" if row["applies"] else "; measured on other samples")
-                told = Row(name, row["value"], "published", key=f"published.{place}.value", note=note)
-                published.setdefault((name, row["value"]), told)
-    return [*sources.values(), *ours, *published.values()]
-
-
-def _drawn(run: Run, metric: str) -> Row:
-    found = run.check_of(metric)
-    limit = found[1].want if found is not None and isinstance(found[1].want, int | float) else None
-    value = run.result.metrics[metric].value
-    return Row(run.label, value, "engine", run.around(metric), limit, f"metrics.{metric}.value")
-
-
 def _checks(result: Result) -> Table:
     """Return the checks, what weighs most first."""
     placed = sorted(enumerate(result.checks), key=lambda one: _weight(one[1]))
@@ -249,13 +161,18 @@ def _checks(result: Result) -> Table:
         [
             Cell(check.name, f"checks.{place}.name"),
             verdict(check.verdict, f"checks.{place}.verdict"),
-            Cell(plain(number(check.got), 80), f"checks.{place}.got"),
-            Cell(plain(number(check.want), 80), f"checks.{place}.want"),
+            Cell(plain(_shown(check.got), 80), f"checks.{place}.got"),
+            Cell(plain(_shown(check.want), 80), f"checks.{place}.want"),
             Cell(plain(check.why, 600), f"checks.{place}.why"),
         ]
         for place, check in placed
     ]
     return Table(("check", "verdict", "got", "want", "why"), rows, "Checks, by their weight", frozenset({2, 3}))
+
+
+def _shown(value: Any) -> str:
+    """Return what was got or wanted: figures to five digits, which tell a limit from what lies beside it."""
+    return f"{value:.5g}" if isinstance(value, float) else number(value)
 
 
 def _weight(check: Check) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
@@ -14,8 +16,12 @@ from modelport.report.page.found import Found
 from modelport.report.page.parts import Section
 from modelport.report.page.table import SECTIONS
 
-# Nothing may be loaded from anywhere: styles, script and pictures lie in the page itself.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+# Nothing may be loaded from anywhere: styles, script and pictures lie in the page itself. No script but the page's own
+# runs, which its digest tells, so that markup that slipped through would do nothing.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
 # What sections have of their own stands behind what all have.
 STYLES = ("style.css", "charts.css", "cause.css", "gallery.css")
 SCRIPTS = ("page.js", "gallery.js")
@@ -35,11 +41,12 @@ def page(material: Sequence[Found], title: str) -> str:
     environment.trim_blocks = environment.lstrip_blocks = True
     sections = [section for one in SECTIONS if (section := one(material)) is not None]
     drawn = [(section, _drawn(environment, section)) for section in sections]
+    script = "\n".join(map(_template, SCRIPTS))
     return environment.get_template("page.html.j2").render(
         title=plain(title, TITLE),
-        policy=POLICY,
+        policy=POLICY.format(b64encode(sha256(script.encode()).digest()).decode()),
         style=Markup("\n".join(map(_template, STYLES))),
-        script=Markup("\n".join(map(_template, SCRIPTS))),
+        script=Markup(script),
         sections=drawn,
         version=modelport.__version__,
     )

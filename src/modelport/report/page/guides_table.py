@@ -1,4 +1,4 @@
-"""The guides' table: samples/s by batch of this machine, and beside it what is published of devices, each by itself."""
+"""The guides' table: samples/s by batch as measured, and beside it what is published of devices, each by itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Samples/s by batch: of this machine, or published of a device."""
+    """Samples/s by batch: as measured, or published of a device."""
 
     title: str
     speeds: Mapping[int, Speed]
@@ -61,7 +61,7 @@ def guides_table(group: Group) -> tuple[Table | None, list[str]]:
 
 
 def _measured(member: Member) -> Column:
-    """Return what a bench, or a run, measured on this machine by batch: of several runs in flight the fastest."""
+    """Return what a bench, or a run, measured by batch: of several runs in flight the fastest."""
     value, speeds = member.one.value, dict[int, Speed]()
     remarks = texts_at(value, "speed_warnings")
     if member.one.kind == "result":
@@ -140,14 +140,14 @@ def _tone(column: Column, speed: Speed) -> str:
 
 
 def _compared(own: Sequence[Column], there: Sequence[Column]) -> Iterator[str]:
-    """Yield how this machine's best compares with the best that is published of each device."""
+    """Yield how the best that was measured compares with the best that is published of each device."""
     fastest = max(own, key=lambda column: _top(column)[1], default=None)
     for column in there:
         batch, value = _top(column)
         said = f"{column.title} (not measured here; {column.source})"
         if fastest is not None and value > 0:
             here, mine = _top(fastest)
-            said += f": best {value:.1f} samples/s at batch {batch}; this machine's best, {mine:.1f} at batch {here} "
+            said += f": best {value:.1f} samples/s at batch {batch}; the best measured, {mine:.1f} at batch {here} "
             said += f"({fastest.title}), is {mine / value:.3g} times that"
         yield said + "."
 

@@ -6,6 +6,7 @@ Text in them is plain text, whoever wrote it: templates escape all of it. Only `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from markupsafe import Markup
 
 from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, PASS
 
+INDEX = re.compile(r"\.(\d+)(?=[.\[]|$)")
 TONES = {PASS: "pass", FAIL: "fail", INCONCLUSIVE: "doubt", INCOMPLETE: "doubt"}
 """The tone of a verdict's word; others have none."""
 
@@ -25,6 +27,11 @@ class Cell:
     text: str
     key: str = ""
     tone: str = ""  # pass, fail, doubt or nothing: a colour means one thing on all of the page
+
+    @property
+    def place(self) -> str:
+        """The key as a path that jq takes: "checks[3].interval" for "checks.3.interval"."""
+        return INDEX.sub(r"[\1]", self.key)
 
 
 @dataclass(frozen=True, slots=True)

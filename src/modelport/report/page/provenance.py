@@ -8,6 +8,7 @@ from typing import Any
 from modelport.core.text import plain, plain_lines
 from modelport.report.page.found import Found
 from modelport.report.page.parts import Cell, Section, Table
+from modelport.report.page.reading import at, rows_at
 from modelport.report.result_folder import RECIPE
 
 # Characters of a value, of a command and of a recipe that are shown; rows and notes. The files hold all.
@@ -56,7 +57,7 @@ def _digests(value: Mapping[str, Any]) -> Table:
 
 
 def _artifacts(value: Mapping[str, Any]) -> Table:
-    files = [one for one in _list(value, "artifacts") if isinstance(one, Mapping)][:ROWS]
+    files = rows_at(value, "artifacts")[:ROWS]
     rows = [
         [
             _cell(one.get("kind"), f"artifacts.{index}.kind"),
@@ -95,7 +96,7 @@ def _cell(value: object, key: str) -> Cell:
 
 
 def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = value.get(key)
+    found = at(value, key)
     return found if isinstance(found, Mapping) else {}
 
 

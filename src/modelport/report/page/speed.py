@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelport.core.text import listed
 from modelport.report.page.cells import figure
 from modelport.report.page.found import Found
 from modelport.report.page.groups import Group, Member, groups
@@ -32,8 +33,23 @@ def _card(group: Group) -> dict[str, Any] | None:
     tables = [one for one in (_runs(group), table) if one is not None]
     if not tables and not charts:
         return None
-    chosen = [words for member in group.of("tune") if (words := _chosen(member))]
-    return {"name": group.name, "tables": tables, "charts": charts, "said": [*chosen, *said, *left_out]}
+    chosen = map(_chosen, group.of("tune"))
+    said = [_machines(group), *chosen, *said, *left_out]
+    return {"name": group.name, "tables": tables, "charts": charts, "said": [words for words in said if words]}
+
+
+def _machines(group: Group) -> str:
+    """Return what the figures were measured on; of several machines, which on which."""
+    found: dict[str, list[str]] = {}
+    for member in group.members:
+        where = at(member.one.value, "environment")
+        cores = number_at(where, "cores")
+        if (processor := words_at(where, "processor", limit=80)) and cores is not None:
+            found.setdefault(f"{processor}, {cores:g} cores", []).append(f"{member.label}, {member.one.kind}")
+    if len(found) == 1:
+        return f"Measured on {next(iter(found))}."
+    told = "; ".join(f"{machine} ({listed(labels, 4)})" for machine, labels in found.items())
+    return f"Measured on several machines, whose speeds cannot be compared: {told}." if told else ""
 
 
 def _runs(group: Group) -> Table | None:

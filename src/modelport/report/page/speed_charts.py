@@ -161,7 +161,7 @@ def _front_of_results(group: Group) -> Chart | None:
         if speed is None or accuracy is None:
             continue
         point = Point(speed, accuracy, f"metrics.{metric}.value", "", member.label)
-        settings.append(Setting(point, "throughput.end_to_end.value", words_at(value, "verdict")))
+        settings.append(Setting(point, "throughput.end_to_end.value", _held(value, metric)))
     if len(settings) < 2:
         return None
     first, metric = told[0][0].one.value, told[0][1]
@@ -183,6 +183,12 @@ def _deciding(member: Member) -> str | None:
     names = [name for name in metrics if name != SOURCE_AGREEMENT] if isinstance(metrics, Mapping) else []
     checked = [words_at(row, "name").removesuffix(AGAINST) for row in rows_at(value, "checks") if _against(row)]
     return next((name for name in (*checked, *names) if name in names), None)
+
+
+def _held(value: Mapping[str, Any], metric: str) -> str:
+    """Return the verdict of the metric against the source; nothing where it was not held against one."""
+    rows = rows_at(value, "checks")
+    return next((words_at(row, "verdict") for row in rows if words_at(row, "name") == metric + AGAINST), "")
 
 
 def _against(row: Mapping[str, Any]) -> bool:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
 
 from markupsafe import Markup
 
 from modelport.report.page.cells import figure
-from modelport.report.page.charts.plot import Axis, frame
-from modelport.report.page.charts.scale import drawable, short
-from modelport.report.page.charts.svg import CHARACTER, bar, drawing, line, text
+from modelport.report.page.charts.plot import Axis, frame, legend, swatch
+from modelport.report.page.charts.scale import drawable, labels, short
+from modelport.report.page.charts.svg import CHARACTER, WIDTH, bar, drawing, line, text
 from modelport.report.page.parts import Cell, Chart, Table
 
-# Ends that differ by more than this factor lie on an axis of ratios.
-WIDE = 3.0
 # What any bin that holds something has in height, in units: a tail is to be seen.
 SEEN = 2.0
+# A bin that is wider than most by this factor is one of the tail, and drawn lighter.
+WIDER = 1.5
 
 
 def histogram(
@@ -28,30 +31,46 @@ def histogram(
 ) -> Chart | None:
     """Return bars of the height of each bin's count; ``marks`` are values to be marked, with their names.
 
-    ``edges`` stand in order and are one more than ``counts``. None where nothing can be drawn.
+    ``edges`` stand in order and are one more than ``counts``. All bins are drawn of one width, so that a long tail in
+    few wide bins takes no room from the rest; the axis names the edges. None where nothing can be drawn.
     """
     if len(edges) != len(counts) + 1 or not drawable(*edges, *counts) or list(edges) != sorted(edges):
         return None
     if not counts or min(counts) < 0 or not sum(counts):
         return None
-    ratios = edges[0] > 0 and edges[-1] / edges[0] > WIDE
-    plot = frame(Axis(unit, log=ratios), Axis("runs", from_zero=True), edges, counts, 130.0)
+    widths = [right - left for left, right in pairwise(edges)]
+    wide = [width > WIDER * median(widths) for width in widths]
+    indices = tuple(map(float, range(len(edges))))
+    x = Axis(unit, at=indices, words=tuple(labels(edges)))
+    plot = frame(x, Axis("runs", from_zero=True), indices, counts, 130.0)
     parts = list(plot.parts)
-    for left, right, count in zip(edges, edges[1:], counts, strict=False):
+    for index, count in enumerate(counts):
         if count:
-            start, end = plot.x(left), plot.x(right)
+            start, end = plot.x(index), plot.x(index + 1)
             height = max(SEEN, plot.bottom - plot.y(count))
-            width = max(1.0, end - start - 0.6)
-            parts.append(bar(start, plot.bottom - height, width, height, "fill-engine", 0.8))
+            look = 0.45 if wide[index] else 0.9
+            parts.append(bar(start, plot.bottom - height, end - start - 0.6, height, "fill-engine", look))
     shown = [(name, value) for name, value in marks if drawable(value) and edges[0] <= value <= edges[-1]]
-    parts += _marked(plot.x.start, plot.x.end, plot.y.end, plot.bottom, [(name, plot.x(at)) for name, at in shown])
+    places = [(name, plot.x(_place(edges, value))) for name, value in shown]
+    parts += _marked(plot.x.start, WIDTH, plot.y.end, plot.bottom, places)
+    drawn, height = legend(plot.height, [(swatch("fill-engine", 0.45), "lighter: bins of a wider range")] * any(wide))
+    words = f"{title}: {_said(unit, edges, counts)}" + "".join(f"; {name} {short(value)}" for name, value in shown)
+    words += ". Some bins are of a wider range than others." if any(wide) else "."
+    table = _numbers(title, unit, edges, counts, key)
+    return Chart(title, drawing(plot.height + height, [*parts, *drawn]), words, table)
+
+
+def _place(edges: Sequence[float], value: float) -> float:
+    """Return where a value lies, counted in bins from the first edge."""
+    index = min(max(bisect_right(edges, value) - 1, 0), len(edges) - 2)
+    width = edges[index + 1] - edges[index]
+    return index + (min((value - edges[index]) / width, 1.0) if width else 0.0)
+
+
+def _said(unit: str, edges: Sequence[float], counts: Sequence[float]) -> str:
     most = max(range(len(counts)), key=lambda index: counts[index])
-    words = f"{title}: {short(sum(counts))} runs from {short(edges[0])} to {short(edges[-1])} {unit}; most of them, "
-    words += f"{short(counts[most])}, from {short(edges[most])} to {short(edges[most + 1])}"
-    words += "".join(f"; {name} {short(value)}" for name, value in shown) + "."
-    if ratios:
-        words += " The lying axis is one of ratios, bins are not of one width."
-    return Chart(title, drawing(plot.height, parts), words, _numbers(title, unit, edges, counts, key))
+    words = f"{short(sum(counts))} runs from {short(edges[0])} to {short(edges[-1])} {unit}; most in one bin, "
+    return words + f"{short(counts[most])}, from {short(edges[most])} to {short(edges[most + 1])}"
 
 
 def _marked(left: float, right: float, top: float, bottom: float, places: Sequence[tuple[str, float]]) -> list[Markup]:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from modelport.report.page.cells import figure
 from modelport.report.page.charts.plot import BELOW, RIGHT, Axis, legend, lying
 from modelport.report.page.charts.points import Kind
-from modelport.report.page.charts.scale import Scale, drawable, short
+from modelport.report.page.charts.scale import Scale, drawable, within
 from modelport.report.page.charts.svg import WIDTH, drawing, fitting, line, mark, text
 from modelport.report.page.parts import Cell, Chart, Table
 
@@ -45,25 +45,27 @@ def interval_rows(title: str, unit: str, rows: Sequence[Row]) -> Chart | None:
         return None
     bottom = ROW * len(shown) + 6
     values = [value for row in shown for value in row.ends]
+    span = max(values) - min(values)
     scale, parts = lying(Axis(unit), values, (LEFT, WIDTH - RIGHT), bottom, 0.0)
     for index, row in enumerate(shown):
         top = index * ROW
-        parts.append(text(LEFT, top + 13, fitting(f"{row.name}: {short(row.value)}{_bounds(row)}", WIDTH - LEFT)))
+        words = f"{row.name}: {within(row.value, span)}{_bounds(row, span)}"
+        parts.append(text(LEFT, top + 13, fitting(words, WIDTH - LEFT)))
         parts += _drawn(row, top + 25, scale)
     entries = [(_sign(kind), _meaning(kind)) for kind in SHAPES if any(row.kind == kind for row in shown)]
-    if any(row.interval for row in shown):
+    if any(row.interval not in (None, (None, None)) for row in shown):
         entries.insert(0, (line(0, 0, 20, 0, "stroke-engine"), "line: where the figure lies by the paired interval"))
     if any(row.limit is not None for row in shown):
         entries.append((line(10, -7, 10, 7, "stroke-ink"), "upright: the last figure that would pass"))
     drawn, height = legend(bottom + BELOW, entries)
-    words = f"{title}, {unit}. " + "; ".join(_said(row) for row in shown) + "."
+    words = f"{title}, {unit}. " + "; ".join(_said(row, span) for row in shown) + "."
     return Chart(title, drawing(bottom + BELOW + height, [*parts, *drawn]), words, _numbers(title, unit, rows))
 
 
 def _drawn(row: Row, y: float, scale: Scale) -> list[Markup]:
     parts = list[Markup]()
-    if row.interval is not None:
-        low, high = (None if end is None or not drawable(end) else scale(end) for end in row.interval)
+    if row.interval not in (None, (None, None)):
+        low, high = (None if end is None or not drawable(end) else scale(end) for end in row.interval or ())
         # An end that nothing bounds reaches the frame, and has no stop.
         parts.append(
             line(scale.start if low is None else low, y, scale.end if high is None else high, y, "stroke-engine")
@@ -74,19 +76,19 @@ def _drawn(row: Row, y: float, scale: Scale) -> list[Markup]:
     return [*parts, mark(scale(row.value), y, SHAPES[row.kind], f"fill-{row.kind}")]
 
 
-def _bounds(row: Row) -> str:
-    if row.interval is None:
+def _bounds(row: Row, span: float) -> str:
+    if row.interval in (None, (None, None)):
         return ""
-    low, high = ("?" if end is None else short(end) for end in row.interval)
+    low, high = ("?" if end is None else within(end, span) for end in row.interval or ())
     return f" ({low} to {high})"
 
 
-def _said(row: Row) -> str:
-    said = f"{row.name}: {short(row.value)}"
+def _said(row: Row, span: float) -> str:
+    said = f"{row.name}: {within(row.value, span)}"
     if row.interval is not None:
-        low, high = ("no bound" if end is None else short(end) for end in row.interval)
+        low, high = ("no bound" if end is None else within(end, span) for end in row.interval)
         said += f", between {low} and {high}"
-    return said + (f", the last that would pass {short(row.limit)}" if row.limit is not None else "")
+    return said + (f", the last that would pass {within(row.limit, span)}" if row.limit is not None else "")
 
 
 def _sign(kind: Kind) -> Markup:

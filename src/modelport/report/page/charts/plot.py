@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from modelport.report.page.charts.scale import LARGEST, Scale, log_ticks, short, thinned, ticks
-from modelport.report.page.charts.svg import CHARACTER, WIDTH, bar, fitting, line, text
+from modelport.report.page.charts.scale import LARGEST, Scale, labels, log_ticks, thinned, ticks
+from modelport.report.page.charts.svg import DIGIT, WIDTH, bar, fitting, line, text
 
 # Units around the plot: above for the title of the upright axis, right for half of the last tick's figure.
 TOP, RIGHT, BELOW = 24.0, 14.0, 40.0
@@ -18,12 +18,13 @@ LEGEND_LINE = 17.0
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What an axis says. ``at``: where its ticks are to stand, in place of round figures."""
+    """What an axis says. ``at``: where ticks are to stand, in place of round figures, and ``words`` what they say."""
 
     title: str
     log: bool = False
     from_zero: bool = False
     at: tuple[float, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,14 @@ def frame(x: Axis, y: Axis, xs: Sequence[float], ys: Sequence[float], plot_heigh
     An axis of ratios holds figures above zero only; where one is not, it is drawn in equal steps.
     """
     up = _ticks(y, ys, 5)
-    left = 8 + CHARACTER * max(len(short(value)) for value in up)
+    beside = labels(up)
+    left = 8 + DIGIT * max(map(len, beside))
     bottom = TOP + plot_height
     y_scale = _scale(y, ys, up, bottom, TOP)
     parts = [text(0, 12, y.title, "muted")]
-    for value in up:
+    for value, words in zip(up, beside, strict=True):
         place = y_scale(value)
-        parts += [line(left, place, WIDTH - RIGHT, place, "grid"), text(left - 5, place + 4, short(value), "", "end")]
+        parts += [line(left, place, WIDTH - RIGHT, place, "grid"), text(left - 5, place + 4, words, "", "end")]
     x_scale, below = lying(x, xs, (left, WIDTH - RIGHT), bottom)
     return Frame(x_scale, y_scale, (*parts, *below))
 
@@ -73,14 +75,15 @@ def lying(
     scale = _scale(axis, values, along, *ends)
     parts = [line(ends[0], bottom, ends[1], bottom, "axis")]
     places = [scale(value) for value in along]
-    widest = CHARACTER * max(len(short(value)) for value in along)
+    words = axis.words or labels(along)
+    widest = DIGIT * max(map(len, words))
     for index in thinned(places, widest + 6):
         place = places[index]
         if top is not None:
             parts.append(line(place, top, place, bottom, "grid"))
         parts.append(line(place, bottom, place, bottom + 4, "axis"))
-        half = CHARACTER * len(short(along[index])) / 2 + 2
-        parts.append(text(min(max(place, half), WIDTH - half), bottom + 17, short(along[index]), "", "middle"))
+        half = DIGIT * len(words[index]) / 2 + 2
+        parts.append(text(min(max(place, half), WIDTH - half), bottom + 17, words[index], "", "middle"))
     parts.append(text((ends[0] + ends[1]) / 2, bottom + 34, axis.title, "muted", "middle"))
     return scale, parts
 

@@ -85,10 +85,33 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
+def labels(values: Sequence[float]) -> list[str]:
+    """Return what stands beside ticks, with as many digits as tell them apart."""
+    words = list(map(short, values))
+    for digits in range(5, 13):
+        if len(set(words)) == len(set(values)):
+            break
+        words = [f"{value:.{digits}g}" for value in values]
+    return words
+
+
+def within(value: float, span: float) -> str:
+    """Return a figure to a hundredth of the span in which it is looked at, and to two digits behind the point at least.
+
+    A span of zero, and figures from a million on, take four digits.
+    """
+    if span <= 0 or abs(value) >= 1e6:
+        return short(value)
+    return f"{value:.{min(12, max(2, 2 - math.floor(math.log10(span))))}f}"
+
+
 def thinned(places: Sequence[float], apart: float) -> list[int]:
-    """Return the indices of places, in their order, that lie at least ``apart`` from the one kept before."""
+    """Return the indices of places, in their order, that lie at least ``apart``; the first and the last are kept."""
     kept: list[int] = []
     for index, place in enumerate(places):
         if not kept or abs(place - places[kept[-1]]) >= apart:
             kept.append(index)
-    return kept
+    last = len(places) - 1
+    while len(kept) > 1 and kept[-1] != last and abs(places[last] - places[kept[-1]]) < apart:
+        kept.pop()
+    return kept if not kept or kept[-1] == last or abs(places[last] - places[kept[-1]]) < apart else [*kept, last]

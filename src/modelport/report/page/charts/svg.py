@@ -10,8 +10,8 @@ from modelport.core.text import plain
 
 # Units across. The page sets text at 12 of them, so that it has 11 px where a drawing is 330 px wide.
 WIDTH = 360.0
-# The mean width of a character at that size, for what must fit.
-CHARACTER = 6.4
+# The mean width of a character at that size, and that of a digit in a wide type face, for what must fit.
+CHARACTER, DIGIT = 6.6, 7.7
 MARKS = ("circle", "square", "triangle", "diamond")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
