@@ -266,6 +266,20 @@ def test_long_lists_are_cut() -> None:
         assert words in text, words
 
 
+def test_many_huge_files_leave_room_on_the_page() -> None:
+    long = {"notes": ["n" * 5000] * 3000}
+    stages = [one | {"why": "w" * 5000} for one in trace_value()["stages"]] * 200
+    culprits = [one | {"why": "w" * 5000, "fix": "f" * 5000} for one in trace_value()["culprits"]] * 200
+    values = [
+        power_value(faults=power_value()["faults"] * 300, **long),
+        probe_value(tried=probe_value()["tried"] * 500, **long),
+        *[trace_value(stages=stages, culprits=culprits, **long)] * 20,
+    ]
+    text = drawn(*values).partition('<section id="cause"')[2].partition("</section>")[0]
+    assert 0 < len(text.encode()) < 900_000
+    assert "8 of them are shown; left out: net onnxruntime fp32" in text and "2970 more are in power.json" in text
+
+
 def points(*errors: tuple[float | None, float | None]) -> list[Point]:
     return [Point(place, f"n{place}", "Add", "", *pair, 1e-5, "") for place, pair in enumerate(errors)]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelport.core.errors import DataError, raised_as
+from modelport.core.text import listed
 from modelport.report.page.cause.power import power_values
 from modelport.report.page.cause.probe import probe_values
 from modelport.report.page.cause.trace import trace_values
@@ -19,16 +20,24 @@ DRAWN: Mapping[str, Callable[[Found], dict[str, Any]]] = {
     "power": power_values,
 }
 
+# Files that a page, which has 2 MB at most, tells of: one has 110 KB at most.
+MOST = 8
+
 
 def cause_section(material: Sequence[Found]) -> Section | None:
     """Return what each trace, probe and power found. Raises DataError for a file that is not as they write it."""
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in DRAWN}
+    left: list[str] = []
     for one in material:
         if one.kind not in DRAWN:
+            continue
+        if sum(map(len, found.values())) == MOST:
+            left.append(one.name)
             continue
         # OverflowError: an integer beyond float64.
         with raised_as(DataError, f"{one.path}: is not as modelport writes it", FIX, (*MALFORMED, OverflowError)):
             found[one.kind].append(DRAWN[one.kind](one))
     if not any(found.values()):
         return None
-    return Section("cause", "Cause", {f"{kind}s": values for kind, values in found.items()})
+    said = f"{MOST} of them are shown; left out: {listed(left, MOST)}." if left else ""
+    return Section("cause", "Cause", {f"{kind}s": values for kind, values in found.items()} | {"left": said})

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelport.core.text import plain
+from modelport.report.page.cause.telling import cut, notes
 from modelport.report.page.found import Found
 from modelport.report.page.parts import TONES, Cell, Table
 
 FAULTS = 100
-MOST_TEXT = 400
 FILE = "power.json"
 # What power.json says of a fault that changed no output.
 UNCHANGED = "no output changed"
@@ -32,9 +32,9 @@ def power_values(found: Found) -> dict[str, Any]:
     setting = f"tolerance {tolerance['value']:g} {unit}, {value['n']} samples, engine {value['engine']}"
     return {
         "name": found.name,
-        "sentence": Cell(plain(f"{told}, {value['by_chance']} by chance", MOST_TEXT), _key("noticed")),
-        "least": Cell(plain(least, MOST_TEXT), _key("smallest_noticed_drop")),
-        "setting": Cell(plain(setting, MOST_TEXT), _key("tolerance")),
+        "sentence": Cell(cut(f"{told}, {value['by_chance']} by chance"), _key("noticed")),
+        "least": Cell(cut(least), _key("smallest_noticed_drop")),
+        "setting": Cell(cut(setting), _key("tolerance")),
         "healthy": Cell(
             plain(value["healthy"]["verdict"], 40),
             _key("healthy.verdict"),
@@ -42,7 +42,7 @@ def power_values(found: Found) -> dict[str, Any]:
         ),
         "table": _table(value["faults"], unit),
         "more": max(0, len(value["faults"]) - FAULTS),
-        "notes": [Cell(plain(note, MOST_TEXT), _key(f"notes.{place}")) for place, note in enumerate(value["notes"])],
+        "notes": notes(FILE, value["notes"]),
     }
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from modelport.core.text import plain, plain_lines
 from modelport.report.markdown import number
+from modelport.report.page.cause.telling import cut, notes
 from modelport.report.page.found import Found
 from modelport.report.page.parts import Cell, Table
 
 # Changes that the table lists, those that are named in a sentence, and lines of a recipe that are shown.
 TRIED, NAMED, LINES = 60, 12, 200
-MOST_TEXT = 800
+# Characters of such a line.
+LONG = 2000
 FILE = "probe.json"
 
 
@@ -25,18 +27,26 @@ def probe_values(found: Found) -> dict[str, Any]:
     sentence = "no single change of the recipe explains the figure" if told is None else told["sentence"]
     return {
         "name": found.name,
-        "sentence": Cell(plain(sentence, MOST_TEXT), _key("explanation.sentence" if told else "explanation")),
-        "baseline": Cell(plain(as_it_is, MOST_TEXT), _key("baseline.metric.value")),
+        "sentence": Cell(cut(sentence), _key("explanation.sentence" if told else "explanation")),
+        "baseline": Cell(cut(as_it_is), _key("baseline.metric.value")),
         "held_against": Cell(plain(value["held_against"], 60), _key("held_against")),
         "confidence": Cell(_percent(value["confidence"]), _key("confidence")),
         "tried": _tried(value["tried"], told),
         "more": max(0, len(value["tried"]) - TRIED),
-        "lines": [] if told is None else [plain_lines(line)[:MOST_TEXT] for line in told["lines"][:LINES]],
-        "mend": Cell(plain(told["mend"], MOST_TEXT), _key("explanation.mend")) if told and told["mend"] else None,
+        "lines": [] if told is None else _lines(told["lines"]),
+        "mend": Cell(cut(told["mend"]), _key("explanation.mend")) if told and told["mend"] else None,
         "alike": Cell(_names(told["alike"]), _key("explanation.alike")) if told and told["alike"] else None,
         "as_good": Cell(_names(value["as_good"]), _key("as_good")) if value.get("as_good") else None,
-        "notes": [Cell(plain(note, MOST_TEXT), _key(f"notes.{place}")) for place, note in enumerate(value["notes"])],
+        "notes": notes(FILE, value["notes"]),
     }
+
+
+def _lines(lines: Sequence[str]) -> list[str]:
+    """Return lines of a recipe; one that is cut, or left out, says so as a comment."""
+    shown = [plain_lines(line) for line in lines[:LINES]]
+    cut_off = [line if len(line) <= LONG else f"# {line[:LONG]} … the whole line is in {FILE}" for line in shown]
+    more = len(lines) - len(shown)
+    return [*cut_off, f"# {more} more lines are in {FILE}"] if more else cut_off
 
 
 def _tried(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any] | None) -> Table:
@@ -84,7 +94,7 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _names(rows: Sequence[Mapping[str, Any]]) -> str:
     shown = ", ".join(f"{row['change']} = {row['value']}" for row in rows[:NAMED])
     more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    return plain(shown, MOST_TEXT) + more
+    return cut(shown) + more
 
 
 def _signed(value: float | None) -> str:

@@ -8,14 +8,14 @@ from typing import Any
 
 from modelport.core.text import plain
 from modelport.report.markdown import number
+from modelport.report.page.cause.telling import cut, notes
 from modelport.report.page.charts.depth import Point, depth_chart
 from modelport.report.page.found import Found
 from modelport.report.page.parts import TONES, Cell, Table
 from modelport.report.trace_text import error, sentence
 
-# Neighbours on either side that are drawn, and culprits that are listed.
-NEIGHBOURS, CULPRITS = 4, 20
-MOST_TEXT = 600
+# Neighbours on either side that are drawn, culprits and figures that are listed, stages.
+NEIGHBOURS, CULPRITS, METRICS, STAGES = 4, 20, 20, 12
 FILE = "trace.json"
 
 
@@ -26,21 +26,21 @@ def trace_values(found: Found) -> dict[str, Any]:
     names = [row["node"] for row in value["culprits"]]
     return {
         "name": found.name,
-        "sentence": Cell(_cut(sentence(value)), _key("first_bad_stage")),
+        "sentence": Cell(cut(sentence(value)), _key("first_bad_stage")),
         "facts": Cell(_facts(value), _key("samples")),
-        "stages": [_stage(row, place, value) for place, row in enumerate(value["stages"])],
+        "stages": [_stage(row, place, value) for place, row in enumerate(value["stages"][:STAGES])],
         "flow": _flow(value, points) if names else None,
         "culprits": _culprits(value["culprits"]) if len(names) > 1 else None,
         "depth": depth_chart(points, names, value.get("nodes_compared", len(points))) if points else None,
         "untold": _untold(value, points, names),
         "applied": None if value.get("applied") is None else _applied(value["applied"]),
-        "notes": [Cell(_cut(note), _key(f"notes.{place}")) for place, note in enumerate(value["notes"])],
+        "notes": notes(FILE, value["notes"]),
     }
 
 
 def _facts(value: Mapping[str, Any]) -> str:
     told = f"{value['samples']} samples, engine {value['engine']}, precision {value['precision']}"
-    return plain(f"{told}; {value['runs']} runs to find the node", MOST_TEXT)
+    return cut(f"{told}; {value['runs']} runs to find the node")
 
 
 def _stage(row: Mapping[str, Any], place: int, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _stage(row: Mapping[str, Any], place: int, value: Mapping[str, Any]) -> dict
         "verdict": Cell(plain(row["verdict"], 40), f"{key}.verdict", TONES.get(row["verdict"], "")),
         "first_bad": row["name"] == value["first_bad_stage"],
         "rows": rows,
-        "why": Cell(_cut(row["why"]), f"{key}.why") if row["why"] else None,
+        "why": Cell(cut(row["why"]), f"{key}.why") if row["why"] else None,
     }
 
 
@@ -90,8 +90,8 @@ def _flow(value: Mapping[str, Any], points: Sequence[Point]) -> dict[str, Any]:
         "local": Cell(error(first["local_error"]), f"{key}.local_error", "fail"),
         "accumulated": Cell(error(first["accumulated_error"]), f"{key}.accumulated_error"),
         "expected": Cell(error(first["expected_error"]), f"{key}.expected_error"),
-        "why": Cell(_cut(first["why"]), f"{key}.why"),
-        "fix": Cell(_cut(first["fix"]), f"{key}.fix"),
+        "why": Cell(cut(first["why"]), f"{key}.why"),
+        "fix": Cell(cut(first["fix"]), f"{key}.fix"),
     }
     sides = {
         name: {"nodes": [_neighbour(one, by_name.get(one)) for one in side[:NEIGHBOURS]], "more": side[NEIGHBOURS:]}
@@ -123,7 +123,7 @@ def _culprits(rows: Sequence[Mapping[str, Any]]) -> Table:
         [
             *(Cell(plain(row[name], 120), _key(f"culprits.{place}.{name}")) for name in ("node", "op", "module")),
             *(Cell(error(row[name]), _key(f"culprits.{place}.{name}")) for name in ERRORS),
-            *(Cell(_cut(row[name]), _key(f"culprits.{place}.{name}")) for name in ("why", "fix")),
+            *(Cell(cut(row[name]), _key(f"culprits.{place}.{name}")) for name in ("why", "fix")),
         ]
         for place, row in enumerate(rows[:CULPRITS])
     ]
@@ -151,14 +151,14 @@ def _applied(value: Mapping[str, Any]) -> dict[str, Any]:
     by = f" by {value['by']}" if value["by"] else ""
     return {
         "head": Cell(plain(head + by, 120), _key("applied.repaired"), "pass" if value["repaired"] else "fail"),
-        "why": Cell(_cut(value["why"]), _key("applied.why")),
+        "why": Cell(cut(value["why"]), _key("applied.why")),
         "table": _before_after(value["before"], value["after"]) if value["before"] is not None else None,
     }
 
 
 def _before_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
     rows = [[Cell("verdict"), *(_judged(run, side) for run, side in ((before, "before"), (after, "after"))), Cell("")]]
-    names = list(dict.fromkeys([*before["metrics"], *after["metrics"]]))
+    names = list(dict.fromkeys([*before["metrics"], *after["metrics"]]))[:METRICS]
     for name in names:
         pair = [run["metrics"].get(name, {}).get("value") for run in (before, after)]
         rows.append(_row(plain(name, 60), f"metrics.{name}.value", pair, 2))
@@ -190,7 +190,3 @@ def _share(before: float | None, after: float | None) -> str:
 
 def _key(name: str) -> str:
     return f"{FILE}: {plain(name, 120)}"
-
-
-def _cut(text: object) -> str:
-    return plain(text, MOST_TEXT)

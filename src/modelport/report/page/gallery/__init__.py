@@ -20,7 +20,7 @@ from modelport.report.result_folder import FIX, MALFORMED, PREDICTIONS, RECIPE, 
 # Samples of one result, and of a page.
 MOST, MOST_OF_PAGE = 48, 200
 # Characters of all pictures of a page, which has 2 MB at most.
-MOST_PICTURES = 1_100_000
+MOST_PICTURES = 1_000_000
 # Classes that the filter offers, those of the most samples first.
 MOST_CLASSES = 200
 MOST_ID = 160
