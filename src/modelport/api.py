@@ -240,7 +240,8 @@ def judge(
     """Score answers, hold them against the source's to the same samples, and return the verdict.
 
     ``max_drop`` takes the place of the recipe's tolerance, in its unit. Where ``out`` is given, result.json, report.md
-    and what they rest on are written into that folder. Raises DataError where no sample was answered.
+    and what they rest on are written into that folder, in place of an earlier result. Raises DataError where no sample
+    was answered.
     """
     begun, job = datetime.now(UTC), answers.job
     if out is not None:

@@ -122,7 +122,7 @@ def test_views_are_shown_as_the_one_image_that_they_are_of(cifar: Path, tmp_path
     told = {"correct": None, "source_correct": None, "agrees": False}
     lines = [{"id": one.id, "sha256": digest_bytes(one.read()), "draw": 0} | told for one in samples]
     log.write_text("".join(json.dumps(one) + "\n" for one in lines))
-    assert draw_thumbnails(tmp_path, log, samples, recipe.preprocess, Silent()) == []
+    assert draw_thumbnails(tmp_path, log, samples, recipe, Silent()) == []
     assert [entry["width"] for entry in _index(tmp_path).values()] == [32] * 3
 
 

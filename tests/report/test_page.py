@@ -13,7 +13,7 @@ import pytest
 from modelport.core.errors import DataError
 from modelport.core.text import plain
 from modelport.report.page.draw import page
-from modelport.report.page.facts import left_open, loss_of
+from modelport.report.page.facts import left_open, loss_of, reason_of
 from modelport.report.page.found import Found, found
 from modelport.report.page.parts import Cell
 from modelport.report.page.table import SECTIONS
@@ -134,6 +134,16 @@ def _there(value: Any, parts: list[str]) -> bool:
     return isinstance(value, dict) and any(
         head in value and _there(value[head], parts[count:]) for count, head in enumerate(heads, 1)
     )
+
+
+def test_the_reason_names_the_check_that_it_is_about() -> None:
+    doubt = made.check("top1_above_chance", "inconclusive", "cannot be told from guessing")
+    loss = made.check("top1_vs_source", "inconclusive", interval=[-6.0, 6.0])
+    first, second = made.value(verdict="inconclusive", checks=[loss, doubt]), made.value(verdict="inconclusive")
+    cell = reason_of(Result.from_json(first))
+    assert cell.key == "checks.0" and "between -6.00 and 6.00 % are lost" in cell.text
+    cell = reason_of(Result.from_json(second | {"checks": [doubt, loss]}))
+    assert cell.key == "checks.0" and cell.text.startswith("top1_above_chance: cannot be told")
 
 
 def test_an_older_result_gives_a_page_too(tmp_path: Path) -> None:

@@ -184,11 +184,9 @@ def test_keys_are_shown_by_the_keyboard_alone(browser: Chromium, one_result: Pat
 
 
 def test_fifteen_results_open_within_a_second(browser: Chromium, many_results: Path) -> None:
-    seconds = []
-    for _ in range(3):
-        with shown(browser, many_results) as one:
-            seconds.append(one.seconds)
-    assert min(seconds) < 1.0
+    with shown(browser, many_results) as one:
+        # Of the core that draws it: on a busy machine the clock on the wall tells of others.
+        assert 0 < one.core_seconds() < 1.0
 
 
 @pytest.mark.skipif(not AXE.is_file() and not IN_CI, reason=f"axe-core is not at {AXE}: {MISSING}")

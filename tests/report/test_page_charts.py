@@ -204,6 +204,7 @@ def test_a_long_tail_is_seen_and_takes_no_room_from_the_rest() -> None:
         ([1.0, math.nan], [1]),
         ([1.0, math.inf], [1]),
         ([1.0, 2.0], [-1]),
+        ([float(edge) for edge in range(1002)], [1] * 1001),
         ([1.0, 2.0], [math.nan]),
     ],
 )

@@ -158,6 +158,16 @@ def test_a_bench_shows_the_latencies_of_its_fastest_setting() -> None:
     assert chart.numbers.rows[0][2].key == "points.1.latency_ms.histogram.counts.0"
 
 
+def test_latencies_on_the_device_are_drawn_too() -> None:
+    told = found_result().value["latency_ms"]["host"]
+    charts = _card(found_result(latency_ms={"host": told, "device": told, "h2d": told}))["charts"]
+    assert [chart.title for chart in charts][-2:] == [
+        "Latency of tiny, null fp32, batch 8",
+        "Latency of tiny, null fp32, batch 8, on the device alone",
+    ]
+    assert charts[-1].numbers.rows[0][0].key == "latency_ms.device.histogram.edges.0"
+
+
 def test_runs_on_other_data_are_no_front() -> None:
     other = {"name": "imagenet", "n": 300, "fingerprint": "a" * 64}
     assert "Accuracy and speed of the runs" not in _titles(

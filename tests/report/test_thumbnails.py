@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,11 +15,20 @@ from modelport.core.artifacts import digest_bytes
 from modelport.core.output_folder import drop_old_result, thumbnails_in
 from modelport.core.progress import Silent
 from modelport.core.values import Sample
+from modelport.data.prepare.transforms import Preprocess
+from modelport.recipes.load import load_recipe
+from modelport.recipes.schema import Recipe
 from modelport.recipes.steps import Decode, DecodeArray, DecodeRaw, Step
 from modelport.report.thumbnails import MAX_BYTES, MOST, SIDE, chosen_lines, draw_thumbnails
 
 DECODE = Decode(step="decode", color="RGB", exif_rotation="ignore")
 SECRET = b"where it was taken"
+
+
+def recipe(first: Step, name: str = "moco-v2") -> Recipe:
+    """Return a recipe whose bytes are what ``first`` says."""
+    whole = load_recipe(name)
+    return whole.model_copy(update={"preprocess": (first, *whole.preprocess[1:])})
 
 
 def line(name: str, draw: int = 0, content: bytes = b"", **told: Any) -> dict[str, Any]:
@@ -48,7 +57,7 @@ def drawn(
     lines = [line(name, place, content) for place, (name, content) in enumerate(contents.items())]
     log.write_text("".join(json.dumps(one) + "\n" for one in lines))
     samples = [Sample(name, 0, Path("data"), content) for name, content in (contents | (changed or {})).items()]
-    said = draw_thumbnails(folder, log, samples, [step], Silent())
+    said = draw_thumbnails(folder, log, samples, recipe(step), Silent())
     index = folder / "thumbnails" / "index.json"
     return (json.loads(index.read_text()) if index.exists() else {}), said
 
@@ -66,6 +75,18 @@ def test_pictures_are_small_upright_and_hold_nothing_but_pixels(tmp_path: Path) 
         assert not image.getexif() and set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
         top, bottom = (np.asarray(image)[row, 60].astype(int) for row in (20, 140))
     assert top[0] > 200 > 60 > top[2] and bottom[2] > 200 > 60 > bottom[0]
+
+
+@pytest.mark.parametrize("rotation", ["ignore", "apply"])
+def test_boxes_lie_in_the_pixels_that_are_shown(tmp_path: Path, rotation: Literal["ignore", "apply"]) -> None:
+    detector = recipe(Decode(step="decode", color="RGB", exif_rotation=rotation), "nas-fpn")
+    content, log = photo((400, 300), orientation=6), tmp_path / "samples.jsonl"
+    log.write_text(json.dumps(line("a", 0, content)) + "\n")
+    assert draw_thumbnails(tmp_path, log, [Sample("a", 0, Path("x"), content)], detector, Silent()) == []
+    placement, index = Preprocess(detector.preprocess).place(content, "a"), tmp_path / "thumbnails" / "index.json"
+    assert placement is not None
+    (entry,) = json.loads(index.read_text()).values()
+    assert (entry["width"], entry["height"]) == (placement.image_width, placement.image_height)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (160, 160), (5000, 1), (161, 3000)])
@@ -198,6 +219,15 @@ def test_a_folder_of_that_name_that_no_run_made_is_left_alone(tmp_path: Path, in
     assert (place / "0001.jpg").read_text() == (tmp_path / "up.jpg").read_text() == "mine"
 
 
+def test_where_a_file_of_somebody_elses_is_in_the_way_none_are_left(tmp_path: Path) -> None:
+    place = tmp_path / "thumbnails"
+    place.mkdir()
+    (place / "0002.jpg").write_text("mine")
+    index, said = drawn(tmp_path, {"a": photo(), "b": photo(), "c": photo()})
+    assert index == {} and said[0].startswith("no thumbnails: ")
+    assert [path.name for path in place.iterdir()] == ["0002.jpg"] and (place / "0002.jpg").read_text() == "mine"
+
+
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_a_link_or_a_file_of_that_name_is_not_followed(tmp_path: Path, kind: str) -> None:
     out, outside = tmp_path / "out", tmp_path / "outside"
@@ -220,4 +250,4 @@ def test_a_link_or_a_file_of_that_name_is_not_followed(tmp_path: Path, kind: str
 
 def _said(out: Path) -> list[str]:
     (out / "samples.jsonl").write_text(json.dumps(line("a", 0, photo())) + "\n")
-    return draw_thumbnails(out, out / "samples.jsonl", [Sample("a", 0, Path("x"), photo())], [DECODE], Silent())
+    return draw_thumbnails(out, out / "samples.jsonl", [Sample("a", 0, Path("x"), photo())], recipe(DECODE), Silent())

@@ -110,7 +110,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     left_out = _write_detections(request, dataset, folder / PREDICTIONS, scored.figures, progress)
     drawn = list[str]()
     if request.out is not None and request.thumbnails:
-        drawn = draw_thumbnails(request.out, folder / SAMPLES, saved.samples, recipe.preprocess, progress)
+        drawn = draw_thumbnails(request.out, folder / SAMPLES, saved.samples, recipe, progress)
     judging = judging_of(request.judging, len(samples), len(dataset), request.order, request.seed)
     speed = replace(NOTHING_RAN, stages_ms=stages_ms(scored))
     judged = assemble(recipe, task, scored, origin, speed, judging)

@@ -120,7 +120,7 @@ def _beside_the_figures(
         notes += write_detection_files(request.files, dataset, request.out / PREDICTIONS, job.progress)
     if request.thumbnails:
         log = request.out / SAMPLES
-        notes += draw_thumbnails(request.out, log, job.samples, job.recipe.preprocess, job.progress)
+        notes += draw_thumbnails(request.out, log, job.samples, job.recipe, job.progress)
     return further, notes
 
 

@@ -13,12 +13,11 @@ AGAINST = "_vs_source"
 
 def sentence(result: Result) -> str:
     """Return it: the first reason of a verdict that is none of a loss; of one without any interval what it rests on."""
-    reason = next((check for check in result.checks if check.verdict == result.verdict), None)
-    if reason is not None and result.verdict in (FAIL, INCONCLUSIVE) and not _tells(reason):
-        return f"{result.verdict}: {reason.name}: {reason.why}"
-    check = telling(result)
+    check = subject(result)
     if check is None:
         return f"{result.verdict}: {result.rests_on}"
+    if not _tells(check):
+        return f"{result.verdict}: {check.name}: {check.why}"
     metric = check.name.removesuffix(AGAINST)
     got, want = result.metrics[metric], result.source.metrics[metric]
     digits = 2 if got.unit == "percent" else 4
@@ -39,6 +38,14 @@ def where_to_look(result: Result) -> list[str]:
             "`modelport probe` tries labels, preprocessing and layout, and names the setting that explains the figures"
         ]
     return []
+
+
+def subject(result: Result) -> Check | None:
+    """Return the check that the sentence is about; None where it says what the verdict rests on."""
+    reason = next((check for check in result.checks if check.verdict == result.verdict), None)
+    if reason is not None and result.verdict in (FAIL, INCONCLUSIVE) and not _tells(reason):
+        return reason
+    return telling(result)
 
 
 def telling(result: Result) -> Check | None:

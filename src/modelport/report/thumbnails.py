@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from modelport.core.progress import Progress, stage
 from modelport.core.text import plain
 from modelport.core.values import Sample
 from modelport.data.prepare.shrunk import shrunk
-from modelport.recipes.steps import Step
+from modelport.recipes.schema import Recipe
+from modelport.recipes.steps import Decode
 from modelport.report.pictures import as_jpeg
 
 MOST = 48  # pictures
@@ -29,19 +31,20 @@ QUALITY = 70
 
 
 def draw_thumbnails(
-    folder: Path, log: Path, samples: Iterable[Sample], steps: Sequence[Step], progress: Progress
+    folder: Path, log: Path, samples: Iterable[Sample], recipe: Recipe, progress: Progress
 ) -> list[str]:
     """Draw the samples that ``log`` (samples.jsonl) tells to look at, into ``folder``; return what is to be said.
 
-    ``steps`` are the recipe's, of which the first tells what a sample's bytes are. Nothing is raised for a picture that
-    cannot be drawn or written: a result does not hang on it.
+    The first step of ``recipe`` tells what a sample's bytes are. Photographs are upright, but for those of a recipe
+    that ignores their rotation and whose answers lie in the image's pixels: these could not be drawn over it. Nothing
+    is raised for a picture that cannot be drawn or written: a result does not hang on it.
     """
     with log.open(encoding="utf-8") as lines:
         chosen = chosen_lines(map(json.loads, lines))
     if not chosen:
         return []
     with stage(progress, "draw thumbnails"):
-        drawn, failed = _drawn(chosen, _named(samples, chosen), steps[0])
+        drawn, failed = _drawn(chosen, _named(samples, chosen), recipe)
         if drawn:
             try:
                 _write(folder / THUMBNAILS, drawn)
@@ -82,13 +85,13 @@ def _named(samples: Iterable[Sample], lines: Iterable[Mapping[str, Any]]) -> dic
 
 
 def _drawn(
-    lines: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample], first: Step
+    lines: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample], recipe: Recipe
 ) -> tuple[list[tuple[dict[str, Any], bytes]], list[str]]:
     """Return entries of the index with their pictures, and why others could not be drawn."""
     drawn, failed, left = list[tuple[dict[str, Any], bytes]](), list[str](), MAX_BYTES
     for line in lines:
         try:
-            entry, picture = _entry(line, samples[line["id"]], first)
+            entry, picture = _entry(line, samples[line["id"]], recipe)
         except ModelportError as error:
             failed.append(error.found)
             continue
@@ -100,25 +103,33 @@ def _drawn(
     return drawn, failed
 
 
-def _entry(line: Mapping[str, Any], sample: Sample, first: Step) -> tuple[dict[str, Any], bytes]:
+def _entry(line: Mapping[str, Any], sample: Sample, recipe: Recipe) -> tuple[dict[str, Any], bytes]:
     """Return what the index tells of a sample, and its JPEG. Raises BadSampleError."""
     name, content = f"{sample.path}: {sample.id}", sample.read()
     if digest_bytes(content) != line["sha256"]:
         raise BadSampleError(f"{name}: was changed since it was scored")
-    pixels, (width, height) = shrunk(content, name, first, SIDE)
+    first = recipe.preprocess[0]
+    sideways = recipe.placed and isinstance(first, Decode) and first.exif_rotation == "ignore"
+    pixels, (width, height) = shrunk(content, name, first, SIDE, upright=not sideways)
     return {"id": sample.id, "sha256": line["sha256"], "width": width, "height": height}, as_jpeg(pixels, QUALITY)
 
 
 def _write(place: Path, drawn: Sequence[tuple[dict[str, Any], bytes]]) -> None:
-    """Write the index, and then the pictures that it lists. Raises OutputError where anything lies there already."""
+    """Write the index, and then the pictures that it lists: all of them or none.
+
+    Raises OutputError where one cannot be written, or anything of its name lies there already.
+    """
     files = {f"{number:04d}.jpg": (entry, picture) for number, (entry, picture) in enumerate(drawn, 1)}
     with writing(place):
         place.mkdir(exist_ok=True)
         if place.is_symlink():
             raise OutputError(f"{place} is a link", "remove it")
-    for name, content in _contents(files):
-        with writing(place / name), (place / name).open("xb") as stream:
-            stream.write(content)
+    with ExitStack() as undo:
+        for name, content in _contents(files):
+            with writing(place / name), (place / name).open("xb") as stream:
+                undo.callback((place / name).unlink, missing_ok=True)
+                stream.write(content)
+        undo.pop_all()
 
 
 def _contents(files: Mapping[str, tuple[dict[str, Any], bytes]]) -> Iterator[tuple[str, bytes]]:

@@ -12,10 +12,12 @@ from modelport.data.prepare.image_limits import IN_FLIGHT
 from modelport.recipes.steps import DecodeArray, DecodeRaw, Step
 
 
-def shrunk(content: bytes, name: str, first: Step, side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def shrunk(
+    content: bytes, name: str, first: Step, side: int, upright: bool
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Return a sample as uint8 (H, W, 3), red first, and its own (width, height).
 
-    It is upright, as the camera's EXIF tells, no side is longer than ``side`` pixels, and nothing is enlarged.
+    No side is longer than ``side`` pixels, and nothing is enlarged; ``upright``: turned as the camera's EXIF tells.
     ``first`` is the first step of the recipe, which tells what the bytes are; ``name`` tells the sample in errors.
     Raises BadSampleError where the bytes are no sound picture, DataError where memory runs out.
     """
@@ -31,9 +33,9 @@ def shrunk(content: bytes, name: str, first: Step, side: int) -> tuple[NDArray[n
             image = Image.fromarray(pixels if first.channels == 3 else pixels[:, :, 0])
             return _small(image, side), image.size
         with open_image(content, name) as opened, IN_FLIGHT.share(opened.width * opened.height):
-            size = size_as_seen(opened)
+            size = size_as_seen(opened) if upright else opened.size
             opened.draft("RGB", (2 * side, 2 * side))  # a JPEG's decoder leaves out what would not be seen
-            return _small(ImageOps.exif_transpose(opened), side), size
+            return _small(ImageOps.exif_transpose(opened) if upright else opened, side), size
 
 
 def _small(image: Image.Image, side: int) -> NDArray[np.uint8]:

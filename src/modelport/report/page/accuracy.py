@@ -88,7 +88,7 @@ def _row(run: Run, metric: str) -> list[Cell]:
     stderr = f" ± {number(score.stderr, digits)}" if score.stderr is not None else ""
     found = run.check_of(metric)
     return [
-        Cell(metric),
+        Cell(plain(metric, 60)),
         Cell(run.label),
         Cell(f"{figure(score.value, digits).text}{stderr}{_sign(score)}", f"metrics.{metric}.value"),
         Cell(MISSING) if source is None else figure(source.value, digits, f"source.metrics.{metric}.value"),
@@ -159,7 +159,7 @@ def _checks(result: Result) -> Table:
     placed = sorted(enumerate(result.checks), key=lambda one: _weight(one[1]))
     rows = [
         [
-            Cell(check.name, f"checks.{place}.name"),
+            Cell(plain(check.name, 80), f"checks.{place}.name"),
             verdict(check.verdict, f"checks.{place}.verdict"),
             Cell(plain(_shown(check.got), 80), f"checks.{place}.got"),
             Cell(plain(_shown(check.want), 80), f"checks.{place}.want"),

@@ -11,7 +11,7 @@ from modelport.report.page.charts.interval import interval_bar
 from modelport.report.page.parts import TONES, Cell, Chart
 from modelport.report.page.unproved import unproved
 from modelport.report.result import Result
-from modelport.report.sentence import AGAINST, sentence, telling
+from modelport.report.sentence import AGAINST, sentence, subject, telling
 from modelport.verdict.words import FAIL, PASS
 
 NAME = 120
@@ -24,7 +24,7 @@ def word_of(result: Result) -> Cell:
 
 def reason_of(result: Result) -> Cell:
     """Return why, without the word that stands before it."""
-    check = telling(result)
+    check = subject(result)
     key = "rests_on" if check is None else f"checks.{result.checks.index(check)}"
     return Cell(plain(sentence(result).removeprefix(f"{result.verdict}: ")), key)
 

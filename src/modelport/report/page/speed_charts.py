@@ -27,6 +27,8 @@ STAGES = (
     Part("run", "the engine at work", "fill-engine"),
     Part("score", "scored and written, CPU time", "fill-ink", 0.8),
 )
+# Of a run's latencies those that are drawn, and what a title says of them: copies to and from a device are not.
+CLOCKS = {"host": "", "device": ", on the device alone"}
 AT_THE_SAME_TIME = "Where the time goes: the stages go on at the same time, so their sum is not the time end to end."
 
 
@@ -40,9 +42,9 @@ def charts_of(group: Group) -> tuple[list[Chart], list[str]]:
     without = []
     found += [_latency_of_bench(member, group.name) for member in group.of("bench")]
     for member in group.of("result"):
-        chart = _latency_of_run(member, group.name)
-        found.append(chart)
-        if chart is None and at(member.one.value, "latency_ms", "host") is not None:
+        charts = [_latency_of_run(member, group.name, clock) for clock in CLOCKS]
+        found += charts
+        if not any(charts) and at(member.one.value, "latency_ms", "host") is not None:
             without.append(member.label)
     if without:
         told.append(f"No distribution of latency is drawn of {listed(without, 6)}: the result holds no histogram.")
@@ -81,11 +83,11 @@ def _points(member: Member, single: bool, *keys: str) -> Iterator[Point]:
         yield Point(batch, value, f"points.{index}.{'.'.join(keys)}", "; ".join(notes))
 
 
-def _latency_of_run(member: Member, name: str) -> Chart | None:
-    """Return the distribution of a run's latency; None where the result holds none."""
+def _latency_of_run(member: Member, name: str, clock: str) -> Chart | None:
+    """Return the distribution of a run's latency by a clock; None where the result holds none."""
     batch = number_at(member.one.value, "batch") or 0.0
-    told = at(member.one.value, "latency_ms", "host")
-    return _latency(told, f"{name}, {member.label}, batch {batch:g}", "latency_ms.host")
+    told = at(member.one.value, "latency_ms", clock)
+    return _latency(told, f"{name}, {member.label}, batch {batch:g}{CLOCKS[clock]}", f"latency_ms.{clock}")
 
 
 def _latency_of_bench(member: Member, name: str) -> Chart | None:

@@ -19,6 +19,8 @@ from modelport.report.page.parts import Cell, Chart, Table
 SEEN = 2.0
 # A bin that is wider than most by this factor is one of the tail, and drawn lighter.
 WIDER = 1.5
+# Modelport writes thirty bins; what has more than this is none of its own, and no bar of it would be seen.
+MOST_BINS = 120
 
 
 def histogram(
@@ -36,7 +38,7 @@ def histogram(
     """
     if len(edges) != len(counts) + 1 or not drawable(*edges, *counts) or list(edges) != sorted(edges):
         return None
-    if not counts or min(counts) < 0 or not sum(counts):
+    if not 0 < len(counts) <= MOST_BINS or min(counts) < 0 or not sum(counts):
         return None
     widths = [right - left for left, right in pairwise(edges)]
     wide = [width > WIDER * median(widths) for width in widths]

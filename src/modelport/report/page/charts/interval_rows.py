@@ -21,7 +21,7 @@ SHAPES: dict[Kind, str] = {"engine": "circle", "source": "diamond", "published":
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure. ``low`` and ``high`` bound it, None for no bound; ``limit`` is the last that would pass."""
+    """A figure. ``interval`` are its bounds, None for no bound; ``limit`` is the last figure that would pass."""
 
     name: str
     value: float
@@ -30,6 +30,11 @@ class Row:
     limit: float | None = None
     key: str = ""
     note: str = ""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether anything bounds it."""
+        return self.interval is not None and self.interval != (None, None)
 
     @property
     def ends(self) -> list[float]:
@@ -53,7 +58,7 @@ def interval_rows(title: str, unit: str, rows: Sequence[Row]) -> Chart | None:
         parts.append(text(LEFT, top + 13, fitting(words, WIDTH - LEFT)))
         parts += _drawn(row, top + 25, scale)
     entries = [(_sign(kind), _meaning(kind)) for kind in SHAPES if any(row.kind == kind for row in shown)]
-    if any(row.interval not in (None, (None, None)) for row in shown):
+    if any(row.bounded for row in shown):
         entries.insert(0, (line(0, 0, 20, 0, "stroke-engine"), "line: where the figure lies by the paired interval"))
     if any(row.limit is not None for row in shown):
         entries.append((line(10, -7, 10, 7, "stroke-ink"), "upright: the last figure that would pass"))
@@ -64,12 +69,11 @@ def interval_rows(title: str, unit: str, rows: Sequence[Row]) -> Chart | None:
 
 def _drawn(row: Row, y: float, scale: Scale) -> list[Markup]:
     parts = list[Markup]()
-    if row.interval not in (None, (None, None)):
-        low, high = (None if end is None or not drawable(end) else scale(end) for end in row.interval or ())
+    if row.interval is not None and row.bounded:
+        low, high = (None if end is None or not drawable(end) else scale(end) for end in row.interval)
         # An end that nothing bounds reaches the frame, and has no stop.
-        parts.append(
-            line(scale.start if low is None else low, y, scale.end if high is None else high, y, "stroke-engine")
-        )
+        left, right = scale.start if low is None else low, scale.end if high is None else high
+        parts.append(line(left, y, right, y, "stroke-engine"))
         parts += [line(end, y - 4, end, y + 4, "stroke-engine") for end in (low, high) if end is not None]
     if row.limit is not None and drawable(row.limit):
         parts.append(line(scale(row.limit), y - 8, scale(row.limit), y + 8, "stroke-ink"))
@@ -77,9 +81,9 @@ def _drawn(row: Row, y: float, scale: Scale) -> list[Markup]:
 
 
 def _bounds(row: Row, span: float) -> str:
-    if row.interval in (None, (None, None)):
+    if row.interval is None or not row.bounded:
         return ""
-    low, high = ("?" if end is None else within(end, span) for end in row.interval or ())
+    low, high = ("?" if end is None else within(end, span) for end in row.interval)
     return f" ({low} to {high})"
 
 

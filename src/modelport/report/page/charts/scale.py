@@ -106,12 +106,12 @@ def within(value: float, span: float) -> str:
 
 
 def thinned(places: Sequence[float], apart: float) -> list[int]:
-    """Return the indices of places, in their order, that lie at least ``apart``; the first and the last are kept."""
+    """Return the indices of places, in their order, that lie at least ``apart``: the first, the last if it can be."""
     kept: list[int] = []
     for index, place in enumerate(places):
         if not kept or abs(place - places[kept[-1]]) >= apart:
             kept.append(index)
     last = len(places) - 1
-    while len(kept) > 1 and kept[-1] != last and abs(places[last] - places[kept[-1]]) < apart:
-        kept.pop()
-    return kept if not kept or kept[-1] == last or abs(places[last] - places[kept[-1]]) < apart else [*kept, last]
+    if not kept or abs(places[last] - places[0]) < apart:
+        return kept[:1]
+    return [index for index in kept if abs(places[last] - places[index]) >= apart] + [last]

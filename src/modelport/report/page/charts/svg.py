@@ -12,8 +12,8 @@ from modelport.core.text import plain
 WIDTH = 360.0
 # The mean width of a character at that size, and that of a digit in a wide type face, for what must fit.
 CHARACTER, DIGIT = 6.6, 7.7
-MARKS = ("circle", "square", "triangle", "diamond")
-DASHES = ("", "6 3", "2 3", "8 3 2 3")
+MARKS = ("circle", "square", "triangle", "diamond", "wedge", "dash")
+DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 2")
 
 
 def drawing(height: float, parts: Iterable[Markup]) -> Markup:
@@ -64,6 +64,8 @@ def mark(x: float, y: float, shape: str, look: str, size: float = 3.5) -> Markup
         "square": ((-1, -1), (1, -1), (1, 1), (-1, 1)),
         "triangle": ((0, -1.2), (1.1, 0.9), (-1.1, 0.9)),
         "diamond": ((0, -1.35), (1.35, 0), (0, 1.35), (-1.35, 0)),
+        "wedge": ((0, 1.2), (1.1, -0.9), (-1.1, -0.9)),
+        "dash": ((-1, -0.4), (1, -0.4), (1, 0.4), (-1, 0.4)),
     }[shape]
     places = " ".join(f"{_n(x + size * dx)},{_n(y + size * dy)}" for dx, dy in corners)
     return Markup('<polygon points="{}" class="{}"/>').format(places, look)
