@@ -159,7 +159,7 @@ def test_pictures_are_data_of_the_page(made: Made) -> None:
 def test_the_thumbnails_of_a_run_are_found(made: Made, tiny: Recipe, tiny_data: Path) -> None:
     folder = made(("lost", FLIP), ("won", FLIP))
     samples = open_dataset(tiny, tiny_data)
-    assert not draw_thumbnails(folder, folder / "samples.jsonl", samples, tiny.preprocess, Silent())
+    assert not draw_thumbnails(folder, folder / "samples.jsonl", samples, tiny, Silent())
     one = values(folder)["results"][0]
     assert all(item["picture"] is not None for item in one["items"]) and not one["notes"]
 
