@@ -17,12 +17,16 @@ from PIL import Image
 
 from conftest import Call
 from modelport.core.errors import DataError
+from modelport.core.progress import Silent
+from modelport.data.sets.table import open_dataset
+from modelport.recipes.schema import Recipe
 from modelport.report.page import gallery
 from modelport.report.page.draw import page
 from modelport.report.page.found import Found, found
 from modelport.report.page.gallery import gallery_section
 from modelport.report.page.gallery.boxes import Box, boxes_of, overlay
 from modelport.report.page.gallery.thumbnails import MOST_BYTES
+from modelport.report.thumbnails import draw_thumbnails
 
 HOSTILE = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
 Line = dict[str, Any]
@@ -150,6 +154,14 @@ def test_pictures_are_data_of_the_page(made: Made) -> None:
     assert base64.b64decode(items[0]["picture"].data) == content
     text = drawn(folder)
     assert re.findall(r'<img src="([a-z]+:[a-z/]+)', text) == ["data:image/jpeg"] and text.count("<img ") == 1
+
+
+def test_the_thumbnails_of_a_run_are_found(made: Made, tiny: Recipe, tiny_data: Path) -> None:
+    folder = made(("lost", FLIP), ("won", FLIP))
+    samples = open_dataset(tiny, tiny_data)
+    assert not draw_thumbnails(folder, folder / "samples.jsonl", samples, tiny, Silent())
+    one = values(folder)["results"][0]
+    assert all(item["picture"] is not None for item in one["items"]) and not one["notes"]
 
 
 @pytest.mark.parametrize(

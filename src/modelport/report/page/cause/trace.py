@@ -16,20 +16,23 @@ from modelport.report.trace_text import error, sentence
 
 # Neighbours on either side that are drawn, culprits and figures that are listed, stages.
 NEIGHBOURS, CULPRITS, METRICS, STAGES = 4, 20, 20, 12
+# Nodes that are drawn along the depth: trace.json holds no more.
+NODES = 400
 FILE = "trace.json"
 
 
 def trace_values(found: Found) -> dict[str, Any]:
     """Return what the template draws of one trace. Raises what malformed values raise."""
     value = found.value
-    points = [_point(row, place) for place, row in enumerate(value.get("nodes", ()))]
+    rows = value.get("nodes", [])[:NODES]
+    points = [_point(row, place) for place, row in enumerate(rows)]
     names = [row["node"] for row in value["culprits"]]
     return {
         "name": found.name,
         "sentence": Cell(cut(sentence(value)), _key("first_bad_stage")),
         "facts": Cell(_facts(value), _key("samples")),
         "stages": [_stage(row, place, value) for place, row in enumerate(value["stages"][:STAGES])],
-        "flow": _flow(value, points) if names else None,
+        "flow": _flow(value, rows, points) if names else None,
         "culprits": _culprits(value["culprits"]) if len(names) > 1 else None,
         "depth": depth_chart(points, names, value.get("nodes_compared", len(points))) if points else None,
         "untold": _untold(value, points, names),
@@ -77,9 +80,9 @@ def _error(row: Mapping[str, Any], name: str) -> float | None:
     return math.inf if row[name] is None else abs(float(row[name]))
 
 
-def _flow(value: Mapping[str, Any], points: Sequence[Point]) -> dict[str, Any]:
+def _flow(value: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], points: Sequence[Point]) -> dict[str, Any]:
     """Return the likeliest culprit between the nodes before and behind it."""
-    first, rows, key = value["culprits"][0], value.get("nodes", ()), _key("culprits.0")
+    first, key = value["culprits"][0], _key("culprits.0")
     by_name = {one.node: one for one in points}
     before = next((list(row["before"]) for row in rows if row["node"] == first["node"]), [])
     behind = [row["node"] for row in rows if first["node"] in row["before"]]

@@ -52,6 +52,7 @@ class Point:
 
 def depth_chart(points: Sequence[Point], culprits: Sequence[str], total: int) -> Chart | None:
     """Return the chart of nodes in their order, of ``total`` in the graph; None where none has an error."""
+    points = sorted(points, key=lambda one: one.place)
     errors = [error for one in points for error in (one.local, one.accumulated) if error is not None]
     if not errors:
         return None

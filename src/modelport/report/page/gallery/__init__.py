@@ -163,7 +163,7 @@ def _untold(one: Shown, drawn: bool) -> list[str]:
     chosen = one.choice.chosen
     if chosen and not one.thumbnails.places:
         said.append("no pictures: the folder holds no thumbnails")
-    elif len(one.pictures) < sum(each.id in one.thumbnails.places for each in chosen) - one.thumbnails.refused:
+    elif len(one.pictures) < sum(each.id in one.thumbnails.places for each in chosen) - one.thumbnails.broken:
         said.append("not all pictures are shown: the page would be larger than 2 MB")
     if drawn and all(answer.source is None for answer in one.answers):
         said.append("the source's boxes are not in the folder: the engine's alone are drawn")

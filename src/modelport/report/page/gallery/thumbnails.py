@@ -58,7 +58,8 @@ class Thumbnails:
     folder: ResultFolder
     places: Mapping[str, Place] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
-    refused: int = 0  # files that are no thumbnails
+    refused: int = 0  # entries of the index that are none
+    broken: int = 0  # files that are no thumbnails
 
     @staticmethod
     def of(folder: ResultFolder) -> Thumbnails:
@@ -90,15 +91,16 @@ class Thumbnails:
         except DataError:
             content = b""
         if not content.startswith(JPEG):
-            self.refused += 1
+            self.broken += 1
             return None
         data = b64encode(content).decode("ascii")
         return Picture(data, place.width, place.height) if len(data) <= room else None
 
     def notes(self) -> list[str]:
         """Return what is wrong with them."""
-        more = f"{self.refused} thumbnails are left out: no JPEG of at most {MOST_BYTES // 1024} KiB in the folder"
-        return [*self.said, *([more] if self.refused else [])]
+        count = self.refused + self.broken
+        more = f"{count} thumbnails are left out: no JPEG of at most {MOST_BYTES // 1024} KiB in the folder"
+        return [*self.said, *([more] if count else [])]
 
 
 def _place(file: str, entry: Any) -> Place | None:
