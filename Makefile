@@ -29,7 +29,7 @@ check: $(READY)  ## lint, format, types
 bench: $(READY)  ## every bar, both sides in one run; writes docs/benchmarks.md (up to 25 minutes, idle machine)
 	$(BIN)/python benchmarks/all.py
 
-planted: $(READY)  ## faults planted into six networks: traced, named, repaired? writes docs/planted-faults.md (up to 90 minutes)
+planted: $(READY)  ## faults planted into six networks: traced, named, repaired? writes docs/planted-faults.md (about an hour)
 	$(BIN)/python benchmarks/planted_faults.py
 
 format: $(READY)

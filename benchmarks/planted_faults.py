@@ -1,8 +1,9 @@
 """Planted faults: are they noticed, placed, named and repaired, and do healthy ports pass unremarked?
 
-Usage: python benchmarks/planted_faults.py [--half] [--short] [--seed 0] [--work DIR] [--out docs/planted-faults.md].
+Usage: python benchmarks/planted_faults.py [--half] [--short] [--seed 0] [--work DIR] [--resume] [--out FILE].
 Under 90 minutes on two idle cores, ``--half`` under 40, ``--short`` (the ResNet-18 alone, one of every second kind) a
-few. What is made once (graphs, weights, data) stays in ``--work``. Exit code 1 where a bar is missed.
+few. What is made once (graphs, weights, data) stays in ``--work``, and so do the rows: ``--resume`` does those that are
+missing there. Exit code 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ MADE = (
     ("precision", "openvino", "--precision int8"),
 )
 TRIALS = {"graph": graph_trial, "healthy": healthy_trial, "knob": knob_trial, "right": knob_trial}
+ROWS = "rows.jsonl"
 RIGHT = 3  # probes of a recipe of which nothing is wrong
 
 
@@ -135,12 +137,22 @@ def done(trial: Trial, work: Path) -> Row | None:
     return replace(row, seconds=round(time.perf_counter() - begun, 1))
 
 
+def kept_rows(path: Path, trials: Sequence[Trial]) -> list[Row]:
+    """Return the rows of an earlier run that are of these trials."""
+    if not path.is_file():
+        return []
+    rows = [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    wanted = {(trial.number, trial.kind, trial.network) for trial in trials}
+    return [row for row in rows if (row.number, row.kind, row.network) in wanted]
+
+
 def main() -> None:
     """Draw, run in two processes, print, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--half", action="store_true", help="a seeded half")
     parser.add_argument("--short", action="store_true", help="the ResNet-18 alone, one of every second kind")
     parser.add_argument("--only", metavar="WORD", help="one network, one kind, or graph, healthy, knob, right")
+    parser.add_argument("--resume", action="store_true", help="keep the rows of an earlier run of this seed and code")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("build") / "planted")
@@ -149,11 +161,11 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     work = options.work.resolve()
     os.environ.setdefault("MODELPORT_CACHE", str(work / "cache"))
-    begun = time.perf_counter()
     trials = chosen(drawn(options.seed, work, () if options.short else OWN), options)
-    rows = list[Row]()
+    rows = kept_rows(work / ROWS, trials) if options.resume else []
+    trials = [trial for trial in trials if trial.number not in {row.number for row in rows}]
     with (
-        (work / "rows.jsonl").open("w", encoding="utf-8") as kept,
+        (work / ROWS).open("a" if options.resume else "w", encoding="utf-8") as kept,
         ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool,
     ):
         waiting = [pool.submit(done, trial, work) for trial in trials]
@@ -170,7 +182,8 @@ def main() -> None:
                 )
     rows.sort(key=lambda row: row.number)
     part = "a seeded half" if options.half else "a short form" if options.short else "the whole"
-    text = page(rows, time.perf_counter() - begun, f"{part}, seed {options.seed}")
+    seconds = sum(row.seconds for row in rows) / options.processes
+    text = page(rows, seconds, f"{part}, seed {options.seed}")
     options.out.write_text(text, encoding="utf-8")
     print(text)
     sys.exit(any(100 * hits < bar * count for _, hits, count, bar in figures(rows)))

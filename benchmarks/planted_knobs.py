@@ -146,7 +146,7 @@ def _planted(trial: Trial, files: Small, folder: Path) -> Asked:
     if trial.kind == "class_order":
         classes = recipe.dataset.classes
         assert classes is not None
-        return Asked(recipe, files.graph, _turned(files.data, folder.parent / "turned", classes), here)
+        return Asked(recipe, files.graph, _turned(files.data, files.folder / "turned", classes), here)
     changed = changed_recipes(recipe, task_of(recipe))
     planted = next(one for one in changed if (one.change.kind, one.change.value) == (trial.kind, trial.more))
     return Asked(planted.recipe, files.graph, files.data, _undone(recipe, planted))

@@ -89,7 +89,9 @@ def small(folder: Path, *, fine: bool = False) -> Small:
     """Return a ResNet-18, made in ``folder`` where it is not there yet; ``fine``: trained on fine textures."""
     made = Small(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    made.recipe.write_text(moco_of(96, 109, 2.5), encoding="utf-8")  # 96 / 0.875, the usual share of the crop
+    text = moco_of(96, 109, 2.5)  # 96 / 0.875, the usual share of the crop
+    if not made.recipe.is_file() or made.recipe.read_text(encoding="utf-8") != text:
+        made.recipe.write_text(text, encoding="utf-8")  # another process may be reading it
     if not made.data.is_dir() and fine:
         draw_textures(made.data, IMAGES, TRAIN_PER_CLASS, 3, textures.FINE)
     elif not made.data.is_dir():
