@@ -33,7 +33,7 @@ from modelport.recipes.load import load_recipe
 from modelport.recipes.schema import Recipe
 from modelport.report.assemble import Origin, assemble
 from modelport.report.result import NOTHING_RAN, Result, SourceOrigin
-from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RESULT
+from modelport.report.result_folder import BESIDE, PREDICTIONS, RESULT
 from modelport.stages.plan import Given, Plan, Wish
 from modelport.stages.port import Ported, ported
 from modelport.stages.source import source_of
@@ -245,7 +245,7 @@ def judge(
     """
     begun, job = datetime.now(UTC), answers.job
     if out is not None:
-        drop_old_result(Path(out), RESULT, COMPANIONS)
+        drop_old_result(Path(out), RESULT, BESIDE)
     rows: Iterator[Rows] = iter(answers.rows) if source is None else _beside(answers, source)
     with tempfile.TemporaryDirectory(prefix="modelport-") as scratch:
         folder = Path(scratch) if out is None else Path(out)

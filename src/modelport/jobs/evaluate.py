@@ -39,7 +39,7 @@ from modelport.report.clocks import stages_ms
 from modelport.report.detections import WRITTEN_SCORE, DetectionFiles, write_detection_files
 from modelport.report.guide_json import guide_json, guide_text
 from modelport.report.result import NOTHING_RAN, Result
-from modelport.report.result_folder import COMPANIONS, PREDICTIONS, RESULT
+from modelport.report.result_folder import BESIDE, PREDICTIONS, RESULT
 from modelport.report.thumbnails import draw_thumbnails
 from modelport.tasks.base import Task
 from modelport.tasks.scoring import Figures, Rows
@@ -103,7 +103,7 @@ def _evaluate(request: EvaluateRequest, progress: Progress, held: ExitStack) -> 
     task = task_of(recipe, dataset.categories, request.seed)
     folder = request.out or held.enter_context(scratch())
     if request.out is not None:
-        drop_old_result(request.out, RESULT, COMPANIONS)
+        drop_old_result(request.out, RESULT, BESIDE)
     scored = _scored(task, saved, cut, folder / PREDICTIONS, progress)
     notes = [*saved.rows.results.notes, *dataset.notes, *said, *_said(request, recipe, saved.rows.seen, cut)]
     origin = _origin(saved.rows.results, saved.rows.seen, notes)

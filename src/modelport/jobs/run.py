@@ -39,7 +39,7 @@ from modelport.report.assemble import Origin, assemble
 from modelport.report.clocks import device_latencies, stages_ms, throughputs
 from modelport.report.detections import write_detection_files
 from modelport.report.result import Result, SourceOrigin, Speed, latency_summary, steadiness_warnings
-from modelport.report.result_folder import COMPANIONS, PAGE, PREDICTIONS, RECIPE, REPORT, RESULT
+from modelport.report.result_folder import BESIDE, COMPANIONS, PAGE, PREDICTIONS, RECIPE, REPORT, RESULT
 from modelport.report.sentence import where_to_look
 from modelport.report.thumbnails import draw_thumbnails
 from modelport.stages.lower import speed_warnings
@@ -132,19 +132,19 @@ def origin_of(source: Source | None) -> SourceOrigin | None:
 
 
 def written(folder: Path, result: Result, recipe: Recipe, beside: Iterable[Path] = ()) -> Result:
-    """Write recipe.toml, report.md, report.html, result.json with the digests of these, and last of all manifest.json.
+    """Write recipe.toml, report.md, result.json with the digests of these, report.html, and last of all manifest.json.
 
     ``recipe`` is the one that ran. Thumbnails, and files written ``beside``, are held by the manifest where they lie in
     ``folder``.
     """
     from modelport.report.page.draw import page
-    from modelport.report.page.found import of_run
+    from modelport.report.page.found import found
 
     write_text(folder / RECIPE, toml_text(recipe.to_json()))
     write_text(folder / REPORT, markdown.render(result))
-    write_text(folder / PAGE, page([of_run(folder, result)], result.recipe))
     companions = write_result(folder, RESULT, result.to_json(), COMPANIONS)
-    write_manifest(folder, [RESULT, *COMPANIONS], [*beside, *thumbnails_in(folder)])
+    write_text(folder / PAGE, page(found([folder]), result.recipe))
+    write_manifest(folder, [RESULT, *BESIDE], [*beside, *thumbnails_in(folder)])
     return replace(result, companions=companions)
 
 
@@ -186,7 +186,7 @@ def _answered(request: RunRequest, plan: Plan, port: Ported, job: Pass) -> tuple
         with stage(job.progress, f"load into {plan.engine.name}"):
             runner = held.enter_context(opened(plan.engine, port.trail.model, plan.build, plan.launch))
         checks = _own_rows(request, job, runner)
-        drop_old_result(request.out, RESULT, COMPANIONS)
+        drop_old_result(request.out, RESULT, BESIDE)
         outcome = _scored(request, port, job, runner, answers)
         if answers is not None:
             _further_figures(request, job, runner, outcome)

@@ -25,9 +25,11 @@ from modelport.report.result import SCHEMA, Result
 
 RESULT, PREDICTIONS, REPORT, RECIPE = "result.json", "predictions.jsonl", "report.md", "recipe.toml"
 PAGE = "report.html"
-COMPANIONS = (PREDICTIONS, SAMPLES, REPORT, PAGE, RECIPE)
+COMPANIONS = (PREDICTIONS, SAMPLES, REPORT, RECIPE)
 """What lies beside every result; ``result.json`` holds the sha256 of each."""
-WRITTEN = (RESULT, *COMPANIONS, MANIFEST)
+BESIDE = (*COMPANIONS, PAGE)
+"""What belongs to a result: the page is drawn from the others, last of all."""
+WRITTEN = (RESULT, *BESIDE, MANIFEST)
 
 # A million lines of a kilobyte: far beyond what any data set gives.
 MAX_FILE_BYTES = 2 * 1024**3

@@ -13,7 +13,7 @@ from modelport.core.files import MAX_TEXT_BYTES, open_regular, parse_json
 from modelport.core.text import plain
 from modelport.recipes.schema import Recipe
 from modelport.report.result import Result
-from modelport.report.result_folder import FIX, MALFORMED, RECIPE, REPORT, RESULT, ResultFolder
+from modelport.report.result_folder import FIX, MALFORMED, RECIPE, RESULT, ResultFolder
 
 # What a folder's file is called, by kind; in the order in which they are looked for.
 FILES = {"result": RESULT, "trace": "trace.json", "probe": "probe.json", "power": "power.json"}
@@ -51,11 +51,6 @@ class Found:
 def found(paths: Sequence[Path]) -> list[Found]:
     """Return what lies at each path. Raises UsageError for what is of none of the kinds, DataError for damage."""
     return [_of_folder(path) if path.is_dir() else _of_file(path) for path in paths]
-
-
-def of_run(folder: Path, result: Result) -> Found:
-    """Return what a run leaves in its folder, before result.json is written: report.md and recipe.toml lie there."""
-    return Found("result", folder, result.to_json(), ResultFolder(folder, (REPORT, RECIPE)), result)
 
 
 def _of_folder(path: Path) -> Found:
