@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 # By precision, the relative L2 error that is never called a departure, chosen above what a network of eleven nodes, in
-# which hardly anything adds up (that of tests/jobs/traced_nets.py), had on OpenVINO and ONNX Runtime: 1.5e-7 in fp32,
+# which hardly anything adds up (that of tests/jobs/traced_nets.py), had on two vendors' engines: 1.5e-7 in fp32,
 # 3.9e-4 in fp16, 2.6e-3 in bf16, 6.8e-3 in int8.
 LEAST: Mapping[str, float] = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 1e-2, "int8": 3e-2}
 # Above what the noise of one precision did: another draw does it otherwise, and the roundings of one tensor are no
