@@ -25,8 +25,8 @@ MOST_PICTURES = 1_000_000
 MOST_CLASSES = 200
 MOST_ID = 160
 TONES = {LOST: "fail", WON: "pass"}
-# Tasks whose answers have more than corners, which lines do not hold.
-SHAPES = {"instances": "outlines", "keypoints": "keypoints"}
+# Forms of labels, and of answers, that have more than corners, which lines do not hold.
+SHAPES = ("outlines", "keypoints")
 
 
 @dataclass(slots=True)
@@ -67,16 +67,16 @@ def gallery_section(material: Sequence[Found]) -> Section | None:
 def _shown(found: Found, folder: ResultFolder, result: Result, most: int) -> Shown:
     thumbnails, answers = Thumbnails.of(folder), list[Answered]()
     with raised_as(DataError, f"{folder.path / RESULT}: is not as modelport writes it", FIX, MALFORMED):
-        names, task = _names(folder, result)
+        names, form = _names(folder, result)
         choice = choose(folder, result, thumbnails.places.keys(), most)
     for one in choice.chosen:
         with as_written(folder, PREDICTIONS if one.line else RESULT, one.number):
             answers.append(Teller(names).answered(one))
-    return Shown(found, choice, thumbnails, answers, SHAPES.get(task, ""))
+    return Shown(found, choice, thumbnails, answers, form if form in SHAPES else "")
 
 
 def _names(folder: ResultFolder, result: Result) -> tuple[Mapping[int, str], str]:
-    """Return the classes' names as lines number them, and the task; what no file tells is left out."""
+    """Return the classes' names as lines number them, and the form of labels; what no file tells is left out."""
     names = {row["class"]: str(row["name"]) for row in result.further.get("per_class", ()) if row["name"]}
     if not folder.has(RECIPE):
         return names, ""
@@ -84,8 +84,11 @@ def _names(folder: ResultFolder, result: Result) -> tuple[Mapping[int, str], str
         recipe = folder.recipe()
     except ModelportError:  # of another version; the page goes without the names
         return names, ""
-    offset = 0 if recipe.task in ("detection", *SHAPES) else recipe.dataset.label_offset
-    return {place + offset: name for place, name in enumerate(recipe.dataset.names or ())} | names, recipe.task
+    offset = (
+        0 if recipe.label_form in ("boxes", *SHAPES) else recipe.dataset.label_offset
+    )  # boxes are the data's classes
+    numbered = {place + offset: name for place, name in enumerate(recipe.dataset.names or ())}
+    return numbered | names, recipe.label_form
 
 
 def _take_pictures(shown: Sequence[Shown]) -> None:
