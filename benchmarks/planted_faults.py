@@ -12,6 +12,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -130,10 +131,14 @@ def done(trial: Trial, work: Path) -> Row | None:
     begun = time.perf_counter()
     folder = work / f"process-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ["MODELPORT_CACHE"] = str(folder / "cache")
     try:
         row = TRIALS[trial.what](trial, folder)
     except LookupError:
         return None
+    finally:
+        # No planted graph is compiled twice; all of them are many gigabytes.
+        shutil.rmtree(folder / "cache" / "compiled", ignore_errors=True)
     return replace(row, seconds=round(time.perf_counter() - begun, 1))
 
 
