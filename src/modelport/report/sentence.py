@@ -6,7 +6,7 @@ from modelport.core.values import Check
 from modelport.report.result import Result
 from modelport.verdict.alignment import NAME as ALIGNED
 from modelport.verdict.chance import ABOVE_CHANCE
-from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS
+from modelport.verdict.words import FAIL, INCONCLUSIVE, PASS, unit_word
 
 AGAINST = "_vs_source"
 
@@ -62,7 +62,7 @@ def _tells(check: Check) -> bool:
 def _loss(result: Result, check: Check) -> str:
     """Return between which bounds the loss lies, and what is tolerated."""
     tolerance = result.further.get("statistics", {}).get("tolerance", {})
-    unit = "%" if tolerance.get("unit") == "percent_of_reference" else "points"
+    unit = unit_word(tolerance.get("unit"))
     assert check.interval is not None
     low, high = ("an unknown number" if end is None else f"{end:.2f}" for end in check.interval)
     allowed = f"{tolerance['value']:g} {unit} may be lost" if "value" in tolerance else "more than may be"

@@ -17,7 +17,7 @@ from modelport.tasks.scoring import Score, Ties
 from modelport.verdict.bootstrap import Resamples
 from modelport.verdict.drop import Drop, by_bets, by_counts, by_resamples, unit_of
 from modelport.verdict.sequential import AnyBets
-from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, NOT_APPLICABLE, PASS
+from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, NOT_APPLICABLE, PASS, unit_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _against_source(name: str, evidence: Evidence, tolerance: Tolerance) -> Chec
 
 def drop_text(drop: Drop, evidence: Evidence, tolerance: Tolerance, needed_n: int | None) -> str:
     """Return in words between which bounds the loss lies, and how many samples would settle it."""
-    unit = "%" if tolerance.unit == "percent_of_reference" else "points"
+    unit = unit_word(tolerance.unit)
     low, high = (f"{end:.3g}" if math.isfinite(end) else "?" for end in drop.interval)
     said = f"the loss lies between {low} and {high} {unit} ({evidence.confidence:.0%} each way; {drop.more})"
     if evidence.full_set:

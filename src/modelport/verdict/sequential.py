@@ -16,6 +16,7 @@ import numpy as np
 from modelport.recipes.tables import Tolerance
 from modelport.tasks.judged import SURROGATE, Floats, Judged
 from modelport.verdict.betting import Game, log_mixture_of
+from modelport.verdict.words import unit_word
 
 # Bounds are found to this part of a point or percent.
 FINEST = 1e-3
@@ -120,7 +121,7 @@ class Stop:
         if not bets.n:
             return ""
         low, high = (f"{end:.2f}" if math.isfinite(end) else "?" for end in bets.interval())
-        unit = "%" if bets.tolerance.unit == "percent_of_reference" else "points"
+        unit = unit_word(bets.tolerance.unit)
         return f"{name}: between {low} and {high} {unit} are lost, {bets.tolerance.value:g} {unit} may be lost"
 
     @staticmethod

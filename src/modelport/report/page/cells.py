@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from modelport.report.page.parts import Cell
-from modelport.verdict.words import FAIL, INCOMPLETE, INCONCLUSIVE, PASS
+from modelport.report.page.parts import TONES, Cell
 
 MISSING = "–"
-TONES = {PASS: "pass", FAIL: "fail", INCONCLUSIVE: "doubt", INCOMPLETE: "doubt"}
 # From here on a figure is told by its first digits.
 LARGE = 1e9
 

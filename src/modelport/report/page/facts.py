@@ -12,7 +12,7 @@ from modelport.report.page.parts import TONES, Cell, Chart
 from modelport.report.page.unproved import unproved
 from modelport.report.result import Result
 from modelport.report.sentence import AGAINST, sentence, subject, telling
-from modelport.verdict.words import FAIL, PASS
+from modelport.verdict.words import FAIL, PASS, unit_word
 
 NAME = 120
 
@@ -136,7 +136,7 @@ def _allowed(result: Result) -> tuple[float, str] | None:
     tolerance = result.further.get("statistics", {}).get("tolerance", {})
     if "value" not in tolerance:
         return None
-    return tolerance["value"], "%" if tolerance.get("unit") == "percent_of_reference" else "points"
+    return tolerance["value"], unit_word(tolerance.get("unit"))
 
 
 def card(result: Result, recipe: Recipe | None, name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from modelport.report.result import Result
 from modelport.report.sentence import AGAINST
 from modelport.tasks.scoring import SOURCE_AGREEMENT
 from modelport.verdict.drop import unit_of
+from modelport.verdict.words import unit_word
 
 # The most that a figure can be, by unit.
 WHOLE = {"percent": 100.0, "fraction": 1.0}
@@ -33,7 +34,7 @@ class Run:
         told = self.result.further.get("statistics", {}).get("tolerance")
         if told is not None:
             tolerance = Tolerance.model_validate(told)
-            return unit_of(source, tolerance), "%" if tolerance.unit == "percent_of_reference" else "points"
+            return unit_of(source, tolerance), unit_word(tolerance.unit)
         return (0.01 if source.unit == "fraction" else 1.0), "points"
 
     def around(self, metric: str) -> tuple[float | None, float | None] | None:
